@@ -1,0 +1,225 @@
+"""The commands; the only place that prints and picks exit codes."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccl_exporter import __version__
+from ccl_exporter.errors import CclError, ChargerError, Refused, TimedOut, Unreachable, UsageError
+
+if TYPE_CHECKING:
+    from ccl_exporter.simulator import Simulator
+
+LISTEN = "127.0.0.1:9986"
+SIMULATE_LISTEN = "127.0.0.1:9987"
+
+
+class Exit(IntEnum):
+    """Exit codes that scripts may rely on."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    REFUSED = 4
+
+
+class LogLevel(StrEnum):
+    """Least grave kind of message that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    LOGFMT = "logfmt"
+    JSON = "json"
+
+
+app = typer.Typer(
+    name="ccl-exporter",
+    help="Prometheus exporter for Circontrol and evolt chargers and any other PowerStudio engine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Listen = Annotated[
+    str, typer.Option("--web.listen-address", help="Address and port to serve on; port 0 is any free one.")
+]
+Level = Annotated[LogLevel, typer.Option("--log.level", help="Least grave messages to log.")]
+Format = Annotated[LogFormat, typer.Option("--log.format", help="How log lines are written.")]
+Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]
+
+
+def main() -> None:
+    """Run a command; every error of ours becomes one line and an exit code."""
+    try:
+        app()
+    except CclError as error:
+        typer.echo(f"ccl-exporter: {error}", err=True)
+        sys.exit(_exit_code(error))
+
+
+def _exit_code(error: CclError) -> Exit:
+    match error:
+        case UsageError():
+            return Exit.USAGE
+        case Unreachable() | TimedOut():
+            return Exit.UNREACHABLE
+        case Refused():
+            return Exit.REFUSED
+        case ChargerError():
+            return Exit.FAILED
+        case _:
+            return Exit.FAILED
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ccl-exporter {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Prometheus exporter for Circontrol and evolt chargers and any other PowerStudio engine."""
+
+
+@app.command()
+def serve(
+    charger: Annotated[
+        str | None,
+        typer.Argument(envvar="CCL_CHARGER", help="The charger: http://evse, a host name or an address."),
+    ] = None,
+    listen: Listen = LISTEN,
+    level: Level = LogLevel.INFO,
+    format: Format = LogFormat.LOGFMT,
+) -> None:
+    """Serve a charger's metrics."""
+    if charger is None:
+        raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
+    _log_to_stderr(level, format)
+    _serve(charger, listen)
+
+
+@app.command()
+def demo(
+    listen: Listen = LISTEN,
+    speed: Speed = 1.0,
+    level: Level = LogLevel.INFO,
+    format: Format = LogFormat.LOGFMT,
+) -> None:
+    """Serve the metrics of a simulated charger: a vehicle comes, charges and leaves, again and again."""
+    from ccl_exporter.simulator import Simulator  # noqa: PLC0415 - no other command needs it
+
+    _log_to_stderr(level, format)
+    with Simulator(speed=speed) as simulator:
+        typer.echo(f"A simulated charger answers on {simulator.url}.")
+        _serve(simulator.url, listen)
+
+
+@app.command()
+def simulate(
+    listen: Listen = SIMULATE_LISTEN,
+    speed: Speed = 1.0,
+    recordings: Annotated[
+        Path | None,
+        typer.Option("--recordings", help="Replay a recorded folder laid out like the URLs instead of a model."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="Which engine: wallbox, or twin with two plugs.")
+    ] = "wallbox",
+    dialect: Annotated[
+        list[str] | None, typer.Option("--dialect", help="How the engine behaves; may be repeated.")
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option("--fault", help="What goes wrong, KIND[:ARG][@PATH]; may be repeated.")
+    ] = None,
+) -> None:
+    """Be a PowerStudio engine: a simulated charger to try an exporter on."""
+    from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.simulator import MODELS, Dialect, Fault, Simulator  # noqa: PLC0415 - no other command needs it
+
+    address = listen_address(listen)
+    if model not in MODELS:
+        raise UsageError(f"there is no model '{model}'; there is {', '.join(MODELS)}")
+    if recordings is not None and not (recordings / "services").is_dir():
+        raise UsageError(f"{recordings} holds no recording: it has no folder 'services'")
+    try:
+        simulator = Simulator(
+            model,
+            dialect=Dialect.parse(dialect or []),
+            faults=tuple(Fault.parse(text) for text in fault or []),
+            speed=speed,
+            recordings=recordings,
+            host=address.host,
+            port=address.port,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    _simulate(simulator)
+
+
+def _simulate(simulator: "Simulator") -> None:
+    try:
+        simulator.start()
+    except OSError as error:
+        raise UsageError(f"cannot listen: {error.strerror or error}") from error
+    stopped = threading.Event()
+    with simulator, _on_stop_signal(stopped.set):
+        typer.echo(f"A simulated charger answers on {simulator.url}. Stop it with Ctrl-C.")
+        stopped.wait()
+
+
+def _serve(charger: str, listen: str) -> None:
+    from ccl_exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
+    from ccl_exporter.settings import charger_address, listen_address  # noqa: PLC0415 - keeps --help quick
+
+    address = charger_address(charger)
+    service = Service(address, listen_address(listen))
+    url = service.bind()
+    typer.echo(f"Metrics of {address.url} are on {url}/metrics. Stop with Ctrl-C.")
+    with _on_stop_signal(lambda: threading.Thread(target=service.stop, name="stop").start()):
+        service.run()
+
+
+@contextmanager
+def _on_stop_signal(stop: Callable[[], object]) -> Iterator[None]:
+    """SIGINT and SIGTERM end a command in good order."""
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stop()) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _log_to_stderr(level: LogLevel, format: LogFormat) -> None:
+    from ccl_exporter.logs import JsonFormatter, LogfmtFormatter  # noqa: PLC0415 - keeps --help quick
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if format is LogFormat.JSON else LogfmtFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("ccl_exporter").setLevel({"warn": "WARNING"}.get(level.value, level.value.upper()))
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        logging.getLogger(__name__).warning("running as root, which an exporter does not need")

@@ -1,0 +1,48 @@
+"""Every error of the exporter; each class says what the caller does next.
+
+CclError                      base; never raised itself
+├── UsageError                a person gave something we cannot use: tell them, exit 2
+└── ChargerError              the charger did not give what was asked; becomes a value in the snapshot
+    ├── Unreachable           no connection: serve `ccl_up 0`, try again at the next scrape
+    ├── TimedOut              the deadline passed: serve what is there, go on at the next scrape
+    ├── Refused               the engine wants a login or says no: tell the owner, do not insist
+    ├── Absent                the engine lacks this document: take the next way, remember it
+    └── Garbled               an answer that is not what the protocol says: use nothing of it
+        └── TooLarge          more than we are willing to read: ask for less at a time
+"""
+
+
+class CclError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class UsageError(CclError):
+    """A command line or configuration that cannot be used; the message says what to change."""
+
+
+class ChargerError(CclError):
+    """A charger did not answer as asked; caught in one place and turned into a value."""
+
+
+class Unreachable(ChargerError):
+    """No connection came about: no such host, refused, no route."""
+
+
+class TimedOut(ChargerError):
+    """The answer was not complete before the deadline."""
+
+
+class Refused(ChargerError):
+    """401, 403, or a text that says "not granted" (protocol.md 7)."""
+
+
+class Absent(ChargerError):
+    """The engine has no such document, or answers it with nothing in it."""
+
+
+class Garbled(ChargerError):
+    """Not XML, not the expected document, or an HTTP answer that makes no sense."""
+
+
+class TooLarge(Garbled):
+    """The answer passes the cap on bytes, elements or depth."""

@@ -1,0 +1,240 @@
+"""Every metric family that a charger can show: the contract with the outside, in one list.
+
+A name is the quantity in base units; nothing here is made from what a device says.
+"""
+
+from collections.abc import Mapping
+
+from ccl_exporter.catalogue import catalogue
+from ccl_exporter.model import Family
+
+_WALK = ("device", "variable")
+_PLUG = ("plug",)
+_PLUG_PHASE = ("plug", "phase")
+
+
+def _words(table: str) -> tuple[str, ...]:
+    """The words of a code table, `unknown` always among them and last."""
+    words = [word for word in catalogue().codes[table].values() if word != "unknown"]
+    return (*words, "unknown")
+
+
+def _bits(table: str) -> tuple[str, ...]:
+    return (*catalogue().bits[table], "unknown")
+
+
+# The reading itself
+
+UP = Family("ccl_up", "gauge", "Whether any document with values came from the charger in time.")
+SCRAPE_DURATION = Family("ccl_scrape_duration_seconds", "gauge", "How long reading the charger took.")
+SCRAPE_TIMEOUT = Family("ccl_scrape_timeout_seconds", "gauge", "How long reading the charger was allowed to take.")
+SCRAPE_REQUESTS = Family("ccl_scrape_requests", "gauge", "Requests sent to the charger for this reading.")
+DOCUMENT_SUCCESS = Family(
+    "ccl_scrape_document_success",
+    "gauge",
+    "Whether this kind of document was complete and well when it was last due.",
+    ("document",),
+)
+DOCUMENT_DURATION = Family(
+    "ccl_scrape_document_duration_seconds",
+    "gauge",
+    "How long this kind of document took when it was last asked for.",
+    ("document",),
+)
+
+# Plugs
+
+PLUG_STATE = Family(
+    "ccl_plug_state", "stateset", "State of the plug (<plug>.STATE, else plugState).", _PLUG, _words("plug_state")
+)
+PLUG_STATUS = Family(
+    "ccl_plug_status",
+    "stateset",
+    "State of the plug in the words of OCPI (from state, error and enabled).",
+    _PLUG,
+    ("available", "blocked", "charging", "inoperative", "outoforder", "reserved", "unknown"),
+)
+PLUG_ERROR = Family(
+    "ccl_plug_error",
+    "stateset",
+    "Faults of the plug (bits of <plug>.ERROR, else plugState); several may hold, none if all is well.",
+    _PLUG,
+    _bits("plug_error"),
+)
+PLUG_CONNECTED = Family(
+    "ccl_plug_vehicle_connected", "gauge", "Whether a vehicle is connected (<plug>.CC, else plugState).", _PLUG
+)
+PLUG_LOCKED = Family(
+    "ccl_plug_locked", "gauge", "Whether the plug is locked (plugState, else <plug>.LOCK).", _PLUG
+)
+PLUG_ENABLED = Family(
+    "ccl_plug_enabled", "gauge", "Whether the plug may be used (<plug>.ENABLE and not OUT_OF_SERVICE).", _PLUG
+)
+PLUG_ENERGY = Family(
+    "ccl_plug_energy_joules_total",
+    "counter",
+    "Energy that the plug has delivered in its life (<plug>.AE, else AE of its meter).",
+    _PLUG,
+)
+PLUG_POWER = Family(
+    "ccl_plug_power_watts", "gauge", "Active power (<plug>.API, or API by phase of its meter).", _PLUG_PHASE
+)
+PLUG_CURRENT = Family(
+    "ccl_plug_current_amperes", "gauge", "Current (<plug>.AI, or AI by phase of its meter).", _PLUG_PHASE
+)
+PLUG_VOLTAGE = Family(
+    "ccl_plug_voltage_volts", "gauge", "Voltage (<plug>.VI, or VI by phase of its meter).", _PLUG_PHASE
+)
+PLUG_CURRENT_MAX = Family(
+    "ccl_plug_current_max_amperes",
+    "gauge",
+    "Highest current of the socket (supportedCurrent of plugInfo, else INTENSITY).",
+    _PLUG,
+)
+PLUG_REDUCTION = Family(
+    "ccl_plug_power_reduction_ratio",
+    "gauge",
+    "By how much the power is reduced, 0 is not at all (PREDUCTION).",
+    _PLUG,
+)
+PLUG_CURRENT_LIMIT = Family(
+    "ccl_plug_current_limit_amperes",
+    "gauge",
+    "Current that is allowed now (INTENSITY less PREDUCTION, at most CURRENT_REDUCTION).",
+    _PLUG,
+)
+
+# The running charge, or the last one
+
+CHARGE_ENERGY = Family(
+    "ccl_charge_energy_joules",
+    "gauge",
+    "Energy of this or the last charge (chargeInfo.partialActiveEnergy).",
+    _PLUG,
+)
+CHARGE_REQUEST = Family(
+    "ccl_charge_request_timestamp_seconds",
+    "gauge",
+    "When the charge was asked for (chargeInfo.requestDate).",
+    _PLUG,
+)
+CHARGE_BEGIN = Family(
+    "ccl_charge_begin_timestamp_seconds", "gauge", "When the charge began (chargeInfo.beginDate).", _PLUG
+)
+CHARGE_END = Family(
+    "ccl_charge_end_timestamp_seconds", "gauge", "When the charge ended (chargeInfo.endDate).", _PLUG
+)
+CHARGE_DURATION = Family(
+    "ccl_charge_duration_seconds", "gauge", "How long the charge took or has taken (chargeInfo.chargeTime).", _PLUG
+)
+CHARGE_STOP_REASON = Family(
+    "ccl_charge_stop_reason",
+    "stateset",
+    "Why the last charge stopped (chargeInfo.stopped).",
+    _PLUG,
+    _words("stop_reason"),
+)
+
+# The station
+
+STATION_STATE = Family(
+    "ccl_station_state", "stateset", "State of the station (STATE of the engine).", (), _words("station_state")
+)
+STATION_ERROR = Family(
+    "ccl_station_error",
+    "stateset",
+    "Faults of the station (bits of ERROR of the engine); several may hold, none if all is well.",
+    (),
+    _bits("station_error"),
+)
+STATION_INFO = Family(
+    "ccl_station_info",
+    "info",
+    "What the engine calls itself (system/information.xml).",
+    ("company", "product", "version"),
+)
+STATION_TEMPERATURE = Family("ccl_station_temperature_celsius", "gauge", "Temperature of the board (TCI).")
+STATION_BOOT = Family("ccl_station_boot_timestamp_seconds", "gauge", "When the station was started (RUNTIME).")
+STATION_EVENTS = Family("ccl_station_active_events", "gauge", "Active events (system/status.xml).")
+STATION_CLOCK = Family(
+    "ccl_station_clock_timestamp_seconds", "gauge", "The engine's clock when it answered (Date header)."
+)
+
+# Devices and the walk
+
+DEVICE_UP = Family("ccl_device_up", "gauge", "Whether the device answered and its STATUS is 1.", ("device",))
+DEVICE_STATUS = Family(
+    "ccl_device_status",
+    "gauge",
+    "STATUS of the device as sent, a bit mask: 1 is well, 34 is off line.",
+    ("device",),
+)
+DEVICE_INFO = Family(
+    "ccl_device_info", "info", "Type of the device (deviceInfo.xml).", ("device", "type", "description")
+)
+VARIABLE_INFO = Family(
+    "ccl_variable_info",
+    "info",
+    "What the engine says of a variable (varInfo.xml), or the catalogue: title, unit of the value as sent.",
+    ("device", "variable", "title", "unit", "writable"),
+)
+
+
+def _walk(name: str, help: str) -> Family:
+    return Family(f"ccl_variable_{name}", "counter" if name.endswith("_total") else "gauge", help, _WALK)
+
+
+WALK: Mapping[str | None, Family] = {
+    "volts": _walk("volts", "Variables in volts (#V)."),
+    "amperes": _walk("amperes", "Variables in amperes (#A)."),
+    "watts": _walk("watts", "Variables of active power (#W)."),
+    "voltamperes": _walk("voltamperes", "Variables of apparent power (#VA)."),
+    "vars": _walk("vars", "Variables of reactive power (#VAR, #VARL, #VARC)."),
+    "hertz": _walk("hertz", "Variables of frequency (#HZ)."),
+    "celsius": _walk("celsius", "Variables of temperature (TCI, TFI)."),
+    "degrees": _walk("degrees", "Variables of angle (#DEGREES)."),
+    "seconds": _walk("seconds", "Variables of duration (#SECONDS, #HOURS)."),
+    "timestamp": _walk("timestamp_seconds", "Variables that hold a date (#DATETIME), in Unix seconds."),
+    "ratio": _walk("ratio", "Variables of percentage (#PERCENT) and power factors (#PF), 1 is all."),
+    "joules_total": _walk("joules_total", "Registers of active energy (#WH) that only grow, such as AE."),
+    "var_seconds_total": _walk("var_seconds_total", "Registers of reactive energy (#VARH, #VARLH, #VARCH)."),
+    "voltampere_seconds_total": _walk("voltampere_seconds_total", "Registers of apparent energy (#VAH)."),
+    "joules": _walk("partial_joules", "Other active energy (#WH): at begin or end of a period, of this charge."),
+    "var_seconds": _walk("partial_var_seconds", "Other reactive energy (#VARH, #VARLH, #VARCH)."),
+    "voltampere_seconds": _walk("partial_voltampere_seconds", "Other apparent energy (#VAH)."),
+    None: _walk("value", "Variables without a unit, or with one that nobody knows: the number as sent, unscaled."),
+}
+"""The family of a walked variable by its quantity; energies that only grow have `_total` behind it."""
+
+READING = (UP, SCRAPE_DURATION, SCRAPE_TIMEOUT, SCRAPE_REQUESTS, DOCUMENT_SUCCESS, DOCUMENT_DURATION)
+MEANING = (
+    PLUG_STATE,
+    PLUG_STATUS,
+    PLUG_ERROR,
+    PLUG_CONNECTED,
+    PLUG_LOCKED,
+    PLUG_ENABLED,
+    PLUG_ENERGY,
+    PLUG_POWER,
+    PLUG_CURRENT,
+    PLUG_VOLTAGE,
+    PLUG_CURRENT_MAX,
+    PLUG_REDUCTION,
+    PLUG_CURRENT_LIMIT,
+    CHARGE_ENERGY,
+    CHARGE_REQUEST,
+    CHARGE_BEGIN,
+    CHARGE_END,
+    CHARGE_DURATION,
+    CHARGE_STOP_REASON,
+    STATION_STATE,
+    STATION_ERROR,
+    STATION_INFO,
+    STATION_TEMPERATURE,
+    STATION_BOOT,
+    STATION_EVENTS,
+    STATION_CLOCK,
+)
+DEVICES = (DEVICE_UP, DEVICE_STATUS, DEVICE_INFO, VARIABLE_INFO)
+FAMILIES = (*READING, *MEANING, *DEVICES, *WALK.values())
+"""Every family, in the order in which they are shown."""

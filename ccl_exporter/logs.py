@@ -1,0 +1,38 @@
+"""How a log line is written: logfmt as Prometheus' own programs do, or JSON."""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+_LEVELS = {"WARNING": "warn", "CRITICAL": "error"}
+
+
+def _fields(record: logging.LogRecord) -> dict[str, str]:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    fields = {
+        "ts": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": _LEVELS.get(record.levelname, record.levelname.lower()),
+        "msg": record.getMessage(),
+    }
+    if record.exc_info and record.exc_info[0] is not None:
+        fields["error"] = f"{record.exc_info[0].__name__}: {record.exc_info[1]}"
+    return fields
+
+
+class LogfmtFormatter(logging.Formatter):
+    """`ts=... level=... msg="..."`, always on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return " ".join(f"{key}={_quoted(value)}" for key, value in _fields(record).items())
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(_fields(record), ensure_ascii=False)
+
+
+def _quoted(value: str) -> str:
+    plain = value and all(character.isprintable() and character not in ' "=\\' for character in value)
+    return value if plain else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,136 @@
+"""What one engine has shown to understand, and how several names are put into one request.
+
+Separators between parameters differ from engine to engine (protocol.md 6): nothing is assumed, an answer decides.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import TypeVar
+
+from ccl_exporter.errors import Absent, Garbled, TimedOut
+from ccl_exporter.powerstudio.transport import Transport, quoted
+
+MAX_TARGET = 2000
+"""Longest request target; the manual's 4,000 characters may count more than the target (protocol.md 11 #5)."""
+
+SEPARATORS = ("&", "?")
+
+_Parsed = TypeVar("_Parsed")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A document that takes a parameter, which some engines let be repeated."""
+
+    path: str
+    parameter: str
+
+    def target(self, names: Sequence[str], separator: str = "&") -> str:
+        """The request target for `names`, without the leading slash."""
+        return f"{self.path}?" + separator.join(f"{self.parameter}={quoted(name)}" for name in names)
+
+    def head(self, names: Sequence[str], most: int) -> list[str]:
+        """As many of the first `names` as one request can hold, at least one, at most `most`."""
+        length = len(self.path)
+        for count, name in enumerate(names):
+            length += len(self.parameter) + 2 + len(quoted(name))
+            if count and (count >= most or length >= MAX_TARGET):
+                return list(names[:count])
+        return list(names)
+
+
+class Dialect:
+    """The memory of one engine's ways, and the only place that asks its transport for documents.
+
+    `doubt` tells that a way was passed over although the engine never said that it does not know it.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.doubt = False
+        self._absent: set[str] = set()
+        self._proven: dict[Question, str] = {}
+        self._refuted: set[tuple[Question, str]] = set()
+
+    @property
+    def separators(self) -> tuple[str, ...]:
+        """Separators that this engine has shown to understand."""
+        return tuple(dict.fromkeys(self._proven.values()))
+
+    def forget(self) -> None:
+        """Begin anew: the engine was started again, or there was doubt."""
+        self.doubt = False
+        self._absent.clear()
+        self._proven.clear()
+        self._refuted.clear()
+
+    def forget_absent(self) -> None:
+        """Ask again for documents that were found absent; the proven ways stay."""
+        self._absent.clear()
+
+    def lacks(self, path: str) -> bool:
+        """Whether the engine was found not to have a document."""
+        return path in self._absent
+
+    def note_absent(self, path: str) -> None:
+        """Remember that the engine has no such document, so that it is not asked again."""
+        self._absent.add(path)
+
+    def document(self, path: str, parse: Callable[[bytes], _Parsed], deadline: float) -> _Parsed:
+        """A document without parameters; raises `Absent` without asking where that is known."""
+        if path in self._absent:
+            raise Absent(f"the engine has no {path}")
+        try:
+            return parse(self.transport.get(path, deadline))
+        except Absent:
+            self._absent.add(path)
+            raise
+
+    def one(self, question: Question, name: str, parse: Callable[[bytes], _Parsed], deadline: float) -> _Parsed:
+        """The answer for a single name, which needs no separator."""
+        return parse(self.transport.get(question.target([name]), deadline))
+
+    def several(
+        self,
+        question: Question,
+        names: Sequence[str],
+        parse: Callable[[bytes], _Parsed],
+        covered: Callable[[_Parsed], int],
+        deadline: float,
+    ) -> _Parsed | None:
+        """The answer for several names at once, or None if the engine does not take several here.
+
+        A separator is proven when at least two of the names come back, which `covered` counts.
+        Until then a question gets a third of the time that is left: an odd request may hang an odd server.
+        Once proven, failures rise; `Absent` if no more than one name came back.
+        """
+        separator = self._proven.get(question)
+        if separator is not None:
+            parsed = parse(self.transport.get(question.target(names, separator), deadline))
+            if covered(parsed) < 2:
+                raise Absent("of several names in one request no more than one came back")
+            return parsed
+        for candidate in dict.fromkeys((*self.separators, *SEPARATORS)):
+            if (question, candidate) in self._refuted:
+                continue
+            left = deadline - monotonic()
+            try:
+                parsed = parse(self.transport.get(question.target(names, candidate), deadline - left * 2 / 3))
+            except (Garbled, TimedOut):
+                self.doubt = True
+            except Absent:
+                pass
+            else:
+                if covered(parsed) >= 2:
+                    self._proven[question] = candidate
+                    return parsed
+            self._refuted.add((question, candidate))
+        return None
+
+    def disprove(self, question: Question) -> None:
+        """Stop asking this question for several names: what was proven no longer holds."""
+        separator = self._proven.pop(question, None)
+        if separator is not None:
+            self._refuted.add((question, separator))
+            self.doubt = True

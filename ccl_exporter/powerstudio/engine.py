@@ -1,0 +1,349 @@
+"""One engine: what is read when, so that its small web server is asked as little as possible.
+
+A read costs one request for the values where the engine takes several devices at once.
+Besides that it asks for at most one more document: what a change in the values calls for, or a slow one that is due.
+Only the first read and a changed inventory may take more.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic, time
+from typing import Literal
+
+from ccl_exporter.errors import Absent, ChargerError, Garbled, TimedOut, Unreachable
+from ccl_exporter.model import (
+    Charge,
+    Document,
+    DocumentName,
+    PlugState,
+    Snapshot,
+    SystemStatus,
+    Value,
+)
+from ccl_exporter.powerstudio import wire
+from ccl_exporter.powerstudio.dialect import Dialect
+from ccl_exporter.powerstudio.inventory import InventoryReader
+from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.powerstudio.values import ValuesReader, Way
+
+log = logging.getLogger(__name__)
+
+SLOW = 60.0
+"""Seconds between two looks at a slow document, and between two readings of an inventory that flaps."""
+
+INVENTORY_EVERY = 3600.0
+"""Seconds between two readings of the inventory without a reason."""
+
+_CHARGING = 8.0  # plug state (protocol.md 9.1)
+
+# What shows in the values that a charge began or ended, that it went on, that a plug changed (protocol.md 9).
+_TURNS = ("STATE", "CC", "STOPPED", "CHARGE", "REQUESTDATE", "BEGINDATE", "ENDDATE")
+_PROGRESS = ("AE", "AEP")
+_PLUG_SIGNS = ("STATE", "CC", "LOCK", "ERROR")
+
+_Side = Literal["charge_info", "plug_state", "status", "devices", "inventory"]
+_SIDES: tuple[_Side, ...] = ("charge_info", "plug_state", "status", "devices", "inventory")
+_Signs = tuple[Value, ...]
+
+_CHARGE_INFO = "services/chargePointsInterface/chargeInfo.xml"
+_PLUG_STATE = "services/chargePointsInterface/plugState.xml"
+_STATUS = "services/system/status.xml"
+_PATHS: Mapping[_Side, str] = {"charge_info": _CHARGE_INFO, "plug_state": _PLUG_STATE, "status": _STATUS}
+
+
+@dataclass
+class _Held:
+    """A document kept between reads: when it was asked for, whether it came, what the values showed by then."""
+
+    asked: float = float("-inf")
+    good: bool = False
+    turns: _Signs | None = None
+    signs: _Signs | None = None
+
+
+@dataclass
+class _Read:
+    """One read under way, since `began` on the schedule's clock; `over` once there is no time or no charger left."""
+
+    began: float
+    deadline: float
+    values: Mapping[str, Value] = field(default_factory=dict)
+    answered: frozenset[str] = frozenset()
+    up: bool = False
+    over: bool = False
+
+
+class Engine:
+    """Reads one engine and remembers what it learned of it; one caller at a time.
+
+    `now` gives monotonic seconds for the schedule.
+    """
+
+    def __init__(self, name: str, url: str, now: Callable[[], float] = monotonic) -> None:
+        self.name = name
+        self._now = now
+        self._transport = Transport(url)
+        self._dialect = Dialect(self._transport)
+        self._values = ValuesReader(self._dialect)
+        self._inventory = InventoryReader(self._dialect)
+        self._inventory.begin()
+        self._inventory_at = now()
+        self._changed_at = float("-inf")
+        self._thorough = True
+        self._seen: frozenset[str] = frozenset()
+        self._ever: set[str] = set()
+        self._held: dict[_Side, _Held] = {side: _Held() for side in _SIDES}
+        self._charges: Mapping[str, Charge] = {}
+        self._plug_states: Mapping[str, PlugState] = {}
+        self._status: SystemStatus | None = None
+        self._stamps: tuple[str, ...] | None = None
+        self._documents: dict[DocumentName, Document] = {}
+        self._failing: set[DocumentName] = set()
+        self._failed_in_round: set[DocumentName] = set()
+
+    @property
+    def way(self) -> Way | None:
+        """How this engine is asked for values, once that is known."""
+        return self._values.way
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def read(self, timeout: float) -> Snapshot:
+        """Everything that can be read within `timeout` seconds; never raises for what the charger does."""
+        taken, started, before = time(), monotonic(), self._transport.requests
+        self._transport.clock = None
+        read = _Read(self._now(), started + timeout)
+        self._read_all(read)
+        return Snapshot(
+            taken=taken,
+            seconds=monotonic() - started,
+            timeout=timeout,
+            requests=self._transport.requests - before,
+            up=read.up,
+            documents=tuple(self._documents[name] for name in sorted(self._documents)),
+            inventory=self._inventory.inventory,
+            values=read.values,
+            answered=read.answered,
+            plug_states=self._plug_states,
+            charges=self._charges,
+            status=self._status,
+            clock=self._transport.clock,
+        )
+
+    def _read_all(self, read: _Read) -> None:
+        if self._inventory.next_document is None and self._now() - self._inventory_at >= INVENTORY_EVERY:
+            self._begin_inventory(thorough=False, forget=self._dialect.doubt)
+        # Values are understood once the devices are known; yet half the time is for the values.
+        half = monotonic() + (read.deadline - monotonic()) / 2
+        while self._thorough and not self._inventory.knows_devices and not read.over and monotonic() < half:
+            if not self._step(read) and not self._inventory.inventory.devices:
+                break
+        if self._inventory.inventory.devices and not read.over:
+            self._read_values(read)
+        self._read_sides(read)
+        while self._thorough and self._inventory.inventory.devices and not read.over:
+            if self._inventory.next_document is None:
+                self._thorough = False
+                break
+            self._step(read)
+
+    # The one place where a charger's failure becomes a value
+
+    def _attempt(self, name: DocumentName, ask: Callable[[], None], read: _Read) -> bool:
+        """Ask for a document, remember how it went, log when that changes.
+
+        That an engine lacks a document is no failure, unless nothing goes without it.
+        """
+        started = monotonic()
+        try:
+            ask()
+        except ChargerError as error:
+            read.over = isinstance(error, Unreachable) or (
+                isinstance(error, TimedOut) and monotonic() >= read.deadline - 0.05
+            )
+            if isinstance(error, Absent) and name not in ("devices", "values"):
+                self._documents.pop(name, None)
+                self._recovered(name)
+            else:
+                self._documents[name] = Document(name, False, monotonic() - started)
+                if name not in self._failing:
+                    log.warning("%s: cannot read %s: %s", self.name, name, error)
+                self._failing.add(name)
+            return False
+        self._documents[name] = Document(name, name not in self._failed_in_round, monotonic() - started)
+        if name not in self._failed_in_round:
+            self._recovered(name)
+        return True
+
+    def _recovered(self, name: DocumentName) -> None:
+        if name in self._failing:
+            self._failing.discard(name)
+            log.info("%s: %s can be read again", self.name, name)
+
+    # Inventory
+
+    def _begin_inventory(self, thorough: bool, forget: bool) -> None:
+        """Read the inventory again: `thorough` as fast as scrapes allow, else one request a scrape.
+
+        `forget` what was found out about the engine's ways too, as it may be another one by now.
+        """
+        self._inventory_at = self._now()
+        self._thorough = thorough
+        self._failed_in_round.clear()
+        if forget:
+            self._dialect.forget()
+            self._inventory.forget()
+            self._values.way = None
+        elif self._stamps is None:
+            # Without change stamps nothing else would tell that a document has appeared.
+            self._dialect.forget_absent()
+        self._inventory.begin()
+
+    def _step(self, read: _Read) -> bool:
+        name = self._inventory.next_document
+        if name is None:
+            return True
+        done = self._attempt(name, lambda: self._inventory.step(read.deadline), read)
+        if name in self._failing:
+            self._failed_in_round.add(name)
+        self._ever.update(device.id for device in self._inventory.inventory.devices)
+        return done
+
+    # Values
+
+    def _read_values(self, read: _Read) -> None:
+        devices = self._inventory.inventory.devices
+        askable = [device for device in devices if device.variables or device.type is None]
+
+        def ask() -> None:
+            found = self._values.read(askable, read.deadline)
+            read.values, read.answered, read.up = found.values, frozenset(found.answered), True
+            failure = found.worst()
+            if failure is None or isinstance(failure, Absent):
+                self._notice_changes(read)
+            silent = [device.id for device in askable if device.id not in found.answered]
+            if failure is not None and not isinstance(failure, Absent):
+                raise failure
+            if silent:
+                raise Garbled(f"the engine tells nothing of the device {silent[0]}")
+
+        self._attempt("values", ask, read)
+
+    def _notice_changes(self, read: _Read) -> None:
+        """Read the inventory again when a variable or a device has come or gone since the last read."""
+        devices = self._inventory.inventory.devices
+        known = {name for device in devices for name in device.variables}
+        new = read.values.keys() - known
+        gone = self._seen - read.values.keys()
+        self._seen = frozenset(read.values)
+        self._inventory.learn(sorted(new))
+        self._inventory.unlearn(gone)
+        reading = self._inventory.next_document is not None
+        if (new or gone) and not reading and self._now() - self._changed_at >= SLOW:
+            log.info("%s: variables have come or gone; reading the inventory again", self.name)
+            self._changed_at = self._now()
+            self._begin_inventory(thorough=True, forget=False)
+
+    # Documents beside the values
+
+    def _signs(self, read: _Read, variables: tuple[str, ...]) -> _Signs | None:
+        """What the values show of all plugs; None if they show no plug."""
+        plugs = [plug.name for plug in self._inventory.inventory.plugs] or sorted(self._charges)
+        if not plugs or not all(f"{plug}.STATE" in read.values for plug in plugs):
+            return None
+        return tuple(read.values.get(f"{plug}.{variable}") for variable in variables for plug in plugs)
+
+    def _charging(self, read: _Read) -> bool:
+        return _CHARGING in (self._signs(read, ("STATE",)) or ())
+
+    def _due(self, side: _Side, read: _Read) -> bool:
+        held = self._held[side]
+        waited = self._now() - held.asked
+        if side in _PATHS and self._dialect.lacks(_PATHS[side]):
+            return False
+        match side:
+            case "charge_info":
+                signs = self._signs(read, _TURNS + _PROGRESS)
+                return not held.good or signs is None or signs != held.signs or self._charging(read)
+            case "plug_state":
+                signs = self._signs(read, _PLUG_SIGNS)
+                return not held.good or signs is None or signs != held.signs
+            case "status":
+                return waited >= SLOW
+            case "devices":
+                # One that is missing may come back without a change of the stamps.
+                ids = {device.id for device in self._inventory.inventory.devices}
+                return not self._ever <= ids and not self._thorough and waited >= SLOW
+            case "inventory":
+                reading = self._inventory.next_document is not None and not self._thorough
+                return reading and (waited >= SLOW or not self._charging(read))
+
+    def _read_sides(self, read: _Read) -> None:
+        """All that is due in a thorough read, else one: a turn of a charge first, then what waited longest."""
+        due = [side for side in self._held if self._due(side, read)]
+        turned = self._signs(read, _TURNS) != self._held["charge_info"].turns
+        if self._thorough and self._inventory.inventory.devices:
+            chosen = due
+        else:
+            due.sort(key=lambda side: (not (turned and side == "charge_info"), self._held[side].asked))
+            chosen = due[:1]
+        for side in chosen:
+            if not read.over:
+                self._read_side(side, read)
+            elif side != "devices" and side != "inventory":
+                self._documents[side] = Document(side, False, 0.0)
+        self._drop_stale(read)
+
+    def _read_side(self, side: _Side, read: _Read) -> None:
+        held = self._held[side]
+        held.asked = self._now()
+        match side:
+            case "charge_info":
+                held.good = self._attempt(side, lambda: self._read_charges(read), read)
+                held.turns = self._signs(read, _TURNS)
+                held.signs = self._signs(read, _TURNS + _PROGRESS)
+            case "plug_state":
+                held.good = self._attempt(side, lambda: self._read_plug_states(read), read)
+                held.signs = self._signs(read, _PLUG_SIGNS)
+            case "status":
+                self._attempt(side, lambda: self._read_status(read), read)
+            case "devices":
+                self._attempt(side, lambda: self._look_for_lost(read), read)
+            case "inventory":
+                self._step(read)
+
+    def _read_charges(self, read: _Read) -> None:
+        self._charges = {}
+        self._charges = self._dialect.document(_CHARGE_INFO, wire.charge_info, read.deadline)
+        read.up = read.up or bool(self._charges)
+
+    def _read_plug_states(self, read: _Read) -> None:
+        self._plug_states = {}
+        self._plug_states = self._dialect.document(_PLUG_STATE, wire.plug_state, read.deadline)
+        read.up = read.up or bool(self._plug_states)
+
+    def _read_status(self, read: _Read) -> None:
+        self._status = None
+        self._status = self._dialect.document(_STATUS, wire.system_status, read.deadline)
+        if self._stamps is not None and self._stamps != self._status.stamps:
+            log.info("%s: the engine was started again or configured anew; reading everything again", self.name)
+            self._ever.clear()
+            self._begin_inventory(thorough=True, forget=True)
+        self._stamps = self._status.stamps
+
+    def _look_for_lost(self, read: _Read) -> None:
+        ids = set(self._inventory.device_ids(read.deadline))
+        if ids != {device.id for device in self._inventory.inventory.devices}:
+            self._begin_inventory(thorough=True, forget=False)
+
+    def _drop_stale(self, read: _Read) -> None:
+        """What is held from earlier is served only while the values show that nothing has turned since."""
+        charge, plug = self._held["charge_info"], self._held["plug_state"]
+        signs = self._signs(read, _TURNS)
+        if signs != charge.turns or (signs is None and charge.asked < read.began):
+            self._charges, charge.good = {}, False
+        signs = self._signs(read, _PLUG_SIGNS)
+        if signs != plug.signs or (signs is None and plug.asked < read.began):
+            self._plug_states, plug.good = {}, False

@@ -1,0 +1,229 @@
+"""One GET at a time to one charger, with a deadline that holds for the whole of it.
+
+`requests` limits each wait for bytes, not their sum: a server that sends one byte a second would never time out.
+So the socket itself knows the deadline and shortens every wait to what is left.
+"""
+
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from time import monotonic
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import TimeoutError as PoolTimeoutError
+
+from ccl_exporter import __version__
+from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut, TooLarge, Unreachable
+
+MAX_BYTES = 4 * 1024 * 1024
+"""The largest answer that is read; the varInfo of 1,425 variables is about 0.9 MB (protocol.md 11)."""
+
+NOT_THIS_WAY = frozenset({400, 404, 405, 410, 414, 501})
+"""Statuses by which an engine says that it has no such document or cannot read such a request."""
+
+
+def quoted(name: str) -> str:
+    """A device or variable name for a request target: blanks as %20, never `+` (protocol.md 6)."""
+    return quote(name, safe="")
+
+
+class _DeadlineSocket(socket.socket):
+    """A socket whose every wait ends at `deadline` (monotonic seconds)."""
+
+    deadline: float
+
+    def _shorten(self) -> None:
+        left = self.deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline passed")
+        self.settimeout(left)
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self._shorten()
+        return super().recv_into(*args, **kwargs)
+
+    def sendall(self, *args: Any, **kwargs: Any) -> None:
+        self._shorten()
+        super().sendall(*args, **kwargs)
+
+
+def _addresses(host: str, port: int, seconds: float) -> list[Any]:
+    """Resolve a host name within `seconds`; the system's resolver knows no deadline of its own."""
+    answer: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
+
+    def resolve() -> None:
+        try:
+            answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            answer.put(error)
+
+    threading.Thread(target=resolve, name="resolve", daemon=True).start()
+    try:
+        found = answer.get(timeout=max(seconds, 0.001))
+    except queue.Empty:
+        raise TimeoutError(f"no answer from the name server for {host}") from None
+    if isinstance(found, OSError):
+        raise found
+    return found
+
+
+class _Connection(HTTPConnection):
+    """An HTTP connection over `_DeadlineSocket`; urllib3's timeout is taken for the whole of a request."""
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._deadline = monotonic() + float(self.timeout or 0)
+        if isinstance(self.sock, _DeadlineSocket):
+            self.sock.deadline = self._deadline
+        super().request(*args, **kwargs)
+
+    def _new_conn(self) -> socket.socket:
+        failure: Exception = OSError("no address")
+        try:
+            addresses = _addresses(self.host, self.port, self._deadline - monotonic())
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error
+        for family, kind, protocol, _, address in addresses:
+            sock = _DeadlineSocket(family, kind, protocol)
+            try:
+                sock.deadline = self._deadline
+                sock._shorten()
+                sock.connect(address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                return sock
+        raise NewConnectionError(self, str(failure)) from failure
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **_: Any) -> None:
+        self.poolmanager = urllib3.PoolManager(num_pools=1, maxsize=1, block=block)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": HTTPSConnectionPool}
+
+
+class Transport:
+    """GETs from one charger over one kept connection; one caller at a time.
+
+    `url` is the engine's root, such as `http://192.0.2.10` or `http://evse:8080`.
+    Counts what it sends in `requests` and remembers the last `Date` header in `clock` (Unix seconds).
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.host = urlsplit(url).hostname or url
+        self.requests = 0
+        self.clock: float | None = None
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers = requests.structures.CaseInsensitiveDict(
+            {
+                "User-Agent": f"ccl-exporter/{__version__}",
+                "Accept": "text/xml, application/xml",
+                "Accept-Encoding": "identity",
+            }
+        )
+        self._adapter = _Adapter(max_retries=0)
+        self._session.mount("http://", self._adapter)
+        self._session.mount("https://", self._adapter)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def get(self, target: str, deadline: float) -> bytes:
+        """The body of `target` (path and query without the leading slash), complete before `deadline`.
+
+        `deadline` is in monotonic seconds.
+        Raises `Unreachable`, `TimedOut`, `Refused`, `Absent`, `Garbled` or `TooLarge`.
+        """
+        url = f"{self.url}/{target}"
+        return self._translated(lambda: self._exchange(url, deadline))
+
+    def _exchange(self, url: str, deadline: float) -> bytes:
+        pool = self._adapter.poolmanager.connection_from_url(self.url)
+        opened = pool.num_connections
+        try:
+            response = self._send(url, deadline)
+        except (requests.exceptions.ConnectTimeout, requests.exceptions.ReadTimeout):
+            raise
+        except requests.exceptions.ConnectionError:
+            # A kept connection that the engine closed meanwhile is no answer: send it again, once.
+            if opened == 0 or pool.num_connections > opened:
+                raise
+            response = self._send(url, deadline)
+        try:
+            return self._body(response)
+        finally:
+            response.close()
+
+    def _send(self, url: str, deadline: float) -> requests.Response:
+        left = deadline - monotonic()
+        if left <= 0:
+            raise TimedOut("no time was left to ask")
+        self.requests += 1
+        return self._session.get(url, timeout=left, allow_redirects=False, stream=True)
+
+    def _body(self, response: requests.Response) -> bytes:
+        status = response.status_code
+        if status in (401, 403):
+            raise Refused(f"the charger answers {status}: it wants a login")
+        if status in NOT_THIS_WAY:
+            raise Absent(f"the charger answers {status}")
+        if 300 <= status < 400:
+            raise Garbled(f"the charger answers {status}, a redirect, which is not followed")
+        if status != 200:
+            raise Garbled(f"the charger answers {status}")
+        body: bytes = response.raw.read(MAX_BYTES + 1)
+        if len(body) > MAX_BYTES:
+            raise TooLarge(f"the answer is larger than {MAX_BYTES} bytes")
+        self.clock = _unix(response.headers.get("Date"))
+        return body
+
+    def _translated(self, exchange: Callable[[], bytes]) -> bytes:
+        """Run an exchange and turn the libraries' errors into ours; the one place that knows theirs."""
+        try:
+            return exchange()
+        except (requests.exceptions.Timeout, ReadTimeoutError, PoolTimeoutError) as error:
+            raise TimedOut(f"no complete answer from {self.host} in time") from error
+        except (requests.exceptions.RequestException, HTTPError, OSError) as error:
+            causes = list(_causes(error))
+            reason = causes[-1]
+            if isinstance(reason, TimeoutError):
+                raise TimedOut(f"no complete answer from {self.host} in time") from error
+            if isinstance(reason, socket.gaierror):
+                raise Unreachable(f"no host is called {self.host}") from error
+            if any(isinstance(cause, NewConnectionError) for cause in causes):
+                detail = reason.strerror if isinstance(reason, OSError) else None
+                raise Unreachable(f"no connection to {self.host}: {detail or reason}") from error
+            raise Garbled(f"the answer of {self.host} broke off or is not HTTP") from error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, the root cause last."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _unix(header: str | None) -> float | None:
+    if header is None:
+        return None
+    try:
+        return parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,200 @@
+"""Values of all variables by the best way that an engine understands (ladder of protocol.md 11 #1, #2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from time import monotonic
+
+from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, Unreachable
+from ccl_exporter.model import Device, Value, owner
+from ccl_exporter.powerstudio import wire
+from ccl_exporter.powerstudio.dialect import Dialect, Question
+
+MAX_BATCH = 40
+"""Variables in one request, as live installations use (protocol.md 6)."""
+
+_BY_DEVICE = Question("services/user/values.xml", "id")
+_BY_NAME = Question("services/user/values.xml", "var")
+_STATE = Question("services/devices/deviceState.xml", "id")
+
+
+class Way(Enum):
+    """How values are asked for, best first."""
+
+    TOGETHER = "values.xml, several devices at once"
+    EACH = "values.xml, one device at a time"
+    STATE = "deviceState.xml, one device at a time"
+    BATCH = "values.xml, several variables at once"
+    ONE = "values.xml, one variable at a time"
+
+
+@dataclass
+class ValuesRead:
+    """What came of asking: readings by full id, the devices that answered, what went wrong on the way."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
+    failures: list[ChargerError] = field(default_factory=list)
+
+    def take(self, found: dict[str, Value], devices: Sequence[str]) -> None:
+        """Add the readings that belong to one of `devices`."""
+        known = set(devices)
+        for name, value in found.items():
+            device = owner(name, known)
+            if device is not None:
+                self.values[name] = value
+                self.answered.add(device)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the engine has shown no understanding of the request at all."""
+        return not self.answered and all(isinstance(failure, Absent) for failure in self.failures)
+
+    def worst(self) -> ChargerError | None:
+        """The failure that tells most: anything rather than "no such document"."""
+        return min(self.failures, key=lambda failure: isinstance(failure, Absent), default=None)
+
+
+class ValuesReader:
+    """Reads values and remembers the way; one caller at a time."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._late: set[str] = set()
+        self.way: Way | None = None
+
+    def read(self, devices: Sequence[Device], deadline: float) -> ValuesRead:
+        """All values of `devices`; a device that fails does not hide the others.
+
+        Raises the failure that tells most if no device answered.
+        """
+        failures: list[ChargerError] = []
+        ways = list(Way) if self.way is None else [self.way, *Way]
+        for way in ways:
+            read = _Asking(self._dialect, devices, deadline, proven=way is self.way)
+            self._by(way, read)
+            if read.answered:
+                self.way = way
+                return read
+            failures.extend(read.failures)
+            if way is self.way and not read.unknown:
+                break
+            if monotonic() >= deadline or any(isinstance(failure, Unreachable) for failure in read.failures):
+                break
+            if not read.unknown:
+                self._dialect.doubt = True
+            self.way = None
+        raise ValuesRead(failures=failures).worst() or Absent("the engine answers no request for values")
+
+    def _by(self, way: Way, read: "_Asking") -> None:
+        match way:
+            case Way.TOGETHER:
+                self._together(read)
+            case Way.EACH:
+                self._each(read, _BY_DEVICE)
+            case Way.STATE:
+                self._each(read, _STATE)
+            case Way.BATCH:
+                self._batches(read)
+            case Way.ONE:
+                self._one_by_one(read)
+
+    def _together(self, read: "_Asking") -> None:
+        left = read.ids if len(read.ids) > 1 else []
+        while left:
+            chunk = _BY_DEVICE.head(left, len(left))
+            left = left[len(chunk) :]
+            if not read.ask(_BY_DEVICE, chunk):
+                break
+        if read.unknown:
+            self._dialect.disprove(_BY_DEVICE)
+
+    def _each(self, read: "_Asking", question: Question) -> None:
+        """One request a device; one that was too slow last time comes last, so that it starves nobody."""
+        for count, id in enumerate(sorted(read.ids, key=lambda id: id in self._late), start=1):
+            self._late.discard(id)
+            if not read.ask(question, [id]):
+                self._late.add(id)
+                break
+            if count == 2 and not read.answered:
+                break
+
+    def _batches(self, read: "_Asking") -> None:
+        """As many variables in a request as the engine takes: two to begin with, half after a failure."""
+        names, most = read.names, 2
+        while len(names) > 1 or (names and read.answered):
+            chunk = _BY_NAME.head(names, most)
+            failed = len(read.failures)
+            if not read.ask(_BY_NAME, chunk):
+                return
+            if len(read.failures) == failed or len(chunk) == 1:
+                names = names[len(chunk) :]
+                most = MAX_BATCH if read.proven or most * 2 > MAX_BATCH else most * 2
+            elif read.answered:
+                read.failures.pop()
+                most = len(chunk) // 2
+            else:
+                return
+        read.forgive_missing_names()
+
+    def _one_by_one(self, read: "_Asking") -> None:
+        for count, name in enumerate(read.names, start=1):
+            if not read.ask(_BY_NAME, [name]):
+                return
+            if count == 5 and not read.answered:
+                return
+        read.forgive_missing_names()
+
+
+class _Asking(ValuesRead):
+    """A read under way: what was asked of whom, until when, and what came."""
+
+    def __init__(self, dialect: Dialect, devices: Sequence[Device], deadline: float, proven: bool) -> None:
+        super().__init__()
+        self._dialect = dialect
+        self._deadline = deadline
+        self.proven = proven
+        self.ids = [device.id for device in devices]
+        # STATUS first: without it a device's other values prove nothing.
+        self.names = sorted(
+            (name for device in devices for name in device.variables),
+            key=lambda name: not name.endswith(".STATUS"),
+        )
+
+    def ask(self, question: Question, names: list[str]) -> bool:
+        """Ask, take what comes, note what fails; False once there is no sense in asking on.
+
+        Until anything was answered in an unproven way, a request gets a third of the time that is left.
+        """
+        deadline = self._deadline
+        if not (self.proven or self.answered):
+            deadline -= (deadline - monotonic()) * 2 / 3
+
+        def covered(found: dict[str, Value]) -> int:
+            told = found.keys() if question is _BY_NAME else {owner(name, known) for name in found}
+            return len(told & set(names))
+
+        known = set(self.ids)
+        found: dict[str, Value] | None
+        try:
+            if len(names) == 1:
+                found = self._dialect.one(question, names[0], wire.values, deadline)
+                if not covered(found):
+                    found = None
+            else:
+                found = self._dialect.several(question, names, wire.values, covered, self._deadline)
+            if found is None:
+                raise Absent(f"the engine answers nothing for {names[0]}")
+        except (TimedOut, Unreachable) as error:
+            self.failures.append(error)
+            return False
+        except (Absent, Garbled, Refused) as error:
+            self.failures.append(error)
+            return bool(self.answered) or not isinstance(error, Refused)
+        self.take(found, self.ids)
+        return True
+
+    def forgive_missing_names(self) -> None:
+        """A variable that the engine does not know has no sample; that is no failure of the document."""
+        if self.answered:
+            self.failures = [failure for failure in self.failures if not isinstance(failure, Absent)]

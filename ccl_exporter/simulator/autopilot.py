@@ -1,0 +1,83 @@
+"""The driver of a simulated car: comes, charges, leaves, and comes again with another need."""
+
+from __future__ import annotations
+
+import math
+import random
+from enum import Enum, auto
+
+from ccl_exporter.simulator.charge import State, Stop, Vehicle
+from ccl_exporter.simulator.physics import Plug
+
+TAG = "04A1B2C3D4"
+"""The RFID tag it shows; made up, and personal data all the same to whoever reads it."""
+
+_ARRIVES_AFTER = 5.0
+_TAG_AFTER = 5.0
+_TRIES_AGAIN_AFTER = 60.0
+_EARLY_AT = 0.7
+
+
+class _Plan(Enum):
+    ARRIVE = auto()
+    SHOW_TAG = auto()
+    WAIT = auto()
+    LEAVE = auto()
+
+
+class Autopilot:
+    """Drives one plug through charge after charge, the same way for the same seed.
+
+    Needs are watt-hours; `delay` seconds are added before the first arrival.
+    """
+
+    def __init__(self, plug: Plug, seed: str, at: float, needs: tuple[float, float], delay: float) -> None:
+        self._plug = plug
+        self._random = random.Random(seed)
+        self._needs = needs
+        self._plan = _Plan.ARRIVE
+        self._when = at + _ARRIVES_AFTER + delay
+        self._visits = 0
+
+    def due(self) -> float:
+        """When the driver acts next, in Unix seconds."""
+        return self._when
+
+    def act(self, at: float) -> None:
+        """Do what is due at `at`, and react to what the plug did."""
+        if at >= self._when:
+            self._carry_out(at)
+        self._watch(at)
+
+    def _carry_out(self, at: float) -> None:
+        plug = self._plug
+        if self._plan is _Plan.ARRIVE:
+            self._visits += 1
+            plug.plug_in(at, Vehicle(need=self._random.uniform(*self._needs)))
+            self._next(_Plan.SHOW_TAG, at + _TAG_AFTER)
+        elif self._plan is _Plan.SHOW_TAG:
+            if plug.state is State.WAITING_FOR_PERMISSION:
+                plug.authorise(at, TAG)
+            waits = plug.vehicle is None or plug.under_way() or plug.state is State.STOPPING
+            self._next(*((_Plan.WAIT, math.inf) if waits else (_Plan.SHOW_TAG, at + _TRIES_AGAIN_AFTER)))
+        elif self._plan is _Plan.LEAVE:
+            plug.unplug(at)
+            self._next(_Plan.ARRIVE, at + self._random.uniform(180, 600))
+
+    def _watch(self, at: float) -> None:
+        plug = self._plug
+        if self._plan is _Plan.LEAVE and plug.under_way():
+            self._next(_Plan.WAIT, math.inf)
+        if self._plan is not _Plan.WAIT:
+            return
+        # Every third visit ends before the car is full, so that stop reasons differ.
+        vehicle = plug.vehicle
+        if vehicle and self._visits % 3 == 0 and vehicle.taken > _EARLY_AT * vehicle.need:
+            plug.stop(at, Stop.USER)
+        if vehicle is None:
+            self._next(_Plan.ARRIVE, at + self._random.uniform(180, 600))
+        elif not plug.under_way() and plug.state is not State.STOPPING:
+            self._next(_Plan.LEAVE, at + self._random.uniform(120, 360))
+
+    def _next(self, plan: _Plan, when: float) -> None:
+        self._plan, self._when = plan, when

@@ -1,0 +1,211 @@
+"""Values that the devices around a plug show, shared by the models (protocol.md 9)."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+
+from ccl_exporter.simulator.charge import RATED_AMPERES, State, Stop
+from ccl_exporter.simulator.physics import POWER_FACTOR, Plug, mains_voltage
+from ccl_exporter.simulator.site import Write
+from ccl_exporter.simulator.variables import Moment, Value
+
+_TAN_PHI = math.tan(math.acos(POWER_FACTOR))
+_FIRST_CAPACITIVE = 78.12
+_BEACON_GREEN = 256.0
+"""The one lamp value that is known; those of red and blue are guesses."""
+_BEACON_RED, _BEACON_BLUE = 512.0, 1024.0
+
+
+def plug_values(plug: Plug, now: float) -> dict[str, Value]:
+    """Variables of one plug under its engine, without the plug's prefix."""
+    charge = plug.charge
+    elapsed = plug.charge_seconds_at(now)
+    running = (elapsed or 0.0) if charge.ended is None else 0.0
+    red, green, blue = _lamp(plug)
+    return {
+        "STATE": float(plug.state),
+        "ERROR": float(plug.error),
+        "AE": round(plug.register_at(now) / 1000, 2),
+        "AEP": round(plug.charge_energy_at(now) / 1000, 2),
+        "API": round(plug.watts / 1000, 3),
+        "AI": round(plug.amperes, 2),
+        "VI": round(voltage(plug, now, 0), 1),
+        "CC": float(plug.vehicle is not None),
+        # protocol.md 9: this variable read 6 while chargeInfo of the same charge said 5.
+        "STOPPED": float(charge.stopped + 1),
+        "CHARGE": float(plug.state is State.CHARGING),
+        "BEACON": red * _BEACON_RED + green * _BEACON_GREEN + blue * _BEACON_BLUE,
+        "BEACON_R": red,
+        "BEACON_G": green,
+        "BEACON_B": blue,
+        "LOCK": float(locked(plug)),
+        "REQUESTDATE": Moment(charge.requested),
+        "BEGINDATE": None if charge.began is None else Moment(charge.began),
+        "ENDDATE": None if charge.ended is None else Moment(charge.ended),
+        "TIME": None if elapsed is None else round(elapsed, 3),
+        "TOTAL_CHARGE_TIME": round(plug.total_seconds + running, 3),
+        "ENABLE": float(plug.limits.enabled),
+        "REMOTE_STOP": float(plug.remote_shows(now, "REMOTE_STOP")),
+        "REMOTE_START": float(plug.remote_shows(now, "REMOTE_START")),
+        "REMOTE_PAUSE": float(plug.remote_shows(now, "REMOTE_PAUSE")),
+        "CURRENT_REDUCTION": plug.limits.cap,
+    }
+
+
+def tag_values(*plugs: Plug) -> dict[str, Value]:
+    """Who charges, as an engine and its reader tell it: personal data."""
+    user = next((plug.charge.user for plug in plugs if plug.under_way() and plug.charge.user), "")
+    if not user:
+        return {"TAG": 0.0, "TAG_EX": None, "TAGEX": ""}
+    return {"TAG": float(zlib.crc32(user.encode())), "TAG_EX": user, "TAGEX": user}
+
+
+def mode3_values(plug: Plug) -> dict[str, Value]:
+    """Variables of the Mode 3 controller that owns the plug's pilot line."""
+    connected, charging = plug.vehicle is not None, plug.state is State.CHARGING
+    letter = "C" if charging else "B" if connected else "A"
+    return {
+        "STCHPLUG": float(ord(letter)),
+        "APILOT": {"A": 895.0, "B": 671.0, "C": 448.0}[letter],
+        "PILOT_STATE": {"A": 1.0, "B": 2.0, "C": 3.0}[letter],
+        "PWM_STATE": float(connected),
+        "RELEOUT": float(charging),
+        "EV_CONNECTED": float(connected),
+        "STBLOCK": float(locked(plug)),
+        "ERROR": float(plug.error),
+        "PREDUCTION": plug.limits.reduction,
+        "INTENSITY": plug.limits.intensity,
+        "OUT_OF_SERVICE": float(plug.limits.out_of_service),
+    }
+
+
+def single_phase_meter(plug: Plug, now: float) -> dict[str, Value]:
+    """Variables of a one-phase meter, in V, A, kW, kvar, kVA, kWh and kvarh."""
+    watts, amperes, volts = plug.watts, plug.amperes, voltage(plug, now, 0)
+    energy = round(plug.register_at(now) / 1000, 2)
+    capacitive = round(_FIRST_CAPACITIVE + energy * _TAN_PHI, 2)
+    reactive, apparent = round(watts * _TAN_PHI / 1000, 3), round(volts * amperes / 1000, 3)
+    peak = plug.extremes
+    return {
+        "VI": round(volts, 1),
+        "AI": round(amperes, 2),
+        "API": round(watts / 1000, 3),
+        "IPI": 0.0,
+        "CPI": reactive,
+        "VAI": apparent,
+        "PFI": POWER_FACTOR if amperes else 1.0,
+        "VMX": peak.volts,
+        "AMX": round(peak.amperes, 2),
+        "APMX": round(peak.watts / 1000, 3),
+        "CPMX": round(peak.watts * _TAN_PHI / 1000, 3),
+        "VAMX": round(peak.watts / POWER_FACTOR / 1000, 3),
+        "VMN": peak.volts_least,
+        "MDI": round(plug.demand_at(now) / 1000, 2),
+        "MDMX": round(peak.demand / 1000, 2),
+        "AE": energy,
+        "CE": capacitive,
+        "PAE": energy,
+        "PCE": capacitive,
+    }
+
+
+def three_phase_meter(plug: Plug, now: float) -> dict[str, Value]:
+    """Variables of a three-phase meter; the phases' registers add up to the total within 10 Wh."""
+    energy = plug.register_at(now)
+    values: dict[str, Value] = {
+        "AE": round(energy / 1000, 2),
+        "CE": round(energy * _TAN_PHI / 1000, 2),
+        "IE": 0.0,
+        "API": round(plug.watts / 1000, 3),
+        "CPI": round(plug.watts * _TAN_PHI / 1000, 3),
+        "IPI": 0.0,
+        "VAI": round(plug.watts / POWER_FACTOR / 1000, 3),
+        "HZI": round(50 + 0.02 * math.sin(now / 97), 2),
+    }
+    for phase, amperes in enumerate(plug.phase_amperes):
+        volts, suffix = voltage(plug, now, phase), str(phase + 1)
+        values |= {
+            f"VI{suffix}": round(volts, 1),
+            f"AI{suffix}": round(amperes, 2),
+            f"API{suffix}": round(volts * amperes * POWER_FACTOR / 1000, 3),
+            f"PFI{suffix}": POWER_FACTOR if amperes else 1.0,
+            f"AE{suffix}": math.floor(energy / 30) / 100,
+        }
+    return values
+
+
+def board_values(plug: Plug, now: float, boot: float) -> dict[str, Value]:
+    """Temperatures in Celsius and Fahrenheit, and the date of the engine's start (protocol.md 9)."""
+    celsius = round(plug.heat_at(now), 1)
+    return {"TCI": celsius, "TFI": round(celsius * 9 / 5 + 32, 2), "RUNTIME": Moment(boot)}
+
+
+def voltage(plug: Plug, now: float, phase: int) -> float:
+    """Volts of a phase: the present mains while idle, and what the power was reckoned with under load."""
+    return plug.volts[phase] if plug.amperes else mains_voltage(math.floor(now), phase, 0)
+
+
+def locked(plug: Plug) -> bool:
+    """Whether the socket holds the cable."""
+    return plug.under_way() or plug.state is State.STOPPING
+
+
+def plug_writes(plug: Plug, mode3: str) -> Mapping[str, Write]:
+    """What can be written to a plug and its Mode 3 device, by full name (protocol.md 9 and 9.2).
+
+    A value outside its range is accepted and then not taken over.
+    """
+    limits = plug.limits
+
+    def reduction(value: float, at: float) -> None:
+        limits.reduction = value if 0 <= value <= 100 else limits.reduction
+        plug.limits_changed(at)
+
+    def intensity(value: float, at: float) -> None:
+        limits.intensity = value if 0 <= value <= RATED_AMPERES else limits.intensity
+        plug.limits_changed(at)
+
+    def cap(value: float, at: float) -> None:
+        limits.cap = value if 0 <= value <= RATED_AMPERES else limits.cap
+        plug.limits_changed(at)
+
+    def enable(value: float, at: float) -> None:
+        limits.enabled = bool(value)
+        plug.limits_changed(at)
+
+    def out_of_service(value: float, at: float) -> None:
+        limits.out_of_service = bool(value)
+        plug.limits_changed(at)
+
+    def command(name: str) -> Write:
+        def write(value: float, at: float) -> None:
+            if not value:
+                return
+            plug.remote_written(at, name)
+            if name == "REMOTE_START":
+                plug.start_remotely(at)
+            elif name == "REMOTE_STOP":
+                plug.stop(at, Stop.REMOTE)
+            else:
+                plug.pause(at)
+
+        return write
+
+    return {
+        f"{mode3}.PREDUCTION": reduction,
+        f"{mode3}.INTENSITY": intensity,
+        f"{mode3}.OUT_OF_SERVICE": out_of_service,
+        f"{plug.name}.CURRENT_REDUCTION": cap,
+        f"{plug.name}.ENABLE": enable,
+        **{f"{plug.name}.{name}": command(name) for name in ("REMOTE_START", "REMOTE_STOP", "REMOTE_PAUSE")},
+    }
+
+
+def _lamp(plug: Plug) -> tuple[float, float, float]:
+    if plug.state in (State.ERROR, State.DISABLED):
+        return 1.0, 0.0, 0.0
+    if plug.state is State.AVAILABLE:
+        return 0.0, 1.0, 0.0
+    return 0.0, 0.0, 1.0

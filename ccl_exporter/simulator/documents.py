@@ -1,0 +1,195 @@
+"""The documents under /services/user and /services/devices, and those of the system."""
+
+from __future__ import annotations
+
+import base64
+import random
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from ccl_exporter.simulator.dialect import Dialect
+from ccl_exporter.simulator.faults import Fault
+from ccl_exporter.simulator.site import Site
+from ccl_exporter.simulator.variables import Moment, Value, Variable
+from ccl_exporter.simulator.view import Shown, View
+from ccl_exporter.simulator.xml import Element, document, leaf, node
+
+_DRIVERS = (
+    "CBS4 CCL1ENGINE CCL1MINIEMBEDDED CCL1MINIENGINE CEMC10 CEMC20 CEMC30 COM_TCP1RS COM_TCP2RSPLUS CVM1D "
+    "CVMMINI DISPLAYCCL1MINI EDMK GUSERS LM4 MODO3 M1CD TAGREADER"
+)
+
+
+def devices(view: View) -> Element:
+    """devices.xml, the same under both roofs (protocol.md 2)."""
+    return node("devices", *(leaf("id", name) for name in view.devices))
+
+
+def device_info(view: View, names: Iterable[str], root: str, item: str) -> Element:
+    """deviceInfo.xml in either spelling of its elements (protocol.md 2.1 and 2.2)."""
+    return node(root, *(_one_device(view, name, item) for name in names if name in view.devices))
+
+
+def _one_device(view: View, name: str, item: str) -> Element:
+    device = view.devices[name]
+    children = [leaf("id", name), leaf("type", device.type)]
+    children.append(leaf("typeDescription", view.display(device.type_description)))
+    if device.serial:
+        children.append(leaf("serialNumber", device.serial))
+    if device.modules:
+        modules = (node("module", leaf("stNum", n), leaf("model", model)) for n, model in device.modules)
+        children.append(node("modules", *modules))
+    children += [leaf("var", f"{name}.{short}") for short in sorted(v.name for v in device.variables)]
+    return node(item, *children)
+
+
+def values(view: View, dialect: Dialect, faults: Sequence[Fault], shown: Iterable[Shown]) -> Element:
+    """values.xml (protocol.md 3.1)."""
+    return node("values", *(_value(item, dialect) for item in _doubled(shown, faults)))
+
+
+def _value(item: Shown, dialect: Dialect) -> Element:
+    name, value = leaf("id", item.full), item.value
+    if isinstance(value, str):
+        # A text that is empty is an id alone, in every sample.
+        return node("variable", name, leaf("textValue", value)) if value else node("variable", name)
+    text = _written(value, dialect)
+    return node("variable", name) if text is None else node("variable", name, leaf("value", text))
+
+
+def device_state(view: View, dialect: Dialect, faults: Sequence[Fault], site: Site, name: str | None) -> Element:
+    """deviceState.xml, which tells a number from a text from a date (protocol.md 3.2)."""
+    if name is None or name not in view.devices:
+        return node("deviceState")
+    variables = (
+        node("variable", leaf("id", item.full), *_typed(item.value, dialect))
+        for item in _doubled(view.shown(name), faults)
+    )
+    guid = site.guid(view.devices[name].name)
+    return node("deviceState", leaf("id", guid), leaf("device", name), *variables)
+
+
+def _typed(value: Value, dialect: Dialect) -> list[Element]:
+    if isinstance(value, str):
+        return [node("text", leaf("textStr", value))]
+    text = _written(value, dialect)
+    if text is None:
+        return []
+    if isinstance(value, Moment):
+        return [node("text", node("textDate", leaf("date", text)))]
+    if value is None and dialect.no_value != "nan":
+        return [node("text", leaf("textStr", text))]
+    return [node("text", node("textValue", leaf("value", text)))]
+
+
+def _written(value: float | Moment | None, dialect: Dialect) -> str | None:
+    if value is None:
+        return {"dash": "-", "missing": None, "empty": "", "nan": "nan"}[dialect.no_value]
+    if isinstance(value, float | int):
+        return f"{value:.6f}"
+    moment = datetime.fromtimestamp(value.unix, UTC)
+    milliseconds = f"{moment.microsecond // 1000:03d}" if dialect.date_digits == 17 else ""
+    return moment.strftime("%d%m%Y%H%M%S") + milliseconds
+
+
+def _doubled(shown: Iterable[Shown], faults: Sequence[Fault]) -> Iterable[Shown]:
+    names = {fault.arg for fault in faults if fault.kind == "duplicate"}
+    for item in shown:
+        yield item
+        if names and isinstance(item.value, float) and ("" in names or item.full in names):
+            yield Shown(item.full, item.variable, item.value + 1)
+
+
+def var_info(view: View, dialect: Dialect, shown: Iterable[tuple[Shown, bool]]) -> Element:
+    """varInfo.xml; each variable comes with whether it was asked for by id= (protocol.md 4)."""
+    return node("varInfo", *(_description(view, dialect, item, by_id) for item, by_id in shown))
+
+
+def _description(view: View, dialect: Dialect, item: Shown, by_id: bool) -> Element:
+    variable = item.variable
+    short = by_id and dialect.short_ids
+    children = [leaf("id", variable.name if short else item.full)]
+    if dialect.id_ex:
+        children.append(leaf("idEx", item.full))
+    children += [
+        leaf("title", view.display(variable.title)),
+        leaf("hasValue", flag(variable.has_value)),
+        leaf("hasLogger", "F"),
+        leaf("hasForced", flag(variable.forced)),
+        leaf("sampleMode", variable.sample_mode),
+    ]
+    if variable.units is not None and dialect.units != "absent":
+        children.append(leaf("measureUnits", "#QUUX" if dialect.units == "unknown" else variable.units))
+    children += [leaf("unitsFactor", variable.factor), leaf("decimals", variable.decimals)]
+    if dialect.typed_var_info:
+        children += _type_of(variable)
+    return node("var", *children)
+
+
+def _type_of(variable: Variable) -> list[Element]:
+    kind = {"number": "double", "text": "wchar", "date": "date"}[variable.kind]
+    if variable.name == "STATUS":
+        kind = "word"
+    if not variable.forced:
+        return [leaf("varType", kind)]
+    if variable.units is not None:
+        control = [leaf("ctrlType", "EDIT"), leaf("type", "double"), leaf("min", 0), leaf("max", 100)]
+        return [leaf("varType", kind), node("valueInfo", *control)]
+    options = (
+        node("option", leaf("xmlValue", f"<value>{code}</value>"), leaf("value", word))
+        for code, word in ((0, "Off"), (1, "On"))
+    )
+    control = [leaf("ctrlType", "COMBO"), leaf("type", "double"), node("options", *options)]
+    return [leaf("varType", kind), node("valueInfo", *control)]
+
+
+def status(site: Site) -> Element:
+    """status.xml (protocol.md 2.2)."""
+    *stamps, event = (leaf(name, guid) for name, guid in site.stamps().items())
+    count = leaf("activeEvents", site.active_events)
+    return node("systemStatus", leaf("deviceStatus", 1), *stamps, count, event)
+
+
+def information(site: Site) -> Element:
+    """information.xml, about 26 kB of it pictures (protocol.md 2.2)."""
+    drivers = (
+        node("device", leaf("type", name), leaf("name", name.title()), leaf("image", _picture(name)))
+        for name in _DRIVERS.split()
+    )
+    return node(
+        "systemInformation",
+        leaf("name", "CirCarLife Scada"),
+        leaf("version", "4.2.3"),
+        leaf("company", "Circontrol"),
+        leaf("mainDevice", site.guid(site.model.main_device)),
+        leaf("type", 8),
+        leaf("olsonTimeZone", "UTC"),
+        node("devices", *drivers),
+    )
+
+
+def _picture(name: str) -> str:
+    pixels = random.Random(name).randbytes(16 * 64)
+    rows = b"".join(b"\0" + pixels[row * 64 : row * 64 + 64] for row in range(16))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 16, 16, 8, 6, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + body).decode()
+
+
+def flag(value: bool) -> str:
+    """A boolean as documents of descriptions write it."""
+    return "T" if value else "F"
+
+
+def empty(root: str, dialect: Dialect) -> bytes:
+    """A document with nothing in it, the answer to a request without parameters (protocol.md 2.1)."""
+    return document(node(root), dialect)

@@ -1,0 +1,265 @@
+"""The live model behind the simulator's documents: devices, plugs, writes under way, and a clock."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ccl_exporter.simulator.autopilot import TAG, Autopilot
+from ccl_exporter.simulator.charge import State, Stop, Vehicle
+from ccl_exporter.simulator.physics import Plug
+from ccl_exporter.simulator.variables import Device, Value, random_guid, time_guid
+
+Write = Callable[[float, float], None]
+"""Carries out a write: value and time in Unix seconds."""
+
+_DEFAULT_NEED = 7000.0
+_WRITE_DELAY = (2.0, 5.0)
+
+
+@dataclass(frozen=True)
+class PlugPlace:
+    """What plugInfo says of a plug, and who drives it (protocol.md 2.2)."""
+
+    plug: Plug
+    engine: str
+    mode3: str
+    meter: str
+    needs: tuple[float, float]
+    """Least and most watt-hours that an arriving car wants."""
+    delay: float = 0.0
+    connector: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A kind of engine: its inventory, its plugs, and what can be written by full name."""
+
+    devices: tuple[Device, ...]
+    places: tuple[PlugPlace, ...]
+    writes: Mapping[str, Write]
+    main_device: str
+
+
+class LivePlug:
+    """A plug of the running site, for whoever drives it: every act happens at the site's present time."""
+
+    def __init__(self, site: Site, plug: Plug) -> None:
+        self._site = site
+        self._plug = plug
+
+    @property
+    def name(self) -> str:
+        """Its name in plugInfo, `EVSE.PLUG` for the wallbox."""
+        return self._plug.name
+
+    @property
+    def state(self) -> State:
+        """Plug state of protocol.md 9.1."""
+        with self._site.present():
+            return self._plug.state
+
+    @property
+    def stopped(self) -> int:
+        """Stop reason of the last charge, protocol.md 9.1."""
+        with self._site.present():
+            return self._plug.charge.stopped
+
+    @property
+    def watts(self) -> float:
+        """Active power."""
+        with self._site.present():
+            return self._plug.watts
+
+    @property
+    def amperes(self) -> float:
+        """Current of the first phase."""
+        with self._site.present():
+            return self._plug.amperes
+
+    @property
+    def energy_wh(self) -> float:
+        """Watt-hours since it was made, exact and not at the meter's resolution."""
+        with self._site.present() as now:
+            return self._plug.energy_at(now)
+
+    @property
+    def charge_wh(self) -> float:
+        """Watt-hours of the present or last charge as chargeInfo shows them."""
+        with self._site.present() as now:
+            return self._plug.charge_energy_at(now)
+
+    def plug_in(self, need_wh: float = _DEFAULT_NEED, most_amperes: float = 32.0) -> None:
+        """A vehicle arrives that wants so many watt-hours."""
+        with self._site.acting() as now:
+            self._plug.plug_in(now, Vehicle(need_wh, most_amperes))
+
+    def authorise(self, tag: str = TAG) -> None:
+        """Show an RFID tag: starts a charge, or stops the one under way."""
+        with self._site.acting() as now:
+            self._plug.authorise(now, tag)
+
+    def unplug(self) -> None:
+        """The vehicle leaves."""
+        with self._site.acting() as now:
+            self._plug.unplug(now)
+
+    def stop(self, reason: int) -> None:
+        """End the charge for a reason of protocol.md 9.1."""
+        with self._site.acting() as now:
+            self._plug.stop(now, Stop(reason))
+
+    def fail(self, error: int) -> None:
+        """Set error bits of protocol.md 9.1 (a running charge stops); 0 repairs."""
+        with self._site.acting() as now:
+            self._plug.fail(now, error)
+
+
+class Site:
+    """The model in time. Whoever asks or acts first brings it to the present; the clock never goes back."""
+
+    def __init__(
+        self,
+        build: Callable[[float, Callable[[], float]], Model],
+        clock: Callable[[], float],
+        seed: int,
+        autopilot: bool,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._clock = clock
+        self._now = self.started = clock()
+        self._seed = seed
+        self._random = random.Random(seed)
+        self.boot = self.started - 100_000.0
+        self.model = build(self.started, lambda: self.boot)
+        self.plugs = tuple(LivePlug(self, place.plug) for place in self.model.places)
+        self._drivers = [
+            Autopilot(place.plug, f"{seed}/{place.plug.name}", self.started, place.needs, place.delay)
+            for place in self.model.places
+            if autopilot
+        ]
+        self._pending: list[tuple[float, str, float]] = []
+        self._overrides: dict[str, Value] = {}
+        self._removed: set[str] = set()
+        self._configurations = 0
+        self.active_events = 0
+        """Count that status.xml shows."""
+
+    @contextmanager
+    def present(self) -> Iterator[float]:
+        """Hold the site at the present time (Unix seconds) while it is read or acted upon."""
+        with self._lock:
+            self._advance(max(self._now, self._clock()))
+            yield self._now
+
+    @contextmanager
+    def acting(self) -> Iterator[float]:
+        """Like `present`, for acts: what flowed until now is booked first, and drivers see what happened."""
+        with self.present() as now:
+            for place in self.model.places:
+                place.plug.settle(now)
+            yield now
+            for driver in self._drivers:
+                driver.act(now)
+
+    def devices(self) -> Sequence[Device]:
+        """The devices that answer now, in the engine's order."""
+        with self._lock:
+            return [device for device in self.model.devices if device.name not in self._removed]
+
+    def values(self, device: Device, now: float) -> dict[str, Value]:
+        """A device's values by short name, overrides included."""
+        with self._lock:
+            values = device.values(now)
+            for short in values:
+                full = f"{device.name}.{short}"
+                if full in self._overrides:
+                    values[short] = self._overrides[full]
+            return values
+
+    def set_value(self, variable: str, value: Value) -> None:
+        """Make a variable (full name) read `value` until cleared; `None` is "not available"."""
+        with self._lock:
+            self._overrides[variable] = value
+
+    def clear_value(self, variable: str) -> None:
+        """Let a variable tell the truth again."""
+        with self._lock:
+            self._overrides.pop(variable, None)
+
+    def remove_device(self, name: str) -> None:
+        """Take a device out of every document."""
+        if name not in {device.name for device in self.model.devices}:
+            raise ValueError(f"no device {name!r} in this model")
+        with self._lock:
+            self._removed.add(name)
+
+    def restore_device(self, name: str) -> None:
+        """Put a removed device back."""
+        with self._lock:
+            self._removed.discard(name)
+
+    def reboot(self) -> None:
+        """Start the engine anew: systemId and RUNTIME change, charges go on (protocol.md 12)."""
+        with self.present() as now:
+            self.boot = now
+
+    def new_configuration(self) -> None:
+        """Change deviceId in status.xml, as reconfiguring devices does (protocol.md 2.2)."""
+        with self._lock:
+            self._configurations += 1
+
+    def stamps(self) -> dict[str, str]:
+        """The identifiers of status.xml by element name (protocol.md 2.2 and 12)."""
+        with self._lock:
+            changes = sum(place.plug.changes for place in self.model.places)
+            return {
+                # The sample unit's identifier is one second older than its RUNTIME.
+                "systemId": time_guid(self.boot - 1, "8A5E11D0"),
+                "deviceId": random_guid(self._seed, f"configuration {self._configurations}"),
+                "calculatedVariablesId": random_guid(self._seed, "calculated variables"),
+                "eventId": random_guid(self._seed, f"event {changes}"),
+            }
+
+    def guid(self, name: str) -> str:
+        """A constant identifier for a device or plug."""
+        return random_guid(self._seed, name)
+
+    def force(self, device: str, wanted: Sequence[tuple[str, float]], delay: float | None = None) -> None:
+        """Take up writes to one device; they act `delay` (by default 2 to 5) seconds later.
+
+        Variables of other devices, and those that cannot be forced, are ignored (protocol.md 9.2).
+        """
+        with self.present() as now:
+            forced = {
+                f"{d.name}.{v.name}" for d in self.devices() for v in d.variables if d.name == device and v.forced
+            }
+            at = now + (self._random.uniform(*_WRITE_DELAY) if delay is None else delay)
+            self._pending += [(at, name, value) for name, value in wanted if name in forced]
+            self._pending.sort(key=lambda write: write[0])
+
+    def _advance(self, now: float) -> None:
+        plugs = [place.plug for place in self.model.places]
+        while True:
+            due = [plug.due() for plug in plugs] + [driver.due() for driver in self._drivers]
+            at = min([*due, self._pending[0][0] if self._pending else math.inf])
+            if at > now:
+                break
+            for plug in plugs:
+                plug.settle(at)
+            while self._pending and self._pending[0][0] <= at:
+                _, name, value = self._pending.pop(0)
+                self._carry_out(name, value, at)
+            for plug in plugs:
+                plug.tick(at)
+            for driver in self._drivers:
+                driver.act(at)
+        self._now = now
+
+    def _carry_out(self, name: str, value: float, at: float) -> None:
+        if name in self.model.writes:
+            self.model.writes[name](value, at)

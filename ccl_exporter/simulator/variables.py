@@ -1,0 +1,98 @@
+"""What a simulated device is made of: variables, their values, and identifiers of the engine's shape."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["number", "text", "date"]
+
+# An engine counts these identifiers' time in tenths of microseconds since 1582, as RFC 4122 does.
+_GREGORIAN_OFFSET = 0x01B21DD213814000
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A date value, in Unix seconds; how it is written depends on the document (protocol.md 5)."""
+
+    unix: float
+
+
+Value = float | str | Moment | None
+"""A number in the scaled unit, a text, a date, or `None` for "not available" (protocol.md 3)."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable as varInfo describes it, units in the engine's own codes (protocol.md 4).
+
+    `default` is the value of a variable that no physics drives.
+    """
+
+    name: str
+    title: str
+    units: str | None = None
+    factor: int = 0
+    decimals: int = 0
+    kind: Kind = "number"
+    has_value: bool = True
+    forced: bool = False
+    sample_mode: str = "last"
+    default: Value = 0.0
+
+
+Reader = Callable[[float], Mapping[str, Value]]
+"""Values of a device's living variables, by short name, at a time in Unix seconds."""
+
+
+def _no_values(_now: float) -> Mapping[str, Value]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device of the engine's inventory (protocol.md 2.1, deviceInfo)."""
+
+    name: str
+    type: str
+    type_description: str
+    variables: tuple[Variable, ...]
+    read: Reader = _no_values
+    serial: str | None = None
+    modules: tuple[tuple[str, str], ...] = field(default=())
+
+    def values(self, now: float) -> dict[str, Value]:
+        """Every variable's value at `now` (Unix seconds), by short name, in the model's order."""
+        common: dict[str, Value] = {"NAME": self.name, "DESCRIPTION": "", "VDTTM": Moment(now), "STATUS": 1.0}
+        living = self.read(now)
+        return {
+            v.name: living[v.name] if v.name in living else common.get(v.name, v.default) for v in self.variables
+        }
+
+
+def common_variables() -> tuple[Variable, ...]:
+    """The four variables that every device of every sample has (protocol.md 3.2 and 8)."""
+    return (
+        Variable("NAME", "Device name", kind="text", default=""),
+        Variable("DESCRIPTION", "Device description", kind="text", default=""),
+        Variable("VDTTM", "Time of the newest data", kind="date"),
+        Variable("STATUS", "Communication status"),
+    )
+
+
+def random_guid(seed: int | str, purpose: str) -> str:
+    """A GUID that is the same for the same seed and purpose, so that runs can be compared."""
+    digits = f"{random.Random(f'{seed}/{purpose}').getrandbits(128):032X}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def time_guid(unix: float, tail: str) -> str:
+    """A time-based GUID of the shape an engine makes at boot and for each charge (protocol.md 12).
+
+    `tail` is the last eight hexadecimal digits.
+    """
+    ticks = int(unix * 10_000_000) + _GREGORIAN_OFFSET
+    low, mid, high = ticks & 0xFFFFFFFF, (ticks >> 32) & 0xFFFF, (ticks >> 48) & 0x0FFF | 0x1000
+    return f"{low:08X}-{mid:04X}-{high:04X}-{mid:04X}-{high:04X}{tail}"

@@ -1,0 +1,65 @@
+"""Writes documents: an element tree, and the ways engines put one into bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ccl_exporter.simulator.dialect import Dialect
+
+_DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+_MUST_ESCAPE = re.compile(r"[&<>\x00-\x1f\x85\u2028]")
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element with children or a text; engines use no attributes (protocol.md 1)."""
+
+    tag: str
+    children: tuple[Element, ...] = ()
+    text: str = ""
+
+
+def leaf(tag: str, text: object) -> Element:
+    """An element that holds only a text."""
+    return Element(tag, text=str(text))
+
+
+def node(tag: str, *children: Element) -> Element:
+    """An element that holds other elements."""
+    return Element(tag, children=children)
+
+
+def document(root: Element, dialect: Dialect) -> bytes:
+    """The bytes of a document as this dialect writes them; always UTF-8 (protocol.md 1)."""
+    if dialect.extra_elements:
+        root = _with_strangers(root)
+    text = (_DECLARATION if dialect.declaration else "") + "".join(_write(root, dialect, 0))
+    return (b"\xef\xbb\xbf" if dialect.bom else b"") + text.encode()
+
+
+def _write(element: Element, dialect: Dialect, depth: int) -> Sequence[str]:
+    tag = element.tag
+    if not element.children:
+        text = _MUST_ESCAPE.sub(_escape, element.text)
+        padding = " \t" if dialect.padded and text else ""
+        line = f"<{tag}>{padding}{text}{padding}</{tag}>"
+        return ["  " * depth, line, "\n"] if dialect.pretty else [line]
+    inner = [part for child in element.children for part in _write(child, dialect, depth + 1)]
+    if dialect.pretty:
+        indent = "  " * depth
+        return [indent, f"<{tag}>\n", *inner, indent, f"</{tag}>\n"]
+    return [f"<{tag}>", *inner, f"</{tag}>"]
+
+
+def _escape(found: re.Match[str]) -> str:
+    character = found.group()
+    return {"&": "&amp;", "<": "&lt;", ">": "&gt;"}.get(character, f"&#{ord(character)};")
+
+
+def _with_strangers(element: Element) -> Element:
+    if not element.children:
+        return element
+    stranger = node("vendorNote", leaf("id", "?"), leaf("value", "1.000000"))
+    return replace(element, children=(stranger, *(_with_strangers(child) for child in element.children)))
