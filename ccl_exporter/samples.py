@@ -256,9 +256,12 @@ class _Plug:
             return
         limit = round(intensity * (1 - reduction), 9)
         cap = self._listed(self._plug.name, "CURRENT_REDUCTION")
-        capped = self._reading.number(cap, "amperes")
-        if cap is None or capped is not None:
-            yield Sample(f.PLUG_CURRENT_LIMIT, self._labels, limit if capped is None else min(limit, capped))
+        # Engines send it without a unit; it holds amperes (protocol.md 9).
+        told = self._reading.understood.get(cap or "")
+        if cap is None:
+            yield Sample(f.PLUG_CURRENT_LIMIT, self._labels, limit)
+        elif told is not None and told.quantity in ("amperes", None):
+            yield Sample(f.PLUG_CURRENT_LIMIT, self._labels, min(limit, told.value))
 
     def _charge_samples(self, charge: Charge) -> Iterator[Sample]:
         labels = self._labels

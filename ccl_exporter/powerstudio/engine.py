@@ -1,7 +1,7 @@
 """One engine: what is read when, so that its small web server is asked as little as possible.
 
 A read costs one request for the values where the engine takes several devices at once.
-Besides that it asks for at most one more document: what a change in the values calls for, or a slow one that is due.
+Besides that it asks for at most one more document: what a change in the values calls for, or a slow one.
 Only the first read and a changed inventory may take more.
 """
 
@@ -156,7 +156,7 @@ class Engine:
 
         That an engine lacks a document is no failure, unless nothing goes without it.
         """
-        started = monotonic()
+        started, before = monotonic(), self._transport.requests
         try:
             ask()
         except ChargerError as error:
@@ -172,7 +172,8 @@ class Engine:
                     log.warning("%s: cannot read %s: %s", self.name, name, error)
                 self._failing.add(name)
             return False
-        self._documents[name] = Document(name, name not in self._failed_in_round, monotonic() - started)
+        if self._transport.requests > before:
+            self._documents[name] = Document(name, name not in self._failed_in_round, monotonic() - started)
         if name not in self._failed_in_round:
             self._recovered(name)
         return True
@@ -292,7 +293,7 @@ class Engine:
         for side in chosen:
             if not read.over:
                 self._read_side(side, read)
-            elif side != "devices" and side != "inventory":
+            elif side not in ("devices", "inventory"):
                 self._documents[side] = Document(side, False, 0.0)
         self._drop_stale(read)
 

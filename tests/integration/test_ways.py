@@ -1,0 +1,139 @@
+"""Every way in which an engine may take its requests leads to the same readings."""
+
+import pytest
+
+from ccl_exporter.model import Moment, Snapshot
+from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.values import Way
+from ccl_exporter.simulator import Dialect, Simulator
+
+WAYS = {
+    "everything": ((), Way.TOGETHER),
+    "ampersand": (("amp-only",), Way.TOGETHER),
+    "question mark": (("question-only",), Way.TOGETHER),
+    "first of several": (("single",), Way.EACH),
+    "none of several": (("no-separator",), Way.EACH),
+    "device state": (("no-separator", "no-values-id"), Way.STATE),
+    "batches": (("no-values-id", "no-device-state"), Way.BATCH),
+    "batches by question mark": (("question-only", "no-values-id", "no-device-state"), Way.BATCH),
+    "one by one": (("no-separator", "no-values-id", "no-device-state"), Way.ONE),
+    "state only": (("state-only",), Way.STATE),
+    "proven": (("wallbox-proven",), Way.STATE),
+}
+
+
+def read(simulator: Simulator, times: int = 1) -> Snapshot:
+    engine = Engine("test", simulator.url)
+    for _ in range(times):
+        snapshot = engine.read(60)
+    engine.close()
+    return snapshot
+
+
+@pytest.fixture(params=["wallbox", "twin"])
+def model(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.mark.parametrize("names,way", WAYS.values(), ids=WAYS.keys())
+def test_the_best_way_that_the_engine_understands_is_taken(model: str, names: tuple[str, ...], way: Way) -> None:
+    with Simulator(model, dialect=Dialect.parse(names), autopilot=False) as simulator:
+        engine = Engine("test", simulator.url)
+        engine.read(60)
+
+        assert engine.way is way
+
+
+@pytest.mark.parametrize("names,way", WAYS.values(), ids=WAYS.keys())
+def test_every_way_reads_the_same_values(model: str, names: tuple[str, ...], way: Way) -> None:
+    at = 1_790_000_000.0
+    with Simulator(model, autopilot=False, clock=lambda: at) as simulator:
+        plain = read(simulator)
+    with Simulator(model, dialect=Dialect.parse(names), autopilot=False, clock=lambda: at) as simulator:
+        other = read(simulator)
+
+    assert other.up
+    assert other.values == plain.values
+    assert other.answered == plain.answered == {device.id for device in plain.inventory.devices}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [(), ("no-idex",), ("no-varinfo-id",), ("no-varinfo-id", "no-separator"), ("no-idex", "single"), ("long-ids",)],
+    ids="-".join,
+)
+def test_every_shape_of_var_info_tells_the_same(model: str, names: tuple[str, ...]) -> None:
+    with Simulator(model, autopilot=False) as simulator:
+        plain = read(simulator).inventory
+    with Simulator(model, dialect=Dialect.parse(names), autopilot=False) as simulator:
+        other = read(simulator).inventory
+
+    assert other.variables == plain.variables
+    assert other.devices == plain.devices
+    assert other.settled == plain.settled == {name for device in plain.devices for name in device.variables}
+
+
+@pytest.mark.parametrize("absent", ["no-user-deviceinfo", "no-cpi-deviceinfo", "no-user-devices"])
+def test_a_document_is_found_where_the_engine_keeps_it(model: str, absent: str) -> None:
+    with Simulator(model, autopilot=False) as simulator:
+        plain = read(simulator).inventory
+    with Simulator(model, dialect=Dialect.parse([absent]), autopilot=False) as simulator:
+        other = read(simulator).inventory
+
+    assert other == plain
+
+
+def test_an_absent_document_is_not_asked_for_again() -> None:
+    absent = ["no-charge-points", "no-status", "no-information", "no-varinfo"]
+    with Simulator(dialect=Dialect.parse(absent), autopilot=False) as simulator:
+        engine = Engine("test", simulator.url)
+        engine.read(60)
+        simulator.clear_requests()
+        snapshot = engine.read(60)
+
+        assert snapshot.up
+        assert [request.target.partition("?")[0] for request in simulator.requests] == ["/services/user/values.xml"]
+
+
+def test_no_request_has_a_plus_or_a_long_target(model: str) -> None:
+    for names in (["everything"], ["no-values-id", "no-device-state"]):
+        dialect = Dialect.parse([name for name in names if name != "everything"])
+        with Simulator(model, dialect=dialect, autopilot=False) as simulator:
+            read(simulator, times=2)
+
+            assert simulator.requests
+            assert not [request.target for request in simulator.requests if "+" in request.target]
+            assert max(len(request.target) for request in simulator.requests) <= 2001
+
+
+def test_dates_are_dates_by_every_way() -> None:
+    for names in ((), ("state-only",), ("date17",)):
+        with Simulator(dialect=Dialect.parse(names), autopilot=False) as simulator:
+            snapshot = read(simulator)
+
+            assert isinstance(snapshot.values["EVSE.VDTTM"], Moment)
+
+
+def test_a_way_that_stops_working_is_dropped_for_the_next_one() -> None:
+    with Simulator(autopilot=False) as simulator:
+        engine = Engine("test", simulator.url)
+        before = engine.read(60)
+        simulator.dialect = Dialect.parse(["wallbox-proven"])
+        after = engine.read(60)
+
+        assert engine.way is Way.STATE
+        assert after.up
+        assert after.answered == before.answered
+
+
+def test_a_request_that_hangs_an_odd_server_does_not_hold_up_the_ladder() -> None:
+    from ccl_exporter.simulator import Fault  # noqa: PLC0415 - only this test breaks the negotiation
+
+    with Simulator(autopilot=False, faults=[Fault.parse("silent@values.xml")]) as simulator:
+        engine = Engine("test", simulator.url)
+        for _ in range(4):
+            snapshot = engine.read(1.5)
+
+        assert engine.way is Way.STATE
+        assert len(snapshot.answered) == 6
