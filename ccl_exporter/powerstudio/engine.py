@@ -64,7 +64,7 @@ class _Held:
 
 @dataclass
 class _Read:
-    """One read under way, since `began` on the schedule's clock; `over` once there is no time or no charger left."""
+    """One read under way, since `began` on the schedule's clock; `over` once time or charger is gone."""
 
     began: float
     deadline: float
@@ -94,6 +94,7 @@ class Engine:
         self._seen: frozenset[str] = frozenset()
         self._ever: set[str] = set()
         self._held: dict[_Side, _Held] = {side: _Held() for side in _SIDES}
+        self._charge_waits = False
         self._charges: Mapping[str, Charge] = {}
         self._plug_states: Mapping[str, PlugState] = {}
         self._status: SystemStatus | None = None
@@ -282,18 +283,22 @@ class Engine:
                 return reading and (waited >= SLOW or not self._charging(read))
 
     def _read_sides(self, read: _Read) -> None:
-        """All that is due in a thorough read, else one: a turn of a charge first, then what waited longest."""
-        due = [side for side in self._held if self._due(side, read)]
+        """All that is due in a thorough read, else one: what waited longest.
+
+        A turn of a charge comes before that, and a running charge is never passed over twice.
+        """
+        due = [side for side in _SIDES if self._due(side, read)]
         turned = self._signs(read, _TURNS) != self._held["charge_info"].turns
+        first = "charge_info" if turned or self._charge_waits else None
         if self._thorough and self._inventory.inventory.devices:
             chosen = due
         else:
-            due.sort(key=lambda side: (not (turned and side == "charge_info"), self._held[side].asked))
-            chosen = due[:1]
+            chosen = sorted(due, key=lambda side: (side != first, self._held[side].asked))[:1]
+        self._charge_waits = "charge_info" in due and "charge_info" not in chosen
         for side in chosen:
             if not read.over:
                 self._read_side(side, read)
-            elif side not in ("devices", "inventory"):
+            elif side != "devices" and side != "inventory":  # noqa: PLR1714 - mypy narrows only this
                 self._documents[side] = Document(side, False, 0.0)
         self._drop_stale(read)
 

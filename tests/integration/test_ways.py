@@ -36,7 +36,7 @@ def model(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.mark.parametrize("names,way", WAYS.values(), ids=WAYS.keys())
+@pytest.mark.parametrize(("names", "way"), WAYS.values(), ids=WAYS.keys())
 def test_the_best_way_that_the_engine_understands_is_taken(model: str, names: tuple[str, ...], way: Way) -> None:
     with Simulator(model, dialect=Dialect.parse(names), autopilot=False) as simulator:
         engine = Engine("test", simulator.url)
@@ -45,7 +45,7 @@ def test_the_best_way_that_the_engine_understands_is_taken(model: str, names: tu
         assert engine.way is way
 
 
-@pytest.mark.parametrize("names,way", WAYS.values(), ids=WAYS.keys())
+@pytest.mark.parametrize(("names", "way"), WAYS.values(), ids=WAYS.keys())
 def test_every_way_reads_the_same_values(model: str, names: tuple[str, ...], way: Way) -> None:
     at = 1_790_000_000.0
     with Simulator(model, autopilot=False, clock=lambda: at) as simulator:
@@ -60,7 +60,14 @@ def test_every_way_reads_the_same_values(model: str, names: tuple[str, ...], way
 
 @pytest.mark.parametrize(
     "names",
-    [(), ("no-idex",), ("no-varinfo-id",), ("no-varinfo-id", "no-separator"), ("no-idex", "single"), ("long-ids",)],
+    [
+        (),
+        ("no-idex",),
+        ("no-varinfo-id",),
+        ("no-varinfo-id", "no-separator"),
+        ("no-idex", "single"),
+        ("long-ids",),
+    ],
     ids="-".join,
 )
 def test_every_shape_of_var_info_tells_the_same(model: str, names: tuple[str, ...]) -> None:
@@ -93,7 +100,9 @@ def test_an_absent_document_is_not_asked_for_again() -> None:
         snapshot = engine.read(60)
 
         assert snapshot.up
-        assert [request.target.partition("?")[0] for request in simulator.requests] == ["/services/user/values.xml"]
+        assert [request.target.partition("?")[0] for request in simulator.requests] == [
+            "/services/user/values.xml"
+        ]
 
 
 def test_no_request_has_a_plus_or_a_long_target(model: str) -> None:
