@@ -133,7 +133,6 @@ def demo(
 
     _log_to_stderr(level, format)
     with Simulator(speed=speed) as simulator:
-        typer.echo(f"A simulated charger answers on {simulator.url}.")
         _serve(simulator.url, listen)
 
 
@@ -180,14 +179,17 @@ def simulate(
 
 
 def _simulate(simulator: "Simulator") -> None:
-    try:
-        simulator.start()
-    except OSError as error:
-        raise UsageError(f"cannot listen: {error.strerror or error}") from error
     stopped = threading.Event()
-    with simulator, _on_stop_signal(stopped.set):
-        typer.echo(f"A simulated charger answers on {simulator.url}. Stop it with Ctrl-C.")
-        stopped.wait()
+    with _on_stop_signal(stopped.set):
+        try:
+            simulator.start()
+        except OSError as error:
+            raise UsageError(f"cannot listen: {error.strerror or error}") from error
+        try:
+            typer.echo(f"A simulated charger answers on {simulator.url}. Stop it with Ctrl-C.")
+            stopped.wait()
+        finally:
+            simulator.stop()
 
 
 def _serve(charger: str, listen: str) -> None:
@@ -197,8 +199,8 @@ def _serve(charger: str, listen: str) -> None:
     address = charger_address(charger)
     service = Service(address, listen_address(listen))
     url = service.bind()
-    typer.echo(f"Metrics of {address.url} are on {url}/metrics. Stop with Ctrl-C.")
     with _on_stop_signal(lambda: threading.Thread(target=service.stop, name="stop").start()):
+        typer.echo(f"Metrics of {address.url} are on {url}/metrics. Stop with Ctrl-C.")
         service.run()
 
 

@@ -150,7 +150,7 @@ def _plugs(reading: Reading) -> list[PlugInfo]:
 
 
 def _is_plug(reading: Reading, prefix: str) -> bool:
-    """Whether a prefix within a device is a plug: of an engine, or of an untyped device with a plug's variables."""
+    """Whether a prefix within a device is a plug: of an engine, or of an untyped device with a plug's names."""
     device = reading.devices.get(owner(prefix, reading.devices) or "")
     if device is None or prefix in reading.devices:
         return False
