@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -148,16 +148,28 @@ def simulate(
         str, typer.Option("--model", help="Which engine: wallbox, or twin with two plugs.")
     ] = "wallbox",
     dialect: Annotated[
-        list[str] | None, typer.Option("--dialect", help="How the engine behaves; may be repeated.")
+        list[str] | None, typer.Option("--dialect", help="How the engine behaves, or `list`; may be repeated.")
     ] = None,
     fault: Annotated[
-        list[str] | None, typer.Option("--fault", help="What goes wrong, KIND[:ARG][@PATH]; may be repeated.")
+        list[str] | None,
+        typer.Option("--fault", help="What goes wrong, KIND[:ARG][@PATH], or `list`; may be repeated."),
     ] = None,
 ) -> None:
     """Be a PowerStudio engine: a simulated charger to try an exporter on."""
     from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.simulator import MODELS, Dialect, Fault, Simulator  # noqa: PLC0415 - no other command needs it
+    from ccl_exporter.simulator import (  # noqa: PLC0415 - no other command needs it
+        DIALECTS,
+        FAULTS,
+        MODELS,
+        Dialect,
+        Fault,
+        Simulator,
+    )
 
+    if "list" in (dialect or []):
+        return _list({name: named.says for name, named in DIALECTS.items()})
+    if "list" in (fault or []):
+        return _list(FAULTS)
     address = listen_address(listen)
     if model not in MODELS:
         raise UsageError(f"there is no model '{model}'; there is {', '.join(MODELS)}")
@@ -175,7 +187,13 @@ def simulate(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-    _simulate(simulator)
+    return _simulate(simulator)
+
+
+def _list(rows: Mapping[str, str]) -> None:
+    width = max(map(len, rows))
+    for name, says in rows.items():
+        typer.echo(f"{name:{width}}  {says}")
 
 
 def _simulate(simulator: "Simulator") -> None:

@@ -144,6 +144,14 @@ def test_a_mistake_is_told_in_a_sentence_and_with_exit_code_2(arguments: tuple[s
     assert "secret" not in done.stderr
 
 
+@pytest.mark.parametrize("flag", ["--dialect", "--fault"])
+def test_the_simulator_tells_what_it_can_play(flag: str) -> None:
+    done = run("simulate", flag, "list")
+
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 20
+
+
 def test_help_and_version_need_no_library_of_the_service() -> None:
     for arguments in (["--help"], ["--version"]):
         code = (

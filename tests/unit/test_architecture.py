@@ -1,0 +1,114 @@
+"""The house plan: which room may know which, and how large a room may be."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import ccl_exporter
+from ccl_exporter import errors
+
+PACKAGE = Path(ccl_exporter.__file__).parent
+MODULES = {
+    ".".join(("ccl_exporter", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+# What each room may import of ours; rooms that are not named here may be imported by nobody but these.
+MAY_IMPORT = {
+    "ccl_exporter.errors": set(),
+    "ccl_exporter.model": {"ccl_exporter.errors"},
+    "ccl_exporter.catalogue": set(),
+    "ccl_exporter.settings": {"ccl_exporter.errors"},
+    "ccl_exporter.logs": set(),
+    "ccl_exporter.families": {"ccl_exporter.catalogue", "ccl_exporter.model"},
+    "ccl_exporter.powerstudio.wire": {"ccl_exporter.errors", "ccl_exporter.model"},
+    "ccl_exporter.variables": {"ccl_exporter.catalogue", "ccl_exporter.model", "ccl_exporter.powerstudio.wire"},
+    "ccl_exporter.samples": {
+        "ccl_exporter",
+        "ccl_exporter.catalogue",
+        "ccl_exporter.families",
+        "ccl_exporter.model",
+        "ccl_exporter.variables",
+    },
+    "ccl_exporter.charger": {"ccl_exporter.model", "ccl_exporter.powerstudio.engine"},
+}
+
+
+def imports(module: str) -> set[str]:
+    """The modules of ours that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
+    return {name for name in found if name.partition(".")[0] == "ccl_exporter"}
+
+
+@pytest.mark.parametrize("module", sorted(MAY_IMPORT))
+def test_a_room_knows_only_the_rooms_below_it(module: str) -> None:
+    assert imports(module) <= MAY_IMPORT[module]
+
+
+def test_sinks_know_only_the_model() -> None:
+    for module in MODULES:
+        if module.startswith("ccl_exporter.sinks."):
+            assert imports(module) <= {"ccl_exporter.model", "ccl_exporter.errors"}, module
+
+
+def test_the_web_reads_no_charger_by_itself() -> None:
+    for module in MODULES:
+        if module.startswith("ccl_exporter.web."):
+            assert not {name for name in imports(module) if "powerstudio" in name}, module
+
+
+def test_the_simulator_and_the_exporter_know_nothing_of_each_other() -> None:
+    for module in MODULES:
+        for name in imports(module):
+            inside = module.startswith("ccl_exporter.simulator")
+            if inside != name.startswith("ccl_exporter.simulator"):
+                assert module == "ccl_exporter.cli", f"{module} imports {name}"
+
+
+def test_only_wire_reads_xml() -> None:
+    readers = {
+        module
+        for module, path in MODULES.items()
+        if "defusedxml" in path.read_text(encoding="utf-8") and not module.startswith("ccl_exporter.simulator")
+    }
+
+    assert readers == {"ccl_exporter.powerstudio.wire"}
+
+
+def test_nothing_that_the_service_imports_can_write_to_a_charger() -> None:
+    seen: set[str] = set()
+    pending = ["ccl_exporter.service"]
+    while pending:
+        module = pending.pop()
+        if module not in seen:
+            seen.add(module)
+            pending += [name for name in imports(module) if name in MODULES]
+
+    assert "ccl_exporter.powerstudio.transport" in seen
+    for module in seen:
+        source = MODULES[module].read_text(encoding="utf-8")
+        assert "forceVariables" not in source, module
+        assert not re.search(r"session\.(put|post|patch|delete|request|send)\b", source), module
+
+
+def test_no_room_is_larger_than_four_hundred_lines() -> None:
+    sizes = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in MODULES.items()}
+
+    assert {module: size for module, size in sizes.items() if size > 400} == {}
+
+
+def test_every_error_descends_from_one_and_stands_in_the_tree() -> None:
+    classes = [
+        value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)
+    ]
+
+    assert all(issubclass(error, errors.CclError) for error in classes)
+    assert all(error.__name__ in (errors.__doc__ or "") for error in classes)
