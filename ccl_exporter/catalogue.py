@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,12 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of one variable of a device type; `unit` is a code of `units`."""
+    """What is known of one variable of a device type; `unit` is a code of `units`, `range` what may be written."""
 
     unit: str | None = None
     factor: int = 0
     sensitive: bool = False
+    range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Catalogue:
     codes: Mapping[str, Mapping[int, str]]
     bits: Mapping[str, tuple[str, ...]]
     groups: tuple[_Group, ...]
+    names: frozenset[str]
     registers: re.Pattern[str]
     personal: re.Pattern[str]
 
@@ -98,6 +101,11 @@ def last_part(name: str) -> str:
     return name.rpartition(".")[2].upper()
 
 
+def _known(row: Mapping[str, Any]) -> Known:
+    low_high = row.get("range")
+    return Known(**{**row, "range": (float(low_high[0]), float(low_high[1])) if low_high else None})
+
+
 @cache
 def catalogue() -> Catalogue:
     """The one catalogue, read from the package's own file."""
@@ -112,10 +120,11 @@ def catalogue() -> Catalogue:
                 role=row["role"],
                 phases=row.get("phases", False),
                 variables={name: Known() for name in row.get("plain", ())}
-                | {name: Known(**known) for name, known in row["variables"].items()},
+                | {name: _known(known) for name, known in row["variables"].items()},
             )
             for row in rows["devices"]
         ),
+        names=frozenset(name for row in rows["devices"] for name in row.get("names", ())),
         registers=re.compile(rows["registers"]["pattern"]),
         personal=re.compile(rows["sensitive"]["pattern"]),
     )

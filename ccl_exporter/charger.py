@@ -3,16 +3,16 @@
 import threading
 from time import monotonic, time
 
-from ccl_exporter.model import Snapshot
+from ccl_exporter.model import Credentials, Snapshot
 from ccl_exporter.powerstudio.engine import Engine
 
 
 class Charger:
     """Guards an engine so that it never has two requests in flight; safe to be called from several threads."""
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, credentials: Credentials | None = None) -> None:
         self.name = name
-        self._engine = Engine(name, url)
+        self._engine = Engine(name, url, credentials)
         self._turn = threading.Condition()
         self._reading = False
         self._latest: Snapshot | None = None

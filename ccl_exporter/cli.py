@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ccl_exporter import __version__
-from ccl_exporter.errors import CclError, ChargerError, Refused, TimedOut, Unreachable, UsageError
+from ccl_exporter.errors import CclError, ChargerError, Garbled, Refused, TimedOut, Unreachable, UsageError
 
 if TYPE_CHECKING:
+    from ccl_exporter.settings import ChargerAddress
     from ccl_exporter.simulator import Simulator
 
 LISTEN = "127.0.0.1:9986"
@@ -63,6 +64,16 @@ Listen = Annotated[
 ]
 Level = Annotated[LogLevel, typer.Option("--log.level", help="Least grave messages to log.")]
 Format = Annotated[LogFormat, typer.Option("--log.format", help="How log lines are written.")]
+ChargerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--charger", "-c", envvar="CCL_CHARGER", help="The charger: http://evse, a host name or an address."
+    ),
+]
+Patience = Annotated[
+    float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the charger's first answer.")
+]
+Sensitive = Annotated[bool, typer.Option("--sensitive", help="Show personal values too: tags, users, free texts.")]
 Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]
 
 
@@ -102,6 +113,8 @@ def root(
     ] = False,
 ) -> None:
     """Prometheus exporter for Circontrol and evolt chargers and any other PowerStudio engine."""
+    # Commands say what went wrong themselves; only the service logs.
+    logging.getLogger("ccl_exporter").addHandler(logging.NullHandler())
 
 
 @app.command()
@@ -115,8 +128,6 @@ def serve(
     format: Format = LogFormat.LOGFMT,
 ) -> None:
     """Serve a charger's metrics."""
-    if charger is None:
-        raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
     _log_to_stderr(level, format)
     _serve(charger, listen)
 
@@ -137,6 +148,103 @@ def demo(
 
 
 @app.command()
+def check(
+    charger: ChargerOption = None,
+    json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    timeout: Patience = 15.0,
+) -> None:
+    """Say what a charger can do, how fast, what is missing; and if it does not answer, why that may be."""
+    from ccl_exporter import diagnosis  # noqa: PLC0415 - keeps --help quick
+
+    address = _address(charger)
+    try:
+        report = diagnosis.check(address.name, address.url, address.credentials, timeout)
+    except ChargerError as error:
+        typer.echo(f"ccl-exporter: {error}", err=True)
+        typer.echo(f"ccl-exporter: {diagnosis.advice(error, address.url)}", err=True)
+        raise typer.Exit(_exit_code(error)) from error
+    typer.echo(report.as_json() if json else "\n".join(report.lines()))
+
+
+@app.command()
+def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
+    patterns: Annotated[
+        list[str] | None, typer.Argument(help="Only variables whose id or title fits, with * and ?; any case.")
+    ] = None,
+    charger: ChargerOption = None,
+    device: Annotated[str | None, typer.Option("--device", help="Only variables of this device.")] = None,
+    writable: Annotated[bool, typer.Option("--writable", help="Only what can be written.")] = False,
+    sensitive: Sensitive = False,
+    json: Annotated[bool, typer.Option("--json", help="The list as JSON.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    interval: Annotated[float, typer.Option("--interval", min=1, help="Seconds between two looks.")] = 5.0,
+    timeout: Patience = 15.0,
+) -> None:
+    """List devices and variables with title, value, unit, whether they can be written, and range."""
+    from ccl_exporter import listing  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.diagnosis import ALL, failure  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.powerstudio.engine import Engine  # noqa: PLC0415 - keeps --help quick
+
+    address = _address(charger)
+    engine = Engine(address.name, address.url, address.credentials)
+    engine.reach(timeout)
+    stopped = threading.Event()
+    with _on_stop_signal(stopped.set):
+        while not stopped.is_set():
+            snapshot = engine.read(ALL)
+            if not snapshot.up:
+                raise failure(snapshot)
+            found = listing.chosen(listing.rows(snapshot, sensitive), patterns or [], device, writable)
+            if watch:
+                typer.echo("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
+            typer.echo(listing.as_json(found) if json else listing.table(found))
+            if not watch:
+                break
+            stopped.wait(interval)
+    engine.close()
+
+
+@app.command()
+def get(
+    variable: Annotated[str, typer.Argument(help="The full id, such as 'EVSE.PLUG.AE'.")],
+    charger: ChargerOption = None,
+    unit: Annotated[bool, typer.Option("--unit", help="Put the unit behind the number.")] = False,
+    sensitive: Sensitive = False,
+    timeout: Patience = 15.0,
+) -> None:
+    """Print the value of one variable as the charger sends it, for a script."""
+    from ccl_exporter import listing  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.powerstudio.engine import Engine  # noqa: PLC0415 - keeps --help quick
+
+    address = _address(charger)
+    engine = Engine(address.name, address.url, address.credentials)
+    snapshot = engine.read_variable(variable, timeout)
+    engine.close()
+    row = listing.the_one(listing.rows(snapshot, sensitive) if snapshot is not None else [], variable)
+    if row.value == listing.MASK:
+        raise Refused(f"{variable} is personal; ask for it with --sensitive")
+    if row.value is None:
+        raise Garbled(f"{variable} has no value now")
+    typer.echo(" ".join(filter(None, (listing.number(row.value), row.unit if unit else ""))))
+
+
+@app.command()
+def dump(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty folder, or one to be made.")],
+    charger: ChargerOption = None,
+) -> None:
+    """Record a charger's answers with everything personal masked, to be replayed by `simulate --recordings`."""
+    from ccl_exporter import recording  # noqa: PLC0415 - keeps --help quick
+
+    address = _address(charger)
+    made = recording.dump(address.url, address.credentials, folder)
+    typer.echo(f"{len(made.written)} documents are in {folder}, {len(made.left_out)} did not come; see about.txt.")
+    typer.echo(
+        f"Look through them before you send them; ccl-exporter simulate --recordings {folder} replays them."
+    )
+
+
+@app.command()
 def simulate(
     listen: Listen = SIMULATE_LISTEN,
     speed: Speed = 1.0,
@@ -150,6 +258,7 @@ def simulate(
     dialect: Annotated[
         list[str] | None, typer.Option("--dialect", help="How the engine behaves, or `list`; may be repeated.")
     ] = None,
+    chargers: Annotated[int, typer.Option("--chargers", min=1, max=5000, help="How many, on ports in a row.")] = 1,
     fault: Annotated[
         list[str] | None,
         typer.Option("--fault", help="What goes wrong, KIND[:ARG][@PATH], or `list`; may be repeated."),
@@ -176,18 +285,30 @@ def simulate(
     if recordings is not None and not (recordings / "services").is_dir():
         raise UsageError(f"{recordings} holds no recording: it has no folder 'services'")
     try:
-        simulator = Simulator(
-            model,
-            dialect=Dialect.parse(dialect or []),
-            faults=tuple(Fault.parse(text) for text in fault or []),
-            speed=speed,
-            recordings=recordings,
-            host=address.host,
-            port=address.port,
-        )
+        simulators = [
+            Simulator(
+                model,
+                dialect=Dialect.parse(dialect or []),
+                faults=tuple(Fault.parse(text) for text in fault or []),
+                speed=speed,
+                recordings=recordings,
+                host=address.host,
+                port=address.port + number if address.port else 0,
+                seed=number + 1,
+            )
+            for number in range(chargers)
+        ]
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return _simulate(simulator)
+    return _simulate(simulators)
+
+
+def _address(charger: str | None) -> "ChargerAddress":
+    from ccl_exporter.settings import charger_address  # noqa: PLC0415 - keeps --help quick
+
+    if charger is None:
+        raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
+    return charger_address(charger, os.environ)
 
 
 def _list(rows: Mapping[str, str]) -> None:
@@ -196,25 +317,24 @@ def _list(rows: Mapping[str, str]) -> None:
         typer.echo(f"{name:{width}}  {says}")
 
 
-def _simulate(simulator: "Simulator") -> None:
+def _simulate(simulators: "list[Simulator]") -> None:
     stopped = threading.Event()
-    with _on_stop_signal(stopped.set):
-        try:
-            simulator.start()
-        except OSError as error:
-            raise UsageError(f"cannot listen: {error.strerror or error}") from error
-        try:
+    with _on_stop_signal(stopped.set), ExitStack() as running:
+        for simulator in simulators:
+            try:
+                simulator.start()
+            except OSError as error:
+                raise UsageError(f"cannot listen: {error.strerror or error}") from error
+            running.callback(simulator.stop)
             typer.echo(f"A simulated charger answers on {simulator.url}. Stop it with Ctrl-C.")
-            stopped.wait()
-        finally:
-            simulator.stop()
+        stopped.wait()
 
 
-def _serve(charger: str, listen: str) -> None:
+def _serve(charger: str | None, listen: str) -> None:
     from ccl_exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
-    from ccl_exporter.settings import charger_address, listen_address  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
 
-    address = charger_address(charger)
+    address = _address(charger)
     service = Service(address, listen_address(listen))
     url = service.bind()
     with _on_stop_signal(lambda: threading.Thread(target=service.stop, name="stop").start()):

@@ -7,6 +7,16 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ccl_exporter.errors import ChargerError
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A login for an engine that asks for one; the password never prints."""
+
+    username: str
+    password: str = field(repr=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -148,11 +158,12 @@ DocumentName = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """How one kind of document fared when it was last asked; seconds are of all its requests together."""
+    """How one kind of document fared when it was last due, how long it took, and what went wrong."""
 
     name: DocumentName
     success: bool
     seconds: float
+    failure: ChargerError | None = None
 
 
 @dataclass(frozen=True, slots=True)

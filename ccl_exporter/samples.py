@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ccl_exporter import families as f
 from ccl_exporter.catalogue import Catalogue
-from ccl_exporter.model import Charge, Family, PlugInfo, PlugState, Sample, Snapshot, owner
+from ccl_exporter.model import Charge, Family, PlugInfo, PlugState, Sample, Snapshot
 from ccl_exporter.variables import OLDEST, Reading
 
 _PHASES = ("1", "2", "3")
@@ -60,7 +60,7 @@ def _devices(reading: Reading) -> Iterator[Sample]:
 def _walk(reading: Reading) -> Iterator[Sample]:
     inventory = reading.snapshot.inventory
     for name in sorted(reading.listed):
-        device = reading.devices.get(owner(name, reading.devices) or "")
+        device = reading.devices.get(reading.owner(name) or "")
         if device is None:
             continue
         variable = name[len(device.id) + 1 :]
@@ -151,7 +151,7 @@ def _plugs(reading: Reading) -> list[PlugInfo]:
 
 def _is_plug(reading: Reading, prefix: str) -> bool:
     """Whether a prefix within a device is a plug: of an engine, or of an untyped device with a plug's names."""
-    device = reading.devices.get(owner(prefix, reading.devices) or "")
+    device = reading.devices.get(reading.owner(prefix) or "")
     if device is None or prefix in reading.devices:
         return False
     if device.type is not None:
@@ -221,7 +221,7 @@ class _Plug:
         A register that took its value now from here and now from there would fall back, and a fall is a reset.
         """
         name = self._listed(self._plug.name, "AE")
-        device = owner(self._plug.name, self._reading.devices)
+        device = self._reading.owner(self._plug.name)
         if name is None and device is not None and self._reading.devices[device].variables:
             name = self._listed(self._plug.meter, "AE")
         if name is not None and name not in self._reading.doubtful:

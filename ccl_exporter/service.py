@@ -32,7 +32,7 @@ class Service:
     """Serves the metrics of one charger until it is stopped. The charger is first asked when a scrape comes."""
 
     def __init__(self, address: ChargerAddress, listen: ListenAddress) -> None:
-        self._charger = Charger(address.name, address.url)
+        self._charger = Charger(address.name, address.url, address.credentials)
         self._moves = _Moves(address.name)
         self._server = Server(
             (listen.host, listen.port),

@@ -1,19 +1,23 @@
 """What a person says on the command line or in the environment, checked and turned into frozen values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from ccl_exporter.errors import UsageError
+from ccl_exporter.model import Credentials
 
 _PORTS = range(65536)
 
 
 @dataclass(frozen=True, slots=True)
 class ChargerAddress:
-    """A charger: its name for logs, and the root of its engine."""
+    """A charger: its name for logs, the root of its engine, and a login if it has one."""
 
     name: str
     url: str
+    credentials: Credentials | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +28,11 @@ class ListenAddress:
     port: int
 
 
-def charger_address(text: str) -> ChargerAddress:
-    """A charger from a URL (`http://evse`) or a host (`evse`, `192.0.2.10:8080`); raises `UsageError`."""
+def charger_address(text: str, environment: Mapping[str, str]) -> ChargerAddress:
+    """A charger from a URL (`http://evse`) or a host (`evse`, `192.0.2.10:8080`); raises `UsageError`.
+
+    Its login is in the environment: `CCL_USERNAME`, and `CCL_PASSWORD` or the file that `CCL_PASSWORD_FILE` names.
+    """
     text = text.strip()
     url = text if "://" in text else f"http://{text}"
     try:
@@ -39,7 +46,25 @@ def charger_address(text: str) -> ChargerAddress:
         raise UsageError(f"'{text}' is not the address of a charger; it looks like http://evse or 192.0.2.10:8080")
     shown = f"[{host}]" if ":" in host else host
     where = shown if port is None else f"{shown}:{port}"
-    return ChargerAddress(name=where, url=f"{parts.scheme}://{where}{parts.path.rstrip('/')}")
+    url = f"{parts.scheme}://{where}{parts.path.rstrip('/')}"
+    return ChargerAddress(name=where, url=url, credentials=_credentials(environment))
+
+
+def _credentials(environment: Mapping[str, str]) -> Credentials | None:
+    username = environment.get("CCL_USERNAME")
+    password, path = environment.get("CCL_PASSWORD"), environment.get("CCL_PASSWORD_FILE")
+    if not username:
+        if password or path:
+            raise UsageError("a password is given but no user name: set CCL_USERNAME too")
+        return None
+    if password is None and path is not None:
+        try:
+            password = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"the password file {path} cannot be read") from error
+    if password is None:
+        raise UsageError("a user name is given but no password: set CCL_PASSWORD_FILE or CCL_PASSWORD too")
+    return Credentials(username, password)
 
 
 def listen_address(text: str) -> ListenAddress:

@@ -51,6 +51,10 @@ class Reading:
         self.listed.update(snapshot.values)
         self._well: dict[str, bool] = {}
 
+    def owner(self, name: str) -> str | None:
+        """The device of a full variable id."""
+        return owner(name, self.devices)
+
     def status(self, prefix: str) -> float | None:
         """STATUS of a device, the number as sent."""
         status = self.snapshot.values.get(f"{prefix}.STATUS")
@@ -79,7 +83,7 @@ class Reading:
         if name is None:
             return None
         value = self.snapshot.values.get(name)
-        device = owner(name, self.devices)
+        device = self.owner(name)
         return value if isinstance(value, float) and device is not None and self.trusted(name, device) else None
 
     def number(self, name: str | None, quantity: str) -> float | None:
@@ -110,7 +114,7 @@ class Reading:
         """Every reading that can be trusted and shown, by full id."""
         found = {}
         for name, value in self.snapshot.values.items():
-            device = self.devices.get(owner(name, self.devices) or "")
+            device = self.devices.get(self.owner(name) or "")
             if device is not None and (reading := self._understand(name, value, device)) is not None:
                 found[name] = reading
         return found
@@ -162,7 +166,7 @@ class Reading:
                 continue
             for name in (f"{plug.name}.AE", f"{plug.meter}.AE"):
                 value = self.snapshot.values.get(name)
-                device = self.devices.get(owner(name, self.devices) or "")
+                device = self.devices.get(self.owner(name) or "")
                 described = self.describe(name, device) if device is not None else None
                 if described is None or described.code != "#WH" or not isinstance(value, float):
                     continue

@@ -14,12 +14,14 @@ from typing import Literal
 from ccl_exporter.errors import Absent, ChargerError, Garbled, TimedOut, Unreachable
 from ccl_exporter.model import (
     Charge,
+    Credentials,
     Document,
     DocumentName,
     PlugState,
     Snapshot,
     SystemStatus,
     Value,
+    owner,
 )
 from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Dialect
@@ -80,10 +82,16 @@ class Engine:
     `now` gives monotonic seconds for the schedule.
     """
 
-    def __init__(self, name: str, url: str, now: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        credentials: Credentials | None = None,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
         self.name = name
         self._now = now
-        self._transport = Transport(url)
+        self._transport = Transport(url, credentials)
         self._dialect = Dialect(self._transport)
         self._values = ValuesReader(self._dialect)
         self._inventory = InventoryReader(self._dialect)
@@ -108,8 +116,41 @@ class Engine:
         """How this engine is asked for values, once that is known."""
         return self._values.way
 
+    @property
+    def separators(self) -> tuple[str, ...]:
+        """What this engine takes between two parameters, as far as it is known."""
+        return self._dialect.separators
+
     def close(self) -> None:
         self._transport.close()
+
+    def reach(self, timeout: float) -> None:
+        """See that the engine answers and lists devices; raises what is wrong."""
+        self._inventory.device_ids(monotonic() + timeout)
+
+    def read_variable(self, name: str, timeout: float) -> Snapshot | None:
+        """One variable with the device it is in and nothing else, in a few requests; None if no device has it.
+
+        Raises what goes wrong.
+        """
+        taken, started, before = time(), monotonic(), self._transport.requests
+        deadline = started + timeout
+        device = owner(name, self._inventory.device_ids(deadline))
+        if device is None:
+            return None
+        self._inventory.read_only(device, name, deadline)
+        inventory = self._inventory.inventory
+        found = self._values.read(inventory.devices, deadline)
+        return Snapshot(
+            taken=taken,
+            seconds=monotonic() - started,
+            timeout=timeout,
+            requests=self._transport.requests - before,
+            up=True,
+            inventory=inventory,
+            values=found.values,
+            answered=frozenset(found.answered),
+        )
 
     def read(self, timeout: float) -> Snapshot:
         """Everything that can be read within `timeout` seconds; never raises for what the charger does."""
@@ -168,7 +209,7 @@ class Engine:
                 self._documents.pop(name, None)
                 self._recovered(name)
             else:
-                self._documents[name] = Document(name, False, monotonic() - started)
+                self._documents[name] = Document(name, False, monotonic() - started, error)
                 if name not in self._failing:
                     log.warning("%s: cannot read %s: %s", self.name, name, error)
                 self._failing.add(name)

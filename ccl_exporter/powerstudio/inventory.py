@@ -281,16 +281,26 @@ class InventoryReader:
                 self._put_variables({name: several[name] for name in chunk if name in several})
                 self._settle(chunk)
                 return False
-        name = names[0]
+        self._read_var_info_of(names[0], deadline)
+        return False
+
+    def _read_var_info_of(self, name: str, deadline: float) -> None:
         entries: _Entries = ()
         with suppress(Absent):
-            entries = self._dialect.one(question, name, wire.var_info, deadline)
+            entries = self._dialect.one(_VAR_INFO_BY_NAME, name, wire.var_info, deadline)
         for id, id_ex, info in entries:
             # Asked for one, told one: a short name is that of the one that was asked for.
             if (id_ex or id) == name or (id_ex is None and name.endswith(f".{id}")):
                 self._put_variables({name: info})
         self._settle([name])
-        return False
+
+    def read_only(self, device: str, variable: str, deadline: float) -> None:
+        """Read as much as one variable needs: its device and what varInfo says of it."""
+        found = [Device(device)]
+        with suppress(Absent):
+            found = [told for told in self._ask_device_info([device], deadline) if told.id == device]
+        self.inventory = Inventory(devices=tuple(found))
+        self._read_var_info_of(variable, deadline)
 
     def _several_by_name(
         self, question: Question, chunk: list[str], deadline: float

@@ -23,6 +23,8 @@ from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
 from ccl_exporter import __version__
 from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut, TooLarge, Unreachable
+from ccl_exporter.model import Credentials
+from ccl_exporter.powerstudio.login import Login
 
 MAX_BYTES = 4 * 1024 * 1024
 """The largest answer that is read; the varInfo of 1,425 variables is about 0.9 MB (protocol.md 11)."""
@@ -123,8 +125,9 @@ class Transport:
     Counts what it sends in `requests` and remembers the last `Date` header in `clock` (Unix seconds).
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, credentials: Credentials | None = None) -> None:
         self.url = url.rstrip("/")
+        self._login = Login(credentials)
         self.host = urlsplit(url).hostname or url
         self.requests = 0
         self.clock: float | None = None
@@ -154,39 +157,49 @@ class Transport:
         return self._translated(lambda: self._exchange(url, deadline))
 
     def _exchange(self, url: str, deadline: float) -> bytes:
-        pool = self._adapter.poolmanager.connection_from_url(self.url)
-        opened = pool.num_connections
-        try:
-            response = self._send(url, deadline)
-        except (requests.exceptions.ConnectTimeout, requests.exceptions.ReadTimeout):
-            raise
-        except requests.exceptions.ConnectionError:
-            # A kept connection that the engine closed meanwhile is no answer: send it again, once.
-            if opened == 0 or pool.num_connections > opened:
-                raise
-            response = self._send(url, deadline)
+        response = self._resent(url, deadline)
+        if response.status_code == 401 and self._login.accept(response.headers.get("WWW-Authenticate", ""), url):
+            response.close()
+            response = self._resent(url, deadline)
         try:
             return self._body(response)
         finally:
             response.close()
+
+    def _resent(self, url: str, deadline: float) -> requests.Response:
+        """Send; a kept connection that the engine closed meanwhile is no answer, so send it again, once."""
+        pool = self._adapter.poolmanager.connection_from_url(self.url)
+        opened = pool.num_connections
+        try:
+            return self._send(url, deadline)
+        except (requests.exceptions.ConnectTimeout, requests.exceptions.ReadTimeout):
+            raise
+        except requests.exceptions.ConnectionError:
+            if opened == 0 or pool.num_connections > opened:
+                raise
+            return self._send(url, deadline)
 
     def _send(self, url: str, deadline: float) -> requests.Response:
         left = deadline - monotonic()
         if left <= 0:
             raise TimedOut("no time was left to ask")
         self.requests += 1
-        return self._session.get(url, timeout=left, allow_redirects=False, stream=True)
+        headers = self._login.headers(url)
+        return self._session.get(url, timeout=left, allow_redirects=False, stream=True, headers=headers)
 
     def _body(self, response: requests.Response) -> bytes:
         status = response.status_code
-        if status in (401, 403):
-            raise Refused(f"the charger answers {status}: it wants a login")
+        if status == 401:
+            raise Refused(self._login.refusal)
+        if status == 403:
+            raise Refused("the charger answers 403: it does not allow this")
         if status in NOT_THIS_WAY:
             raise Absent(f"the charger answers {status}")
         if 300 <= status < 400:
             raise Garbled(f"the charger answers {status}, a redirect, which is not followed")
         if status != 200:
             raise Garbled(f"the charger answers {status}")
+        self._login.granted()
         body: bytes = response.raw.read(MAX_BYTES + 1)
         if len(body) > MAX_BYTES:
             raise TooLarge(f"the answer is larger than {MAX_BYTES} bytes")

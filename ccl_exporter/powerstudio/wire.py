@@ -57,8 +57,8 @@ class _CappedBuilder(ET.TreeBuilder):
         return super().end(tag)
 
 
-def _root(data: bytes, *expected: str) -> ET.Element:
-    """Parse a document whose root must be one of `expected`; raises `Garbled`, `TooLarge` or `Refused`."""
+def document(data: bytes) -> ET.Element:
+    """Any well-formed document; raises `Garbled`, `TooLarge` or `Refused`."""
     parser = DefusedXMLParser(target=_CappedBuilder(), forbid_dtd=True)
     try:
         parser.feed(data)
@@ -68,6 +68,12 @@ def _root(data: bytes, *expected: str) -> ET.Element:
     except (ET.ParseError, ValueError, LookupError) as error:
         _check_refusal(data)
         raise Garbled(f"not well-formed XML: {error}" if data.strip() else "an empty answer") from error
+    return root
+
+
+def _root(data: bytes, *expected: str) -> ET.Element:
+    """Parse a document whose root must be one of `expected`."""
+    root = document(data)
     if root.tag not in expected:
         _check_refusal(data)
         raise Garbled(f"the document is not a <{expected[0]}>")

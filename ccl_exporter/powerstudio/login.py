@@ -1,0 +1,67 @@
+"""Logging in: nothing first, Digest when the engine asks for it, Basic only when it asks for nothing better.
+
+The schemes are those of protocol.md 7; the arithmetic of Digest (RFC 7616) is that of `requests`.
+"""
+
+import base64
+import re
+from types import SimpleNamespace
+from typing import Any
+
+from requests.auth import HTTPDigestAuth
+from requests.utils import parse_dict_header
+
+from ccl_exporter.model import Credentials
+
+_DIGEST = re.compile(r"\bDigest\s+(.*)", re.IGNORECASE | re.DOTALL)
+_BASIC = re.compile(r"\bBasic\b", re.IGNORECASE)
+
+
+class Login:
+    """What one engine wants to see of the credentials; it is shown to no other host."""
+
+    def __init__(self, credentials: Credentials | None) -> None:
+        self._credentials = credentials
+        self._basic = False
+        self._digest: Any = None
+        self._granted = False
+        self.refusal = "the charger wants a login: set CCL_USERNAME and CCL_PASSWORD_FILE"
+
+    def headers(self, url: str) -> dict[str, str]:
+        """What to send with the next GET of `url`; nothing until the engine has asked."""
+        if self._credentials is not None and self._digest is not None:
+            return {"Authorization": self._digest.build_digest_header("GET", url)}
+        if self._credentials is not None and self._basic:
+            pair = f"{self._credentials.username}:{self._credentials.password}".encode()
+            return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+        return {}
+
+    def granted(self) -> None:
+        """The engine let us in: a later 401 then means that its nonce has grown old, said so or not."""
+        self._granted = self._digest is not None
+
+    def accept(self, challenge: str, url: str) -> bool:
+        """Take up the engine's WWW-Authenticate; True if it makes sense to send the request again."""
+        if self._credentials is None:
+            return False
+        self.refusal = "the charger does not take the user name and password"
+        asked = _DIGEST.search(challenge)
+        digest = self._digest_of(asked[1]) if asked is not None else None
+        if digest is not None and digest.build_digest_header("GET", url) is not None:
+            again = self._digest is None or self._granted or "stale=true" in challenge.lower().replace('"', "")
+            self._digest, self._basic, self._granted = digest, False, False
+            return again
+        if _BASIC.search(challenge):
+            again, self._digest, self._basic = not self._basic, None, True
+            return again
+        self.refusal = "the charger wants a login of a kind that is not known here"
+        return False
+
+    def _digest_of(self, challenge: str) -> Any:
+        fields: dict[str, str] = parse_dict_header(challenge)  # type: ignore[no-untyped-call] # it has no types
+        if self._credentials is None or not {"realm", "nonce"} <= fields.keys():
+            return None
+        digest: Any = HTTPDigestAuth(self._credentials.username, self._credentials.password)
+        # requests keeps this by thread; here one reader at a time comes, though not always the same thread.
+        digest._thread_local = SimpleNamespace(init=True, last_nonce="", nonce_count=0, chal=fields)
+        return digest

@@ -1,0 +1,302 @@
+"""The catalogue's rows agree with each other, and its patterns draw the line where it belongs."""
+
+import re
+from collections import Counter
+from importlib.resources import files
+
+import pytest
+
+from ccl_exporter.catalogue import Known, Unit, catalogue, last_part
+from ccl_exporter.families import WALK
+
+FACTS = catalogue()
+PARTS_IN_ERROR_MASK = 12  # bits 0 to 11 (protocol.md 9.1)
+ROWS = [
+    pytest.param(group.types[0], name, row, id=f"{group.types[0]}.{name}")
+    for group in FACTS.groups
+    for name, row in group.variables.items()
+]
+
+
+class TestRows:
+    @pytest.mark.parametrize(("type", "name", "row"), ROWS)
+    def test_a_row_names_a_unit_that_exists(self, type: str, name: str, row: Known) -> None:
+        assert row.unit is None or row.unit in FACTS.units
+
+    @pytest.mark.parametrize(("type", "name", "row"), ROWS)
+    def test_a_row_can_be_found_by_its_own_name(self, type: str, name: str, row: Known) -> None:
+        assert name == last_part(name)
+        assert FACTS.known(type, name) == row
+
+    @pytest.mark.parametrize(("type", "name", "row"), ROWS)
+    def test_what_looks_personal_is_marked(self, type: str, name: str, row: Known) -> None:
+        assert row.sensitive or FACTS.personal.search(name) is None
+
+    def test_no_device_type_stands_in_two_groups(self) -> None:
+        counts = Counter(type for group in FACTS.groups for type in group.types)
+
+        assert [type for type, count in counts.items() if count > 1] == []
+
+    def test_no_variable_is_both_plain_and_with_a_unit(self) -> None:
+        text = files("ccl_exporter").joinpath("catalogue.toml").read_text(encoding="utf-8")
+        for group in text.split("[[devices]]")[1:]:
+            plain, _, rows = group.partition("[devices.variables]")
+            names = re.findall(r'"([A-Z0-9_]+)"', plain.partition("plain = [")[2])
+            names += re.findall(r"^([A-Z0-9_]+) = ", rows, re.MULTILINE)
+
+            assert [name for name, count in Counter(names).items() if count > 1] == []
+
+    def test_the_group_of_all_devices_comes_last(self) -> None:
+        assert [group.types for group in FACTS.groups][-1] == ("*",)
+
+
+class TestUnits:
+    @pytest.mark.parametrize("unit", [pytest.param(unit, id=code) for code, unit in FACTS.units.items()])
+    def test_each_quantity_has_its_family(self, unit: Unit) -> None:
+        assert unit.quantity in WALK
+
+    def test_each_family_with_a_unit_has_a_code(self) -> None:
+        quantities = {unit.quantity for unit in FACTS.units.values()}
+
+        assert {quantity.removesuffix("_total") for quantity in WALK if quantity is not None} == quantities
+
+    @pytest.mark.parametrize(
+        ("code", "sent", "base"),
+        [
+            pytest.param("#WH", 1.0, 3600.0, id="watt-hour"),
+            pytest.param("#VAH", 1.0, 3600.0, id="volt-ampere-hour"),
+            pytest.param("#VARH", 1.0, 3600.0, id="var-hour"),
+            pytest.param("#VARLH", 1.0, 3600.0, id="inductive"),
+            pytest.param("#VARCH", 1.0, 3600.0, id="capacitive"),
+            pytest.param("#HOURS", 1.5, 5400.0, id="hours"),
+            pytest.param("#SECONDS", 7.0, 7.0, id="seconds"),
+            pytest.param("#PERCENT", 50.0, 0.5, id="percent"),
+            pytest.param("#PF", 0.9, 0.9, id="power factor"),
+            pytest.param("#DEGREES", 120.0, 120.0, id="angle"),
+            pytest.param("celsius", -40.0, -40.0, id="celsius"),
+            pytest.param("fahrenheit", 212.0, 100.0, id="water boils"),
+            pytest.param("fahrenheit", 32.0, 0.0, id="ice melts"),
+            pytest.param("fahrenheit", -40.0, -40.0, id="as cold in both"),
+        ],
+    )
+    def test_one_of_it_in_base_units(self, code: str, sent: float, base: float) -> None:
+        unit = FACTS.units[code]
+
+        assert (sent + unit.offset) * unit.scale == pytest.approx(base)
+
+    @pytest.mark.parametrize(
+        ("code", "factor", "shown"),
+        [
+            pytest.param("#WH", 3, "kWh", id="kilo"),
+            pytest.param("#WH", 0, "Wh", id="plain"),
+            pytest.param("#W", 6, "MW", id="mega"),
+            pytest.param("#A", -3, "mA", id="milli"),
+            pytest.param("#VARL", 3, "kvar", id="reactive"),
+            pytest.param("#PERCENT", 0, "%", id="percent"),
+            pytest.param("fahrenheit", 0, "°F", id="fahrenheit"),
+            pytest.param("KgCO2", 3, "KgCO2", id="a user's own unit"),
+            pytest.param("#FURLONG", 0, "#FURLONG", id="a code that nobody knows"),
+            pytest.param("#A", 2, "#A", id="a factor without a prefix"),
+        ],
+    )
+    def test_a_unit_is_shown_as_a_person_reads_it(self, code: str, factor: int, shown: str) -> None:
+        assert FACTS.symbol(code, factor) == shown
+
+
+class TestWords:
+    @pytest.mark.parametrize("table", [*FACTS.codes.values()], ids=[*FACTS.codes])
+    def test_words_are_snake_case_and_differ(self, table: dict[int, str]) -> None:
+        assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", word) for word in table.values())
+        assert len(set(table.values())) == len(table)
+
+    @pytest.mark.parametrize("words", [*FACTS.bits.values()], ids=[*FACTS.bits])
+    def test_each_bit_has_its_own_word(self, words: tuple[str, ...]) -> None:
+        assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", word) for word in words)
+        assert len(set(words)) == len(words) == PARTS_IN_ERROR_MASK
+        assert "ok" not in words
+
+    @pytest.mark.parametrize(
+        ("table", "code", "word"),
+        [
+            ("plug_state", -100, "not_initialised"),
+            ("plug_state", 0, "available"),
+            ("plug_state", 8, "charging"),
+            ("plug_state", 12, "waiting_for_disconnection"),
+            ("station_state", 0, "none"),
+            ("station_state", 2, "waiting_for_tag"),
+            ("stop_reason", 4, "disconnect"),
+            ("stop_reason", 5, "remote"),
+            ("stop_reason", 10, "vehicle_over_current"),
+        ],
+    )
+    def test_a_code_has_the_word_of_the_protocol(self, table: str, code: int, word: str) -> None:
+        assert FACTS.codes[table][code] == word
+
+    @pytest.mark.parametrize(
+        ("mask", "bit", "word"),
+        [
+            ("plug_error", 0, "cfg"),
+            ("plug_error", 3, "lock"),
+            ("plug_error", 5, "rcd"),
+            ("plug_error", 11, "other"),
+            ("station_error", 1, "reader"),
+            ("station_error", 6, "rcd"),
+            ("station_error", 11, "version"),
+        ],
+    )
+    def test_a_bit_has_the_word_of_the_protocol(self, mask: str, bit: int, word: str) -> None:
+        assert FACTS.bits[mask][bit] == word
+
+
+class TestSensitive:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("TAG", "TAG_EX", "TAGEX", "TAG2", "LAST_TAG", "PLUG.TAG", "tag", "Tag", "TAGID", "TAGEX2"),
+            *("USER", "LASTUSER", "USERPIN", "USER_NAME", "CARD_ID", "IDCARD", "RFID1", "RFID"),
+            *("RESERVE", "RESERVE_EX", "PIN", "PINCODE", "SERIALNUMBER", "SERIAL"),
+        ],
+    )
+    def test_an_unknown_variable_that_looks_personal_is_sensitive(self, name: str) -> None:
+        assert FACTS.sensitive("SOMETHING_NEW", name)
+        assert FACTS.sensitive(None, name)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("VOLTAGE", "VOLTAGE1", "PERCENTAGE", "STAGE", "STAGE2", "VI", "AE", "STATE", "STATUS"),
+            *("TEMPERATURE", "LEAKAGE", "USAGE", "TAG.VI", "USER.AE"),
+        ],
+    )
+    def test_an_unknown_variable_that_does_not_look_personal_is_not(self, name: str) -> None:
+        assert not FACTS.sensitive("SOMETHING_NEW", name)
+
+    @pytest.mark.parametrize(
+        ("type", "name"),
+        [
+            pytest.param("CCL1ENGINE", "TAG", id="tag of the engine"),
+            pytest.param("CCL1ENGINE", "TAG_EX", id="tag as text"),
+            pytest.param("CCL1ENGINE", "PLUG.RESERVE", id="reservation of a plug"),
+            pytest.param("CCL1ENGINE", "PLUG.RESERVE_EX", id="reservation as text"),
+            pytest.param("TAGREADER", "TAG", id="tag of the reader"),
+            pytest.param("TAGREADER", "TAGEX", id="tag of the reader as text"),
+            pytest.param("DISPLAYCCL1MINI", "TEXT", id="what the display shows"),
+            pytest.param("CVM1D", "NAME", id="a person's name for a device"),
+            pytest.param(None, "DESCRIPTION", id="a person's words on a device"),
+        ],
+    )
+    def test_a_known_variable_is_sensitive_if_it_is_marked(self, type: str | None, name: str) -> None:
+        assert FACTS.sensitive(type, name)
+
+    @pytest.mark.parametrize(
+        ("type", "name"),
+        [
+            pytest.param("CCL1ENGINE", "PLUG.STATE", id="state"),
+            pytest.param("TAGREADER", "RESTRICTED", id="restriction"),
+            pytest.param("CCL1ENGINE", "PLUG.AE", id="energy"),
+            pytest.param("CVM1D", "VDTTM", id="date of the data"),
+        ],
+    )
+    def test_a_known_variable_is_not_sensitive_if_it_is_not_marked(self, type: str, name: str) -> None:
+        assert not FACTS.sensitive(type, name)
+
+
+class TestRegisters:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("AE", "IE", "CE", "VAE", "NAE", "NIE", "NCE", "AE1", "AE2", "AE3", "NAE1", "VAE3"),
+            *("AET1", "AE1T2", "NCET12", "PLUG.AE", "Module2.AE", "ae"),
+        ],
+    )
+    def test_it_only_grows(self, name: str) -> None:
+        assert FACTS.register(name, None)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *(
+                "AEB",
+                "AEE",
+                "AEP",
+                "PAE",
+                "PIE",
+                "PCE",
+                "RPE",
+                "NAEB",
+                "NIEE",
+                "AE4",
+                "AE12",
+                "AE0",
+                "AET",
+                "AETX",
+            ),
+            *("API", "AI", "E", "NE", "CAE", "AE.X", "STATE", "DATE", "PHASE"),
+        ],
+    )
+    def test_it_may_fall(self, name: str) -> None:
+        assert not FACTS.register(name, None)
+
+    @pytest.mark.parametrize("name", ["ENERGY", "AEB", "X"])
+    def test_what_the_engine_counts_differences_of_only_grows(self, name: str) -> None:
+        assert FACTS.register(name, "differential")
+
+    @pytest.mark.parametrize("mode", ["last", "first", "average", "maxDemand", ""])
+    def test_another_mode_says_nothing(self, mode: str) -> None:
+        assert FACTS.register("AE", mode)
+        assert not FACTS.register("AEB", mode)
+
+
+class TestDevices:
+    @pytest.mark.parametrize(
+        ("type", "role"),
+        [
+            ("CVM1D", "meter"),
+            ("CVMMINI", "meter"),
+            ("CEMC10", "meter"),
+            ("CEMC30", "meter"),
+            ("CCL1ENGINE", "engine"),
+            ("CCL1MINIENGINE", "engine"),
+            ("MODO3", "vehicle"),
+            ("M1CD", "vehicle"),
+            ("CCL1MINIEMBEDDED", "board"),
+            ("TAGREADER", "reader"),
+            ("DISPLAYCCL1MINI", "display"),
+            ("SOMETHING_NEW", ""),
+            ("", ""),
+            (None, ""),
+        ],
+    )
+    def test_a_type_has_its_role(self, type: str | None, role: str) -> None:
+        assert FACTS.role(type) == role
+
+    @pytest.mark.parametrize(
+        ("name", "like"), [("AE1", "AE"), ("VI3", "VI"), ("API2", "API"), ("PFI1", "PFI"), ("IE2", "IE")]
+    )
+    def test_a_meters_phase_is_like_the_whole(self, name: str, like: str) -> None:
+        assert FACTS.known("CVMMINI", name) == FACTS.known("CVMMINI", like) is not None
+
+    @pytest.mark.parametrize("name", ["VI0", "VI4", "VI12", "VI_1", "1", "", "VDTTM1", "STATUS2"])
+    def test_only_one_of_three_is_a_phase(self, name: str) -> None:
+        assert FACTS.known("CVMMINI", name) is None
+
+    def test_only_a_meter_has_phases(self) -> None:
+        assert FACTS.known("CCL1ENGINE", "PLUG.AE1") is None
+
+    def test_a_sub_device_has_the_variables_of_its_device(self) -> None:
+        assert FACTS.known("CCL1ENGINE", "PLUG.AE") == FACTS.known("CCL1ENGINE", "AE")
+        assert FACTS.known("CVM1D", "Module2.VI") == FACTS.known("CVM1D", "VI")
+
+    def test_another_device_does_not(self) -> None:
+        assert FACTS.known("TAGREADER", "AE") is None
+
+    @pytest.mark.parametrize("type", ["CVM1D", "TAGREADER", "SOMETHING_NEW", None])
+    def test_every_device_has_a_status_and_a_date(self, type: str | None) -> None:
+        assert FACTS.known(type, "STATUS") == Known()
+        assert FACTS.known(type, "VDTTM") == Known(unit="#DATETIME")
+
+    @pytest.mark.parametrize(
+        ("name", "last"), [("AE", "AE"), ("PLUG.ae", "AE"), ("a.b.C", "C"), ("", ""), ("A.", "")]
+    )
+    def test_the_last_part_is_what_stands_behind_the_last_dot(self, name: str, last: str) -> None:
+        assert last_part(name) == last

@@ -1,0 +1,233 @@
+"""What each route answers, how long a read may take, and that all of it is proper WSGI."""
+
+import gzip
+import sys
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+from prometheus_client.exposition import choose_encoder
+
+from ccl_exporter.web.app import App, accepts_gzip, read_timeout
+
+BODY = b"ccl_up 1.0\n" * 50
+TIMEOUT_HEADER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"
+
+
+@dataclass
+class Answer:
+    status: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Bench:
+    """An app over made-up metrics, with what it asked for."""
+
+    asked: list[tuple[float, str]] = field(default_factory=list)
+
+    def metrics(self, seconds: float, accept: str) -> tuple[bytes, str]:
+        self.asked.append((seconds, accept))
+        return BODY, choose_encoder(accept)[1]
+
+    def ask(self, path: str, method: str = "GET", **environ: str) -> Answer:
+        """One request, through the checks of the standard library."""
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            started.append((status, headers))
+            return BytesIO().write
+
+        request: dict[str, Any] = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": path,
+            "wsgi.errors": sys.stderr,
+            **environ,
+        }
+        setup_testing_defaults(request)
+        # The check wants a query; without one it warns.
+        request.setdefault("QUERY_STRING", "")
+        answer = validator(App(self.metrics, "1.2.3"))(request, start_response)
+        try:
+            body = b"".join(answer)
+        finally:
+            answer.close()  # type: ignore[attr-defined]  # the check's own iterator has one
+        [(status, headers)] = started
+        assert len(headers) == len({name.lower() for name, _ in headers})
+        return Answer(status, dict(headers), body)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+class TestRoutes:
+    def test_metrics_are_what_was_read(self, bench: Bench) -> None:
+        answer = bench.ask("/metrics")
+
+        assert (answer.status, answer.body) == ("200 OK", BODY)
+        assert len(bench.asked) == 1
+
+    def test_the_exporter_is_healthy_without_asking_the_charger(self, bench: Bench) -> None:
+        answer = bench.ask("/-/healthy")
+
+        assert (answer.status, answer.body) == ("200 OK", b"Healthy\n")
+        assert bench.asked == []
+
+    def test_the_first_page_names_the_version_and_leads_to_the_metrics(self, bench: Bench) -> None:
+        answer = bench.ask("/")
+
+        assert answer.status == "200 OK"
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert b"1.2.3" in answer.body
+        assert b'href="metrics"' in answer.body
+        assert bench.asked == []
+
+    @pytest.mark.parametrize("path", ["/metric", "/metrics/", "/Metrics", "/-/healthy/x", "/html/log", "//", "/é"])
+    def test_anything_else_is_not_found_and_asks_nobody(self, bench: Bench, path: str) -> None:
+        answer = bench.ask(path.encode().decode("latin-1"))
+
+        assert answer.status == "404 Not Found"
+        assert bench.asked == []
+
+    def test_a_target_that_a_stranger_names_is_not_asked(self, bench: Bench) -> None:
+        bench.ask("/metrics", QUERY_STRING="target=192.0.2.1")
+
+        assert bench.asked == [(30.0, "")]
+
+    @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+    @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy"])
+    def test_nothing_can_be_written(self, bench: Bench, method: str, path: str) -> None:
+        answer = bench.ask(path, method)
+
+        assert answer.status == "405 Method Not Allowed"
+        assert answer.headers["Allow"] == "GET, HEAD"
+        assert bench.asked == []
+
+    @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/nowhere"])
+    @pytest.mark.parametrize("encoding", ["identity", "gzip"])
+    def test_head_tells_what_get_would_and_sends_nothing(self, bench: Bench, path: str, encoding: str) -> None:
+        got = bench.ask(path, HTTP_ACCEPT_ENCODING=encoding)
+        told = bench.ask(path, "HEAD", HTTP_ACCEPT_ENCODING=encoding)
+
+        assert (told.status, told.headers) == (got.status, got.headers)
+        assert told.body == b""
+
+    @pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/nowhere"])
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    @pytest.mark.parametrize("encoding", ["identity", "gzip"])
+    def test_the_length_is_that_of_the_body(self, bench: Bench, path: str, method: str, encoding: str) -> None:
+        answer = bench.ask(path, method, HTTP_ACCEPT_ENCODING=encoding)
+
+        assert answer.headers["Content-Length"] == str(len(answer.body))
+
+
+class TestContent:
+    @pytest.mark.parametrize(
+        ("accept", "begins"),
+        [
+            pytest.param("", "text/plain; version=0.0.4", id="nothing asked"),
+            pytest.param("*/*", "text/plain; version=0.0.4", id="anything"),
+            pytest.param("text/html", "text/plain; version=0.0.4", id="a browser"),
+            pytest.param("text/plain", "text/plain; version=0.0.4", id="text"),
+            pytest.param(
+                "application/openmetrics-text; version=1.0.0",
+                "application/openmetrics-text; version=1.0.0",
+                id="OpenMetrics",
+            ),
+        ],
+    )
+    def test_the_type_is_that_of_the_exposition(self, bench: Bench, accept: str, begins: str) -> None:
+        environ = {"HTTP_ACCEPT": accept} if accept else {}
+
+        answer = bench.ask("/metrics", **environ)
+
+        assert answer.headers["Content-Type"].startswith(begins)
+        assert bench.asked == [(30.0, accept)]
+
+    def test_a_cache_in_between_is_told_what_the_answer_depends_on(self, bench: Bench) -> None:
+        for encoding in ("identity", "gzip"):
+            answer = bench.ask("/metrics", HTTP_ACCEPT_ENCODING=encoding)
+
+            assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+
+    def test_a_compressed_answer_is_the_same_answer(self, bench: Bench) -> None:
+        answer = bench.ask("/metrics", HTTP_ACCEPT_ENCODING="gzip")
+
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(answer.body) == BODY
+
+    def test_compressing_twice_gives_the_same_bytes(self, bench: Bench) -> None:
+        one, other = (bench.ask("/metrics", HTTP_ACCEPT_ENCODING="gzip") for _ in range(2))
+
+        assert one.body == other.body
+
+    def test_an_answer_that_is_not_compressed_does_not_say_so(self, bench: Bench) -> None:
+        assert "Content-Encoding" not in bench.ask("/metrics").headers
+
+    @pytest.mark.parametrize(
+        ("header", "accepted"),
+        [
+            pytest.param("gzip", True, id="gzip"),
+            pytest.param("GZIP", True, id="capitals"),
+            pytest.param("gzip, deflate, br", True, id="first of several"),
+            pytest.param("deflate , gzip", True, id="last of several"),
+            pytest.param("gzip;q=1", True, id="q=1"),
+            pytest.param("gzip;q=1.000", True, id="q=1.000"),
+            pytest.param("gzip; q=0.5", True, id="q=0.5"),
+            pytest.param("gzip ;q=0.001", True, id="q=0.001"),
+            pytest.param("*", True, id="anything"),
+            pytest.param("*;q=0.1", True, id="anything a little"),
+            pytest.param("identity;q=0.5, *", True, id="anything else"),
+            pytest.param("*;q=0, gzip", True, id="only gzip"),
+            pytest.param("identity, *;q=0, gzip;q=0.5", True, id="only gzip and plain"),
+            pytest.param("", False, id="nothing"),
+            pytest.param("identity", False, id="plain"),
+            pytest.param("deflate, br", False, id="others"),
+            pytest.param("gzip;q=0", False, id="q=0"),
+            pytest.param("gzip; q=0.0", False, id="q=0.0"),
+            pytest.param("gzip;q=0.000", False, id="q=0.000"),
+            pytest.param("gzip;Q=0", False, id="Q=0"),
+            pytest.param("gzip;q=0, *", False, id="anything but gzip"),
+            pytest.param("*, gzip;q=0", False, id="anything but gzip, told last"),
+            pytest.param("*;q=0", False, id="nothing at all"),
+            pytest.param("notgzip", False, id="a longer name"),
+            pytest.param(",,;", False, id="nonsense"),
+        ],
+    )
+    def test_gzip_is_sent_to_those_who_take_it(self, header: str, accepted: bool) -> None:
+        assert accepts_gzip(header) is accepted
+
+
+class TestTimeout:
+    @pytest.mark.parametrize(
+        ("header", "seconds"),
+        [
+            pytest.param("10", 9.5, id="whole seconds"),
+            pytest.param("10.000000", 9.5, id="as Prometheus writes it"),
+            pytest.param("2.5", 2.0, id="half a second"),
+            pytest.param("0.6", pytest.approx(0.1), id="just enough"),
+            pytest.param("0.1", 0.1, id="less than the offset"),
+            pytest.param("120", 119.5, id="two minutes"),
+        ],
+    )
+    def test_a_read_ends_half_a_second_before_the_scraper_gives_up(self, header: str, seconds: float) -> None:
+        assert read_timeout({TIMEOUT_HEADER: header}) == seconds
+
+    @pytest.mark.parametrize("header", ["", "soon", "10s", "nan", "inf", "-inf", "-5", "0", "1e9", "1,5", "0x10"])
+    def test_a_word_that_makes_no_sense_is_not_heard(self, header: str) -> None:
+        assert read_timeout({TIMEOUT_HEADER: header}) == 30
+
+    def test_without_a_word_it_is_thirty_seconds(self) -> None:
+        assert read_timeout({}) == 30
+
+    def test_the_header_reaches_the_read(self, bench: Bench) -> None:
+        bench.ask("/metrics", **{TIMEOUT_HEADER: "5"})
+
+        assert bench.asked == [(4.5, "")]
