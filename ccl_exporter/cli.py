@@ -70,9 +70,7 @@ ChargerOption = Annotated[
         "--charger", "-c", envvar="CCL_CHARGER", help="The charger: http://evse, a host name or an address."
     ),
 ]
-Patience = Annotated[
-    float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the charger's first answer.")
-]
+Patience = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for a first answer.")]
 Sensitive = Annotated[bool, typer.Option("--sensitive", help="Show personal values too: tags, users, free texts.")]
 Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]
 

@@ -1,13 +1,14 @@
 """The README holds: its commands run, its samples are what is served, its table is what the code has."""
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from readme_table import README, with_table
-from support import PROJECT, Scrape, Start, get, scrape, server
+from support import COMMAND, PROJECT, Scrape, Start, get, scrape, server
 
 from ccl_exporter.simulator import Simulator
 
@@ -44,14 +45,30 @@ def test_the_prometheus_configuration_is_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if not command.startswith(SET_UP)])
-def test_a_command_runs_as_it_stands_there(command: str, start: Start) -> None:
-    program, *arguments = command.split()
+def test_a_command_runs_as_it_stands_there(
+    command: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, *arguments = shlex.split(command)
+    monkeypatch.chdir(tmp_path)
     with Simulator() as simulator:
-        charger = {"http://evse": simulator.url}
-        process = start(*(charger.get(word, word) for word in arguments), "--web.listen-address", "127.0.0.1:0")
-
+        arguments = [simulator.url if word == "http://evse" else word for word in arguments]
+        serving = arguments[0] in ("serve", "simulate")
+        process = start(*arguments, *(("--web.listen-address", "127.0.0.1:0") if serving else ()))
+        if serving:
+            assert process.line(r"http://127\.0\.0\.1:\d+")
+        else:
+            out, _ = process.process.communicate(timeout=60)
+            assert out
+            assert process.process.returncode == 0
         assert program == ".venv/bin/ccl-exporter"
-        assert process.line(r"http://127\.0\.0\.1:\d+")
+
+
+def test_every_command_is_in_the_readme() -> None:
+    shown = subprocess.run([str(COMMAND), "--help"], check=True, capture_output=True, text=True).stdout
+    commands = re.findall(r"^  (\w+)  ", shown.partition("Commands")[2], flags=re.MULTILINE)
+
+    assert len(commands) >= 7
+    assert [name for name in commands if f"ccl-exporter {name}" not in TEXT] == []
 
 
 def test_there_are_two_commands_that_do_all_the_set_up() -> None:
