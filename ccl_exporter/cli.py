@@ -17,7 +17,7 @@ from ccl_exporter import __version__
 from ccl_exporter.errors import CclError, ChargerError, Garbled, Refused, TimedOut, Unreachable, UsageError
 
 if TYPE_CHECKING:
-    from ccl_exporter.settings import ChargerAddress
+    from ccl_exporter.settings import ChargerSettings
     from ccl_exporter.simulator import Simulator
 
 LISTEN = "127.0.0.1:9986"
@@ -301,12 +301,12 @@ def simulate(
     return _simulate(simulators)
 
 
-def _address(charger: str | None) -> "ChargerAddress":
-    from ccl_exporter.settings import charger_address  # noqa: PLC0415 - keeps --help quick
+def _address(charger: str | None) -> "ChargerSettings":
+    from ccl_exporter.settings import charger_settings  # noqa: PLC0415 - keeps --help quick
 
     if charger is None:
         raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
-    return charger_address(charger, os.environ)
+    return charger_settings(charger, os.environ)
 
 
 def _list(rows: Mapping[str, str]) -> None:

@@ -30,9 +30,14 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_fields(record), ensure_ascii=False)
+        return _escaped(json.dumps(_fields(record), ensure_ascii=False))
 
 
 def _quoted(value: str) -> str:
     plain = value and all(character.isprintable() and character not in ' "=\\' for character in value)
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    return value if plain else _escaped(json.dumps(value, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    """Characters that would break a line or steer a terminal as JSON escapes; what a charger says is not trusted."""
+    return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)

@@ -14,7 +14,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.families import FAMILIES
 from ccl_exporter.model import Family, Sample
 from ccl_exporter.samples import samples
-from ccl_exporter.settings import ChargerAddress, ListenAddress
+from ccl_exporter.settings import ChargerSettings, ListenAddress
 from ccl_exporter.sinks.prometheus import exposition
 from ccl_exporter.web.app import App
 
@@ -31,7 +31,7 @@ BUILD_INFO = Family(
 class Service:
     """Serves the metrics of one charger until it is stopped. The charger is first asked when a scrape comes."""
 
-    def __init__(self, address: ChargerAddress, listen: ListenAddress) -> None:
+    def __init__(self, address: ChargerSettings, listen: ListenAddress) -> None:
         self._charger = Charger(address.name, address.url, address.credentials)
         self._moves = _Moves(address.name)
         self._server = Server(

@@ -1,23 +1,48 @@
 """What a person says on the command line or in the environment, checked and turned into frozen values."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.model import Credentials
 
 _PORTS = range(65536)
+_HOST = r"(?P<host>[^\s/:@?#\[\]\x00-\x1f\x7f]+|\[[0-9A-Fa-f:.]+\])"
+_PORT = r"(?P<port>[0-9]{1,5})"
+_ADDRESS = re.compile(
+    rf"(?:(?P<scheme>https?)://)?{_HOST}(?::{_PORT})?(?P<path>/[^\s?#\x00-\x1f\x7f]*)?", re.IGNORECASE
+)
+_LISTEN = re.compile(rf"{_HOST}?:{_PORT}")
 
 
 @dataclass(frozen=True, slots=True)
-class ChargerAddress:
-    """A charger: its name for logs, the root of its engine, and a login if it has one."""
+class ChargerSettings:
+    """A charger: its name, the root of its engine, and how it is to be read.
+
+    `timeout` bounds a read and `pause` lies between two requests, in seconds.
+    `labels` are shown by `/sd`; `exclude` are patterns of `device.variable` that the walk leaves out.
+    `source_address` is an address of this machine, as chargers answer only their own subnet (protocol.md 12).
+    """
 
     name: str
     url: str
     credentials: Credentials | None = None
+    timeout: float | None = None
+    pause: float = 0.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    source_address: str | None = None
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that is configured: the chargers by name, and networks whose hosts `/probe` may read unnamed."""
+
+    chargers: Mapping[str, ChargerSettings]
+    allow: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +53,20 @@ class ListenAddress:
     port: int
 
 
-def charger_address(text: str, environment: Mapping[str, str]) -> ChargerAddress:
+def charger_settings(text: str, environment: Mapping[str, str]) -> ChargerSettings:
     """A charger from a URL (`http://evse`) or a host (`evse`, `192.0.2.10:8080`); raises `UsageError`.
 
     Its login is in the environment: `CCL_USERNAME`, and `CCL_PASSWORD` or the file that `CCL_PASSWORD_FILE` names.
     """
     text = text.strip()
-    url = text if "://" in text else f"http://{text}"
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"'{text}' is not the address of a charger: {error}") from error
-    if parts.username or parts.password:
+    found = _ADDRESS.fullmatch(text)
+    if "@" in text:
         raise UsageError("the charger's address must not hold a user name or password")
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise UsageError(f"'{text}' is not the address of a charger; it looks like http://evse or 192.0.2.10:8080")
-    shown = f"[{host}]" if ":" in host else host
-    where = shown if port is None else f"{shown}:{port}"
-    url = f"{parts.scheme}://{where}{parts.path.rstrip('/')}"
-    return ChargerAddress(name=where, url=url, credentials=_credentials(environment))
+    if found is None or int(found["port"] or 0) not in _PORTS:
+        raise UsageError(f"{text!r} is not the address of a charger; it looks like http://evse or 192.0.2.10:8080")
+    where = found["host"].lower() + (f":{found['port']}" if found["port"] else "")
+    url = f"{(found['scheme'] or 'http').lower()}://{where}{(found['path'] or '').rstrip('/')}"
+    return ChargerSettings(name=where, url=url, credentials=_credentials(environment))
 
 
 def _credentials(environment: Mapping[str, str]) -> Credentials | None:
@@ -69,7 +88,8 @@ def _credentials(environment: Mapping[str, str]) -> Credentials | None:
 
 def listen_address(text: str) -> ListenAddress:
     """An address such as `127.0.0.1:9986`, `:9986` or `[::1]:9986`; raises `UsageError`."""
-    host, colon, port = text.strip().rpartition(":")
-    if not colon or not port.isdecimal() or int(port) not in _PORTS:
-        raise UsageError(f"'{text}' is not an address to listen on; it looks like 127.0.0.1:9986 or :9986")
-    return ListenAddress(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - `:9986` means every interface
+    found = _LISTEN.fullmatch(text.strip())
+    if found is None or int(found["port"]) not in _PORTS:
+        raise UsageError(f"{text!r} is not an address to listen on; it looks like 127.0.0.1:9986 or :9986")
+    host = found["host"] or "0.0.0.0"  # noqa: S104 - `:9986` means every interface
+    return ListenAddress(host.strip("[]"), int(found["port"]))

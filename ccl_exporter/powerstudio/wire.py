@@ -64,6 +64,7 @@ def document(data: bytes) -> ET.Element:
         parser.feed(data)
         root: ET.Element = parser.close()
     except DefusedXmlException as error:
+        _check_refusal(data)
         raise Garbled("the document has a DTD or entities, which no charger needs") from error
     except (ET.ParseError, ValueError, LookupError) as error:
         _check_refusal(data)
@@ -235,8 +236,8 @@ def values(data: bytes) -> dict[str, Value]:
 
 def plug_info(data: bytes) -> tuple[PlugInfo, ...]:
     """plugInfo.xml, in the engine's order."""
-    return tuple(
-        PlugInfo(
+    plugs = {
+        _text(node, "name"): PlugInfo(
             name=_text(node, "name"),
             supported_amperes=_positive(_text(node, "supportedCurrent")) or None,
             vehicle_device=_reference(node, "EVCommDevice"),
@@ -244,7 +245,8 @@ def plug_info(data: bytes) -> tuple[PlugInfo, ...]:
         )
         for node in _root(data, "plugsInfo").findall("plugInfo")
         if _text(node, "name")
-    )
+    }
+    return tuple(plugs.values())
 
 
 def plug_state(data: bytes) -> dict[str, PlugState]:

@@ -73,10 +73,10 @@ def read_timeout(environ: "WSGIEnvironment") -> float:
 
 
 def accepts_gzip(header: str) -> bool:
-    """Whether an Accept-Encoding header takes gzip; `gzip;q=0` refuses it (RFC 9110, 12.5.3)."""
+    """Whether an Accept-Encoding header takes gzip: what it says of gzip, else of anything (RFC 9110, 12.5.3)."""
+    weights: dict[str, bool] = {}
     for part in header.lower().split(","):
         coding, _, parameters = part.partition(";")
-        if coding.strip() in ("gzip", "*"):
-            weight = parameters.replace(" ", "").removeprefix("q=")
-            return weight == "" or weight.strip("0.") != ""
-    return False
+        weight = parameters.replace(" ", "").removeprefix("q=")
+        weights[coding.strip()] = weight == "" or weight.strip("0.") != ""
+    return weights.get("gzip", weights.get("*", False))

@@ -1,0 +1,87 @@
+"""What is kept on disk between runs and shared by all commands of a machine: for now, each charger's lock."""
+
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep, time
+
+from ccl_exporter.errors import TimedOut
+
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN = 0.02  # seconds; the kernel has no way to wait for a file lock until a deadline
+
+
+def state_folder(environment: Mapping[str, str]) -> Path:
+    """Where state is kept: `$STATE_DIRECTORY` (systemd), else the XDG state folder of the user."""
+    if folder := environment.get("STATE_DIRECTORY"):
+        return Path(folder.partition(":")[0])
+    if folder := environment.get("XDG_STATE_HOME"):
+        return Path(folder) / "ccl-exporter"
+    return Path(environment.get("HOME") or "/nonexistent") / ".local" / "state" / "ccl-exporter"
+
+
+class ChargerLock:
+    """Keeps requests to one charger apart, in time too, whichever process of this machine sends them.
+
+    The lock is a file; its modification time says when the last request ended.
+    Without a folder to write in there is no lock, which is said once.
+    """
+
+    def __init__(self, folder: Path, url: str, pause: float = 0.0) -> None:
+        self._pause = pause
+        self._file: int | None = None
+        name = hashlib.sha256(url.encode()).hexdigest()[:16]
+        try:
+            folder.joinpath("locks").mkdir(parents=True, exist_ok=True)
+            self._file = os.open(folder / "locks" / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            log.warning("no lock for %s: %s cannot be written: %s", url, folder, error.strerror or error)
+        self._ended = 0.0
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    @contextmanager
+    def turn(self, deadline: float) -> Iterator[None]:
+        """Hold the charger for one request; raises `TimedOut` if it does not come free by `deadline` (monotonic)."""
+        self._acquire(deadline)
+        try:
+            self._rest(deadline)
+            try:
+                yield
+            finally:
+                self._ended = time()
+                if self._file is not None:
+                    os.utime(self._file)
+        finally:
+            if self._file is not None:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _acquire(self, deadline: float) -> None:
+        while self._file is not None:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if monotonic() + _LOOK_AGAIN >= deadline:
+                    raise TimedOut("another command was reading the charger all the time") from None
+                sleep(_LOOK_AGAIN)
+            else:
+                return
+
+    def _rest(self, deadline: float) -> None:
+        """Wait until the pause after the last request is over; a clock that was set back makes it no longer."""
+        if self._pause <= 0:
+            return
+        ended = self._ended if self._file is None else os.fstat(self._file).st_mtime
+        left = min(self._pause, self._pause - (time() - ended))
+        if left > 0:
+            if monotonic() + left >= deadline:
+                raise TimedOut("no time was left after the pause between two requests")
+            sleep(left)
