@@ -4,6 +4,7 @@ Three layers (families.py): the reading itself, the meaning by plug and station,
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 
 from ccl_exporter import families as f
 from ccl_exporter.catalogue import Catalogue
@@ -81,8 +82,11 @@ def _state(
 ) -> Iterator[Sample]:
     """One word of a stateset; a code without a word is `unknown`, no code is no sample."""
     if code is not None:
-        word = words.get(int(code), "unknown") if float(code).is_integer() else "unknown"
-        yield Sample(family, labels, float(code), (word,))
+        yield Sample(family, labels, float(code), (_word(code, words),))
+
+
+def _word(code: float, words: Mapping[int, str]) -> str:
+    return words.get(int(code), "unknown") if float(code).is_integer() else "unknown"
 
 
 def _bits(family: Family, labels: tuple[str, ...], mask: float | None, words: Sequence[str]) -> Iterator[Sample]:
@@ -100,7 +104,7 @@ def _bits(family: Family, labels: tuple[str, ...], mask: float | None, words: Se
 
 
 def _gauge(family: Family, labels: tuple[str, ...], value: float | None) -> Iterator[Sample]:
-    if value is not None:
+    if value is not None and isfinite(value):
         yield Sample(family, labels, float(value))
 
 
@@ -135,7 +139,7 @@ def _plugs(reading: Reading) -> list[PlugInfo]:
     """The plugs: of plugInfo, else of chargeInfo and plugState, else what stands before `.STATE` in an engine."""
     snapshot = reading.snapshot
     if snapshot.inventory.plugs:
-        return list(snapshot.inventory.plugs)
+        return list({plug.name: plug for plug in snapshot.inventory.plugs}.values())
     names = set(snapshot.charges) | set(snapshot.plug_states)
     if not names:
         names = {
@@ -177,7 +181,7 @@ class _Plug:
         yield from _state(f.PLUG_STATE, labels, state, facts.codes["plug_state"])
         yield from _bits(f.PLUG_ERROR, labels, error, facts.bits["plug_error"])
         if state is not None:
-            word = facts.codes["plug_state"].get(int(state), "unknown")
+            word = _word(state, facts.codes["plug_state"])
             yield Sample(f.PLUG_STATUS, labels, state, (_ocpi(word, error, enabled),))
         yield from _gauge(f.PLUG_CONNECTED, labels, _bool(self._own("CC", self._state.vehicle_connected)))
         locked = self._state.locked
@@ -222,7 +226,7 @@ class _Plug:
         """
         name = self._listed(self._plug.name, "AE")
         device = self._reading.owner(self._plug.name)
-        if name is None and device is not None and self._reading.devices[device].variables:
+        if name is None and (device is None or self._reading.devices[device].variables):
             name = self._listed(self._plug.meter, "AE")
         if name is not None and name not in self._reading.doubtful:
             energy = self._reading.number(name, "joules_total")
@@ -252,16 +256,18 @@ class _Plug:
         most = self._plug.supported_amperes
         yield from _gauge(f.PLUG_CURRENT_MAX, self._labels, intensity if most is None else most)
         yield from _gauge(f.PLUG_REDUCTION, self._labels, reduction)
-        if intensity is None or reduction is None:
+        if intensity is None or reduction is None or not 0 <= reduction <= 1:
             return
         limit = round(intensity * (1 - reduction), 9)
         cap = self._listed(self._plug.name, "CURRENT_REDUCTION")
-        # Engines send it without a unit; it holds amperes (protocol.md 9).
-        told = self._reading.understood.get(cap or "")
-        if cap is None:
+        if cap is not None:
+            # Engines send it without a unit; it holds amperes (protocol.md 9).
+            told = self._reading.understood.get(cap)
+            if told is None or told.quantity not in ("amperes", None):
+                return
+            limit = min(limit, told.value)
+        if limit >= 0:
             yield Sample(f.PLUG_CURRENT_LIMIT, self._labels, limit)
-        elif told is not None and told.quantity in ("amperes", None):
-            yield Sample(f.PLUG_CURRENT_LIMIT, self._labels, min(limit, told.value))
 
     def _charge_samples(self, charge: Charge) -> Iterator[Sample]:
         labels = self._labels

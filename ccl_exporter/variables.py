@@ -84,7 +84,10 @@ class Reading:
             return None
         value = self.snapshot.values.get(name)
         device = self.owner(name)
-        return value if isinstance(value, float) and device is not None and self.trusted(name, device) else None
+        info = self.snapshot.inventory.variables.get(name)
+        if not isinstance(value, float) or device is None or (info is not None and not info.has_value):
+            return None
+        return value if self.trusted(name, device) else None
 
     def number(self, name: str | None, quantity: str) -> float | None:
         """The value of a variable in base units, if it is of this quantity."""
@@ -160,11 +163,11 @@ class Reading:
         chargeInfo tells the same register in Wh for sure (protocol.md 3.4, 9).
         """
         found = set()
-        for plug in self.snapshot.inventory.plugs:
-            charge = self.snapshot.charges.get(plug.name)
-            if charge is None or not charge.meter_watt_hours:
+        meters = {plug.name: plug.meter for plug in self.snapshot.inventory.plugs}
+        for charge in self.snapshot.charges.values():
+            if not charge.meter_watt_hours:
                 continue
-            for name in (f"{plug.name}.AE", f"{plug.meter}.AE"):
+            for name in (f"{charge.name}.AE", f"{meters.get(charge.name)}.AE"):
                 value = self.snapshot.values.get(name)
                 device = self.devices.get(self.owner(name) or "")
                 described = self.describe(name, device) if device is not None else None

@@ -1,0 +1,363 @@
+"""Both expositions are what their own parsers read, in an order that never changes, and named by the rules."""
+
+import random
+import re
+from collections.abc import Callable, Iterable
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import Metric
+from prometheus_client.openmetrics import parser as openmetrics_parser
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from ccl_exporter import families as f
+from ccl_exporter.families import FAMILIES
+from ccl_exporter.model import Family, Sample
+from ccl_exporter.sinks.prometheus import exposition
+
+Parse = Callable[[str], Iterable[Metric]]
+parse_openmetrics: Parse = openmetrics_parser.text_string_to_metric_families
+TEXT = "text/plain; version=0.0.4"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+both_formats = pytest.mark.parametrize(
+    ("accept", "parse"), [(TEXT, parse_text), (OPENMETRICS, parse_openmetrics)], ids=["text", "OpenMetrics"]
+)
+LABELS = (
+    "Yard",
+    "Bay.A",
+    'the "big" one',
+    "back\\slash",
+    "two\nlines",
+    "Caña ½ \U0001f50c",
+    "{a=b,c}",
+    "",
+    " ",
+    "a\rb\x85c\u2028d",
+)
+
+
+def sample(family: Family, number: int) -> Sample:
+    """Sample `number` of a family, with labels of its own."""
+    labels = tuple(f"{name} {number}" for name in family.labels)
+    return Sample(family, labels, 1.0 if family.kind == "info" else number + 0.5, family.states[:1])
+
+
+ALL = [sample(family, number) for family in FAMILIES for number in range(3 if family.labels else 1)]
+
+
+def written(samples: Iterable[Sample], accept: str) -> str:
+    return exposition(samples, FAMILIES, accept)[0].decode()
+
+
+def read(text: str, parse: Parse) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every series by name and labels; none may be there twice."""
+    found = {}
+    for family in parse(text):
+        for series in family.samples:
+            key = (series.name, frozenset(series.labels.items()))
+            assert key not in found
+            found[key] = series.value
+            assert series.timestamp is None
+    return found
+
+
+def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset(labels.items())
+
+
+class TestFormats:
+    @both_formats
+    def test_every_family_is_read_by_the_formats_own_parser(self, accept: str, parse: Parse) -> None:
+        names = {name for name, _ in read(written(ALL, accept), parse)}
+
+        assert names == {family.name for family in FAMILIES}
+
+    @both_formats
+    def test_each_family_has_its_help_and_type_once_and_in_one_piece(self, accept: str, parse: Parse) -> None:
+        text = written(ALL, accept)
+        seen = re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE)
+
+        assert seen == re.findall(r"^# HELP (\S+) \S", text, re.MULTILINE)
+        assert len(seen) == len(set(seen)) == len(FAMILIES)
+        assert [family.name for family in parse(text)] == [
+            # The parser of the text format gives counters the name without its suffix.
+            name.removesuffix("_total")
+            for name in seen
+        ]
+
+    @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+    def test_in_openmetrics_a_family_is_of_its_own_kind(self, family: Family) -> None:
+        [read_back] = parse_openmetrics(written([sample(family, 0)], OPENMETRICS))
+
+        assert read_back.type == family.kind
+        assert read_back.documentation == family.help
+        assert {series.name for series in read_back.samples} == {family.name}
+
+    def test_in_openmetrics_the_end_is_marked(self) -> None:
+        assert written(ALL, OPENMETRICS).endswith("\n# EOF\n")
+        assert written([], OPENMETRICS) == "# EOF\n"
+
+    def test_in_openmetrics_a_unit_is_told_where_the_name_ends_with_one(self) -> None:
+        units = {family.name: family.unit for family in parse_openmetrics(written(ALL, OPENMETRICS))}
+
+        assert units["ccl_plug_energy_joules"] == "joules"
+        assert units["ccl_plug_power_reduction_ratio"] == "ratio"
+        assert units["ccl_variable_voltamperes"] == "voltamperes"
+        assert units["ccl_variable_voltampere_seconds"] == "voltampere_seconds"
+        assert units["ccl_variable_timestamp_seconds"] == "seconds"
+        assert units["ccl_variable_value"] == ""
+        assert units["ccl_plug_state"] == ""
+
+    def test_the_type_is_that_of_the_format(self) -> None:
+        assert exposition([], FAMILIES, "")[1].startswith("text/plain; version=0.0.4")
+        assert exposition([], FAMILIES, OPENMETRICS)[1].startswith("application/openmetrics-text; version=1.0.0")
+
+    def test_prometheus_itself_gets_openmetrics(self) -> None:
+        accept = (
+            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
+            "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+        )
+
+        assert exposition([], FAMILIES, accept)[1].startswith("application/openmetrics-text; version=1.0.0")
+
+    @pytest.mark.parametrize("accept", ["", "*/*", "text/html", "nonsense", ";;,=q", "\u00ff"])
+    def test_any_other_wish_gets_text(self, accept: str) -> None:
+        assert written([sample(f.UP, 0)], accept).endswith("ccl_up 0.5\n")
+
+    def test_a_family_without_samples_is_not_named(self) -> None:
+        assert "ccl_charge" not in written([sample(f.UP, 0)], TEXT)
+
+
+class TestOrder:
+    @both_formats
+    def test_the_order_of_the_samples_does_not_show(self, accept: str, parse: Parse) -> None:
+        expected = written(ALL, accept)
+        for seed in range(5):
+            shuffled = ALL.copy()
+            random.Random(seed).shuffle(shuffled)
+
+            assert written(shuffled, accept) == expected
+
+    def test_families_come_in_the_order_of_the_list(self) -> None:
+        names = re.findall(r"^# TYPE (\S+) ", written(ALL, TEXT), re.MULTILINE)
+
+        assert names == [family.name for family in FAMILIES]
+
+    def test_samples_come_by_their_labels(self) -> None:
+        made = [Sample(f.DEVICE_UP, (name,), 1.0) for name in ("b", "B", "a", "a.b", "a b")]
+
+        found = re.findall(r'device="(.*)"', written(made, TEXT))
+
+        assert found == ["B", "a", "a b", "a.b", "b"]
+
+
+class TestSeries:
+    @both_formats
+    @pytest.mark.parametrize("label", LABELS, ids=ascii)
+    def test_a_label_is_read_as_it_was_given(self, accept: str, parse: Parse, label: str) -> None:
+        made = [Sample(f.DEVICE_UP, (label,), 1.0), Sample(f.DEVICE_INFO, (label, label, label), 1.0)]
+
+        found = read(written(made, accept), parse)
+
+        assert found[key("ccl_device_up", device=label)] == 1
+        assert found[key("ccl_device_info", device=label, type=label, description=label)] == 1
+
+    @given(labels=st.lists(st.text(st.characters(codec="utf-8"), max_size=12), unique=True, max_size=5))
+    @settings(max_examples=100, deadline=None)
+    def test_any_labels_are_read_as_they_were_given(self, labels: list[str]) -> None:
+        made = [Sample(f.DEVICE_UP, (label,), float(number)) for number, label in enumerate(labels)]
+
+        found = read(written(made, OPENMETRICS), parse_openmetrics)
+
+        assert found == {key("ccl_device_up", device=label): number for number, label in enumerate(labels)}
+
+    @pytest.mark.parametrize(
+        "value",
+        [0.0, 1.0, -0.5, 4855.39, 17479404000.0, 1e-9, 1.7e308, 1700000000.125, 0.1 + 0.2, 123456789.123456],
+    )
+    @both_formats
+    def test_a_value_is_read_as_it_was_given(self, accept: str, parse: Parse, value: float) -> None:
+        found = read(written([Sample(f.WALK[None], ("Yard", "X"), value)], accept), parse)
+
+        assert found == {key("ccl_variable_value", device="Yard", variable="X"): value}
+
+    @both_formats
+    def test_a_counter_is_told_without_a_time_of_creation(self, accept: str, parse: Parse) -> None:
+        found = read(written([Sample(f.PLUG_ENERGY, ("Bay.A",), 3.6e9)], accept), parse)
+
+        assert found == {key("ccl_plug_energy_joules_total", plug="Bay.A"): 3.6e9}
+
+    @both_formats
+    def test_of_a_state_all_words_are_there_and_one_holds(self, accept: str, parse: Parse) -> None:
+        found = read(written([Sample(f.PLUG_STATE, ("Bay.A",), 8.0, ("charging",))], accept), parse)
+
+        assert {dict(labels)["ccl_plug_state"]: value for (_, labels), value in found.items()} == {
+            word: float(word == "charging") for word in f.PLUG_STATE.states
+        }
+
+    @both_formats
+    def test_of_faults_several_may_hold_or_none(self, accept: str, parse: Parse) -> None:
+        made = [
+            Sample(f.PLUG_ERROR, ("A",), 33.0, ("cfg", "rcd")),
+            Sample(f.PLUG_ERROR, ("B",), 0.0),
+            Sample(f.STATION_ERROR, (), 0.0),
+        ]
+
+        found = read(written(made, accept), parse)
+
+        assert {labels for (_, labels), value in found.items() if value} == {
+            frozenset({("plug", "A"), ("ccl_plug_error", "cfg")}),
+            frozenset({("plug", "A"), ("ccl_plug_error", "rcd")}),
+        }
+        assert len(found) == 2 * len(f.PLUG_ERROR.states) + len(f.STATION_ERROR.states)
+
+    def test_the_code_of_a_state_does_not_show(self) -> None:
+        one, other = (written([Sample(f.PLUG_STATE, ("A",), code, ("unknown",))], TEXT) for code in (98.0, 99.0))
+
+        assert one == other
+
+
+class TestPhases:
+    @both_formats
+    def test_without_phases_there_is_no_such_label(self, accept: str, parse: Parse) -> None:
+        made = [Sample(f.PLUG_POWER, (plug, ""), 7.0) for plug in ("A", "B")]
+
+        found = read(written(made, accept), parse)
+
+        assert found == {key("ccl_plug_power_watts", plug=plug): 7.0 for plug in ("A", "B")}
+
+    @both_formats
+    def test_with_phases_each_has_its_series(self, accept: str, parse: Parse) -> None:
+        made = [Sample(f.PLUG_POWER, ("A", phase), 7.0) for phase in ("l3", "l1", "l2")]
+
+        found = read(written(made, accept), parse)
+
+        assert found == {key("ccl_plug_power_watts", plug="A", phase=phase): 7.0 for phase in ("l1", "l2", "l3")}
+
+    @both_formats
+    def test_a_plug_with_and_one_without_phases_can_stand_together(self, accept: str, parse: Parse) -> None:
+        made = [Sample(f.PLUG_POWER, labels, 7.0) for labels in (("A", "l1"), ("A", "l2"), ("B", ""))]
+
+        assert len(read(written(made, accept), parse)) == 3
+
+    def test_one_family_with_phases_gives_none_to_another(self) -> None:
+        made = [Sample(f.PLUG_POWER, ("A", "l1"), 7.0), Sample(f.PLUG_VOLTAGE, ("A", ""), 230.0)]
+
+        assert 'ccl_plug_voltage_volts{plug="A"} 230.0' in written(made, TEXT).splitlines()
+
+
+class TestNames:
+    """The rules of names (checklist.md 1.1 to 1.3), over every family."""
+
+    every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+
+    def test_no_name_is_there_twice(self) -> None:
+        assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+
+    def test_no_name_is_anothers_with_a_suffix(self) -> None:
+        suffixes = ("_total", "_info", "_created", "_bucket", "_count", "_sum", "_gcount", "_gsum")
+        bare = {family.name: family.name.removesuffix("_total").removesuffix("_info") for family in FAMILIES}
+        clashes = [
+            (one.name, other.name)
+            for one, other in product(FAMILIES, repeat=2)
+            if one is not other
+            and (
+                bare[one.name] == bare[other.name]
+                or any(other.name == name + suffix for suffix in suffixes for name in (one.name, bare[one.name]))
+            )
+        ]
+
+        assert clashes == []
+
+    @every_family
+    def test_a_name_is_in_snake_case_behind_the_prefix(self, family: Family) -> None:
+        assert re.fullmatch(r"ccl(_[a-z]+)+", family.name)
+
+    @every_family
+    def test_units_are_base_units_in_full(self, family: Family) -> None:
+        tokens = set(family.name.split("_"))
+        prefixed = [token for token in tokens if re.match(r"(kilo|milli|mega|giga|micro)", token)]
+
+        assert prefixed == []
+        assert not tokens & {
+            "hours",
+            "minutes",
+            "days",
+            "percent",
+            "watthours",
+            "kwh",
+            "wh",
+            "fahrenheit",
+            "grams",
+        }
+        assert not tokens & {
+            "s",
+            "ms",
+            "us",
+            "ns",
+            "sec",
+            "b",
+            "kb",
+            "mb",
+            "gb",
+            "tb",
+            "pb",
+            "m",
+            "h",
+            "d",
+            "w",
+            "a",
+        }
+
+    @every_family
+    def test_counters_end_in_total_and_nothing_else_does(self, family: Family) -> None:
+        assert (family.kind == "counter") is family.name.endswith("_total")
+
+    @every_family
+    def test_infos_end_in_info_and_nothing_else_does(self, family: Family) -> None:
+        assert (family.kind == "info") is family.name.endswith("_info")
+
+    @every_family
+    def test_no_name_ends_like_a_part_of_a_histogram(self, family: Family) -> None:
+        assert not family.name.endswith(("_sum", "_count", "_bucket", "_created"))
+
+    @every_family
+    def test_no_name_tells_its_type(self, family: Family) -> None:
+        assert not set(family.name.split("_")) & {"gauge", "counter", "stateset", "summary", "histogram", "metric"}
+
+    @every_family
+    def test_no_age_is_told_where_an_instant_can_be(self, family: Family) -> None:
+        assert not set(family.name.split("_")) & {"age", "since", "ago", "elapsed"}
+
+    @every_family
+    def test_labels_are_in_snake_case_and_differ(self, family: Family) -> None:
+        assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", label) for label in family.labels)
+        assert len(set(family.labels)) == len(family.labels)
+
+    @every_family
+    def test_no_label_names_a_person_a_session_or_the_charger(self, family: Family) -> None:
+        assert not set(family.labels) & {
+            *("tag", "user", "card", "session", "charge", "charge_id", "serial", "error", "text"),
+            *("instance", "job", "host", "target", "charger", "le", "quantile"),
+        }
+
+    @every_family
+    def test_only_a_device_tells_its_type_as_a_label(self, family: Family) -> None:
+        assert "type" not in family.labels or family is f.DEVICE_INFO
+
+    @every_family
+    def test_help_is_a_sentence(self, family: Family) -> None:
+        assert re.fullmatch(r"[A-Z].*[^.]\.", family.help)
+        assert "\n" not in family.help
+
+    @every_family
+    def test_only_a_state_has_words_and_one_of_them_is_unknown(self, family: Family) -> None:
+        assert (family.kind == "stateset") is bool(family.states)
+        assert len(set(family.states)) == len(family.states)
+        assert family.kind != "stateset" or "unknown" in family.states
+
+    @every_family
+    def test_a_state_has_no_label_of_its_own_name(self, family: Family) -> None:
+        assert family.name not in family.labels
