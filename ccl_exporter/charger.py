@@ -1,45 +1,139 @@
-"""One charger and its one reader: whoever asks while it is being read gets the same result."""
+"""One charger and its one reader: whoever asks, Prometheus pairs, a push, a page, gets the same result.
+
+The charger never has two requests in flight, has a pause between them,
+and is left alone for a while when it is absent.
+"""
 
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from time import monotonic, time
 
-from ccl_exporter.model import Credentials, Snapshot
-from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.model import Document, Snapshot
+from ccl_exporter.plausibility import Gate
+from ccl_exporter.powerstudio.engine import Engine, Wanted
+from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.settings import ChargerSettings
+from ccl_exporter.state import ChargerLock
+
+SHARED_FOR = 1.0
+"""Seconds for which a result is shared with those who come later."""
+
+PATIENT_READS = 3
+"""Reads in a row that an absent charger may fail before it is left alone."""
+
+FIRST_REST = 2.0
+LONGEST_REST = 30.0
+"""Seconds that an absent charger is left alone, doubled from the first to the longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the governor did since the start, and until when (Unix seconds, 0 is not at all) it leaves it alone."""
+
+    reads: int = 0
+    shared: int = 0
+    spared: int = 0
+    failed: int = 0
+    resting_until: float = 0.0
 
 
 class Charger:
-    """Guards an engine so that it never has two requests in flight; safe to be called from several threads."""
+    """Guards an engine; safe to be called from several threads. `now` gives monotonic seconds.
 
-    def __init__(self, name: str, url: str, credentials: Credentials | None = None) -> None:
-        self.name = name
-        self._engine = Engine(name, url, credentials)
+    `state` is the folder whose locks keep commands of the same machine apart; without it there are none.
+    """
+
+    def __init__(
+        self, settings: ChargerSettings, state: Path | None = None, now: Callable[[], float] = monotonic
+    ) -> None:
+        self.settings = settings
+        self._now = now
+        lock = ChargerLock(state, settings.url, settings.pause) if state is not None else None
+        transport = Transport(settings.url, settings.credentials, settings.source_address, lock)
+        self._engine = Engine(settings.name, settings.url, transport=transport)
+        self._gate = Gate()
         self._turn = threading.Condition()
         self._reading = False
-        self._latest: Snapshot | None = None
+        self._latest: _Result | None = None
+        self._absent = 0
+        self._rest_until = float("-inf")
+        self._counts = Counts()
+
+    @property
+    def counts(self) -> Counts:
+        return self._counts
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """What the last read brought, however old it is."""
+        return self._latest.snapshot if self._latest is not None else None
 
     def close(self) -> None:
         self._engine.close()
 
-    def read(self, timeout: float) -> Snapshot:
-        """Everything that can be read within `timeout` seconds, or what another caller is just reading.
+    def read(self, timeout: float, wanted: Wanted | None = None) -> Snapshot:
+        """Everything that can be read within `timeout` seconds, or what another caller has just read.
 
+        `wanted` may leave out devices; a reading of all devices serves those who want fewer, not the reverse.
         Never raises for what the charger does.
         """
         started = monotonic()
+        if self.settings.timeout is not None:
+            timeout = min(timeout, self.settings.timeout)
         with self._turn:
-            if self._reading:
-                done = self._turn.wait_for(lambda: not self._reading, timeout)
-                if done and self._latest is not None:
-                    return self._latest
+            if not self._turn.wait_for(lambda: not self._reading, timeout):
                 return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False)
+            latest = self._latest
+            if latest is not None and latest.serves(wanted) and latest.read_until >= started - SHARED_FOR:
+                self._counts = replace(self._counts, shared=self._counts.shared + 1)
+                return latest.snapshot
+            if self._now() < self._rest_until:
+                self._counts = replace(self._counts, spared=self._counts.spared + 1)
+                return self._spared(started, timeout)
             self._reading = True
-            self._latest = None
         snapshot = None
         try:
-            snapshot = self._engine.read(timeout)
+            left = max(timeout - (monotonic() - started), 0.0)
+            snapshot = replace(self._gate.passed(self._engine.read(left, wanted)), timeout=timeout)
         finally:
             with self._turn:
                 self._reading = False
-                self._latest = snapshot
+                if snapshot is not None:
+                    self._note(snapshot, wanted)
                 self._turn.notify_all()
         return snapshot
+
+    def _note(self, snapshot: Snapshot, wanted: Wanted | None) -> None:
+        self._latest = _Result(snapshot, wanted, monotonic())
+        self._absent = 0 if snapshot.up else self._absent + 1
+        rest = 0.0
+        if self._absent >= PATIENT_READS:
+            rest = min(FIRST_REST * 2.0 ** min(self._absent - PATIENT_READS, 10), LONGEST_REST)
+        self._rest_until = self._now() + rest if rest else float("-inf")
+        self._counts = replace(
+            self._counts,
+            reads=self._counts.reads + 1,
+            failed=self._counts.failed + (not snapshot.up),
+            resting_until=time() + rest if rest else 0.0,
+        )
+
+    def _spared(self, started: float, timeout: float) -> Snapshot:
+        """The answer for a charger that is left alone: absent, without asking it."""
+        documents: tuple[Document, ...] = ()
+        if self._latest is not None:
+            documents = self._latest.snapshot.documents
+        return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False, documents=documents)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A snapshot, what was wanted of it, and when it was complete (monotonic seconds)."""
+
+    snapshot: Snapshot
+    wanted: Wanted | None
+    read_until: float
+
+    def serves(self, wanted: Wanted | None) -> bool:
+        return self.wanted is None or self.wanted == wanted

@@ -1,37 +1,28 @@
-"""The commands; the only place that prints and picks exit codes."""
+"""The commands; only here and in the modules beside it (`cli_...`) is anything printed or an exit code picked."""
 
 import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from enum import IntEnum, StrEnum
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccl_exporter import __version__
-from ccl_exporter.errors import CclError, ChargerError, Garbled, Refused, TimedOut, Unreachable, UsageError
+from ccl_exporter import __version__, cli_questions
+from ccl_exporter.cli_shared import STOP_SIGNALS, ConfigFile, address, exit_code, on_signals
+from ccl_exporter.errors import CclError, UsageError
 
 if TYPE_CHECKING:
-    from ccl_exporter.settings import ChargerSettings
+    from ccl_exporter.service import Options, Service
     from ccl_exporter.simulator import Simulator
 
 LISTEN = "127.0.0.1:9986"
 SIMULATE_LISTEN = "127.0.0.1:9987"
-
-
-class Exit(IntEnum):
-    """Exit codes that scripts may rely on."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    UNREACHABLE = 3
-    REFUSED = 4
 
 
 class LogLevel(StrEnum):
@@ -64,14 +55,6 @@ Listen = Annotated[
 ]
 Level = Annotated[LogLevel, typer.Option("--log.level", help="Least grave messages to log.")]
 Format = Annotated[LogFormat, typer.Option("--log.format", help="How log lines are written.")]
-ChargerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--charger", "-c", envvar="CCL_CHARGER", help="The charger: http://evse, a host name or an address."
-    ),
-]
-Patience = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for a first answer.")]
-Sensitive = Annotated[bool, typer.Option("--sensitive", help="Show personal values too: tags, users, free texts.")]
 Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]
 
 
@@ -81,21 +64,7 @@ def main() -> None:
         app()
     except CclError as error:
         typer.echo(f"ccl-exporter: {error}", err=True)
-        sys.exit(_exit_code(error))
-
-
-def _exit_code(error: CclError) -> Exit:
-    match error:
-        case UsageError():
-            return Exit.USAGE
-        case Unreachable() | TimedOut():
-            return Exit.UNREACHABLE
-        case Refused():
-            return Exit.REFUSED
-        case ChargerError():
-            return Exit.FAILED
-        case _:
-            return Exit.FAILED
+        sys.exit(exit_code(error))
 
 
 def _version(wanted: bool) -> None:
@@ -116,18 +85,54 @@ def root(
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     charger: Annotated[
         str | None,
-        typer.Argument(envvar="CCL_CHARGER", help="The charger: http://evse, a host name or an address."),
+        typer.Argument(
+            envvar="CCL_CHARGER", help="The charger: http://evse, a host name, an address, or its name."
+        ),
     ] = None,
     listen: Listen = LISTEN,
+    config_file: ConfigFile = None,
+    config_check: Annotated[
+        bool, typer.Option("--config.check", help="Check the configuration files, say what is wrong, and leave.")
+    ] = False,
+    web_config_file: Annotated[
+        Path | None, typer.Option("--web.config.file", help="TLS and users, in exporter-toolkit's format.")
+    ] = None,
+    lifecycle: Annotated[
+        bool, typer.Option("--web.enable-lifecycle", help="Let POST /-/reload read the configuration again.")
+    ] = False,
+    fail_on_down: Annotated[
+        bool, typer.Option("--web.fail-on-down", help="Answer 503 for a charger that is down, besides ccl_up 0.")
+    ] = False,
     level: Level = LogLevel.INFO,
     format: Format = LogFormat.LOGFMT,
 ) -> None:
-    """Serve a charger's metrics."""
+    """Serve the metrics of one charger, or of all that the configuration file names."""
+    from ccl_exporter.service import Options  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
+
     _log_to_stderr(level, format)
-    _serve(charger, listen)
+    options = Options(listen_address(listen), web_config_file, lifecycle, fail_on_down)
+    if config_check:
+        return _check_files(config_file, web_config_file)
+    return _serve(charger, config_file, options)
+
+
+def _check_files(config_file: Path | None, web_config_file: Path | None) -> None:
+    from ccl_exporter.web.security import WebSecurity  # noqa: PLC0415 - only here
+
+    if config_file is None and web_config_file is None:
+        raise UsageError("there is nothing to check: name --config.file or --web.config.file")
+    if config_file is not None:
+        from ccl_exporter import configuration  # noqa: PLC0415 - only with a file
+
+        count = len(configuration.load(config_file, os.environ).settings.chargers)
+        typer.echo(f"{config_file} is well: {count} {'charger' if count == 1 else 'chargers'}.")
+    if web_config_file is not None:
+        WebSecurity(web_config_file)
+        typer.echo(f"{web_config_file} is well.")
 
 
 @app.command()
@@ -138,108 +143,18 @@ def demo(
     format: Format = LogFormat.LOGFMT,
 ) -> None:
     """Serve the metrics of a simulated charger: a vehicle comes, charges and leaves, again and again."""
+    from ccl_exporter.service import Options  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.simulator import Simulator  # noqa: PLC0415 - no other command needs it
 
     _log_to_stderr(level, format)
+    options = Options(listen_address(listen))
     with Simulator(speed=speed) as simulator:
-        _serve(simulator.url, listen)
+        _serve(simulator.url, None, options)
 
 
-@app.command()
-def check(
-    charger: ChargerOption = None,
-    json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
-    timeout: Patience = 15.0,
-) -> None:
-    """Say what a charger can do, how fast, what is missing; and if it does not answer, why that may be."""
-    from ccl_exporter import diagnosis  # noqa: PLC0415 - keeps --help quick
-
-    address = _address(charger)
-    try:
-        report = diagnosis.check(address.name, address.url, address.credentials, timeout)
-    except ChargerError as error:
-        typer.echo(f"ccl-exporter: {error}", err=True)
-        typer.echo(f"ccl-exporter: {diagnosis.advice(error, address.url)}", err=True)
-        raise typer.Exit(_exit_code(error)) from error
-    typer.echo(report.as_json() if json else "\n".join(report.lines()))
-
-
-@app.command()
-def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
-    patterns: Annotated[
-        list[str] | None, typer.Argument(help="Only variables whose id or title fits, with * and ?; any case.")
-    ] = None,
-    charger: ChargerOption = None,
-    device: Annotated[str | None, typer.Option("--device", help="Only variables of this device.")] = None,
-    writable: Annotated[bool, typer.Option("--writable", help="Only what can be written.")] = False,
-    sensitive: Sensitive = False,
-    json: Annotated[bool, typer.Option("--json", help="The list as JSON.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
-    interval: Annotated[float, typer.Option("--interval", min=1, help="Seconds between two looks.")] = 5.0,
-    timeout: Patience = 15.0,
-) -> None:
-    """List devices and variables with title, value, unit, whether they can be written, and range."""
-    from ccl_exporter import listing  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.diagnosis import ALL, failure  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.powerstudio.engine import Engine  # noqa: PLC0415 - keeps --help quick
-
-    address = _address(charger)
-    engine = Engine(address.name, address.url, address.credentials)
-    engine.reach(timeout)
-    stopped = threading.Event()
-    with _on_stop_signal(stopped.set):
-        while not stopped.is_set():
-            snapshot = engine.read(ALL)
-            if not snapshot.up:
-                raise failure(snapshot)
-            found = listing.chosen(listing.rows(snapshot, sensitive), patterns or [], device, writable)
-            if watch:
-                typer.echo("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
-            typer.echo(listing.as_json(found) if json else listing.table(found))
-            if not watch:
-                break
-            stopped.wait(interval)
-    engine.close()
-
-
-@app.command()
-def get(
-    variable: Annotated[str, typer.Argument(help="The full id, such as 'EVSE.PLUG.AE'.")],
-    charger: ChargerOption = None,
-    unit: Annotated[bool, typer.Option("--unit", help="Put the unit behind the number.")] = False,
-    sensitive: Sensitive = False,
-    timeout: Patience = 15.0,
-) -> None:
-    """Print the value of one variable as the charger sends it, for a script."""
-    from ccl_exporter import listing  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.powerstudio.engine import Engine  # noqa: PLC0415 - keeps --help quick
-
-    address = _address(charger)
-    engine = Engine(address.name, address.url, address.credentials)
-    snapshot = engine.read_variable(variable, timeout)
-    engine.close()
-    row = listing.the_one(listing.rows(snapshot, sensitive) if snapshot is not None else [], variable)
-    if row.value == listing.MASK:
-        raise Refused(f"{variable} is personal; ask for it with --sensitive")
-    if row.value is None:
-        raise Garbled(f"{variable} has no value now")
-    typer.echo(" ".join(filter(None, (listing.number(row.value), row.unit if unit else ""))))
-
-
-@app.command()
-def dump(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty folder, or one to be made.")],
-    charger: ChargerOption = None,
-) -> None:
-    """Record a charger's answers with everything personal masked, to be replayed by `simulate --recordings`."""
-    from ccl_exporter import recording  # noqa: PLC0415 - keeps --help quick
-
-    address = _address(charger)
-    made = recording.dump(address.url, address.credentials, folder)
-    typer.echo(f"{len(made.written)} documents are in {folder}, {len(made.left_out)} did not come; see about.txt.")
-    typer.echo(
-        f"Look through them before you send them; ccl-exporter simulate --recordings {folder} replays them."
-    )
+for question in (cli_questions.check, cli_questions.show, cli_questions.get, cli_questions.dump):
+    app.command()(question)
 
 
 @app.command()
@@ -277,7 +192,7 @@ def simulate(
         return _list({name: named.says for name, named in DIALECTS.items()})
     if "list" in (fault or []):
         return _list(FAULTS)
-    address = listen_address(listen)
+    where = listen_address(listen)
     if model not in MODELS:
         raise UsageError(f"there is no model '{model}'; there is {', '.join(MODELS)}")
     if recordings is not None and not (recordings / "services").is_dir():
@@ -290,8 +205,8 @@ def simulate(
                 faults=tuple(Fault.parse(text) for text in fault or []),
                 speed=speed,
                 recordings=recordings,
-                host=address.host,
-                port=address.port + number if address.port else 0,
+                host=where.host,
+                port=where.port + number if where.port else 0,
                 seed=number + 1,
             )
             for number in range(chargers)
@@ -299,14 +214,6 @@ def simulate(
     except ValueError as error:
         raise UsageError(str(error)) from error
     return _simulate(simulators)
-
-
-def _address(charger: str | None) -> "ChargerSettings":
-    from ccl_exporter.settings import charger_settings  # noqa: PLC0415 - keeps --help quick
-
-    if charger is None:
-        raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
-    return charger_settings(charger, os.environ)
 
 
 def _list(rows: Mapping[str, str]) -> None:
@@ -317,7 +224,7 @@ def _list(rows: Mapping[str, str]) -> None:
 
 def _simulate(simulators: "list[Simulator]") -> None:
     stopped = threading.Event()
-    with _on_stop_signal(stopped.set), ExitStack() as running:
+    with on_signals(stopped.set, *STOP_SIGNALS), ExitStack() as running:
         for simulator in simulators:
             try:
                 simulator.start()
@@ -328,36 +235,46 @@ def _simulate(simulators: "list[Simulator]") -> None:
         stopped.wait()
 
 
-def _serve(charger: str | None, listen: str) -> None:
+def _serve(charger: str | None, config_file: Path | None, options: "Options") -> None:
+    from ccl_exporter.fleet import one  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
-    from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.state import state_folder  # noqa: PLC0415 - keeps --help quick
 
-    address = _address(charger)
-    service = Service(address, listen_address(listen))
+    state = state_folder(os.environ)
+    if config_file is None:
+        settings = address(charger)
+        what = settings.url
+        service = Service(one(settings), options, state)
+    else:
+        from ccl_exporter import configuration  # noqa: PLC0415 - only with a file
+
+        if charger is not None:
+            raise UsageError("name a charger or a configuration file, not both")
+        path = config_file
+        read = configuration.load(path, os.environ, patient=True)
+        what = f"{len(read.settings.chargers)} chargers"
+        service = Service(
+            read.settings, options, state, lambda: configuration.load(path, os.environ, patient=True), read
+        )
     url = service.bind()
-    with _on_stop_signal(lambda: threading.Thread(target=service.stop, name="stop").start()):
-        typer.echo(f"Metrics of {address.url} are on {url}/metrics. Stop with Ctrl-C.")
+    with (
+        on_signals(lambda: threading.Thread(target=service.stop, name="stop").start(), *STOP_SIGNALS),
+        on_signals(
+            lambda: threading.Thread(target=_reload, args=(service,), name="reload").start(), signal.SIGHUP
+        ),
+    ):
+        typer.echo(f"Metrics of {what} are on {url}/metrics. Stop with Ctrl-C.")
         service.run()
 
 
-@contextmanager
-def _on_stop_signal(stop: Callable[[], object]) -> Iterator[None]:
-    """SIGINT and SIGTERM end a command in good order."""
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stop()) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _reload(service: "Service") -> None:
+    with suppress(UsageError):
+        service.reload()
 
 
 def _log_to_stderr(level: LogLevel, format: LogFormat) -> None:
-    from ccl_exporter.logs import JsonFormatter, LogfmtFormatter  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.logs import to_stderr  # noqa: PLC0415 - keeps --help quick
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if format is LogFormat.JSON else LogfmtFormatter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("ccl_exporter").setLevel({"warn": "WARNING"}.get(level.value, level.value.upper()))
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
+    to_stderr(level.value, format is LogFormat.JSON)
+    if os.geteuid() == 0:
         logging.getLogger(__name__).warning("running as root, which an exporter does not need")

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
 from ccl_exporter.errors import ChargerError, Garbled, Refused, TimedOut, Unreachable
-from ccl_exporter.model import Credentials, Snapshot
+from ccl_exporter.model import Snapshot
 from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.variables import Reading
 
 ALL = 120.0
@@ -74,12 +75,12 @@ class Report:
         return told
 
 
-def check(name: str, url: str, credentials: Credentials | None, patience: float) -> Report:
+def check(name: str, transport: Transport, patience: float) -> Report:
     """Read a charger a few times and report; raises what went wrong if nothing came.
 
     `patience` is in seconds, for its first answer.
     """
-    engine = Engine(name, url, credentials)
+    engine = Engine(name, transport.url, transport=transport)
     try:
         engine.reach(patience)
         first = engine.read(ALL)
@@ -91,7 +92,7 @@ def check(name: str, url: str, credentials: Credentials | None, patience: float)
         information = last.inventory.information
         product, version = (information.product, information.version) if information is not None else ("", "")
         return Report(
-            url=url,
+            url=transport.url,
             product=product,
             version=version,
             devices=len(last.inventory.devices),

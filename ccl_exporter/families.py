@@ -42,6 +42,18 @@ DOCUMENT_DURATION = Family(
     ("document",),
 )
 
+SCRAPE_TIMESTAMP = Family(
+    "ccl_scrape_timestamp_seconds",
+    "gauge",
+    "When the charger was read; scrapers that come together or within a second share one reading.",
+)
+REJECTED = Family(
+    "ccl_rejected_readings_total",
+    "counter",
+    "Readings of energy registers that were held back because they cannot be.",
+    ("device", "variable", "reason"),
+)
+
 # Plugs
 
 PLUG_STATE = Family(
@@ -74,6 +86,12 @@ PLUG_ENERGY = Family(
     "ccl_plug_energy_joules_total",
     "counter",
     "Energy that the plug has delivered in its life (<plug>.AE, else AE of its meter).",
+    _PLUG,
+)
+PLUG_METER_DIFFERENCE = Family(
+    "ccl_plug_meter_difference_joules",
+    "gauge",
+    "What the plug's register has more than chargeInfo says (<plug>.AE less chargeInfo.activeEnergy).",
     _PLUG,
 )
 PLUG_POWER = Family(
@@ -206,7 +224,54 @@ WALK: Mapping[str | None, Family] = {
 }
 """The family of a walked variable by its quantity; energies that only grow have `_total` behind it."""
 
-READING = (UP, SCRAPE_DURATION, SCRAPE_TIMEOUT, SCRAPE_REQUESTS, DOCUMENT_SUCCESS, DOCUMENT_DURATION)
+# The exporter itself, on /metrics only
+
+BUILD_INFO = Family(
+    "ccl_exporter_build_info",
+    "info",
+    "Version of this exporter and of the Python that runs it.",
+    ("python", "version"),
+)
+RELOAD_SUCCESSFUL = Family(
+    "ccl_exporter_config_last_reload_successful", "gauge", "Whether the configuration was well when last read."
+)
+RELOAD_TIMESTAMP = Family(
+    "ccl_exporter_config_last_reload_success_timestamp_seconds", "gauge", "When the configuration was last well."
+)
+READS = Family(
+    "ccl_exporter_charger_reads_total", "counter", "Times that a charger was read, well or not.", ("charger",)
+)
+FAILED_READS = Family(
+    "ccl_exporter_charger_failed_reads_total", "counter", "Times that a charger did not answer.", ("charger",)
+)
+SHARED_READINGS = Family(
+    "ccl_exporter_charger_shared_readings_total",
+    "counter",
+    "Times that a reading served another scrape too.",
+    ("charger",),
+)
+SPARED_READS = Family(
+    "ccl_exporter_charger_spared_reads_total",
+    "counter",
+    "Times that an absent charger was left alone instead of being read.",
+    ("charger",),
+)
+RESTING_UNTIL = Family(
+    "ccl_exporter_charger_resting_until_timestamp_seconds",
+    "gauge",
+    "Until when an absent charger is left alone; 0 if it is not.",
+    ("charger",),
+)
+
+READING = (
+    UP,
+    SCRAPE_TIMESTAMP,
+    SCRAPE_DURATION,
+    SCRAPE_TIMEOUT,
+    SCRAPE_REQUESTS,
+    DOCUMENT_SUCCESS,
+    DOCUMENT_DURATION,
+)
 MEANING = (
     PLUG_STATE,
     PLUG_STATUS,
@@ -215,6 +280,7 @@ MEANING = (
     PLUG_LOCKED,
     PLUG_ENABLED,
     PLUG_ENERGY,
+    PLUG_METER_DIFFERENCE,
     PLUG_POWER,
     PLUG_CURRENT,
     PLUG_VOLTAGE,
@@ -235,6 +301,16 @@ MEANING = (
     STATION_EVENTS,
     STATION_CLOCK,
 )
-DEVICES = (DEVICE_UP, DEVICE_STATUS, DEVICE_INFO, VARIABLE_INFO)
+DEVICES = (DEVICE_UP, DEVICE_STATUS, DEVICE_INFO, VARIABLE_INFO, REJECTED)
+EXPORTER = (
+    BUILD_INFO,
+    RELOAD_SUCCESSFUL,
+    RELOAD_TIMESTAMP,
+    READS,
+    FAILED_READS,
+    SHARED_READINGS,
+    SPARED_READS,
+    RESTING_UNTIL,
+)
 FAMILIES = (*READING, *MEANING, *DEVICES, *WALK.values())
-"""Every family, in the order in which they are shown."""
+"""Every family of a charger, in the order in which they are shown."""

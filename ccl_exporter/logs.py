@@ -33,11 +33,19 @@ class JsonFormatter(logging.Formatter):
         return _escaped(json.dumps(_fields(record), ensure_ascii=False))
 
 
+def to_stderr(level: str, as_json: bool) -> None:
+    """Log to standard error from `level` (debug, info, warn, error) on; other libraries from warnings on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if as_json else LogfmtFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("ccl_exporter").setLevel({"warn": "WARNING"}.get(level, level.upper()))
+
+
 def _quoted(value: str) -> str:
     plain = value and all(character.isprintable() and character not in ' "=\\' for character in value)
     return value if plain else _escaped(json.dumps(value, ensure_ascii=False))
 
 
 def _escaped(text: str) -> str:
-    """Characters that would break a line or steer a terminal as JSON escapes; what a charger says is not trusted."""
+    """Characters that would break a line or steer a terminal as JSON escapes; nobody trusts a charger's words."""
     return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)

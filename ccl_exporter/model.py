@@ -172,6 +172,7 @@ class Snapshot:
 
     `values` holds what was read now, by full variable id.
     `answered` names the devices whose values came; a device of the inventory that is not in it was silent.
+    `rejected` counts, by variable id and reason, the readings of registers that were held back so far.
     `taken` is Unix seconds at the start of the read, `seconds` its length, `timeout` what it was given.
     """
 
@@ -188,6 +189,7 @@ class Snapshot:
     charges: Mapping[str, Charge] = field(default_factory=dict)
     status: SystemStatus | None = None
     clock: float | None = None
+    rejected: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 FamilyKind = Literal["gauge", "counter", "stateset", "info"]

@@ -15,7 +15,7 @@ from time import monotonic
 
 from ccl_exporter.catalogue import Catalogue, catalogue
 from ccl_exporter.errors import Absent, ChargerError, UsageError
-from ccl_exporter.model import Credentials, Device, owner
+from ccl_exporter.model import Device, owner
 from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Question
 from ccl_exporter.powerstudio.transport import Transport
@@ -185,7 +185,7 @@ class Recording:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def dump(url: str, credentials: Credentials | None, folder: Path, patience: float = 15.0) -> Recording:
+def dump(transport: Transport, folder: Path, patience: float = 15.0) -> Recording:
     """Ask a charger for every document that is known, one at a time, and write them masked into `folder`.
 
     `patience` is in seconds for each document.
@@ -193,11 +193,7 @@ def dump(url: str, credentials: Credentials | None, folder: Path, patience: floa
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder")
-    transport = Transport(url, credentials)
-    try:
-        return _Dump(transport, folder, patience).run()
-    finally:
-        transport.close()
+    return _Dump(transport, folder, patience).run()
 
 
 class _Dump:

@@ -3,12 +3,14 @@
 Three layers (families.py): the reading itself, the meaning by plug and station, the walk over every variable.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from math import isfinite
+from typing import Literal
 
 from ccl_exporter import families as f
-from ccl_exporter.catalogue import Catalogue
-from ccl_exporter.model import Charge, Family, PlugInfo, PlugState, Sample, Snapshot
+from ccl_exporter.catalogue import Catalogue, catalogue
+from ccl_exporter.model import Charge, Family, Inventory, PlugInfo, PlugState, Sample, Snapshot, owner
 from ccl_exporter.variables import OLDEST, Reading
 
 _PHASES = ("1", "2", "3")
@@ -24,21 +26,48 @@ _OCCUPIED = (
 )
 
 
-def samples(snapshot: Snapshot, facts: Catalogue | None = None) -> list[Sample]:
-    """Every sample of a snapshot; of a charger that did not answer, only those of the reading itself."""
+Module = Literal["meaning", "walk"]
+"""A part of the metrics that a scrape may ask for alone."""
+
+
+def samples(
+    snapshot: Snapshot,
+    facts: Catalogue | None = None,
+    modules: Container[Module] = ("meaning", "walk"),
+    exclude: Sequence[str] = (),
+) -> list[Sample]:
+    """Every sample of a snapshot; of a charger that did not answer, only those of the reading itself.
+
+    `exclude` are patterns of `device.variable` that the walk leaves out.
+    """
     found = list(_reading(snapshot))
     if snapshot.up:
         reading = Reading(snapshot, facts)
-        found.extend(_station(reading))
-        for plug in _plugs(reading):
-            found.extend(_Plug(reading, plug).samples())
+        if "meaning" in modules:
+            found.extend(_station(reading))
+            for plug in _plugs(reading):
+                found.extend(_Plug(reading, plug).samples())
         found.extend(_devices(reading))
-        found.extend(_walk(reading))
+        found.extend(_rejected(reading))
+        if "walk" in modules:
+            found.extend(_walk(reading, exclude))
     return found
+
+
+def needed(inventory: Inventory) -> frozenset[str]:
+    """The devices that the meaning layer takes its values from; all where no part of a station is known."""
+    facts = catalogue()
+    roles = ("engine", "board", "vehicle", "meter")
+    found = {device.id for device in inventory.devices if facts.role(device.type) in roles}
+    ids = {device.id for device in inventory.devices}
+    for plug in inventory.plugs:
+        found |= {owner(plug.name, ids) or "", plug.vehicle_device or "", plug.meter or ""}
+    return frozenset(found & ids or ids)
 
 
 def _reading(snapshot: Snapshot) -> Iterator[Sample]:
     yield Sample(f.UP, (), float(snapshot.up))
+    yield Sample(f.SCRAPE_TIMESTAMP, (), snapshot.taken)
     yield Sample(f.SCRAPE_DURATION, (), snapshot.seconds)
     yield Sample(f.SCRAPE_TIMEOUT, (), snapshot.timeout)
     yield Sample(f.SCRAPE_REQUESTS, (), float(snapshot.requests))
@@ -58,11 +87,18 @@ def _devices(reading: Reading) -> Iterator[Sample]:
         yield Sample(f.DEVICE_INFO, (device.id, device.type or "", device.description or ""), 1.0)
 
 
-def _walk(reading: Reading) -> Iterator[Sample]:
+def _rejected(reading: Reading) -> Iterator[Sample]:
+    for (name, reason), count in sorted(reading.snapshot.rejected.items()):
+        device = reading.owner(name)
+        if device is not None:
+            yield Sample(f.REJECTED, (device, name[len(device) + 1 :], reason), float(count))
+
+
+def _walk(reading: Reading, exclude: Sequence[str]) -> Iterator[Sample]:
     inventory = reading.snapshot.inventory
     for name in sorted(reading.listed):
         device = reading.devices.get(reading.owner(name) or "")
-        if device is None:
+        if device is None or any(fnmatchcase(name, pattern) for pattern in exclude):
             continue
         variable = name[len(device.id) + 1 :]
         info = inventory.variables.get(name)
@@ -235,6 +271,9 @@ class _Plug:
         else:
             energy = None
         yield from _gauge(f.PLUG_ENERGY, self._labels, energy)
+        told = self._charge.meter_watt_hours if self._charge is not None else None
+        if name is not None and energy is not None and told is not None:
+            yield from _gauge(f.PLUG_METER_DIFFERENCE, self._labels, round(energy - told * 3600, 6))
 
     def _by_phase(self, family: Family, variable: str, quantity: str) -> Iterator[Sample]:
         """By phase where the meter lists phases; else the plug's own variable, else the meter's.

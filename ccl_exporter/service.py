@@ -1,57 +1,90 @@
-"""The running exporter: a charger, its samples, the server; started and stopped together."""
+"""The running exporter: chargers, their samples, the server; started, reloaded and stopped together."""
 
 import logging
 import platform
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from time import monotonic, time
+from typing import TYPE_CHECKING
 
 from cheroot.wsgi import Server
 from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR
 
 from ccl_exporter import __version__
+from ccl_exporter import families as f
 from ccl_exporter.charger import Charger
 from ccl_exporter.errors import UsageError
-from ccl_exporter.families import FAMILIES
-from ccl_exporter.model import Family, Sample
-from ccl_exporter.samples import samples
-from ccl_exporter.settings import ChargerSettings, ListenAddress
+from ccl_exporter.fleet import Fleet
+from ccl_exporter.model import Sample
+from ccl_exporter.samples import needed, samples
+from ccl_exporter.settings import ListenAddress, Settings
 from ccl_exporter.sinks.prometheus import exposition
-from ccl_exporter.web.app import App
+from ccl_exporter.web.app import Answer, App, Scrape
+from ccl_exporter.web.page import View, page
+from ccl_exporter.web.security import WebSecurity
+
+if TYPE_CHECKING:
+    from ccl_exporter.configuration import Configuration
+    from ccl_exporter.inventory_source import Inventory
 
 log = logging.getLogger(__name__)
 
-BUILD_INFO = Family(
-    "ccl_exporter_build_info",
-    "info",
-    "Version of this exporter and of the Python that runs it.",
-    ("python", "version"),
-)
+_LOOK_FOR_INVENTORY = 1.0  # seconds between two looks whether the second inventory is due
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the service is to be run, as the command line says."""
+
+    listen: ListenAddress
+    web_config: Path | None = None
+    lifecycle: bool = False
+    fail_on_down: bool = False
 
 
 class Service:
-    """Serves the metrics of one charger until it is stopped. The charger is first asked when a scrape comes."""
+    """Serves the metrics of the configured chargers until it is stopped.
 
-    def __init__(self, address: ChargerSettings, listen: ListenAddress) -> None:
-        self._charger = Charger(address.name, address.url, address.credentials)
-        self._moves = _Moves(address.name)
+    A charger is first asked when a scrape comes.
+    `load` reads the configuration again where there is a file, `state` is the folder of locks.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options,
+        state: Path | None,
+        load: "Callable[[], Configuration] | None" = None,
+        configuration: "Configuration | None" = None,
+    ) -> None:
+        self._options = options
+        self._load = load
+        self._configuration = configuration
+        self._inventory = _inventory(configuration)
+        self._fleet = Fleet(settings, state)
+        self._moves = _Moves()
+        self._reloaded, self._reload_good = time(), True
+        self._reloading = threading.Lock()
+        self._stopping = threading.Event()
+        self._security = WebSecurity(options.web_config)
         self._server = Server(
-            (listen.host, listen.port),
-            App(self.metrics, __version__),
-            numthreads=8,
+            (options.listen.host, options.listen.port),
+            self._security.wrap(App(self, options.lifecycle)),
+            numthreads=min(max(8, len(settings.chargers)), 64),
             server_name="ccl-exporter",
-            request_queue_size=64,
+            request_queue_size=128,
             timeout=10,
             shutdown_timeout=2,
         )
         self._server.max_request_header_size = 16 * 1024
         self._server.max_request_body_size = 16 * 1024
+        self._server.ssl_adapter = self._security.ssl_adapter()
 
-    def metrics(self, timeout: float, accept: str) -> tuple[bytes, str]:
-        """Read the charger and write down what it says, and the exporter's own metrics behind."""
-        found = samples(self._charger.read(timeout))
-        self._moves.watch(found)
-        found.append(Sample(BUILD_INFO, (platform.python_version(), __version__), 1.0))
-        return exposition(found, (*FAMILIES, BUILD_INFO), accept, (PROCESS_COLLECTOR, PLATFORM_COLLECTOR))
+    # Start and stop
 
     def bind(self) -> str:
         """Begin to listen and return the URL; raises `UsageError` if the address cannot be had."""
@@ -60,33 +93,157 @@ class Service:
         except OSError as error:
             raise UsageError(f"cannot listen: {error.strerror or error}") from error
         host, port = self._server.bind_addr[:2]
-        return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+        shown = f"[{host}]" if ":" in str(host) else host
+        return f"{self._security.scheme}://{shown}:{port}"
 
     def run(self) -> None:
         """Answer until `stop` is called."""
+        refresher = threading.Thread(target=self._refresh_inventory, name="inventory", daemon=True)
+        refresher.start()
         self._server.serve()
 
     def stop(self) -> None:
+        """Answer what is being asked, then end."""
+        self._stopping.set()
         self._server.stop()
-        self._charger.close()
+
+    def _refresh_inventory(self) -> None:
+        while not self._stopping.wait(_LOOK_FOR_INVENTORY):
+            inventory = self._inventory
+            if inventory is None:
+                continue
+            before = inventory.error
+            if inventory.refresh(monotonic()):
+                self._fleet.update(inventory.settings)
+                log.info("the inventory has changed: %d chargers", len(inventory.settings.chargers))
+            if inventory.error is not None and before is None:
+                log.warning("the inventory cannot be used, the last one stays: %s", inventory.error)
+            elif inventory.error is None and before is not None:
+                log.info("the inventory can be used again")
+
+    # What the routes need
+
+    def ready(self) -> bool:
+        return not self._stopping.is_set()
+
+    def targets(self) -> Sequence[tuple[str, Mapping[str, str]]]:
+        return [(name, charger.labels) for name, charger in self._fleet.settings.chargers.items()]
+
+    def config(self) -> str:
+        if self._configuration is None:
+            return "".join(f"charger: {charger.url}\n" for charger in self._fleet.settings.chargers.values())
+        return self._configuration.masked(self._fleet.settings)
+
+    def page(self) -> bytes:
+        views = [View(charger.settings.name, charger.latest) for charger in self._fleet.chargers()]
+        return page(views, time(), __version__)
+
+    def reload(self) -> None:
+        """Read the configuration again; raises `UsageError` and keeps the old one if it has a mistake."""
+        if self._load is None:
+            raise UsageError("there is no configuration file to read again")
+        with self._reloading:
+            try:
+                configuration = self._load()
+            except UsageError as error:
+                self._reload_good = False
+                log.warning("the configuration has mistakes, the old one stays: %s", error)
+                raise
+            self._configuration, self._inventory = configuration, _inventory(configuration)
+            self._fleet.update(configuration.settings)
+            self._reloaded, self._reload_good = time(), True
+            log.info("the configuration was read again: %d chargers", len(configuration.settings.chargers))
+
+    def metrics(self, scrape: Scrape) -> Answer:
+        """The exporter's own metrics, and the charger's too when there is exactly one."""
+        chargers = self._fleet.chargers()
+        found, up = self._read(chargers[0], scrape) if len(chargers) == 1 else ([], True)
+        found = [*found, *self._own(chargers)]
+        order = (*f.FAMILIES, *f.EXPORTER)
+        body, kind = exposition(found, order, scrape.accept, (PROCESS_COLLECTOR, PLATFORM_COLLECTOR))
+        return self._answer(body, kind, up)
+
+    def probe(self, target: str, scrape: Scrape, debug: bool) -> Answer:
+        """The metrics of one charger; raises `UsageError` if it may not be read."""
+        charger = self._fleet.target(target)
+        if debug:
+            return self._debug(charger, scrape)
+        found, up = self._read(charger, scrape)
+        body, kind = exposition(found, f.FAMILIES, scrape.accept)
+        return self._answer(body, kind, up)
+
+    def _answer(self, body: bytes, kind: str, up: bool) -> Answer:
+        failed = self._options.fail_on_down and not up
+        return Answer(body, kind, HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK)
+
+    def _read(self, charger: Charger, scrape: Scrape) -> tuple[list[Sample], bool]:
+        snapshot = charger.read(scrape.timeout, None if "walk" in scrape.modules else needed)
+        found = samples(snapshot, modules=scrape.modules, exclude=charger.settings.exclude)
+        self._moves.watch(charger.settings.name, found)
+        return found, snapshot.up
+
+    def _own(self, chargers: Sequence[Charger]) -> Iterator[Sample]:
+        yield Sample(f.BUILD_INFO, (platform.python_version(), __version__), 1.0)
+        yield Sample(f.RELOAD_SUCCESSFUL, (), float(self._reload_good))
+        yield Sample(f.RELOAD_TIMESTAMP, (), self._reloaded)
+        for charger in chargers:
+            name, counts = (charger.settings.name,), charger.counts
+            yield Sample(f.READS, name, float(counts.reads))
+            yield Sample(f.FAILED_READS, name, float(counts.failed))
+            yield Sample(f.SHARED_READINGS, name, float(counts.shared))
+            yield Sample(f.SPARED_READS, name, float(counts.spared))
+            yield Sample(f.RESTING_UNTIL, name, counts.resting_until)
+
+    def _debug(self, charger: Charger, scrape: Scrape) -> Answer:
+        """What a probe would say, with the log of it and the configuration, masked like everything else."""
+        with _logged() as lines:
+            found, _ = self._read(charger, scrape)
+        body, _ = exposition(found, f.FAMILIES, "")
+        parts = ("Logs for the probe:", *lines, "", "Metrics that would have been returned:", body.decode())
+        return Answer("\n".join((*parts, "Configuration:", self.config())).encode())
+
+
+def _inventory(configuration: "Configuration | None") -> "Inventory | None":
+    if configuration is None or configuration.source is None:
+        return None
+    from ccl_exporter.inventory_source import Inventory  # noqa: PLC0415 - only with a second inventory
+
+    return Inventory(configuration.source, configuration.settings)
+
+
+@contextmanager
+def _logged() -> Iterator[list[str]]:
+    """What this thread logs meanwhile."""
+    lines: list[str] = []
+    thread = threading.get_ident()
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread:
+                lines.append(f"level={record.levelname.lower()} {record.getMessage()}")
+
+    handler = Collector()
+    logger = logging.getLogger("ccl_exporter")
+    logger.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
 
 
 class _Moves:
     """Says so when a variable moves to another family: its unit became known, or the engine changed its mind."""
 
-    def __init__(self, charger: str) -> None:
-        self._charger = charger
+    def __init__(self) -> None:
         self._families: dict[tuple[str, ...], str] = {}
         self._lock = threading.Lock()
 
-    def watch(self, found: Sequence[Sample]) -> None:
+    def watch(self, charger: str, found: Sequence[Sample]) -> None:
         with self._lock:
             for sample in found:
                 name = sample.family.name
                 if len(sample.labels) == 2 and name.startswith("ccl_variable_"):
-                    before = self._families.setdefault(sample.labels, name)
+                    before = self._families.setdefault((charger, *sample.labels), name)
                     if before != name:
-                        self._families[sample.labels] = name
-                        log.warning(
-                            "%s: %s is %s now, was %s", self._charger, ".".join(sample.labels), name, before
-                        )
+                        self._families[charger, *sample.labels] = name
+                        log.warning("%s: %s is %s now, was %s", charger, ".".join(sample.labels), name, before)

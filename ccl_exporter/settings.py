@@ -10,6 +10,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.model import Credentials
 
 _PORTS = range(65536)
+_DEFAULT_PORTS = (("http", 80), ("https", 443))
 _HOST = r"(?P<host>[^\s/:@?#\[\]\x00-\x1f\x7f]+|\[[0-9A-Fa-f:.]+\])"
 _PORT = r"(?P<port>[0-9]{1,5})"
 _ADDRESS = re.compile(
@@ -64,8 +65,10 @@ def charger_settings(text: str, environment: Mapping[str, str]) -> ChargerSettin
         raise UsageError("the charger's address must not hold a user name or password")
     if found is None or int(found["port"] or 0) not in _PORTS:
         raise UsageError(f"{text!r} is not the address of a charger; it looks like http://evse or 192.0.2.10:8080")
-    where = found["host"].lower() + (f":{found['port']}" if found["port"] else "")
-    url = f"{(found['scheme'] or 'http').lower()}://{where}{(found['path'] or '').rstrip('/')}"
+    scheme, host, port = (found["scheme"] or "http").lower(), found["host"].lower(), found["port"]
+    # One charger has one URL, by which its lock is known.
+    where = host if port is None or (scheme, int(port)) in _DEFAULT_PORTS else f"{host}:{port}"
+    url = f"{scheme}://{where}{(found['path'] or '').rstrip('/')}"
     return ChargerSettings(name=where, url=url, credentials=_credentials(environment))
 
 

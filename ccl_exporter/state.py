@@ -50,7 +50,7 @@ class ChargerLock:
 
     @contextmanager
     def turn(self, deadline: float) -> Iterator[None]:
-        """Hold the charger for one request; raises `TimedOut` if it does not come free by `deadline` (monotonic)."""
+        """Hold the charger for one request; raises `TimedOut` if it is not free by `deadline` (monotonic)."""
         self._acquire(deadline)
         try:
             self._rest(deadline)

@@ -11,6 +11,14 @@ from support import PROJECT, Clock, Process, Start
 from ccl_exporter.simulator import Simulator
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state folder of a test's commands, so that they share locks with each other and with nobody else."""
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "ccl-exporter"
+
+
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start the installed command; whatever still runs is ended after the test."""

@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import sleep, time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -63,11 +64,19 @@ def get(url: str, **headers: str) -> str:
 
 
 def scrape(url: str, timeout: float | None = None) -> Scrape:
-    """One scrape in OpenMetrics, as a Prometheus that waits `timeout` seconds."""
+    """One scrape in OpenMetrics, as a Prometheus that waits `timeout` seconds, of a reading begun after the call.
+
+    The exporter shares a reading for a second; until that is over there is nothing new to see.
+    """
     headers = {"Accept": OPENMETRICS}
     if timeout is not None:
         headers["X_Prometheus_Scrape_Timeout_Seconds"] = str(timeout)
-    return Scrape.of(get(url, **headers))
+    began = time()
+    while True:
+        found = Scrape.of(get(url, **headers))
+        if (found.get("ccl_scrape_timestamp_seconds") or began) >= began:
+            return found
+        sleep(0.05)
 
 
 class Process:

@@ -50,6 +50,7 @@ class Dialect:
         self.transport = transport
         self.doubt = False
         self._absent: set[str] = set()
+        self._present: set[str] = set()
         self._proven: dict[Question, str] = {}
         self._refuted: set[tuple[Question, str]] = set()
 
@@ -62,6 +63,7 @@ class Dialect:
         """Begin anew: the engine was started again, or there was doubt."""
         self.doubt = False
         self._absent.clear()
+        self._present.clear()
         self._proven.clear()
         self._refuted.clear()
 
@@ -78,14 +80,21 @@ class Dialect:
         self._absent.add(path)
 
     def document(self, path: str, parse: Callable[[bytes], _Parsed], deadline: float) -> _Parsed:
-        """A document without parameters; raises `Absent` without asking where that is known."""
+        """A document without parameters; raises `Absent` without asking where that is known.
+
+        One that was there before and is gone now is no absent one: it raises `Garbled`.
+        """
         if path in self._absent:
             raise Absent(f"the engine has no {path}")
         try:
-            return parse(self.transport.get(path, deadline))
-        except Absent:
+            parsed = parse(self.transport.get(path, deadline))
+        except Absent as error:
+            if path in self._present:
+                raise Garbled(f"{error}, though it had this document before") from error
             self._absent.add(path)
             raise
+        self._present.add(path)
+        return parsed
 
     def one(self, question: Question, name: str, parse: Callable[[bytes], _Parsed], deadline: float) -> _Parsed:
         """The answer for a single name, which needs no separator."""

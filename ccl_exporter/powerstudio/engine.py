@@ -17,11 +17,11 @@ from ccl_exporter.model import (
     Credentials,
     Document,
     DocumentName,
+    Inventory,
     PlugState,
     Snapshot,
     SystemStatus,
     Value,
-    owner,
 )
 from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Dialect
@@ -48,6 +48,9 @@ _Side = Literal["charge_info", "plug_state", "status", "devices", "inventory"]
 _SIDES: tuple[_Side, ...] = ("charge_info", "plug_state", "status", "devices", "inventory")
 _Signs = tuple[Value, ...]
 
+Wanted = Callable[[Inventory], frozenset[str]]
+"""Which devices of an inventory are needed."""
+
 _CHARGE_INFO = "services/chargePointsInterface/chargeInfo.xml"
 _PLUG_STATE = "services/chargePointsInterface/plugState.xml"
 _STATUS = "services/system/status.xml"
@@ -70,6 +73,7 @@ class _Read:
 
     began: float
     deadline: float
+    wanted: Wanted | None = None
     values: Mapping[str, Value] = field(default_factory=dict)
     answered: frozenset[str] = frozenset()
     up: bool = False
@@ -88,10 +92,11 @@ class Engine:
         url: str,
         credentials: Credentials | None = None,
         now: Callable[[], float] = monotonic,
+        transport: Transport | None = None,
     ) -> None:
         self.name = name
         self._now = now
-        self._transport = Transport(url, credentials)
+        self._transport = transport if transport is not None else Transport(url, credentials)
         self._dialect = Dialect(self._transport)
         self._values = ValuesReader(self._dialect)
         self._inventory = InventoryReader(self._dialect)
@@ -128,35 +133,14 @@ class Engine:
         """See that the engine answers and lists devices; raises what is wrong."""
         self._inventory.device_ids(monotonic() + timeout)
 
-    def read_variable(self, name: str, timeout: float) -> Snapshot | None:
-        """One variable with the device it is in and nothing else, in a few requests; None if no device has it.
+    def read(self, timeout: float, wanted: Wanted | None = None) -> Snapshot:
+        """Everything that can be read within `timeout` seconds; never raises for what the charger does.
 
-        Raises what goes wrong.
+        `wanted` may leave out devices whose values are not needed.
         """
         taken, started, before = time(), monotonic(), self._transport.requests
-        deadline = started + timeout
-        device = owner(name, self._inventory.device_ids(deadline))
-        if device is None:
-            return None
-        self._inventory.read_only(device, name, deadline)
-        inventory = self._inventory.inventory
-        found = self._values.read(inventory.devices, deadline)
-        return Snapshot(
-            taken=taken,
-            seconds=monotonic() - started,
-            timeout=timeout,
-            requests=self._transport.requests - before,
-            up=True,
-            inventory=inventory,
-            values=found.values,
-            answered=frozenset(found.answered),
-        )
-
-    def read(self, timeout: float) -> Snapshot:
-        """Everything that can be read within `timeout` seconds; never raises for what the charger does."""
-        taken, started, before = time(), monotonic(), self._transport.requests
         self._transport.clock = None
-        read = _Read(self._now(), started + timeout)
+        read = _Read(self._now(), started + timeout, wanted)
         self._read_all(read)
         return Snapshot(
             taken=taken,
@@ -258,10 +242,20 @@ class Engine:
 
     def _read_values(self, read: _Read) -> None:
         devices = self._inventory.inventory.devices
-        askable = [device for device in devices if device.variables or device.type is None]
+        wanted = read.wanted(self._inventory.inventory) if read.wanted is not None else None
+        askable = [
+            device
+            for device in devices
+            if (device.variables or device.type is None) and (wanted is None or device.id in wanted)
+        ]
 
         def ask() -> None:
-            found = self._values.read(askable, read.deadline)
+            try:
+                found = self._values.read(askable, read.deadline)
+            except Absent:
+                # The devices may have other names by now.
+                self._look_again("the engine knows none of its devices", logging.DEBUG)
+                raise
             read.values, read.answered, read.up = found.values, frozenset(found.answered), True
             failure = found.worst()
             if failure is None or isinstance(failure, Absent):
@@ -279,13 +273,18 @@ class Engine:
         devices = self._inventory.inventory.devices
         known = {name for device in devices for name in device.variables}
         new = read.values.keys() - known
-        gone = self._seen - read.values.keys()
-        self._seen = frozenset(read.values)
+        gone = set() if read.wanted is not None else self._seen - read.values.keys()
+        self._seen = self._seen | new if read.wanted is not None else frozenset(read.values)
         self._inventory.learn(sorted(new))
         self._inventory.unlearn(gone)
+        if new or gone:
+            self._look_again("variables have come or gone", logging.INFO)
+
+    def _look_again(self, reason: str, level: int) -> None:
+        """Read the inventory again because of what the values showed, but not all the time."""
         reading = self._inventory.next_document is not None
-        if (new or gone) and not reading and self._now() - self._changed_at >= SLOW:
-            log.info("%s: variables have come or gone; reading the inventory again", self.name)
+        if not reading and self._now() - self._changed_at >= SLOW:
+            log.log(level, "%s: %s; reading the inventory again", self.name, reason)
             self._changed_at = self._now()
             self._begin_inventory(thorough=True, forget=False)
 
@@ -383,6 +382,7 @@ class Engine:
     def _look_for_lost(self, read: _Read) -> None:
         ids = set(self._inventory.device_ids(read.deadline))
         if ids != {device.id for device in self._inventory.inventory.devices}:
+            log.info("%s: devices have come or gone; reading the inventory again", self.name)
             self._begin_inventory(thorough=True, forget=False)
 
     def _drop_stale(self, read: _Read) -> None:

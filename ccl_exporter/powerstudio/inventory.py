@@ -195,7 +195,9 @@ class InventoryReader:
                     return several
             try:
                 found = self._dialect.one(question, ids[0], wire.device_info, deadline)
-            except Absent:
+            except Absent as error:
+                if question == self._device_info:
+                    raise Garbled(f"{error}, though it had this document before") from error
                 self._dialect.note_absent(question.path)
                 continue
             if any(device.id == ids[0] for device in found):

@@ -8,6 +8,7 @@ import queue
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import Any
@@ -25,6 +26,7 @@ from ccl_exporter import __version__
 from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut, TooLarge, Unreachable
 from ccl_exporter.model import Credentials
 from ccl_exporter.powerstudio.login import Login
+from ccl_exporter.state import ChargerLock
 
 MAX_BYTES = 4 * 1024 * 1024
 """The largest answer that is read; the varInfo of 1,425 variables is about 0.9 MB (protocol.md 11)."""
@@ -98,6 +100,8 @@ class _Connection(HTTPConnection):
             try:
                 sock.deadline = self._deadline
                 sock._shorten()
+                if self.source_address is not None:
+                    sock.bind(self.source_address)
                 sock.connect(address)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
@@ -113,20 +117,32 @@ class _Pool(HTTPConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
+    def __init__(self, source_address: str | None) -> None:
+        self._source = (source_address, 0) if source_address is not None else None
+        super().__init__(max_retries=0)
+
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **_: Any) -> None:
-        self.poolmanager = urllib3.PoolManager(num_pools=1, maxsize=1, block=block)
+        self.poolmanager = urllib3.PoolManager(num_pools=1, maxsize=1, block=block, source_address=self._source)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": HTTPSConnectionPool}
 
 
 class Transport:
     """GETs from one charger over one kept connection; one caller at a time.
 
+    `source_address` is the address of this machine to ask from, `lock` keeps other processes apart.
     `url` is the engine's root, such as `http://192.0.2.10` or `http://evse:8080`.
     Counts what it sends in `requests` and remembers the last `Date` header in `clock` (Unix seconds).
     """
 
-    def __init__(self, url: str, credentials: Credentials | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials | None = None,
+        source_address: str | None = None,
+        lock: ChargerLock | None = None,
+    ) -> None:
         self.url = url.rstrip("/")
+        self._lock = lock
         self._login = Login(credentials)
         self.host = urlsplit(url).hostname or url
         self.requests = 0
@@ -140,12 +156,14 @@ class Transport:
                 "Accept-Encoding": "identity",
             }
         )
-        self._adapter = _Adapter(max_retries=0)
+        self._adapter = _Adapter(source_address)
         self._session.mount("http://", self._adapter)
         self._session.mount("https://", self._adapter)
 
     def close(self) -> None:
         self._session.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def get(self, target: str, deadline: float) -> bytes:
         """The body of `target` (path and query without the leading slash), complete before `deadline`.
@@ -154,7 +172,8 @@ class Transport:
         Raises `Unreachable`, `TimedOut`, `Refused`, `Absent`, `Garbled` or `TooLarge`.
         """
         url = f"{self.url}/{target}"
-        return self._translated(lambda: self._exchange(url, deadline))
+        with self._lock.turn(deadline) if self._lock is not None else nullcontext():
+            return self._translated(lambda: self._exchange(url, deadline))
 
     def _exchange(self, url: str, deadline: float) -> bytes:
         response = self._resent(url, deadline)

@@ -222,12 +222,14 @@ def test_a_recording_is_replayed_to_the_same_metrics(
 
 
 def test_a_recording_goes_only_into_an_empty_folder(wallbox: Simulator, tmp_path: Path) -> None:
-    (tmp_path / "diary").write_text("mine")
-    done = run("dump", str(tmp_path), "-c", wallbox.url)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "diary").write_text("mine")
+    done = run("dump", str(folder), "-c", wallbox.url)
 
     assert done.returncode == 2
     assert not wallbox.requests
-    assert [path.name for path in tmp_path.iterdir()] == ["diary"]
+    assert [path.name for path in folder.iterdir()] == ["diary"]
 
 
 PLANTED = [f"Mallory-{number:02d}" for number in range(50)]

@@ -28,10 +28,11 @@ def test_the_sample_of_the_output_is_what_a_charging_wallbox_shows() -> None:
     from ccl_exporter.charger import Charger  # noqa: PLC0415 - the only test here below the command line
     from ccl_exporter.families import FAMILIES  # noqa: PLC0415 - likewise
     from ccl_exporter.samples import samples  # noqa: PLC0415 - likewise
+    from ccl_exporter.settings import ChargerSettings  # noqa: PLC0415 - likewise
     from ccl_exporter.sinks.prometheus import exposition  # noqa: PLC0415 - likewise
 
     with Simulator() as simulator:
-        body, _ = exposition(samples(Charger("evse", simulator.url).read(30)), FAMILIES, "")
+        body, _ = exposition(samples(Charger(ChargerSettings("evse", simulator.url)).read(30)), FAMILIES, "")
 
     assert wanted <= {re.sub(r" \S+$", "", line) for line in body.decode().splitlines()}
 

@@ -32,7 +32,23 @@ MAY_IMPORT = {
         "ccl_exporter.model",
         "ccl_exporter.variables",
     },
-    "ccl_exporter.charger": {"ccl_exporter.model", "ccl_exporter.powerstudio.engine"},
+    "ccl_exporter.state": {"ccl_exporter.errors"},
+    "ccl_exporter.plausibility": {"ccl_exporter.model", "ccl_exporter.variables"},
+    "ccl_exporter.charger": {
+        "ccl_exporter.model",
+        "ccl_exporter.plausibility",
+        "ccl_exporter.powerstudio.engine",
+        "ccl_exporter.powerstudio.transport",
+        "ccl_exporter.settings",
+        "ccl_exporter.state",
+    },
+    "ccl_exporter.inventory_source": {"ccl_exporter", "ccl_exporter.errors", "ccl_exporter.settings"},
+    "ccl_exporter.configuration": {
+        "ccl_exporter.errors",
+        "ccl_exporter.inventory_source",
+        "ccl_exporter.model",
+        "ccl_exporter.settings",
+    },
 }
 
 

@@ -1,7 +1,9 @@
 """What each route answers, how long a read may take, and that all of it is proper WSGI."""
 
 import gzip
+import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -11,9 +13,11 @@ from wsgiref.validate import validator
 import pytest
 from prometheus_client.exposition import choose_encoder
 
-from ccl_exporter.web.app import App, accepts_gzip, read_timeout
+from ccl_exporter.errors import UsageError
+from ccl_exporter.web.app import Answer as Said
+from ccl_exporter.web.app import App, Scrape, accepts_gzip, read_timeout
 
-BODY = b"ccl_up 1.0\n" * 50
+BODY = b"ccl_up 1.0\n" * 200
 TIMEOUT_HEADER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"
 
 
@@ -30,9 +34,35 @@ class Bench:
 
     asked: list[tuple[float, str]] = field(default_factory=list)
 
-    def metrics(self, seconds: float, accept: str) -> tuple[bytes, str]:
-        self.asked.append((seconds, accept))
-        return BODY, choose_encoder(accept)[1]
+    probed: list[tuple[str, tuple[str, ...], bool]] = field(default_factory=list)
+    lifecycle: bool = False
+    mistake: str = ""
+
+    def metrics(self, scrape: Scrape) -> Said:
+        self.asked.append((scrape.timeout, scrape.accept))
+        return Said(BODY, choose_encoder(scrape.accept)[1])
+
+    def probe(self, target: str, scrape: Scrape, debug: bool) -> Said:
+        if target != "garage":
+            raise UsageError("this target is not in the configuration")
+        self.probed.append((target, scrape.modules, debug))
+        return self.metrics(scrape)
+
+    def targets(self) -> Sequence[tuple[str, Mapping[str, str]]]:
+        return [("garage", {"site": "north"}), ("attic", {})]
+
+    def config(self) -> str:
+        return "chargers: {}\n"
+
+    def ready(self) -> bool:
+        return not self.mistake
+
+    def reload(self) -> None:
+        if self.mistake:
+            raise UsageError(self.mistake)
+
+    def page(self) -> bytes:
+        return b'<a href="metrics">1.2.3</a>'
 
     def ask(self, path: str, method: str = "GET", **environ: str) -> Answer:
         """One request, through the checks of the standard library."""
@@ -52,7 +82,7 @@ class Bench:
         setup_testing_defaults(request)
         # The check wants a query; without one it warns.
         request.setdefault("QUERY_STRING", "")
-        answer = validator(App(self.metrics, "1.2.3"))(request, start_response)
+        answer = validator(App(self, self.lifecycle))(request, start_response)
         try:
             body = b"".join(answer)
         finally:
@@ -231,3 +261,71 @@ class TestTimeout:
         bench.ask("/metrics", **{TIMEOUT_HEADER: "5"})
 
         assert bench.asked == [(4.5, "")]
+
+
+class TestProbe:
+    def test_a_configured_target_is_probed(self, bench: Bench) -> None:
+        answer = bench.ask("/probe", QUERY_STRING="target=garage")
+
+        assert answer.status == "200 OK"
+        assert bench.probed == [("garage", ("meaning", "walk"), False)]
+
+    @pytest.mark.parametrize("module", ["meaning", "walk"])
+    def test_a_module_may_be_asked_for_alone(self, bench: Bench, module: str) -> None:
+        bench.ask("/probe", QUERY_STRING=f"target=garage&module={module}&debug=true")
+
+        assert bench.probed == [("garage", (module,), True)]
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "",
+            "target=",
+            "target=192.0.2.1",
+            "target=garage&target=garage",
+            "target=garage&module=everything",
+            "target=garage&module=walk&module=meaning",
+            "target=%FF",
+            "&".join(f"a{number}=1" for number in range(50)),
+        ],
+    )
+    def test_anything_else_is_a_bad_request_and_reads_nothing(self, bench: Bench, query: str) -> None:
+        answer = bench.ask("/probe", QUERY_STRING=query)
+
+        assert answer.status == "400 Bad Request"
+        assert not bench.asked
+
+
+class TestRunning:
+    def test_discovery_lists_targets_with_their_labels(self, bench: Bench) -> None:
+        answer = bench.ask("/sd")
+
+        assert answer.headers["Content-Type"] == "application/json"
+        assert json.loads(answer.body) == [
+            {"targets": ["garage"], "labels": {"site": "north"}},
+            {"targets": ["attic"], "labels": {}},
+        ]
+
+    @pytest.mark.parametrize(
+        ("method", "lifecycle", "mistake", "status"),
+        [
+            ("GET", True, "", "405 Method Not Allowed"),
+            ("POST", False, "", "403 Forbidden"),
+            ("POST", True, "", "200 OK"),
+            ("POST", True, "line 3 is wrong", "500 Internal Server Error"),
+        ],
+    )
+    def test_a_reload_is_a_post_that_a_flag_allows(
+        self, method: str, lifecycle: bool, mistake: str, status: str
+    ) -> None:
+        answer = Bench(lifecycle=lifecycle, mistake=mistake).ask("/-/reload", method)
+
+        assert answer.status == status
+        assert mistake in answer.body.decode()
+
+    def test_it_is_ready_until_it_stops(self) -> None:
+        assert Bench().ask("/-/ready").status == "200 OK"
+        assert Bench(mistake="stopping").ask("/-/ready").status == "503 Service Unavailable"
+
+    def test_the_page_may_load_nothing_from_elsewhere(self, bench: Bench) -> None:
+        assert "default-src 'none'" in bench.ask("/").headers["Content-Security-Policy"]
