@@ -79,14 +79,14 @@ class Charger:
         `wanted` may leave out devices; a reading of all devices serves those who want fewer, not the reverse.
         Never raises for what the charger does.
         """
-        started = monotonic()
+        started, began = monotonic(), self._now()
         if self.settings.timeout is not None:
             timeout = min(timeout, self.settings.timeout)
         with self._turn:
             if not self._turn.wait_for(lambda: not self._reading, timeout):
                 return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False)
             latest = self._latest
-            if latest is not None and latest.serves(wanted) and latest.read_until >= started - SHARED_FOR:
+            if latest is not None and latest.serves(wanted) and latest.read_until >= began - SHARED_FOR:
                 self._counts = replace(self._counts, shared=self._counts.shared + 1)
                 return latest.snapshot
             if self._now() < self._rest_until:
@@ -106,7 +106,7 @@ class Charger:
         return snapshot
 
     def _note(self, snapshot: Snapshot, wanted: Wanted | None) -> None:
-        self._latest = _Result(snapshot, wanted, monotonic())
+        self._latest = _Result(snapshot, wanted, self._now())
         self._absent = 0 if snapshot.up else self._absent + 1
         rest = 0.0
         if self._absent >= PATIENT_READS:
@@ -129,7 +129,7 @@ class Charger:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """A snapshot, what was wanted of it, and when it was complete (monotonic seconds)."""
+    """A snapshot, what was wanted of it, and when it was complete, on the governor's clock."""
 
     snapshot: Snapshot
     wanted: Wanted | None

@@ -310,9 +310,10 @@ class _Charger:
             anchor = f"{self.anchor}-device-{index}"
             silent = "" if self._station_told.value(f.DEVICE_UP, device) else ", does not answer"
             about = _text(f"{reading.devices[device].type or ''} variables: {len(found)}{silent}".strip())
-            # The link keeps the part open across renewals: a browser opens what the address points into.
+            # The link keeps the part open when the page renews itself: a browser opens what an address points into,
+            # but renews with the address that was loaded, so that the link must load.
             parts.append(
-                f'<details><summary><a href="#{anchor}">{_text(device)}</a> <span class="quiet">{about}</span>'
+                f'<details><summary><a href="?{anchor}#{anchor}">{_text(device)}</a> <span class="quiet">{about}</span>'
                 f'</summary><table id="{anchor}"><thead class="aside"><tr><th scope="col">Variable</th>'
                 f'<th scope="col">Value</th></tr></thead>\n<tbody>{"".join(map(_row, found))}</tbody>'
                 "</table></details>"

@@ -1,0 +1,123 @@
+"""The charger sees one reader, whoever asks, and is left alone when it is absent."""
+
+import threading
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from support import Clock, Start, get, scrape
+
+from ccl_exporter.charger import PATIENT_READS, SHARED_FOR, Charger
+from ccl_exporter.samples import needed
+from ccl_exporter.settings import ChargerSettings
+from ccl_exporter.simulator import Dialect, Simulator
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with Simulator(autopilot=False, latency=0.02) as simulator:
+        yield simulator
+
+
+def together(count: int, act: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=act) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_thirty_two_scrapers_at_once_are_one_read_and_get_equal_answers(
+    simulator: Simulator, serve: Callable[..., str]
+) -> None:
+    url = serve(simulator.url)
+    scrape(url)
+    simulator.latency = 0.5
+    threading.Event().wait(SHARED_FOR + 0.1)
+    simulator.clear_requests()
+    answers: list[str] = []
+    together(32, lambda: answers.append(get(url)))
+
+    own = [
+        "\n".join(line for line in answer.splitlines() if not line.startswith(("process_", "ccl_exporter_")))
+        for answer in answers
+    ]
+    assert len(simulator.requests) == 1
+    assert simulator.max_in_flight == 1
+    assert len(own) == 32
+    assert len(set(own)) == 1
+
+
+def test_a_command_beside_the_service_takes_turns_with_it(
+    simulator: Simulator, serve: Callable[..., str], start: Start
+) -> None:
+    simulator.dialect = Dialect.parse(["wallbox-proven"])
+    simulator.latency = 0.003
+    url = serve(simulator.url)
+    scrape(url)
+    commands = [start("show", "-c", simulator.url) for _ in range(2)]
+    while any(command.process.poll() is None for command in commands):
+        scrape(url)
+
+    assert all(command.process.returncode == 0 for command in commands)
+    assert simulator.max_in_flight == 1
+    assert len(simulator.requests) > 400
+
+
+def test_there_is_a_pause_between_two_requests_of_any_process(simulator: Simulator, tmp_path: Path) -> None:
+    simulator.latency = 0.0
+    settings = ChargerSettings("evse", simulator.url, pause=0.05)
+    chargers = [Charger(settings, tmp_path) for _ in range(2)]
+    together(2, lambda: chargers.pop().read(10).up and None)
+
+    times = sorted(request.at for request in simulator.requests)
+    assert len(times) == 20
+    # The lock's file keeps time in steps of some milliseconds.
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 0.04
+
+
+def test_a_reading_of_everything_serves_those_who_want_less_and_not_the_reverse(simulator: Simulator) -> None:
+    charger = Charger(ChargerSettings("evse", simulator.url))
+    less = charger.read(10, needed)
+    simulator.clear_requests()
+    everything = charger.read(10)
+    asked = len(simulator.requests)
+    again = charger.read(10, needed)
+
+    assert "Reader" not in less.answered
+    assert "Reader" in everything.answered
+    assert asked > 0
+    assert again is everything
+    assert len(simulator.requests) == asked
+
+
+def test_what_the_meaning_does_not_need_is_not_asked_for(simulator: Simulator) -> None:
+    charger = Charger(ChargerSettings("evse", simulator.url))
+    charger.read(10, needed)
+    simulator.clear_requests()
+    threading.Event().wait(SHARED_FOR + 0.1)
+    charger.read(10, needed)
+
+    assert len(simulator.requests) == 1
+    assert "Display" not in simulator.requests[0].target
+    assert "EVSE" in simulator.requests[0].target
+
+
+def test_an_absent_charger_is_left_alone_for_longer_and_longer_and_comes_back(clock: Clock) -> None:
+    with Simulator(autopilot=False) as simulator:
+        charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
+        simulator.stop()
+        asked = []
+        for _ in range(120):
+            asked.append(charger.read(1).requests)
+            clock.at += 1.5
+        simulator.start()
+        clock.at += 30
+        back = charger.read(10)
+
+    assert all(asked[:PATIENT_READS])
+    assert 4 <= sum(map(bool, asked[PATIENT_READS:])) <= 8
+    assert back.up
+    assert charger.counts.spared > 100
+    assert charger.counts.resting_until == 0

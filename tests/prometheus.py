@@ -1,0 +1,62 @@
+"""A real Prometheus on loopback, and what it answers."""
+
+import json
+import subprocess
+import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from urllib.parse import quote
+
+from support import get, server
+
+
+@contextmanager
+def running(folder: Path, scrape_configs: str) -> Iterator[str]:
+    """A Prometheus on loopback with these scrape configurations, every second; yields its URL."""
+    config = folder / "prometheus.yml"
+    config.write_text(f"global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n{scrape_configs}")
+    process = subprocess.Popen(
+        [
+            server("prometheus"),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            "--web.listen-address=127.0.0.1:0",
+            "--log.format=json",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            said = json.loads(line)
+            if said.get("msg") == "Listening on":
+                yield f"http://{said['address']}"
+                break
+        else:
+            raise AssertionError("Prometheus did not start")
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def query(url: str, expression: str) -> float | None:
+    """The one value of an instant query; None while there is none."""
+    try:
+        answer = json.loads(get(f"{url}/api/v1/query?query={quote(expression)}"))
+    except urllib.error.HTTPError:
+        return None  # not ready yet
+    results = answer["data"]["result"]
+    assert len(results) <= 1, results
+    return float(results[0]["value"][1]) if results else None
+
+
+def await_value(url: str, expression: str) -> float:
+    """Ask until there is an answer, as Prometheus has no event to wait for."""
+    began = monotonic()
+    while (value := query(url, expression)) is None:
+        assert monotonic() - began < 120, f"no answer to {expression}"
+        sleep(0.25)
+    return value
