@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from time import monotonic, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cheroot.wsgi import Server
 from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR
@@ -71,7 +71,7 @@ class Service:
         self._reloading = threading.Lock()
         self._stopping = threading.Event()
         self._security = WebSecurity(options.web_config)
-        self._server = Server(
+        self._server = _Server(
             (options.listen.host, options.listen.port),
             self._security.wrap(App(self, options.lifecycle)),
             numthreads=min(max(8, len(settings.chargers)), 64),
@@ -229,6 +229,20 @@ def _logged() -> Iterator[list[str]]:
         yield lines
     finally:
         logger.removeHandler(handler)
+
+
+class _Server(Server):
+    """Cheroot's server, in which connections that say nothing hold up nobody, and which logs as we do."""
+
+    def process_conn(self, conn: Any) -> None:
+        """A new connection waits for its first byte with the idle ones, not in a worker."""
+        if conn.last_used is None:
+            self._connections.put(conn)  # type: ignore[attr-defined] # the idle ones are its private matter
+        else:
+            super().process_conn(conn)
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        log.log(level, "%s", msg.strip(), exc_info=traceback)
 
 
 class _Moves:

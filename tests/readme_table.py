@@ -1,13 +1,13 @@
 """The README's table of metrics, made from the families themselves; run it to write the table anew."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from ccl_exporter.families import FAMILIES
+from ccl_exporter.families import EXPORTER, FAMILIES
 from ccl_exporter.model import Family
 
 README = Path(__file__).parent.parent / "README.md"
-BEGIN = "<!-- metrics: written by `python tests/readme_table.py`, compared by a test -->\n"
-END = "<!-- end of metrics -->\n"
+TABLES = {"metrics": FAMILIES, "own metrics": EXPORTER}
 
 
 def row(family: Family) -> str:
@@ -17,15 +17,18 @@ def row(family: Family) -> str:
     return f"| `{family.name}` | {family.kind} | {shown} | {family.help}{words} |\n"
 
 
-def table() -> str:
-    return "| metric | type | labels | what |\n| --- | --- | --- | --- |\n" + "".join(map(row, FAMILIES))
+def table(families: Sequence[Family]) -> str:
+    return "| metric | type | labels | what |\n| --- | --- | --- | --- |\n" + "".join(map(row, families))
 
 
 def with_table(readme: str) -> str:
-    """The README's text with the table as it should be."""
-    before, _, rest = readme.partition(BEGIN)
-    after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    """The README's text with the tables as they should be."""
+    for name, families in TABLES.items():
+        begin = f"<!-- {name}: written by `python tests/readme_table.py`, compared by a test -->\n"
+        end = f"<!-- end of {name} -->\n"
+        before, _, rest = readme.partition(begin)
+        readme = f"{before}{begin}\n{table(families)}\n{end}{rest.partition(end)[2]}"
+    return readme
 
 
 if __name__ == "__main__":

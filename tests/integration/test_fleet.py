@@ -335,7 +335,7 @@ def footprint(process: Process) -> tuple[int, int]:
 
 
 def test_prometheus_discovers_the_chargers_of_a_car_park(start: Start, tmp_path: Path) -> None:
-    count = 12
+    count = 50
     simulate = start("simulate", "--chargers", str(count), "--web.listen-address", "127.0.0.1:0")
     urls = [simulate.line(r"http://127\.0\.0\.1:\d+")[0] for _ in range(count)]
     path = tmp_path / "ccl.yaml"
@@ -360,7 +360,7 @@ def test_prometheus_discovers_the_chargers_of_a_car_park(start: Start, tmp_path:
     with running(tmp_path, scrape_config) as prometheus:
         up = await_value(prometheus, f"count(ccl_up == 1) == {count}")
         rows = await_value(prometheus, "count(count by (row) (ccl_plug_energy_joules_total))")
-        instance = await_value(prometheus, 'ccl_up{instance="bay-7", row="r1"}')
+        instance = await_value(prometheus, 'ccl_up{instance="bay-37", row="r1"}')
 
     assert (up, rows, instance) == (count, 3, 1)
 

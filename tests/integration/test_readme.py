@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import trustme
 from readme_table import README, with_table
 from support import COMMAND, PROJECT, Scrape, Start, get, scrape, server
 
@@ -37,23 +38,46 @@ def test_the_sample_of_the_output_is_what_a_charging_wallbox_shows() -> None:
     assert wanted <= {re.sub(r" \S+$", "", line) for line in body.decode().splitlines()}
 
 
-def test_the_prometheus_configuration_is_valid(tmp_path: Path) -> None:
-    for language, block in BLOCKS:
-        if language == "yaml":
-            path = tmp_path / "prometheus.yml"
-            path.write_text(block)
-            subprocess.run([server("promtool"), "check", "config", str(path)], check=True, capture_output=True)
+YAML = [block for language, block in BLOCKS if language == "yaml"]
+CHARGERS = next(block for block in YAML if block.startswith("chargers:"))
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if not command.startswith(SET_UP)])
+def test_the_prometheus_configurations_are_valid(tmp_path: Path) -> None:
+    blocks = [block for block in YAML if block.startswith("scrape_configs:")]
+    for block in blocks:
+        path = tmp_path / "prometheus.yml"
+        path.write_text(block)
+        subprocess.run([server("promtool"), "check", "config", str(path)], check=True, capture_output=True)
+
+    assert len(blocks) == 2
+
+
+def test_the_web_configuration_is_valid_here_and_for_promtool(tmp_path: Path) -> None:
+    authority = trustme.CA().issue_cert("localhost")
+    authority.private_key_pem.write_to_path(tmp_path / "server.key")
+    authority.cert_chain_pems[0].write_to_path(tmp_path / "server.crt")
+    path = tmp_path / "web.yml"
+    path.write_text(next(block for block in YAML if block.startswith("tls_server_config:")))
+
+    subprocess.run([server("promtool"), "check", "web-config", str(path)], check=True, capture_output=True)
+    subprocess.run(
+        [str(COMMAND), "serve", "--web.config.file", str(path), "--config.check"], check=True, capture_output=True
+    )
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command.startswith(".venv/bin/ccl-exporter")]
+)
 def test_a_command_runs_as_it_stands_there(
     command: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program, *arguments = shlex.split(command)
+    _, *arguments = shlex.split(command)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GARAGE_PASSWORD", "change-me")
+    (tmp_path / "ccl.yaml").write_text(CHARGERS)
     with Simulator() as simulator:
         arguments = [simulator.url if word == "http://evse" else word for word in arguments]
-        serving = arguments[0] in ("serve", "simulate")
+        serving = arguments[0] in ("serve", "simulate") and "--config.check" not in arguments
         process = start(*arguments, *(("--web.listen-address", "127.0.0.1:0") if serving else ()))
         if serving:
             assert process.line(r"http://127\.0\.0\.1:\d+")
@@ -61,7 +85,19 @@ def test_a_command_runs_as_it_stands_there(
             out, _ = process.process.communicate(timeout=60)
             assert out
             assert process.process.returncode == 0
-        assert program == ".venv/bin/ccl-exporter"
+
+
+def test_the_file_of_fifty_bays_is_a_valid_configuration(tmp_path: Path) -> None:
+    (command,) = [command for command in COMMANDS if command.endswith("> bays.yaml")]
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    checked = subprocess.run(
+        [str(COMMAND), "serve", "--config.file", str(tmp_path / "bays.yaml"), "--config.check"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert "50 chargers" in checked.stdout
 
 
 def test_every_command_is_in_the_readme() -> None:

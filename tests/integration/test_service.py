@@ -3,9 +3,12 @@
 import gzip
 import http.client
 import re
+import socket
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
+from time import monotonic
 from urllib.parse import urlsplit
 
 import pytest
@@ -87,6 +90,21 @@ def test_scrapers_that_come_together_share_one_reading(serve: Callable[..., str]
         assert len(answers) == 6
         assert simulator.max_in_flight == 1
         assert all(answer.get("ccl_up") == 1 for answer in answers)
+
+
+def test_connections_that_say_nothing_hold_up_nobody(serve: Callable[..., str]) -> None:
+    with Simulator() as simulator, ExitStack() as silent:
+        url = serve(simulator.url)
+        scrape(url)
+        parts = urlsplit(url)
+        for _ in range(50):
+            silent.enter_context(socket.create_connection((parts.hostname or "", parts.port or 0)))
+        began = monotonic()
+        scrape(url)
+        took = monotonic() - began
+
+    # Each of them may be silent for ten seconds, and there are more of them than workers.
+    assert took < 10
 
 
 def test_nobody_is_asked_before_a_scrape(start: Start) -> None:
