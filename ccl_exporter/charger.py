@@ -57,6 +57,7 @@ class Charger:
         self._turn = threading.Condition()
         self._reading = False
         self._latest: _Result | None = None
+        self._full: Snapshot | None = None
         self._absent = 0
         self._rest_until = float("-inf")
         self._counts = Counts()
@@ -67,8 +68,8 @@ class Charger:
 
     @property
     def latest(self) -> Snapshot | None:
-        """What the last read brought, however old it is."""
-        return self._latest.snapshot if self._latest is not None else None
+        """What the last read of everything brought, or of a charger that is down, however old it is."""
+        return self._full
 
     def close(self) -> None:
         self._engine.close()
@@ -107,6 +108,8 @@ class Charger:
 
     def _note(self, snapshot: Snapshot, wanted: Wanted | None) -> None:
         self._latest = _Result(snapshot, wanted, self._now())
+        if wanted is None or not snapshot.up:
+            self._full = snapshot
         self._absent = 0 if snapshot.up else self._absent + 1
         rest = 0.0
         if self._absent >= PATIENT_READS:

@@ -4,6 +4,7 @@ import logging
 import platform
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PAGE_AGE = 8.0  # seconds after which the page, which renews itself every ten, wants a new reading
+_PAGE_PATIENCE = 5.0  # seconds that a person waits for it
 _LOOK_FOR_INVENTORY = 1.0  # seconds between two looks whether the second inventory is due
 
 
@@ -70,6 +73,7 @@ class Service:
         self._reloaded, self._reload_good = time(), True
         self._reloading = threading.Lock()
         self._stopping = threading.Event()
+        self._page_reads = ThreadPoolExecutor(8, thread_name_prefix="page")
         self._security = WebSecurity(options.web_config)
         self._server = _Server(
             (options.listen.host, options.listen.port),
@@ -105,6 +109,7 @@ class Service:
     def stop(self) -> None:
         """Answer what is being asked, then end."""
         self._stopping.set()
+        self._page_reads.shutdown(wait=False, cancel_futures=True)
         self._server.stop()
 
     def _refresh_inventory(self) -> None:
@@ -134,9 +139,17 @@ class Service:
             return "".join(f"charger: {charger.url}\n" for charger in self._fleet.settings.chargers.values())
         return self._configuration.masked(self._fleet.settings)
 
-    def page(self) -> bytes:
-        views = [View(charger.settings.name, charger.latest) for charger in self._fleet.chargers()]
-        return page(views, time(), __version__)
+    def page(self, opened: str) -> bytes:
+        """The live page of what was read last; what is old is read again, meanwhile if there are many."""
+        chargers = self._fleet.chargers()
+        old = [charger for charger in chargers if _old(charger)]
+        if len(chargers) == 1 and old:
+            old[0].read(_PAGE_PATIENCE)
+        else:
+            for charger in old:
+                self._page_reads.submit(_read_if_old, charger)
+        views = [View(charger.settings.name, charger.latest) for charger in chargers]
+        return page(views, time(), __version__, opened)
 
     def reload(self) -> None:
         """Read the configuration again; raises `UsageError` and keeps the old one if it has a mistake."""
@@ -201,6 +214,16 @@ class Service:
         body, _ = exposition(found, f.FAMILIES, "")
         parts = ("Logs for the probe:", *lines, "", "Metrics that would have been returned:", body.decode())
         return Answer("\n".join((*parts, "Configuration:", self.config())).encode())
+
+
+def _old(charger: Charger) -> bool:
+    latest = charger.latest
+    return latest is None or time() - latest.taken > _PAGE_AGE
+
+
+def _read_if_old(charger: Charger) -> None:
+    if _old(charger):
+        charger.read(_PAGE_PATIENCE)
 
 
 def _inventory(configuration: "Configuration | None") -> "Inventory | None":

@@ -66,7 +66,9 @@ class Exporter(Protocol):
         """Raises `UsageError` with what is wrong; the old configuration stays."""
         ...
 
-    def page(self) -> bytes: ...
+    def page(self, opened: str) -> bytes:
+        """The live page; `opened` is the query of its address, which says what is unfolded."""
+        ...
 
 
 class App:
@@ -152,9 +154,10 @@ class App:
             return Answer(b"Ready\n")
         return Answer(b"Stopping\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def _page(self, _: "WSGIEnvironment") -> Answer:
+    def _page(self, environ: "WSGIEnvironment") -> Answer:
         headers = (("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("Cache-Control", "no-store"))
-        return Answer(self._exporter.page(), "text/html; charset=utf-8", headers=headers)
+        body = self._exporter.page(environ.get("QUERY_STRING", ""))
+        return Answer(body, "text/html; charset=utf-8", headers=headers)
 
 
 def _single(query: Mapping[str, list[str]], name: str) -> str | None:

@@ -3,6 +3,7 @@
 What a charger says is hostile input: it passes through `_text` and nowhere else into the page.
 """
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -126,10 +127,6 @@ def why_not_charging(plug: Situation) -> str:
         return "The plug is switched off."
     if plug.station in ("error", "disabled", "not_initialised"):
         return f"The state of the whole station is: {_words(plug.station)}."
-    return _why_waiting(plug)
-
-
-def _why_waiting(plug: Situation) -> str:
     ended = f" {_STOPS[plug.stop]}" if plug.stop in _STOPS else ""
     if plug.state == "available" and plug.connected is not False:
         start = "A vehicle is connected, but no" if plug.connected else "No"
@@ -142,19 +139,18 @@ def _why_waiting(plug: Situation) -> str:
     return _WAITING.get(plug.state or "", "The charger does not say why.").format(ended=ended)
 
 
-def page(views: Sequence[View], now: float, version: str) -> bytes:
-    """The whole page. `now` is in Unix seconds."""
-    chargers = [_Charger(f"charger-{index}", view, now) for index, view in enumerate(views, 1)]
+def page(views: Sequence[View], now: float, version: str, opened: str = "") -> bytes:
+    """The whole page. `now` is in Unix seconds, `opened` the query of the page's address: the device to unfold."""
+    again = f"?{opened}" if re.fullmatch("charger-[0-9]{1,6}-device-[0-9]{1,6}", opened) else "."
+    chargers = [_Charger(f"charger-{index}", view, now, opened) for index, view in enumerate(views, 1)]
     charging = sum(any(plug.word(f.PLUG_STATE) == "charging" for plug in charger.plugs) for charger in chargers)
     body = [charger.section() for charger in chargers] or ["<p>No charger is configured.</p>"]
     if len(chargers) > 1:
         lines = "\n".join(charger.lines() for charger in chargers)
         body.insert(0, f"{_OVERVIEW}<tbody>{lines}</tbody></table>")
-    clock, heading = _time(now), f"Chargers: {charging} of {len(chargers)} charging"
-    html = _PAGE.substitute(
-        style=_STYLE, heading=heading, clock=clock, body="\n".join(body), version=_text(version)
-    )
-    return html.encode()
+    heading, html = f"Chargers: {charging} of {len(chargers)} charging", "\n".join(body)
+    told = {"again": again, "heading": heading, "clock": _time(now), "body": html, "version": _text(version)}
+    return _PAGE.substitute(told, style=_STYLE).encode()
 
 
 class _Told:
@@ -218,8 +214,8 @@ class _Told:
 class _Charger:
     """One charger on the page."""
 
-    def __init__(self, anchor: str, view: View, now: float) -> None:
-        self.anchor, self.snapshot, self.name = anchor, view.snapshot, _text(view.name)
+    def __init__(self, anchor: str, view: View, now: float, opened: str) -> None:
+        self.anchor, self.snapshot, self.name, self._opened = anchor, view.snapshot, _text(view.name), opened
         told = {} if view.snapshot is None else {(s.family.name, s.labels): s for s in samples(view.snapshot)}
         plugs = dict.fromkeys(s.labels[0] for s in told.values() if s.family.labels[:1] == ("plug",))
         self.plugs = [_Told(told, name) for name in plugs]
@@ -310,13 +306,14 @@ class _Charger:
             anchor = f"{self.anchor}-device-{index}"
             silent = "" if self._station_told.value(f.DEVICE_UP, device) else ", does not answer"
             about = _text(f"{reading.devices[device].type or ''} variables: {len(found)}{silent}".strip())
-            # The link keeps the part open when the page renews itself: a browser opens what an address points into,
-            # but renews with the address that was loaded, so that the link must load.
+            # What is unfolded stands in the address, or it would fold up when the page renews itself.
+            here = anchor == self._opened
+            unfold, link = (" open", f".#{self.anchor}") if here else ("", f"?{anchor}#{anchor}")
             parts.append(
-                f'<details><summary><a href="?{anchor}#{anchor}">{_text(device)}</a> <span class="quiet">{about}</span>'
-                f'</summary><table id="{anchor}"><thead class="aside"><tr><th scope="col">Variable</th>'
-                f'<th scope="col">Value</th></tr></thead>\n<tbody>{"".join(map(_row, found))}</tbody>'
-                "</table></details>"
+                f'<details{unfold}><summary><a href="{link}">{_text(device)}</a> '
+                f'<span class="quiet">{about}</span></summary><table id="{anchor}"><thead class="aside"><tr>'
+                f'<th scope="col">Variable</th><th scope="col">Value</th></tr></thead>\n'
+                f"<tbody>{''.join(map(_row, found))}</tbody></table></details>"
             )
         return f'<div class="devices"><h3>Devices</h3>{"".join(parts)}</div>' if parts else ""
 

@@ -372,7 +372,7 @@ def test_one_dead_charger_breaks_no_other(simulators: list[Simulator], tmp_path:
     url = process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0]
     ups: list[float | None] = []
     threads = [
-        threading.Thread(target=lambda name=name: ups.append(scrape(f"{url}/probe?target={name}").get("ccl_up")))  # type: ignore[misc]
+        threading.Thread(target=lambda name=name: ups.append(scrape(f"{url}/probe?target={name}").get("ccl_up")))
         for name in ("good", "dead") * 3
     ]
     for thread in threads:
@@ -380,6 +380,6 @@ def test_one_dead_charger_breaks_no_other(simulators: list[Simulator], tmp_path:
     for thread in threads:
         thread.join()
 
-    assert sorted(ups) == [0, 0, 0, 1, 1, 1]  # type: ignore[type-var]
+    assert sorted(ups) == [0, 0, 0, 1, 1, 1]
     with pytest.raises(urllib.error.HTTPError):
         get(f"{url}/probe?target=none")

@@ -69,7 +69,11 @@ def test_there_is_a_pause_between_two_requests_of_any_process(simulator: Simulat
     simulator.latency = 0.0
     settings = ChargerSettings("evse", simulator.url, pause=0.05)
     chargers = [Charger(settings, tmp_path) for _ in range(2)]
-    together(2, lambda: chargers.pop().read(10).up and None)
+
+    def read() -> None:
+        assert chargers.pop().read(10).up
+
+    together(2, read)
 
     times = sorted(request.at for request in simulator.requests)
     assert len(times) == 20

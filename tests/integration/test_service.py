@@ -113,8 +113,16 @@ def test_nobody_is_asked_before_a_scrape(start: Start) -> None:
         url = process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0]
 
         assert get(f"{url}/-/healthy") == "Healthy\n"
-        assert "metrics" in get(url)
+        assert get(f"{url}/sd")
         assert not simulator.requests
+
+
+def test_the_page_shows_the_charger_even_if_nobody_scrapes(serve: Callable[..., str]) -> None:
+    with Simulator() as simulator:
+        page = get(serve(simulator.url).removesuffix("metrics"))
+
+    assert "Not charging" in page
+    assert "1234.56 kWh" in page
 
 
 def test_the_charger_may_be_named_by_the_environment(start: Start) -> None:

@@ -61,7 +61,7 @@ class Bench:
         if self.mistake:
             raise UsageError(self.mistake)
 
-    def page(self) -> bytes:
+    def page(self, opened: str) -> bytes:
         return b'<a href="metrics">1.2.3</a>'
 
     def ask(self, path: str, method: str = "GET", **environ: str) -> Answer:

@@ -1,0 +1,575 @@
+"""The live page: what it says, what it must never say, and that nothing of a charger becomes markup."""
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import sha256
+from html import escape
+from html.parser import HTMLParser
+from itertools import pairwise, product
+
+import pytest
+
+from ccl_exporter.catalogue import catalogue
+from ccl_exporter.errors import Unreachable
+from ccl_exporter.model import (
+    Charge,
+    Device,
+    Document,
+    Information,
+    Inventory,
+    Moment,
+    PlugInfo,
+    Snapshot,
+    SystemStatus,
+    Value,
+    VariableInfo,
+    owner,
+)
+from ccl_exporter.web.page import CONTENT_SECURITY_POLICY, Situation, View, page, why_not_charging
+
+NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
+CHARGING = {
+    "EVSE.PLUG.STATE": 8.0,
+    "EVSE.PLUG.ERROR": 0.0,
+    "EVSE.PLUG.CC": 1.0,
+    "EVSE.PLUG.LOCK": 1.0,
+    "EVSE.PLUG.ENABLE": 1.0,
+    "EVSE.PLUG.AE": 4855.39,
+    "EVSE.PLUG.API": 7.36,
+    "EVSE.PLUG.AI": 31.9,
+    "EVSE.PLUG.VI": 231.4,
+    "EVSE.STATE": 0.0,
+    "EVSE.ERROR": 0.0,
+    "Mode.INTENSITY": 32.0,
+    "Mode.PREDUCTION": 50.0,
+}
+TYPES = {"EVSE": "CCL1ENGINE", "Mode": "MODO3"}
+PLUG = PlugInfo("EVSE.PLUG", supported_amperes=32.0, vehicle_device="Mode")
+RUNNING = Charge("EVSE.PLUG", watt_hours=3420.0, begun=NOW - 3720, seconds=3720.0, stop_reason=0)
+ENDED = replace(RUNNING, ended=NOW - 60, stop_reason=4)
+
+
+def snapshot(
+    values: Mapping[str, Value] = CHARGING,
+    types: Mapping[str, str] = TYPES,
+    charge: Charge | None = RUNNING,
+    plugs: tuple[PlugInfo, ...] = (PLUG,),
+    titles: Mapping[str, str] | None = None,
+    taken: float = NOW - 3,
+    information: Information | None = None,
+) -> Snapshot:
+    """What a charger of these devices (by name and type) tells."""
+    return Snapshot(
+        taken=taken,
+        seconds=0.5,
+        timeout=9.5,
+        requests=1,
+        up=True,
+        inventory=Inventory(
+            devices=tuple(
+                Device(id, type, variables=tuple(name for name in values if owner(name, types) == id))
+                for id, type in types.items()
+            ),
+            variables={name: VariableInfo(title=title) for name, title in (titles or {}).items()},
+            settled=frozenset(values),
+            plugs=plugs,
+            information=information,
+        ),
+        values=values,
+        answered=frozenset(types),
+        charges={charge.name: charge} if charge is not None else {},
+        status=SystemStatus((), active_events=2),
+    )
+
+
+DOWN = Snapshot(
+    taken=NOW - 7265,
+    seconds=0.1,
+    timeout=9.5,
+    requests=1,
+    up=False,
+    documents=(Document("devices", False, 0.1, Unreachable("no connection to <evse>")),),
+)
+
+
+class Parsed(HTMLParser):
+    """A page taken apart: its text, its elements; fails where tags do not balance."""
+
+    VOID = ("meta", "link", "br", "img", "input", "hr")
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.styles: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+        self.text = " ".join(" ".join(self.words).split()).replace(" ,", ",")
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs), f"<{tag}> has an attribute twice"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        (self.styles if self.open[-1:] == ["style"] else self.words).append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def shown(*views: View, now: float = NOW) -> Parsed:
+    return Parsed(page(views, now, "0.1.0").decode())
+
+
+def text(told: Snapshot | None, now: float = NOW) -> str:
+    """What a person reads of one charger."""
+    return shown(View("garage", told), now=now).text
+
+
+class TestWhyNotCharging:
+    @pytest.mark.parametrize(
+        ("situation", "why"),
+        [
+            pytest.param(Situation("charging", flowing=True), "", id="it charges"),
+            pytest.param(Situation("charging"), "", id="it charges and measures nothing"),
+            pytest.param(
+                Situation("charging", faults=("meter",), flowing=True), "", id="it charges in spite of a fault"
+            ),
+            pytest.param(Situation("charging", flowing=False), "the vehicle takes none", id="a full car"),
+            pytest.param(Situation("available", connected=False), "No vehicle is connected.", id="nobody there"),
+            pytest.param(
+                Situation("available"), "No charge has been asked for.", id="connected or not is not told"
+            ),
+            pytest.param(
+                Situation("available", connected=True),
+                "A vehicle is connected, but no charge has been asked for.",
+                id="connected but not started",
+            ),
+            pytest.param(
+                Situation("available", connected=True, stop="disconnect"),
+                "A vehicle is connected, but no charge has been asked for.",
+                id="an earlier charge that ended well explains nothing",
+            ),
+            pytest.param(
+                Situation("available", connected=True, stop="vehicle_over_current"),
+                "the last one was ended because the vehicle took too much current.",
+                id="an earlier charge that ended badly",
+            ),
+            pytest.param(Situation("reserved"), "The plug is reserved", id="reserved"),
+            pytest.param(
+                Situation("waiting_for_vehicle", connected=False), "is not connected yet", id="no vehicle yet"
+            ),
+            pytest.param(
+                Situation("waiting_for_vehicle", connected=True), "does not ask for power", id="a sleeping vehicle"
+            ),
+            pytest.param(Situation("waiting_for_permission", connected=True), "show a card", id="no permission"),
+            pytest.param(Situation("waiting_for_schedule"), "The schedule does not allow it yet.", id="too early"),
+            pytest.param(Situation("waiting_for_power"), "There is not enough power", id="no power"),
+            pytest.param(
+                Situation("waiting_for_power", limit=16.0), "There is not enough power", id="no power for 16 A"
+            ),
+            pytest.param(
+                Situation("waiting_for_power", limit=3.2),
+                "The limit of 3.2 A is below the 6 A that a vehicle needs.",
+                id="a limit below what a vehicle takes",
+            ),
+            pytest.param(Situation("starting"), "is starting", id="starting"),
+            pytest.param(Situation("resuming"), "is resuming", id="resuming"),
+            pytest.param(Situation("pausing"), "is being paused", id="pausing"),
+            pytest.param(Situation("paused"), "The charge is paused.", id="paused"),
+            pytest.param(Situation("stopping", stop="user"), "is being ended by its user.", id="stopping"),
+            pytest.param(
+                Situation("stopping", stop="none"), "The charge is being ended.", id="stopping, no reason"
+            ),
+            pytest.param(
+                Situation("waiting_for_disconnection", connected=True, stop="remote"),
+                "The charge was ended remotely; the vehicle can be unplugged.",
+                id="ended",
+            ),
+            pytest.param(Situation("not_initialised"), "still starting up", id="not initialised"),
+            pytest.param(Situation("unknown"), "does not say", id="unknown"),
+            pytest.param(Situation(), "does not say", id="nothing is told"),
+            pytest.param(Situation("disabled"), "The plug is switched off.", id="disabled"),
+            pytest.param(
+                Situation("waiting_for_permission", enabled=False, connected=True),
+                "The plug is switched off.",
+                id="switched off goes before what the state waits for",
+            ),
+            pytest.param(
+                Situation("error", enabled=False, faults=("rcd", "temperature")),
+                "A fault prevents it: residual-current device (RCD), temperature.",
+                id="faults go before everything else",
+            ),
+            pytest.param(Situation("error", faults=()), "unknown fault", id="an error without a bit"),
+            pytest.param(
+                Situation("available", connected=True, station="disabled"),
+                "The state of the whole station is: disabled.",
+                id="the station is off",
+            ),
+            pytest.param(
+                Situation("waiting_for_permission", station="waiting_for_tag"),
+                "show a card",
+                id="the station is well",
+            ),
+        ],
+    )
+    def test_it_says_what_stands_in_the_way(self, situation: Situation, why: str) -> None:
+        told = why_not_charging(situation)
+
+        assert why in told
+        assert (why == "") == (told == "")
+
+    def test_every_combination_has_one_sentence_and_only_charging_may_have_none(self) -> None:
+        codes = catalogue().codes
+        for state, enabled, connected, faults, stop, station in product(
+            (*codes["plug_state"].values(), None),
+            (True, False, None),
+            (True, False, None),
+            (None, (), ("rcd",), ("unknown",)),
+            (*codes["stop_reason"].values(), None),
+            (*codes["station_state"].values(), ""),
+        ):
+            told = why_not_charging(Situation(state, enabled, connected, faults, stop, station=station))
+            assert (told == "") == (state == "charging")
+            assert re.fullmatch(r"|[A-Z][^{}_]+\.", told), told
+
+    def test_faults_are_told_for_every_bit_that_there_is(self) -> None:
+        for word in catalogue().bits["plug_error"]:
+            told = why_not_charging(Situation("available", connected=False, faults=(word,)))
+            assert re.fullmatch(r"A fault prevents it: [A-Za-z -]+(\(RCD\))?\.", told)
+
+
+class TestWhatIsShown:
+    def test_a_running_charge_is_told_in_the_units_that_people_use(self) -> None:
+        told = text(snapshot(information=Information("CirCarLife", "4.2.3", "Circontrol")))
+
+        assert "Chargers: 1 of 1 charging" in told
+        assert (
+            "EVSE.PLUG Charging Power 7.36 kW Current 31.9 A Voltage 231.4 V Current limit 16.0 A of 32 A" in told
+        )
+        assert "This charge 3.42 kWh 1 h 2 min since 2026-09-21 13:11:20 UTC" in told
+        assert "Meter 4855.39 kWh Vehicle connected plug locked Faults none" in told
+        assert "Not charging" not in told
+        assert "Read 3 s ago, 2026-09-21 14:13:17 UTC" in told
+        assert "Active events 2" in told
+        assert "Engine CirCarLife 4.2.3" in told
+
+    def test_a_finished_charge_is_the_present_one_until_the_vehicle_leaves(self) -> None:
+        ended = snapshot({**CHARGING, "EVSE.PLUG.STATE": 12.0, "EVSE.PLUG.API": 0.0}, charge=ENDED)
+        left = snapshot({**CHARGING, "EVSE.PLUG.STATE": 0.0, "EVSE.PLUG.CC": 0.0}, charge=ENDED)
+
+        assert "This charge 3.42 kWh 1 h 2 min until 2026-09-21 14:12:20 UTC ended by the vehicle" in text(ended)
+        assert "Not charging: The charge was ended by the vehicle" in text(ended)
+        assert "Last charge 3.42 kWh" in text(left)
+        assert "Not charging: No vehicle is connected." in text(left)
+
+    def test_faults_are_told_in_words_where_they_are_looked_for(self) -> None:
+        told = text(snapshot({**CHARGING, "EVSE.PLUG.STATE": -1.0, "EVSE.PLUG.ERROR": 288.0, "EVSE.ERROR": 2.0}))
+
+        assert "Not charging: A fault prevents it: residual-current device (RCD), emergency stop." in told
+        assert "Faults residual-current device (RCD), emergency stop" in told
+        assert "Faults card reader" in told
+
+    def test_three_phases_are_shown_each_and_only_power_is_added_up(self) -> None:
+        meter = {
+            f"M.{name}{n}": value + n for n in (1, 2, 3) for name, value in (("API", 3.0), ("AI", 15), ("VI", 230))
+        }
+        plug = replace(PLUG, meter="M")
+        values = {"EVSE.PLUG.STATE": 8.0, **{name: float(value) for name, value in meter.items()}}
+        told = text(snapshot(values, {"EVSE": "CCL1ENGINE", "M": "CVMMINI"}, plugs=(plug,)))
+
+        assert "Power 15.00 kW L1 4.00 kW L2 5.00 kW L3 6.00 kW" in told
+        assert "Current 18.0 A L1 16.0 A L2 17.0 A L3 18.0 A" in told
+        assert "Voltage 233.0 V L1 231.0 V L2 232.0 V L3 233.0 V" in told
+
+    def test_two_plugs_each_have_their_own_state(self) -> None:
+        values = {"EVSE.A.STATE": 8.0, "EVSE.A.API": 3.5, "EVSE.B.STATE": 0.0, "EVSE.B.CC": 0.0}
+        two = snapshot(values, {"EVSE": "CCL1ENGINE"}, charge=None, plugs=(PlugInfo("EVSE.A"), PlugInfo("EVSE.B")))
+        told = shown(View("post", two), View("other", None)).text
+
+        assert "EVSE.A Charging Power 3.50 kW" in told
+        assert "EVSE.B Available Not charging: No vehicle is connected." in told
+        assert "post EVSE.A Charging 3.50 kW – 3 s ago post EVSE.B Available – – 3 s ago" in told  # noqa: RUF001
+
+    def test_a_charger_that_is_not_reachable_says_why_and_when_it_was_tried(self) -> None:
+        told = text(DOWN)
+
+        assert "Not reachable no connection to <evse>" in told
+        assert "Tried 2 h 1 min ago, 2026-09-21 12:12:15 UTC" in told
+
+    def test_a_charger_that_was_not_read_yet_says_so(self) -> None:
+        assert "Not read yet The first reading has not ended." in text(None)
+
+    def test_an_engine_without_plugs_shows_its_devices(self) -> None:
+        told = text(snapshot({"Yard.AE": 2.5}, {"Yard": "CVM1D"}, charge=None, plugs=()))
+
+        assert "It tells of no plug." in told
+        assert "Yard CVM1D variables: 1 Variable Value AE 2.5 kWh" in told
+
+    def test_no_charger_at_all_is_a_page_too(self) -> None:
+        assert "No charger is configured." in shown().text
+
+    def test_what_is_missing_is_a_dash_and_never_a_zero(self) -> None:
+        told = text(snapshot({"EVSE.PLUG.STATE": 8.0}, charge=None))
+
+        assert "Power – Current – Voltage – Current limit –" in told  # noqa: RUF001
+        assert "Last charge – Meter –" not in told  # noqa: RUF001
+        assert "This charge – Meter – Vehicle – Faults –" in told  # noqa: RUF001
+
+    def test_documents_that_failed_are_named(self) -> None:
+        partial = replace(
+            snapshot(), documents=(Document("charge_info", False, 0.1), Document("values", True, 0.1))
+        )
+
+        assert "Not read charge info" in text(partial)
+
+    @pytest.mark.parametrize(
+        ("seconds", "age"),
+        [
+            (-5, "now"),
+            (0.4, "now"),
+            (59, "59 s ago"),
+            (61, "1 min 1 s ago"),
+            (7200, "2 h ago"),
+            (90061, "1 d 1 h ago"),
+        ],
+    )
+    def test_the_age_of_a_reading_is_told(self, seconds: float, age: str) -> None:
+        assert f"Read {age}, " in text(snapshot(taken=NOW - seconds))
+
+    def test_old_values_are_marked_as_old(self) -> None:
+        marked = [{"class": "stale"}]
+
+        assert [a for a in shown(View("g", snapshot(taken=NOW - 119))).all("span") if a in marked] == []
+        assert [a for a in shown(View("g", snapshot(taken=NOW - 121))).all("span") if a in marked] == marked
+
+    @pytest.mark.parametrize("absurd", [1e300, 1e12, -1.0])
+    def test_an_instant_that_no_calendar_has_is_left_out(self, absurd: float) -> None:
+        told = text(snapshot(charge=replace(RUNNING, begun=absurd)))
+
+        assert "This charge 3.42 kWh 1 h 2 min Meter" in told
+
+    def test_devices_show_all_their_variables_with_title_value_and_unit(self) -> None:
+        values: dict[str, Value] = {
+            "EVSE.PLUG.AE": 4855.39,
+            "EVSE.RUNTIME": Moment(NOW - 100_000),
+            "EVSE.NOTHING": None,
+            "Mode.STATUS": 34.0,
+            "Mode.INTENSITY": 0.0,
+        }
+        told = text(snapshot(values, titles={"EVSE.PLUG.AE": "Active energy"}))
+
+        assert "EVSE CCL1ENGINE variables: 3" in told
+        assert "PLUG.AE Active energy 4855.39 kWh" in told
+        assert "RUNTIME 2026-09-20T10:26:40Z" in told
+        assert "NOTHING –" in told  # noqa: RUF001
+        assert "Mode MODO3 variables: 2, does not answer" in told
+        assert "INTENSITY –" in told, "zeros of a silent device are no readings"  # noqa: RUF001
+
+    def test_fifty_chargers_begin_with_a_table_whose_links_lead_to_each(self) -> None:
+        told = shown(*(View(f"bay-{n}", (snapshot(), DOWN, None)[n % 3]) for n in range(50)))
+        anchors = [(a["href"] or "").partition("#")[2] for a in told.all("a") if a["href"] != "metrics"]
+        ids = [attributes["id"] for _, attributes in told.elements if "id" in attributes]
+
+        assert "Chargers: 17 of 50 charging" in told.text
+        assert "Charger State Power This charge Read bay-0 Charging 7.36 kW 3.42 kWh 3 s ago bay-1" in told.text
+        assert len(ids) == len(set(ids))
+        assert set(anchors) == set(ids)
+        assert anchors[:50] == [f"charger-{n}" for n in range(1, 51)]
+
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "\"' onload='x' style=\"x",
+    "</title></style></section><h1>",
+    "&lt;b&gt; &amp; $style ${body} {0} %s",
+    "two\nlines\r\tand\x00more\u202e\ud800\ufeff",
+)
+
+
+class TestWhatIsHostile:
+    @pytest.mark.parametrize("name", HOSTILE)
+    def test_names_titles_and_values_are_text_and_nothing_else(self, name: str) -> None:
+        device = "".join(name.split("."))
+        values: dict[str, Value] = {
+            f"{device}.PLUG.STATE": 8.0,
+            f"{device}.{name}": name,
+            f"{device}.REMARK": name,
+        }
+        told = snapshot(
+            values,
+            {device: "CCL1ENGINE", f"{name}2": name},
+            plugs=(PlugInfo(f"{device}.PLUG"),),
+            charge=None,
+            titles=dict.fromkeys(values, name),
+            information=Information(name, name, name),
+        )
+        down = replace(DOWN, documents=(Document("devices", False, 0.1, Unreachable(name)),))
+        calm = snapshot(
+            {"D.PLUG.STATE": 8.0, "D.N": "N", "D.REMARK": "N"},
+            {"D": "CCL1ENGINE", "N2": "N"},
+            plugs=(PlugInfo("D.PLUG"),),
+            charge=None,
+            titles={"D.PLUG.STATE": "N", "D.N": "N", "D.REMARK": "N"},
+            information=Information("N", "N", "N"),
+        )
+
+        found, expected = (
+            shown(View(label, read), View(label, failed))
+            for label, read, failed in ((name, told, down), ("N", calm, DOWN))
+        )
+
+        assert found.elements == expected.elements
+        assert name.split("\n", maxsplit=1)[0] in found.text
+
+    def test_characters_that_hide_or_turn_text_are_made_visible(self) -> None:
+        assert "two lines and�more�" in shown(View(HOSTILE[-1], None)).text
+
+    def test_numbers_as_large_as_they_come_make_a_page(self) -> None:
+        values: dict[str, Value] = dict.fromkeys(CHARGING, 1.7e308)
+        charge = replace(RUNNING, watt_hours=1.7e308, seconds=1e308, begun=NOW)
+
+        assert "Power" in text(snapshot(values, charge=charge))
+
+
+class TestWhatIsPrivate:
+    def test_nothing_personal_is_shown_not_even_that_it_exists(self) -> None:
+        secrets: dict[str, Value] = {
+            "EVSE.TAG": 9911223344.0,
+            "EVSE.TAG_EX": "PLANT-tag-ex",
+            "EVSE.PLUG.RESERVE": 7766554433.0,
+            "EVSE.RESERVE_EX": "PLANT-reserve",
+            "EVSE.NAME": "PLANT-name",
+            "EVSE.DESCRIPTION": "PLANT-description",
+            "Reader.TAG": "PLANT-tag",
+            "Reader.TAGEX": 5544332211.0,
+            "Display.TEXT": "PLANT-display",
+            "Board.KEYPAD1": 1234567.0,
+            "New.CARD_NUMBER": 6655443322.0,
+            "New.USERNAME": "PLANT-user",
+            "New.SERIAL": None,
+        }
+        types = {"Reader": "TAGREADER", "Display": "DISPLAYCCL1MINI", "Board": "CCL1MINIEMBEDDED", "New": "NEW"}
+        told = snapshot({**CHARGING, **secrets, "New.COUNT": 5.0}, {**TYPES, **types})
+        html = page([View("garage", told), View("again", told)], NOW, "0.1.0").decode()
+
+        assert "PLANT" not in html
+        for name, value in secrets.items():
+            assert f">{name.partition('.')[2]}<" not in html, name
+            assert not isinstance(value, float) or f"{value:.0f}" not in html, name
+        assert "(hidden)" not in html
+        assert "COUNT</th><td>5<" in html
+
+    def test_the_free_description_of_a_device_is_not_shown(self) -> None:
+        told = snapshot()
+        devices = tuple(replace(device, description="PLANT") for device in told.inventory.devices)
+
+        assert "PLANT" not in text(replace(told, inventory=replace(told.inventory, devices=devices)))
+
+
+class TestTheDocument:
+    @pytest.fixture
+    def document(self) -> Parsed:
+        return shown(View("garage", snapshot()), View("down", DOWN), View("new", None))
+
+    def test_the_policy_allows_its_own_stylesheet_and_nothing_else(self, document: Parsed) -> None:
+        (style,) = document.styles
+        digest = b64encode(sha256(style.encode()).digest()).decode()
+
+        assert CONTENT_SECURITY_POLICY.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; ")
+        assert "unsafe" not in CONTENT_SECURITY_POLICY
+        assert not re.search(r"url\(|@import|@font-face|</", style)
+
+    def test_it_needs_no_script_and_nothing_from_elsewhere(self, document: Parsed) -> None:
+        tags = {tag for tag, _ in document.elements}
+
+        assert not tags & {"script", "iframe", "object", "embed", "img", "link", "form", "base", "svg"}
+        for tag, attributes in document.elements:
+            assert not [name for name in attributes if name.startswith("on") or name in ("style", "src")], tag
+            assert re.match(r"(\?[a-z0-9-]+)?#|metrics$", attributes.get("href") or "#"), attributes
+
+    def test_it_renews_itself_and_fits_a_telephone(self, document: Parsed) -> None:
+        metas = document.all("meta")
+
+        assert {"http-equiv": "refresh", "content": "10; url=."} in metas
+        assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in metas
+        assert "prefers-color-scheme: dark" in document.styles[0]
+
+    def test_the_device_that_its_address_names_stays_unfolded(self) -> None:
+        views = [View("garage", snapshot())]
+        told = Parsed(page(views, NOW, "0.1.0", "charger-1-device-2").decode())
+
+        assert told.all("details") == [{}, {"open": None}]
+        assert {"http-equiv": "refresh", "content": "10; url=?charger-1-device-2"} in told.all("meta")
+        assert [a["href"] for a in told.all("a")][:2] == ["?charger-1-device-1#charger-1-device-1", ".#charger-1"]
+
+    @pytest.mark.parametrize(
+        "query", ["", "x", '"><script>', "charger-1", "charger-1-device-1&a=b", "charger-1-device-٣"]
+    )
+    def test_any_other_query_changes_nothing(self, query: str) -> None:
+        views = [View("garage", snapshot())]
+
+        assert page(views, NOW, "0.1.0", query) == page(views, NOW, "0.1.0")
+
+    def test_it_can_be_walked_by_its_headings(self, document: Parsed) -> None:
+        levels = [int(tag[1]) for tag, _ in document.elements if re.fullmatch(r"h[1-6]", tag)]
+
+        assert document.all("html") == [{"lang": "en"}]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
+        assert all("scope" in attributes for attributes in document.all("th"))
+
+    def test_it_leads_to_the_metrics_and_tells_its_version(self, document: Parsed) -> None:
+        assert {"href": "metrics"} in document.all("a")
+        assert "ccl-exporter 0.1.0" in document.text
+
+    def test_the_same_readings_make_the_same_bytes(self) -> None:
+        views = [View("garage", snapshot()), View("down", DOWN)]
+
+        assert page(views, NOW, "0.1.0") == page(views, NOW, "0.1.0")
+
+    def test_the_name_of_a_charger_stands_in_the_page_as_it_is(self) -> None:
+        name = 'Müller & Söhne "Nord"'
+
+        assert f"<h2>{escape(name)}</h2>" in page([View(name, None)], NOW, "0.1.0").decode()
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    @pytest.mark.parametrize(
+        ("ink", "ground"),
+        [
+            *product(("ink", "quiet", "link", "bad"), ("ground", "card")),
+            *((name, f"{name}-ground") for name in ("good", "wait", "bad", "calm", "off")),
+        ],
+    )
+    def test_every_text_has_the_contrast_that_wcag_aa_asks_for(
+        self, document: Parsed, scheme: str, ink: str, ground: str
+    ) -> None:
+        blocks = [
+            dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", part)) for part in document.styles[0].split(":root")
+        ]
+        colours = blocks[1 if scheme == "light" else 2]
+
+        assert contrast(colours[ink], colours[ground]) >= 4.5
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG 2.1."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
