@@ -63,7 +63,7 @@ class Gate:
         if not snapshot.up:
             return replace(snapshot, rejected=dict(self._counts))
         reading = Reading(snapshot)
-        watts = _watts(reading)
+        watts, told = _watts(reading), _told(reading)
         held = set()
         for name, understood in reading.understood.items():
             if understood.quantity is None or not understood.quantity.endswith("_total"):
@@ -72,17 +72,19 @@ class Gate:
                 self._counts.setdefault((name, reason), 0)
             clock = reading.number(f"{understood.device}.VDTTM", "timestamp")
             level = _Level(understood.value, snapshot.taken, clock)
-            reason_now = self._judge(name, level, watts.get(name))
+            reason_now = self._judge(name, level, watts.get(name), told.get(name, 0.0))
             if reason_now is not None:
                 self._counts[name, reason_now] += 1
                 held.add(name)
         values = {name: value for name, value in snapshot.values.items() if name not in held}
         return replace(snapshot, values=values, rejected=dict(self._counts))
 
-    def _judge(self, name: str, level: _Level, watts: float | None) -> Reason | None:
-        """Why a reading is to be held back; None if it is believed."""
+    def _judge(self, name: str, level: _Level, watts: float | None, told: float) -> Reason | None:
+        """Why a reading is to be held back, or None; `told` is what chargeInfo says of the register."""
         before = self._believed.get(name)
         reason = _strange(before, level, watts)
+        if before is None and level.value == 0 and told > 0:
+            reason = "zero"
         if reason is None:
             self._believed[name] = level
             self._waiting.pop(name, None)
@@ -101,14 +103,24 @@ class Gate:
 
 
 def _strange(before: _Level | None, level: _Level, watts: float | None) -> Reason | None:
-    """What is wrong with a level after another one; the very first one is strange only if it is zero."""
+    """What is wrong with a level after another one; nothing with the very first."""
     if before is None:
-        return "zero" if level.value == 0 else None
+        return None
     if level.value < before.value:
         return "zero" if level.value == 0 else "rollback"
     if watts is not None and level.value - before.value > watts * level.seconds_since(before) * _SLACK + _STEP:
         return "jump"
     return None
+
+
+def _told(reading: Reading) -> Mapping[str, float]:
+    """What chargeInfo says of the registers of plugs and their meters, in watt-hours by variable id."""
+    meters = {plug.name: plug.meter for plug in reading.snapshot.inventory.plugs}
+    return {
+        f"{device}.AE": charge.meter_watt_hours or 0.0
+        for charge in reading.snapshot.charges.values()
+        for device in (charge.name, meters.get(charge.name))
+    }
 
 
 def _watts(reading: Reading) -> Mapping[str, float]:

@@ -104,6 +104,7 @@ class Engine:
         self._inventory_at = now()
         self._changed_at = float("-inf")
         self._thorough = True
+        self._repair_after = SLOW
         self._seen: frozenset[str] = frozenset()
         self._ever: set[str] = set()
         self._held: dict[_Side, _Held] = {side: _Held() for side in _SIDES}
@@ -159,8 +160,8 @@ class Engine:
         )
 
     def _read_all(self, read: _Read) -> None:
-        if self._inventory.next_document is None and self._now() - self._inventory_at >= INVENTORY_EVERY:
-            self._begin_inventory(thorough=False, forget=self._dialect.doubt)
+        if self._inventory.next_document is None:
+            self._keep_inventory(self._now() - self._inventory_at)
         # Values are understood once the devices are known; yet half the time is for the values.
         half = monotonic() + (read.deadline - monotonic()) / 2
         while self._thorough and not self._inventory.knows_devices and not read.over and monotonic() < half:
@@ -227,6 +228,18 @@ class Engine:
             # Without change stamps nothing else would tell that a document has appeared.
             self._dialect.forget_absent()
         self._inventory.begin()
+
+    def _keep_inventory(self, age: float) -> None:
+        """Read the inventory again when it is old, and soon what failed of it, each time after a longer pause."""
+        if age >= INVENTORY_EVERY:
+            self._repair_after = SLOW
+            self._begin_inventory(thorough=False, forget=self._dialect.doubt)
+        elif self._failed_in_round and age >= self._repair_after:
+            self._repair_after *= 2
+            owed = frozenset(self._failed_in_round)
+            self._failed_in_round.clear()
+            self._thorough = True
+            self._inventory.begin(owed)
 
     def _step(self, read: _Read) -> bool:
         name = self._inventory.next_document
@@ -330,7 +343,8 @@ class Engine:
         due = [side for side in _SIDES if self._due(side, read)]
         turned = self._signs(read, _TURNS) != self._held["charge_info"].turns
         first = "charge_info" if turned or self._charge_waits else None
-        if self._thorough and self._inventory.inventory.devices:
+        if (self._thorough and self._inventory.inventory.devices) or (read.up is False and self._seen):
+            # Without values nothing tells whether what is held still holds.
             chosen = due
         else:
             chosen = sorted(due, key=lambda side: (side != first, self._held[side].asked))[:1]

@@ -4,7 +4,7 @@ Devices, then what deviceInfo says of them, plugs, the engine's own name, and va
 (protocol.md 2, 4): by device where the engine answers that, else by variable.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -67,17 +67,29 @@ class InventoryReader:
         """Whether the devices and their types are known, so that values can be understood."""
         return bool(self.inventory.devices) and self.next_document not in ("devices", "device_info")
 
-    def begin(self) -> None:
-        """Read everything anew, from the next step on; what is known stays until then."""
+    def begin(self, only: Collection[DocumentName] | None = None) -> None:
+        """Read everything anew, from the next step on; what is known stays until then.
+
+        With `only`, read no more than what these documents still owe.
+        """
         self._delays = 0
         self._asked.clear()
-        self._steps = [
+        steps = [
             _Step("devices", self._read_devices, self._skip_devices),
             _Step("device_info", self._read_device_info, self._skip_device_info),
             _Step("plug_info", self._read_plug_info, lambda: True),
             _Step("information", self._read_information, lambda: True),
             _Step("var_info", self._read_var_info_by_device, self._skip_var_info_by_device),
             _Step("var_info", self._read_var_info_by_name, self._skip_var_info_by_name),
+        ]
+        if only is None or "devices" in only or not self.inventory.devices:
+            self._steps = steps
+            return
+        self._steps = [step for step in steps if step.document in only]
+        self._untold = [device.id for device in self.inventory.devices if device.type is None]
+        self._asked = set(self.inventory.variables)
+        self._unasked = [
+            device for device in self.inventory.devices if not self._asked.issuperset(device.variables)
         ]
 
     def forget(self) -> None:

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import Any
@@ -30,6 +31,8 @@ from ccl_exporter.state import ChargerLock
 
 MAX_BYTES = 4 * 1024 * 1024
 """The largest answer that is read; the varInfo of 1,425 variables is about 0.9 MB (protocol.md 11)."""
+
+_PART = 64 * 1024
 
 NOT_THIS_WAY = frozenset({400, 404, 405, 410, 414, 501})
 """Statuses by which an engine says that it has no such document or cannot read such a request."""
@@ -69,6 +72,8 @@ def _addresses(host: str, port: int, seconds: float) -> list[Any]:
             answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
             answer.put(error)
+        except UnicodeError as error:
+            answer.put(socket.gaierror(str(error)))
 
     threading.Thread(target=resolve, name="resolve", daemon=True).start()
     try:
@@ -106,24 +111,33 @@ class _Connection(HTTPConnection):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except OSError as error:
                 sock.close()
-                failure = error
+                failure = error.with_traceback(None)
             else:
                 return sock
         raise NewConnectionError(self, str(failure)) from failure
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
 class _Adapter(HTTPAdapter):
+    """Hands out connections of ours and counts in `opened` how many were opened."""
+
     def __init__(self, source_address: str | None) -> None:
+        self.opened = 0
         self._source = (source_address, 0) if source_address is not None else None
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **_: Any) -> None:
+        adapter = self
+
+        class Connection(_Connection):
+            def connect(self) -> None:
+                adapter.opened += 1
+                super().connect()
+
+        class Pool(HTTPConnectionPool):
+            ConnectionCls = Connection
+
         self.poolmanager = urllib3.PoolManager(num_pools=1, maxsize=1, block=block, source_address=self._source)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": HTTPSConnectionPool}
+        self.poolmanager.pool_classes_by_scheme = {"http": Pool, "https": HTTPSConnectionPool}
 
 
 class Transport:
@@ -187,24 +201,24 @@ class Transport:
 
     def _resent(self, url: str, deadline: float) -> requests.Response:
         """Send; a kept connection that the engine closed meanwhile is no answer, so send it again, once."""
-        pool = self._adapter.poolmanager.connection_from_url(self.url)
-        opened = pool.num_connections
+        opened = self._adapter.opened
         try:
             return self._send(url, deadline)
         except (requests.exceptions.ConnectTimeout, requests.exceptions.ReadTimeout):
             raise
         except requests.exceptions.ConnectionError:
-            if opened == 0 or pool.num_connections > opened:
+            if self._adapter.opened > opened or url.startswith("https:"):
                 raise
-            return self._send(url, deadline)
+        return self._send(url, deadline)
 
     def _send(self, url: str, deadline: float) -> requests.Response:
         left = deadline - monotonic()
         if left <= 0:
             raise TimedOut("no time was left to ask")
         self.requests += 1
-        headers = self._login.headers(url)
-        return self._session.get(url, timeout=left, allow_redirects=False, stream=True, headers=headers)
+        # Past the session, which would look where a redirect leads even if it is not to follow it.
+        request = self._session.prepare_request(requests.Request("GET", url, headers=self._login.headers(url)))
+        return self._adapter.send(request, stream=True, timeout=left)
 
     def _body(self, response: requests.Response) -> bytes:
         status = response.status_code
@@ -219,11 +233,14 @@ class Transport:
         if status != 200:
             raise Garbled(f"the charger answers {status}")
         self._login.granted()
-        body: bytes = response.raw.read(MAX_BYTES + 1)
-        if len(body) > MAX_BYTES:
-            raise TooLarge(f"the answer is larger than {MAX_BYTES} bytes")
+        body = bytearray()
+        # To the very end: only then is the connection free again, and is it known that nothing was cut off.
+        while part := response.raw.read(_PART):
+            body += part
+            if len(body) > MAX_BYTES:
+                raise TooLarge(f"the answer is larger than {MAX_BYTES} bytes")
         self.clock = _unix(response.headers.get("Date"))
-        return body
+        return bytes(body)
 
     def _translated(self, exchange: Callable[[], bytes]) -> bytes:
         """Run an exchange and turn the libraries' errors into ours; the one place that knows theirs."""
@@ -249,13 +266,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
 def _unix(header: str | None) -> float | None:
     if header is None:
         return None
     try:
-        return parsedate_to_datetime(header).timestamp()
-    except (ValueError, TypeError):
+        moment = parsedate_to_datetime(header)
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return None

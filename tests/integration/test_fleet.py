@@ -370,9 +370,11 @@ def test_one_dead_charger_breaks_no_other(simulators: list[Simulator], tmp_path:
     path.write_text(f"chargers: {{good: {{url: '{simulators[0].url}'}}, dead: {{url: 'http://127.0.0.1:9'}}}}\n")
     process = start("serve", "--config.file", str(path), "--web.listen-address", "127.0.0.1:0")
     url = process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0]
-    ups: list[float | None] = []
+    ups: list[float] = []
     threads = [
-        threading.Thread(target=lambda name=name: ups.append(scrape(f"{url}/probe?target={name}").get("ccl_up")))
+        threading.Thread(
+            target=lambda name=name: ups.append(scrape(f"{url}/probe?target={name}").get("ccl_up") or 0.0)
+        )
         for name in ("good", "dead") * 3
     ]
     for thread in threads:

@@ -25,5 +25,5 @@ def test_prometheus_sees_the_energy_grow_as_fast_as_the_power_says(start: Start,
 
     assert energy > 3_600_000
     assert ups == 1
-    # The meter counts in tens of watt-hours, so even a steady charge is off by some per cent.
-    assert abs(rate / SPEED / watts - 1) < 0.1
+    # The meter counts in tens of watt-hours, and a scrape that comes late moves the window's ends.
+    assert abs(rate / SPEED / watts - 1) < 0.15

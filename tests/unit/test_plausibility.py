@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter.model import Device, Inventory, Moment, PlugInfo, Snapshot, Value, VariableInfo
+from ccl_exporter.model import Charge, Device, Inventory, Moment, PlugInfo, Snapshot, Value, VariableInfo
 from ccl_exporter.plausibility import SETTLE_READINGS, SETTLE_SECONDS, Gate
 
 AE = "EVSE.PLUG.AE"
@@ -24,7 +24,8 @@ INVENTORY = Inventory(
 class Meter:
     """A gate that is shown one register every 15 seconds."""
 
-    def __init__(self, name: str = AE) -> None:
+    def __init__(self, name: str = AE, told: float | None = None) -> None:
+        self.charges = {} if told is None else {"EVSE.PLUG": Charge("EVSE.PLUG", meter_watt_hours=told)}
         self.gate = Gate()
         self.name = name
         self.at = 1_790_000_000.0
@@ -36,7 +37,7 @@ class Meter:
         values: dict[str, Value] = {self.name: kilowatt_hours, "EVSE.STATUS": 1.0}
         if clock is not None:
             values["EVSE.VDTTM"] = Moment(clock)
-        snapshot = Snapshot(self.at, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values)
+        snapshot = Snapshot(self.at, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values, charges=self.charges)
         passed = self.gate.passed(snapshot)
         self.counts = {
             reason: count for (name, reason), count in passed.rejected.items() if name == self.name and count
@@ -85,11 +86,12 @@ def test_a_reset_is_not_believed_for_many_readings_in_a_short_time() -> None:
     assert [meter.show(0.0, seconds=1) for _ in range(50)] == [None] * 50
 
 
-def test_a_first_reading_of_zero_waits_to_be_believed() -> None:
-    glitch, new = Meter(), Meter()
+def test_a_first_reading_of_zero_waits_where_charge_info_knows_better() -> None:
+    glitch, new, other = Meter(told=4855390.0), Meter(told=4855390.0), Meter()
 
     assert [glitch.show(0.0), glitch.show(4855.39)] == [None, 4855.39]
     assert [new.show(0.0) for _ in range(6)][-1] == 0.0
+    assert other.show(0.0) == 0.0
 
 
 def test_a_charge_at_full_power_passes() -> None:

@@ -913,7 +913,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
 
 class TestContract:
     @given(taken=snapshots())
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=150, deadline=None)
     def test_whatever_an_engine_says_the_samples_keep_to_the_list_of_families(self, taken: Snapshot) -> None:
         found = Shown(taken)
 
@@ -930,6 +930,6 @@ class TestContract:
             assert len(found.walked(device, variable)) <= 1
 
     @given(taken=snapshots())
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=30, deadline=None)
     def test_the_same_snapshot_gives_the_same_samples(self, taken: Snapshot) -> None:
         assert samples(taken) == samples(taken)

@@ -19,8 +19,8 @@ from ccl_exporter.model import Credentials
 from ccl_exporter.powerstudio.transport import MAX_BYTES, Transport, quoted
 
 PATIENCE = 30.0  # seconds for what should take none
-SHORT = 0.4  # seconds for what should never come
-DRIP = 0.02  # seconds between two bytes
+SHORT = 0.3  # seconds for what should never come
+DRIP = 0.01  # seconds between two bytes
 MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

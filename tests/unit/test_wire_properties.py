@@ -150,21 +150,21 @@ def check(parse: Callable[[bytes], Any], data: bytes) -> None:
 
 @every_parser
 @given(data=st.binary(max_size=200))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_bytes_are_read_or_refused_in_our_own_words(parse: Callable[[bytes], Any], data: bytes) -> None:
     check(parse, data)
 
 
 @every_parser
 @given(data=likely)
-@settings(max_examples=70, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_mixture_of_known_elements_is_read_or_refused(parse: Callable[[bytes], Any], data: bytes) -> None:
     check(parse, data)
 
 
 @every_parser
 @given(data=damaged())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_damaged_document_is_read_or_refused(parse: Callable[[bytes], Any], data: bytes) -> None:
     check(parse, data)
 
@@ -251,7 +251,7 @@ def in_state(inner: str, value: object) -> str:
 
 
 @given(readings=st.dictionaries(full_name, on_the_wire, max_size=12), pad=st.sampled_from(["", " ", "\n\t"]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_values_are_read_as_they_were_written(readings: dict[str, tuple[str, object]], pad: str) -> None:
     for root, shape in (("values", lambda inner, _: inner), ("deviceState", in_state)):
         body = pad.join(
@@ -263,7 +263,7 @@ def test_values_are_read_as_they_were_written(readings: dict[str, tuple[str, obj
 
 
 @given(digits=st.from_regex(r"[0-9]{14}([0-9]{3})?", fullmatch=True))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_14_or_17_digits_are_an_instant_or_nothing(digits: str) -> None:
     read = wire.values(document("values", f"<variable><id>A.B</id><value>{digits}</value></variable>"))["A.B"]
 
