@@ -12,8 +12,9 @@ from time import monotonic, time
 
 from ccl_exporter.model import Document, Snapshot
 from ccl_exporter.plausibility import Gate
-from ccl_exporter.powerstudio.engine import Engine, Wanted
+from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.powerstudio.under_way import Wanted
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.state import ChargerLock
 

@@ -7,7 +7,6 @@ Only the first read and a changed inventory may take more.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Literal
 
@@ -17,16 +16,15 @@ from ccl_exporter.model import (
     Credentials,
     Document,
     DocumentName,
-    Inventory,
     PlugState,
     Snapshot,
     SystemStatus,
-    Value,
 )
 from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Dialect
 from ccl_exporter.powerstudio.inventory import InventoryReader
 from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.powerstudio.under_way import Held, Signs, UnderWay, Wanted
 from ccl_exporter.powerstudio.values import ValuesReader, Way
 
 log = logging.getLogger(__name__)
@@ -46,38 +44,11 @@ _PLUG_SIGNS = ("STATE", "CC", "LOCK", "ERROR")
 
 _Side = Literal["charge_info", "plug_state", "status", "devices", "inventory"]
 _SIDES: tuple[_Side, ...] = ("charge_info", "plug_state", "status", "devices", "inventory")
-_Signs = tuple[Value, ...]
-
-Wanted = Callable[[Inventory], frozenset[str]]
-"""Which devices of an inventory are needed."""
 
 _CHARGE_INFO = "services/chargePointsInterface/chargeInfo.xml"
 _PLUG_STATE = "services/chargePointsInterface/plugState.xml"
 _STATUS = "services/system/status.xml"
 _PATHS: Mapping[_Side, str] = {"charge_info": _CHARGE_INFO, "plug_state": _PLUG_STATE, "status": _STATUS}
-
-
-@dataclass
-class _Held:
-    """A document kept between reads: when it was asked for, whether it came, what the values showed by then."""
-
-    asked: float = float("-inf")
-    good: bool = False
-    turns: _Signs | None = None
-    signs: _Signs | None = None
-
-
-@dataclass
-class _Read:
-    """One read under way, since `began` on the schedule's clock; `over` once time or charger is gone."""
-
-    began: float
-    deadline: float
-    wanted: Wanted | None = None
-    values: Mapping[str, Value] = field(default_factory=dict)
-    answered: frozenset[str] = frozenset()
-    up: bool = False
-    over: bool = False
 
 
 class Engine:
@@ -107,7 +78,7 @@ class Engine:
         self._repair_after = SLOW
         self._seen: frozenset[str] = frozenset()
         self._ever: set[str] = set()
-        self._held: dict[_Side, _Held] = {side: _Held() for side in _SIDES}
+        self._held: dict[_Side, Held] = {side: Held() for side in _SIDES}
         self._charge_waits = False
         self._charges: Mapping[str, Charge] = {}
         self._plug_states: Mapping[str, PlugState] = {}
@@ -141,7 +112,7 @@ class Engine:
         """
         taken, started, before = time(), monotonic(), self._transport.requests
         self._transport.clock = None
-        read = _Read(self._now(), started + timeout, wanted)
+        read = UnderWay(self._now(), started + timeout, wanted)
         self._read_all(read)
         return Snapshot(
             taken=taken,
@@ -159,7 +130,7 @@ class Engine:
             clock=self._transport.clock,
         )
 
-    def _read_all(self, read: _Read) -> None:
+    def _read_all(self, read: UnderWay) -> None:
         if self._inventory.next_document is None:
             self._keep_inventory(self._now() - self._inventory_at)
         # Values are understood once the devices are known; yet half the time is for the values.
@@ -178,7 +149,7 @@ class Engine:
 
     # The one place where a charger's failure becomes a value
 
-    def _attempt(self, name: DocumentName, ask: Callable[[], None], read: _Read) -> bool:
+    def _attempt(self, name: DocumentName, ask: Callable[[], None], read: UnderWay) -> bool:
         """Ask for a document, remember how it went, log when that changes.
 
         That an engine lacks a document is no failure, unless nothing goes without it.
@@ -241,7 +212,7 @@ class Engine:
             self._thorough = True
             self._inventory.begin(owed)
 
-    def _step(self, read: _Read) -> bool:
+    def _step(self, read: UnderWay) -> bool:
         name = self._inventory.next_document
         if name is None:
             return True
@@ -253,7 +224,7 @@ class Engine:
 
     # Values
 
-    def _read_values(self, read: _Read) -> None:
+    def _read_values(self, read: UnderWay) -> None:
         devices = self._inventory.inventory.devices
         wanted = read.wanted(self._inventory.inventory) if read.wanted is not None else None
         askable = [
@@ -281,7 +252,7 @@ class Engine:
 
         self._attempt("values", ask, read)
 
-    def _notice_changes(self, read: _Read) -> None:
+    def _notice_changes(self, read: UnderWay) -> None:
         """Read the inventory again when a variable or a device has come or gone since the last read."""
         devices = self._inventory.inventory.devices
         known = {name for device in devices for name in device.variables}
@@ -303,17 +274,17 @@ class Engine:
 
     # Documents beside the values
 
-    def _signs(self, read: _Read, variables: tuple[str, ...]) -> _Signs | None:
+    def _signs(self, read: UnderWay, variables: tuple[str, ...]) -> Signs | None:
         """What the values show of all plugs; None if they show no plug."""
         plugs = [plug.name for plug in self._inventory.inventory.plugs] or sorted(self._charges)
         if not plugs or not all(f"{plug}.STATE" in read.values for plug in plugs):
             return None
         return tuple(read.values.get(f"{plug}.{variable}") for variable in variables for plug in plugs)
 
-    def _charging(self, read: _Read) -> bool:
+    def _charging(self, read: UnderWay) -> bool:
         return _CHARGING in (self._signs(read, ("STATE",)) or ())
 
-    def _due(self, side: _Side, read: _Read) -> bool:
+    def _due(self, side: _Side, read: UnderWay) -> bool:
         held = self._held[side]
         waited = self._now() - held.asked
         if side in _PATHS and self._dialect.lacks(_PATHS[side]):
@@ -335,7 +306,7 @@ class Engine:
                 reading = self._inventory.next_document is not None and not self._thorough
                 return reading and (waited >= SLOW or not self._charging(read))
 
-    def _read_sides(self, read: _Read) -> None:
+    def _read_sides(self, read: UnderWay) -> None:
         """All that is due in a thorough read, else one: what waited longest.
 
         A turn of a charge comes before that, and a running charge is never passed over twice.
@@ -356,7 +327,7 @@ class Engine:
                 self._documents[side] = Document(side, False, 0.0)
         self._drop_stale(read)
 
-    def _read_side(self, side: _Side, read: _Read) -> None:
+    def _read_side(self, side: _Side, read: UnderWay) -> None:
         held = self._held[side]
         held.asked = self._now()
         match side:
@@ -374,17 +345,17 @@ class Engine:
             case "inventory":
                 self._step(read)
 
-    def _read_charges(self, read: _Read) -> None:
+    def _read_charges(self, read: UnderWay) -> None:
         self._charges = {}
         self._charges = self._dialect.document(_CHARGE_INFO, wire.charge_info, read.deadline)
         read.up = read.up or bool(self._charges)
 
-    def _read_plug_states(self, read: _Read) -> None:
+    def _read_plug_states(self, read: UnderWay) -> None:
         self._plug_states = {}
         self._plug_states = self._dialect.document(_PLUG_STATE, wire.plug_state, read.deadline)
         read.up = read.up or bool(self._plug_states)
 
-    def _read_status(self, read: _Read) -> None:
+    def _read_status(self, read: UnderWay) -> None:
         self._status = None
         self._status = self._dialect.document(_STATUS, wire.system_status, read.deadline)
         if self._stamps is not None and self._stamps != self._status.stamps:
@@ -393,13 +364,13 @@ class Engine:
             self._begin_inventory(thorough=True, forget=True)
         self._stamps = self._status.stamps
 
-    def _look_for_lost(self, read: _Read) -> None:
+    def _look_for_lost(self, read: UnderWay) -> None:
         ids = set(self._inventory.device_ids(read.deadline))
         if ids != {device.id for device in self._inventory.inventory.devices}:
             log.info("%s: devices have come or gone; reading the inventory again", self.name)
             self._begin_inventory(thorough=True, forget=False)
 
-    def _drop_stale(self, read: _Read) -> None:
+    def _drop_stale(self, read: UnderWay) -> None:
         """What is held from earlier is served only while the values show that nothing has turned since."""
         charge, plug = self._held["charge_info"], self._held["plug_state"]
         signs = self._signs(read, _TURNS)

@@ -39,6 +39,7 @@ MAY_IMPORT = {
         "ccl_exporter.plausibility",
         "ccl_exporter.powerstudio.engine",
         "ccl_exporter.powerstudio.transport",
+        "ccl_exporter.powerstudio.under_way",
         "ccl_exporter.settings",
         "ccl_exporter.state",
     },
