@@ -97,17 +97,17 @@ class Reading:
     def describe(self, name: str, device: Device) -> Described | None:
         """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
 
-        Unit and factor come together from one source.
-        A code that nobody knows gives way to the catalogue, and a missing one never overrides it.
+        Unit and factor come together from one source: what the engine says goes before the catalogue.
+        Only temperatures are the catalogue's, as the vendor's code for them was never seen (protocol.md 4.2).
         """
         info = self.snapshot.inventory.variables.get(name)
-        if info is not None and info.unit in self.facts.units and info.factor is not None:
-            return Described(info.unit, info.factor)
         known = self.facts.known(device.type, name[len(device.id) + 1 :])
+        temperature = known is not None and known.unit in ("celsius", "fahrenheit")
+        told = info is not None and info.unit is not None and (info.unit in self.facts.units or not temperature)
+        if told and info is not None and info.factor is not None:
+            return Described(info.unit, info.factor)
         if known is not None and known.unit is not None:
             return Described(known.unit, known.factor)
-        if info is not None and info.unit is not None and info.factor is not None:
-            return Described(info.unit, info.factor)
         if known is not None or name in self.snapshot.inventory.settled:
             return Described()
         return None

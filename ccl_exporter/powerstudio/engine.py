@@ -75,7 +75,7 @@ class Engine:
         self._inventory_at = now()
         self._changed_at = float("-inf")
         self._thorough = True
-        self._repair_after = SLOW
+        self._repair_after = SLOW / 2
         self._seen: frozenset[str] = frozenset()
         self._ever: set[str] = set()
         self._held: dict[_Side, Held] = {side: Held() for side in _SIDES}
@@ -170,7 +170,7 @@ class Engine:
                     log.warning("%s: cannot read %s: %s", self.name, name, error)
                 self._failing.add(name)
             return False
-        if self._transport.requests > before:
+        if self._transport.requests > before or name in self._failing:
             self._documents[name] = Document(name, name not in self._failed_in_round, monotonic() - started)
         if name not in self._failed_in_round:
             self._recovered(name)
@@ -203,7 +203,7 @@ class Engine:
     def _keep_inventory(self, age: float) -> None:
         """Read the inventory again when it is old, and soon what failed of it, each time after a longer pause."""
         if age >= INVENTORY_EVERY:
-            self._repair_after = SLOW
+            self._repair_after = SLOW / 2
             self._begin_inventory(thorough=False, forget=self._dialect.doubt)
         elif self._failed_in_round and age >= self._repair_after:
             self._repair_after *= 2

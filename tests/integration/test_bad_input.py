@@ -35,6 +35,7 @@ SPOILT = (
     "status-500",
     "not-granted",
     "cut",
+    "wrong-length",
     "drip",
 )
 
@@ -240,16 +241,6 @@ def test_a_wrong_length_spoils_neither_the_values_nor_the_next_answer(
 
             check_once(trial, document, spoil, hangs=announced > 1)
         trial.stop()
-
-
-def test_a_length_that_is_too_long_for_a_whole_document_does_no_harm(begin: Begin) -> None:
-    trial = begin("friendly")
-    _, before = trial.read()
-    trial.simulator.faults = (Fault.parse("wrong-length"),)
-    snapshot, shown = trial.read()
-
-    assert success(snapshot, "values")
-    assert shown == before
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SPOILT if kind != "drip"])

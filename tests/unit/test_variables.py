@@ -143,8 +143,11 @@ class TestUnits:
         assert one(7.0, "API", "CVM1D", told("#W", 0)) == ("watts", 7.0)
         assert one(7.0, "AE", "CVM1D", told("#VARLH", 0)) == ("var_seconds_total", 25200.0)
 
-    def test_a_code_that_nobody_knows_gives_way_to_the_catalogue(self) -> None:
-        assert one(7.0, "API", "CVM1D", told("#KILOPOND", 0)) == ("watts", 7000.0)
+    def test_a_code_that_nobody_knows_is_not_overruled_by_the_catalogue(self) -> None:
+        assert one(7.0, "API", "CVM1D", told("#KILOPOND", 0)) == (None, 7.0)
+
+    def test_a_temperature_is_one_whatever_the_vendor_calls_its_unit(self) -> None:
+        assert one(28.2, "TCI", "CCL1MINIEMBEDDED", told("#CELSIUS", 0)) == ("celsius", 28.2)
 
     def test_a_code_that_nobody_knows_is_the_number_as_sent(self) -> None:
         assert one(1.5, info=told("KgCO2", 3)) == (None, 1.5)
@@ -162,7 +165,7 @@ class TestUnits:
         [
             pytest.param("#WH", 3, Described("#WH", 3), id="the engine's"),
             pytest.param(None, None, Described("#W", 3), id="the catalogue's"),
-            pytest.param("#KILOPOND", 2, Described("#W", 3), id="the catalogue's, for an unknown code"),
+            pytest.param("#KILOPOND", 2, Described("#KILOPOND", 2), id="the engine's, though nobody knows it"),
         ],
     )
     def test_unit_and_factor_come_from_one_source(
