@@ -323,7 +323,7 @@ class InventoryReader:
             return self._dialect.several(
                 question,
                 chunk,
-                lambda data: {id_ex or id: info for id, id_ex, info in wire.var_info(data)},
+                lambda data: _named(wire.var_info(data), chunk),
                 lambda found: len(found.keys() & set(chunk)),
                 deadline,
             )
@@ -345,10 +345,15 @@ class InventoryReader:
 
 
 def _qualified(entries: _Entries, devices: Sequence[str]) -> dict[str, VariableInfo]:
-    """Entries whose full name is sure without knowing which device they answer for."""
-    return {
-        full: info for id, id_ex, info in entries if (full := id_ex or id) and owner(full, devices) is not None
-    }
+    """Entries by full id; none if one of them is short, as then another may only look like a full one."""
+    found = {id_ex or id: info for id, id_ex, info in entries}
+    return found if all(owner(name, devices) is not None for name in found) else {}
+
+
+def _named(entries: _Entries, names: Sequence[str]) -> dict[str, VariableInfo]:
+    """Entries of the variables that were asked for; none if one of them has another name, for the same reason."""
+    found = {id_ex or id: info for id, id_ex, info in entries}
+    return found if found.keys() <= set(names) else {}
 
 
 def _resolved(entries: _Entries, device: Device) -> dict[str, VariableInfo]:
