@@ -249,7 +249,7 @@ class InventoryReader:
             several = self._dialect.several(
                 question,
                 chunk,
-                lambda data: _qualified(wire.var_info(data), ids),
+                lambda data: _qualified(wire.var_info(data)),
                 lambda found: len({owner(name, ids) for name in found}),
                 deadline,
             )
@@ -344,16 +344,17 @@ class InventoryReader:
         self.inventory = replace(self.inventory, settled=self.inventory.settled | frozenset(names))
 
 
-def _qualified(entries: _Entries, devices: Sequence[str]) -> dict[str, VariableInfo]:
-    """Entries by full id; none if one of them is short, as then another may only look like a full one."""
-    found = {id_ex or id: info for id, id_ex, info in entries}
-    return found if all(owner(name, devices) is not None for name in found) else {}
+def _qualified(entries: _Entries) -> dict[str, VariableInfo]:
+    """Entries of several devices by idEx; none without it, as a short name may look like another's full one."""
+    found = {id_ex: info for _, id_ex, info in entries if id_ex is not None}
+    return found if len(found) == len(entries) else {}
 
 
 def _named(entries: _Entries, names: Sequence[str]) -> dict[str, VariableInfo]:
-    """Entries of the variables that were asked for; none if one of them has another name, for the same reason."""
+    """Entries of the variables that were asked for; without idEx only if exactly those were told."""
     found = {id_ex or id: info for id, id_ex, info in entries}
-    return found if found.keys() <= set(names) else {}
+    sure = all(id_ex is not None for _, id_ex, _ in entries) or found.keys() == set(names)
+    return found if sure else {}
 
 
 def _resolved(entries: _Entries, device: Device) -> dict[str, VariableInfo]:
@@ -364,10 +365,10 @@ def _resolved(entries: _Entries, device: Device) -> dict[str, VariableInfo]:
     found: dict[str, VariableInfo] = {}
     twice: set[str] = set()
     for id, id_ex, info in entries:
-        if id_ex is not None or id in device.variables:
-            full = id_ex or id
+        if id_ex is not None:
+            full = id_ex
         else:
-            candidates = [name for name in device.variables if name.endswith(f".{id}")]
+            candidates = [name for name in device.variables if name == id or name.endswith(f".{id}")]
             if len(candidates) > 1 or (device.variables and not candidates):
                 continue
             full = candidates[0] if candidates else f"{device.id}.{id}"
