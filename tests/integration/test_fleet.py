@@ -351,6 +351,8 @@ def test_prometheus_discovers_the_chargers_of_a_car_park(start: Start, tmp_path:
     scrape_config = (
         "  - job_name: evse\n"
         "    metrics_path: /probe\n"
+        "    scrape_interval: 5s\n"
+        "    scrape_timeout: 5s\n"
         f"    http_sd_configs: [{{url: 'http://{target}/sd', refresh_interval: 1s}}]\n"
         "    relabel_configs:\n"
         "      - {source_labels: [__address__], target_label: __param_target}\n"
