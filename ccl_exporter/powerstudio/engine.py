@@ -74,6 +74,7 @@ class Engine:
         self._inventory.begin()
         self._inventory_at = now()
         self._changed_at = float("-inf")
+        self._changed = False
         self._thorough = True
         self._repair_after = SLOW / 2
         self._seen: frozenset[str] = frozenset()
@@ -261,7 +262,8 @@ class Engine:
         self._seen = self._seen | new if read.wanted is not None else frozenset(read.values)
         self._inventory.learn(sorted(new))
         self._inventory.unlearn(gone)
-        if new or gone:
+        self._changed = self._changed or bool(new or gone)
+        if self._changed:
             self._look_again("variables have come or gone", logging.INFO)
 
     def _look_again(self, reason: str, level: int) -> None:
@@ -270,6 +272,7 @@ class Engine:
         if not reading and self._now() - self._changed_at >= SLOW:
             log.log(level, "%s: %s; reading the inventory again", self.name, reason)
             self._changed_at = self._now()
+            self._changed = False
             self._begin_inventory(thorough=True, forget=False)
 
     # Documents beside the values

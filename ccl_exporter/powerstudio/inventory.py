@@ -85,7 +85,9 @@ class InventoryReader:
         if only is None or "devices" in only or not self.inventory.devices:
             self._steps = steps
             return
-        self._steps = [step for step in steps if step.document in only]
+        # A device that tells of itself at last brings variables that nobody has asked for yet.
+        owed = {*only, "var_info"} if "device_info" in only else set(only)
+        self._steps = [step for step in steps if step.document in owed]
         self._untold = [device.id for device in self.inventory.devices if device.type is None]
         self._asked = set(self.inventory.variables)
         self._unasked = [
@@ -263,7 +265,9 @@ class InventoryReader:
         if not entries:
             self._var_info_by_device = False
             return True
-        self._put_variables(_resolved(entries, self._unasked[0]))
+        # The values may have told of its variables since it was put on the list.
+        known = {device.id: device for device in self.inventory.devices}
+        self._put_variables(_resolved(entries, known.get(ids[0], self._unasked[0])))
         del self._unasked[:1]
         return not self._unasked
 

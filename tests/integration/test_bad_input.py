@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -199,11 +200,15 @@ class Proxy:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                with urllib.request.urlopen(proxy.upstream + self.path) as answer:
-                    body: bytes = answer.read()
+                try:
+                    with urllib.request.urlopen(proxy.upstream + self.path) as answer:
+                        code, body = answer.status, answer.read()
+                except urllib.error.HTTPError as refusal:
+                    with refusal:
+                        code, body = refusal.code, refusal.read()
                 wrong = any(part in self.path for part in proxy.parts)
                 length = round(len(body) * proxy.announced) if wrong else len(body)
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (length, body))
+                self.wfile.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (code, length, body))
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
