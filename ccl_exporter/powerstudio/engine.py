@@ -313,26 +313,35 @@ class Engine:
         """All that is due in a thorough read, else one: what waited longest.
 
         A turn of a charge comes before that, and a running charge is never passed over twice.
+        Where the values show no plug, nothing tells whether what is held of it still holds: it is asked for too.
+        Likewise what there was no time for in the last read.
         """
         due = [side for side in _SIDES if self._due(side, read)]
-        turned = self._signs(read, _TURNS) != self._held["charge_info"].turns
+        signs = self._signs(read, _TURNS)
+        turned = signs != self._held["charge_info"].turns
         first = "charge_info" if turned or self._charge_waits else None
-        if (self._thorough and self._inventory.inventory.devices) or (read.up is False and self._seen):
-            # Without values nothing tells whether what is held still holds.
+        if self._thorough and self._inventory.inventory.devices:
             chosen = due
         else:
-            chosen = sorted(due, key=lambda side: (side != first, self._held[side].asked))[:1]
+            blind = [
+                side
+                for side in due
+                if side in ("charge_info", "plug_state") and (signs is None or self._held[side].missed)
+            ]
+            others = [side for side in due if side not in blind]
+            chosen = blind + sorted(others, key=lambda side: (side != first, self._held[side].asked))[:1]
         self._charge_waits = "charge_info" in due and "charge_info" not in chosen
         for side in chosen:
             if not read.over:
                 self._read_side(side, read)
             elif side != "devices" and side != "inventory":  # noqa: PLR1714 - mypy narrows only this
                 self._documents[side] = Document(side, False, 0.0)
+                self._held[side].missed = True
         self._drop_stale(read)
 
     def _read_side(self, side: _Side, read: UnderWay) -> None:
         held = self._held[side]
-        held.asked = self._now()
+        held.asked, held.missed = self._now(), False
         match side:
             case "charge_info":
                 held.good = self._attempt(side, lambda: self._read_charges(read), read)

@@ -14,10 +14,11 @@ Wanted = Callable[[Inventory], frozenset[str]]
 
 @dataclass
 class Held:
-    """A document kept between reads: when it was asked for, whether it came, what the values showed by then."""
+    """A document kept between reads: when it was asked for, how that went, what the values showed by then."""
 
     asked: float = float("-inf")
     good: bool = False
+    missed: bool = False
     turns: Signs | None = None
     signs: Signs | None = None
 

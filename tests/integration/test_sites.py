@@ -58,15 +58,7 @@ _PERSONAL = ("TAG", "USER", "CARD", "RFID", "RESERVE", "PIN", "SERIAL")
 _REGISTERS = ("AE", "NAE", "IE", "CE")
 _PERHAPS_REGISTERS = tuple(f"{name}{phase}" for name in _REGISTERS for phase in "123")
 _YEAR_2000 = 946_684_800.0
-_IN_TURN = (
-    "ccl_plug_locked",
-    "ccl_charge_energy_joules",
-    "ccl_charge_duration_seconds",
-    "ccl_charge_request_timestamp_seconds",
-    "ccl_charge_begin_timestamp_seconds",
-    "ccl_charge_end_timestamp_seconds",
-    "ccl_charge_stop_reason",
-)
+_IN_TURN: tuple[str, ...] = ()
 
 
 def _well(device: Device, name: str) -> bool:
