@@ -26,9 +26,9 @@ class Question:
     path: str
     parameter: str
 
-    def target(self, names: Sequence[str], separator: str = "&") -> str:
+    def target(self, names: Sequence[str], separator: str = "&", charset: str = "utf-8") -> str:
         """The request target for `names`, without the leading slash."""
-        return f"{self.path}?" + separator.join(f"{self.parameter}={quoted(name)}" for name in names)
+        return f"{self.path}?" + separator.join(f"{self.parameter}={quoted(name, charset)}" for name in names)
 
     def head(self, names: Sequence[str], most: int) -> list[str]:
         """As many of the first `names` as one request can hold, at least one, at most `most`."""
@@ -43,12 +43,14 @@ class Question:
 class Dialect:
     """The memory of one engine's ways, and the only place that asks its transport for documents.
 
+    `charset` is how names that are not ASCII are written: UTF-8, as answers are, unless it finds nothing.
     `doubt` tells that a way was passed over although the engine never said that it does not know it.
     """
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.doubt = False
+        self.charset = "utf-8"
         self._absent: set[str] = set()
         self._present: set[str] = set()
         self._proven: dict[Question, str] = {}
@@ -62,6 +64,7 @@ class Dialect:
     def forget(self) -> None:
         """Begin anew: the engine was started again, or there was doubt."""
         self.doubt = False
+        self.charset = "utf-8"
         self._absent.clear()
         self._present.clear()
         self._proven.clear()
@@ -98,7 +101,7 @@ class Dialect:
 
     def one(self, question: Question, name: str, parse: Callable[[bytes], _Parsed], deadline: float) -> _Parsed:
         """The answer for a single name, which needs no separator."""
-        return parse(self.transport.get(question.target([name]), deadline))
+        return parse(self.transport.get(question.target([name], charset=self.charset), deadline))
 
     def several(
         self,
@@ -116,7 +119,7 @@ class Dialect:
         """
         separator = self._proven.get(question)
         if separator is not None:
-            parsed = parse(self.transport.get(question.target(names, separator), deadline))
+            parsed = parse(self.transport.get(question.target(names, separator, self.charset), deadline))
             if covered(parsed) < 2:
                 raise Absent("of several names in one request no more than one came back")
             return parsed
@@ -125,7 +128,9 @@ class Dialect:
                 continue
             left = deadline - monotonic()
             try:
-                parsed = parse(self.transport.get(question.target(names, candidate), deadline - left * 2 / 3))
+                parsed = parse(
+                    self.transport.get(question.target(names, candidate, self.charset), deadline - left * 2 / 3)
+                )
             except (Garbled, TimedOut):
                 self.doubt = True
             except Absent:

@@ -245,7 +245,7 @@ class Engine:
             failure = found.worst()
             if failure is None or isinstance(failure, Absent):
                 self._notice_changes(read)
-            silent = [device.id for device in askable if device.id not in found.answered]
+            silent = [device.id for device in askable if device.variables and device.id not in found.answered]
             if failure is not None and not isinstance(failure, Absent):
                 raise failure
             if silent:

@@ -180,7 +180,7 @@ class InventoryReader:
     def _read_device_info(self, deadline: float) -> bool:
         """Tell of the first device, or of several at once where the engine takes that."""
         if self._untold:
-            told = {device.id: device for device in self._ask_device_info(self._untold, deadline)}
+            told = {device.id: device for device in self._told(self._untold, deadline)}
             known = {device.id for device in self.inventory.devices}
             learned: dict[str | None, list[str]] = {}
             for name in sorted(self._learned):
@@ -197,6 +197,20 @@ class InventoryReader:
             self._untold = [id for id in self._untold if id not in told]
         self._unasked = list(self.inventory.devices)
         return not self._untold
+
+    def _told(self, ids: Sequence[str], deadline: float) -> tuple[Device, ...]:
+        """Ask; if the engine does not know a name that is not ASCII, in Latin-1 (protocol.md 6)."""
+        try:
+            return self._ask_device_info(ids, deadline)
+        except Absent:
+            if ids[0].isascii() or self._dialect.charset != "utf-8":
+                raise
+            self._dialect.charset = "latin-1"
+            try:
+                return self._ask_device_info(ids, deadline)
+            except Absent:
+                self._dialect.charset = "utf-8"
+                raise
 
     def _ask_device_info(self, ids: Sequence[str], deadline: float) -> tuple[Device, ...]:
         for question in _DEVICE_INFO:
@@ -316,7 +330,7 @@ class InventoryReader:
         """Read as much as one variable needs: its device and what varInfo says of it."""
         found = [Device(device)]
         with suppress(Absent):
-            found = [told for told in self._ask_device_info([device], deadline) if told.id == device]
+            found = [told for told in self._told([device], deadline) if told.id == device]
         self.inventory = Inventory(devices=tuple(found))
         self._read_var_info_of(variable, deadline)
 

@@ -38,9 +38,15 @@ NOT_THIS_WAY = frozenset({400, 404, 405, 410, 414, 501})
 """Statuses by which an engine says that it has no such document or cannot read such a request."""
 
 
-def quoted(name: str) -> str:
-    """A device or variable name for a request target: blanks as %20, never `+` (protocol.md 6)."""
-    return quote(name, safe="")
+def quoted(name: str, charset: str = "utf-8") -> str:
+    """A device or variable name for a request target: blanks as %20, never `+` (protocol.md 6).
+
+    What the character set cannot say is said in UTF-8.
+    """
+    try:
+        return quote(name, safe="", encoding=charset, errors="strict")
+    except UnicodeEncodeError:
+        return quote(name, safe="")
 
 
 class _DeadlineSocket(socket.socket):

@@ -35,10 +35,12 @@ class ValuesRead:
     values: dict[str, Value] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
     failures: list[ChargerError] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
 
-    def take(self, found: dict[str, Value], devices: Sequence[str]) -> None:
+    def take(self, found: wire.Readings, devices: Sequence[str]) -> None:
         """Add the readings that belong to one of `devices`."""
         known = set(devices)
+        self.doubled += found.doubled
         for name, value in found.items():
             device = owner(name, known)
             if device is not None:
@@ -52,6 +54,8 @@ class ValuesRead:
 
     def worst(self) -> ChargerError | None:
         """The failure that tells most: anything rather than "no such document"."""
+        if self.doubled and all(isinstance(failure, Absent) for failure in self.failures):
+            return Garbled(f"{self.doubled[0]} is told twice with different values")
         return min(self.failures, key=lambda failure: isinstance(failure, Absent), default=None)
 
 
@@ -61,6 +65,8 @@ class ValuesReader:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._late: set[str] = set()
+        self._silent: set[str] = set()
+        self._most: int | None = None
         self.way: Way | None = None
 
     def read(self, devices: Sequence[Device], deadline: float) -> ValuesRead:
@@ -100,12 +106,24 @@ class ValuesReader:
                 self._one_by_one(read)
 
     def _together(self, read: "_Asking") -> None:
+        """As many devices in a request as the engine answers: some take no more than the first few."""
         left = read.ids if len(read.ids) > 1 else []
         while left:
-            chunk = _BY_DEVICE.head(left, len(left))
+            chunk = _BY_DEVICE.head(left, self._most or len(left))
             left = left[len(chunk) :]
             if not read.ask(_BY_DEVICE, chunk):
                 break
+            silent = [id for id in chunk if id not in read.answered]
+            count = len(chunk) - len(silent)
+            if count > 1 and silent == chunk[count:] and silent and silent[0] not in self._silent:
+                if not read.ask(_BY_DEVICE, silent[:1]):
+                    break
+                if silent[0] in read.answered:
+                    self._most = count
+                    left = [*silent[1:], *left]
+                else:
+                    self._silent.add(silent[0])
+        self._silent -= read.answered
         if read.unknown:
             self._dialect.disprove(_BY_DEVICE)
 
@@ -170,12 +188,12 @@ class _Asking(ValuesRead):
         if not (self.proven or self.answered):
             deadline -= (deadline - monotonic()) * 2 / 3
 
-        def covered(found: dict[str, Value]) -> int:
+        def covered(found: wire.Readings) -> int:
             told = found.keys() if question is _BY_NAME else {owner(name, known) for name in found}
             return len(told & set(names))
 
         known = set(self.ids)
-        found: dict[str, Value] | None
+        found: wire.Readings | None
         try:
             if len(names) == 1:
                 found = self._dialect.one(question, names[0], wire.values, deadline)

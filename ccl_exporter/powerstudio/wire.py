@@ -219,18 +219,29 @@ def var_info(data: bytes) -> tuple[tuple[str, str | None, VariableInfo], ...]:
     return tuple(found)
 
 
-def values(data: bytes) -> dict[str, Value]:
+class Readings(dict[str, Value]):
+    """Values by full id; `doubled` names the variables that were told twice with different values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doubled: list[str] = []
+
+
+def values(data: bytes) -> Readings:
     """values.xml or deviceState.xml as full id to value.
 
     A variable that is told twice with different values has none: nobody can say which one is true.
     """
-    readings: dict[str, Value] = {}
+    readings = Readings()
     for node in _root(data, "values", "deviceState").findall("variable"):
         id = _text(node, "id")
         if not id:
             continue
         value = _reading(node)
-        readings[id] = None if id in readings and readings[id] != value else value
+        if id in readings and readings[id] != value:
+            readings.doubled.append(id)
+            value = None
+        readings[id] = value
     return readings
 
 

@@ -308,15 +308,22 @@ def test_while_the_values_are_away_what_other_documents_say_of_a_plug_stays(
 
 def test_a_variable_that_is_told_twice_with_two_values_has_none(veteran: Trial) -> None:
     _, before = veteran.read()
+    veteran.log()
     veteran.simulator.faults = (Fault.parse("duplicate:Plug - Meter.AE"),)
-    _, doubled = veteran.read()
+    spoilt = [veteran.read() for _ in range(3)]
+    begun = veteran.log()
     veteran.simulator.faults = ()
     _, after = veteran.read()
+    ended = veteran.log()
 
     of_it = ("ccl_variable_joules_total", ("Plug - Meter", "AE"))
     assert of_it in before
-    assert doubled == {series: value for series, value in before.items() if series != of_it}
+    for snapshot, doubled in spoilt:
+        assert doubled == {series: value for series, value in before.items() if series != of_it}
+        assert success(snapshot, "values") is False
     assert after == before
+    assert [len(begun), len(ended)] == [1, 1]
+    assert "Plug - Meter.AE is told twice" in begun[0]
 
 
 def test_names_with_quotes_and_line_ends_reach_the_exposition_as_they_are(begin: Begin, veteran: Trial) -> None:

@@ -1,5 +1,11 @@
 """Every way in which an engine may take its requests leads to the same readings."""
 
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import ClassVar
+
 import pytest
 
 from ccl_exporter.model import Moment, Snapshot
@@ -146,3 +152,55 @@ def test_a_request_that_hangs_an_odd_server_does_not_hold_up_the_ladder() -> Non
 
         assert engine.way is Way.STATE
         assert len(snapshot.answered) == 6
+
+
+def test_names_in_another_character_set_are_found() -> None:
+    with Simulator("twin", autopilot=False) as simulator:
+        plain = read(simulator)
+    with Simulator("twin", dialect=Dialect.parse(["latin-1"]), autopilot=False) as simulator:
+        other = read(simulator)
+
+    assert other.inventory == plain.inventory
+    assert other.answered == plain.answered == {device.id for device in plain.inventory.devices}
+
+
+class FirstFew(BaseHTTPRequestHandler):
+    """An engine that takes several devices in a request, but answers no more than the first three."""
+
+    protocol_version = "HTTP/1.1"
+    upstream = ""
+    asked: ClassVar[list[int]] = []
+
+    def do_GET(self) -> None:
+        path, mark, query = self.path.partition("?")
+        ids = query.split("&")
+        if path.endswith("values.xml"):
+            self.asked.append(len(ids))
+        try:
+            with urllib.request.urlopen(self.upstream + path + mark + "&".join(ids[:3])) as answer:
+                code, body = answer.status, answer.read()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                code, body = refusal.code, refusal.read()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_an_engine_that_answers_only_the_first_few_is_asked_for_so_many() -> None:
+    with Simulator(autopilot=False) as simulator, ThreadingHTTPServer(("127.0.0.1", 0), FirstFew) as few:
+        FirstFew.upstream = simulator.url
+        Thread(target=few.serve_forever, daemon=True).start()
+        engine = Engine("test", f"http://127.0.0.1:{few.server_port}")
+        engine.read(60)
+        FirstFew.asked.clear()
+        snapshot = engine.read(60)
+        engine.close()
+        few.shutdown()
+
+    assert len(snapshot.answered) == 6
+    assert FirstFew.asked == [3, 3]
