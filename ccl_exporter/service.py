@@ -20,8 +20,8 @@ from ccl_exporter import families as f
 from ccl_exporter.charger import Charger
 from ccl_exporter.errors import UsageError
 from ccl_exporter.fleet import Fleet
-from ccl_exporter.model import Sample
-from ccl_exporter.samples import needed, samples
+from ccl_exporter.model import Sample, Snapshot
+from ccl_exporter.samples import Module, needed, samples
 from ccl_exporter.settings import ListenAddress, Settings
 from ccl_exporter.sinks.prometheus import exposition
 from ccl_exporter.web.app import Answer, App, Scrape
@@ -30,7 +30,9 @@ from ccl_exporter.web.security import WebSecurity
 
 if TYPE_CHECKING:
     from ccl_exporter.configuration import Configuration
+    from ccl_exporter.finished_charges import FinishedCharges
     from ccl_exporter.inventory_source import Inventory
+    from ccl_exporter.push import Pushes
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,8 @@ class Service:
     """Serves the metrics of the configured chargers until it is stopped.
 
     A charger is first asked when a scrape comes.
-    `load` reads the configuration again where there is a file, `state` is the folder of locks.
+    `load` reads the configuration again where there is a file, `state` is the folder of locks and spools.
+    `finished` is the record of charges that ended, for the databases.
     """
 
     def __init__(
@@ -63,12 +66,17 @@ class Service:
         state: Path | None,
         load: "Callable[[], Configuration] | None" = None,
         configuration: "Configuration | None" = None,
+        finished: "FinishedCharges | None" = None,
     ) -> None:
         self._options = options
         self._load = load
         self._configuration = configuration
         self._inventory = _inventory(configuration)
         self._fleet = Fleet(settings, state)
+        self._state = state
+        self._finished = finished
+        self._pushes: Pushes | None = None
+        self._pushing = threading.Lock()
         self._moves = _Moves()
         self._reloaded, self._reload_good = time(), True
         self._reloading = threading.Lock()
@@ -104,13 +112,28 @@ class Service:
         """Answer until `stop` is called."""
         refresher = threading.Thread(target=self._refresh_inventory, name="inventory", daemon=True)
         refresher.start()
+        self._push()
         self._server.serve()
 
     def stop(self) -> None:
         """Answer what is being asked, then end."""
         self._stopping.set()
         self._page_reads.shutdown(wait=False, cancel_futures=True)
+        with self._pushing:
+            if self._pushes is not None:
+                self._pushes.stop()
         self._server.stop()
+
+    def _push(self) -> None:
+        """Write to the databases of the configuration, if there are any, and to no others any more."""
+        with self._pushing:
+            entries = self._fleet.settings.influxdb
+            if self._pushes is None and entries and self._state is not None:
+                from ccl_exporter.push import Pushes, Source  # noqa: PLC0415 - influxdb-client is large
+
+                self._pushes = Pushes(Source(self._fleet.chargers, self._taken, self._finished), self._state)
+            if self._pushes is not None and not self._stopping.is_set():
+                self._pushes.update(entries)
 
     def _refresh_inventory(self) -> None:
         while not self._stopping.wait(_LOOK_FOR_INVENTORY):
@@ -164,6 +187,7 @@ class Service:
                 raise
             self._configuration, self._inventory = configuration, _inventory(configuration)
             self._fleet.update(configuration.settings)
+            self._push()
             self._reloaded, self._reload_good = time(), True
             log.info("the configuration was read again: %d chargers", len(configuration.settings.chargers))
 
@@ -190,10 +214,15 @@ class Service:
         return Answer(body, kind, HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK)
 
     def _read(self, charger: Charger, scrape: Scrape) -> tuple[list[Sample], bool]:
-        snapshot = charger.read(scrape.timeout, None if "walk" in scrape.modules else needed)
-        found = samples(snapshot, modules=scrape.modules, exclude=charger.settings.exclude)
-        self._moves.watch(charger.settings.name, found)
+        snapshot, found = self._taken(charger, scrape.timeout, scrape.modules)
         return found, snapshot.up
+
+    def _taken(self, charger: Charger, timeout: float, modules: Sequence[Module]) -> tuple[Snapshot, list[Sample]]:
+        """A reading of a charger, for whichever sink."""
+        snapshot = charger.read(timeout, None if "walk" in modules else needed)
+        found = samples(snapshot, modules=modules, exclude=charger.settings.exclude)
+        self._moves.watch(charger.settings.name, found)
+        return snapshot, found
 
     def _own(self, chargers: Sequence[Charger]) -> Iterator[Sample]:
         yield Sample(f.BUILD_INFO, (platform.python_version(), __version__), 1.0)
@@ -206,6 +235,8 @@ class Service:
             yield Sample(f.SHARED_READINGS, name, float(counts.shared))
             yield Sample(f.SPARED_READS, name, float(counts.spared))
             yield Sample(f.RESTING_UNTIL, name, counts.resting_until)
+        if self._pushes is not None:
+            yield from self._pushes.samples()
 
     def _debug(self, charger: Charger, scrape: Scrape) -> Answer:
         """What a probe would say, with the log of it and the configuration, masked like everything else."""
