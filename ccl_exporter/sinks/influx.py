@@ -15,7 +15,15 @@ from influxdb_client.domain.write_precision import WritePrecision
 
 from ccl_exporter.model import Sample
 
-_MEASUREMENTS = ("ccl_finished_charge", "ccl_variable", "ccl_charge", "ccl_station", "ccl_device", "ccl_plug")
+_MEASUREMENTS = (
+    "ccl_finished_charge",
+    "ccl_variable",
+    "ccl_rejected",
+    "ccl_charge",
+    "ccl_station",
+    "ccl_device",
+    "ccl_plug",
+)
 _READING = "ccl_scrape"
 _LEFT_OUT = "ccl_variable_info"  # titles and units, which the fields' names have; 170 texts a reading
 _CODES = range(-(2**63), 2**63)
@@ -34,6 +42,8 @@ def lines(samples: Iterable[Sample], charger: str, milliseconds: int) -> list[st
         labels = dict(zip(sample.family.labels, sample.labels, strict=True))
         if measurement == "ccl_variable":
             field = f"{labels.pop('variable')}_{field}"
+        elif measurement == "ccl_rejected":
+            field = f"{labels.pop('variable')}_{labels.pop('reason')}_total"
         if phase := labels.pop("phase", ""):
             field = f"{field}_{phase}"
         texts = _texts(labels) if sample.family.kind == "info" else {}

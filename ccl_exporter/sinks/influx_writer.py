@@ -11,6 +11,7 @@
 import gzip
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,9 +106,8 @@ class Writer:
             )
             try:
                 text = _read(response, deadline)
-                # What is left of a longer answer must not be taken for the next one.
-                response.drain_conn() if not text else response.close()
             finally:
+                # Only a connection whose answer was read to its end may serve the next one; the pool sees to it.
                 response.release_conn()
         except (HTTPError, OSError, ValueError) as error:
             return Later(_why(error, self._timeout))
@@ -146,7 +146,7 @@ def _login(settings: InfluxSettings) -> Mapping[str, str]:
         return {"Authorization": f"Token {settings.token}"}
     if settings.credentials is not None:
         login = f"{settings.credentials.username}:{settings.credentials.password}"
-        return urllib3.make_headers(basic_auth=login)
+        return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
     return {}
 
 
@@ -193,8 +193,8 @@ def _why(error: Exception, timeout: float) -> str:
         return "no trust in its certificate, or no TLS there"
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return "no host is called so"
-    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
-        return f"no connection within {timeout:g} seconds"
     if isinstance(error, urllib3.exceptions.NewConnectionError):
         return "no connection"
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        return f"no connection within {timeout:g} seconds"
     return "the connection broke off, or the answer is not HTTP"

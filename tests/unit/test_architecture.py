@@ -101,7 +101,8 @@ def test_sinks_know_only_the_model_what_is_configured_and_each_other() -> None:
 
 
 def test_the_spool_knows_nothing_of_what_it_stores() -> None:
-    assert imports("ccl_exporter.sinks.spool") == set()
+    assert imports("ccl_exporter.sinks.spool") == {"ccl_exporter.sinks.spool_file"}
+    assert imports("ccl_exporter.sinks.spool_file") == set()
 
 
 def test_the_web_reads_no_charger_by_itself() -> None:
