@@ -78,7 +78,7 @@ class Database:
 
 @dataclass
 class Influx(Database):
-    """InfluxDB 1.6 with a database `evse`, read back by InfluxQL. `logins` are user names with passwords."""
+    """InfluxDB 1.6 with a database `evse`, read back by InfluxQL; with an `admin` (name, password) it wants logins."""
 
     admin: tuple[str, str] | None = None
 
@@ -105,11 +105,11 @@ bind-address = "127.0.0.1:0"
         )
         return [server("influxd"), "-config", str(config)]
 
-    def query(self, text: str, **parameters: str) -> list[dict[str, object]]:
+    def query(self, text: str) -> list[dict[str, object]]:
         """The rows of the first statement, each with its tags, times in milliseconds."""
         login = {"u": self.admin[0], "p": self.admin[1]} if self.admin else {}
-        body = urlencode({"db": "evse", "epoch": "ms", "q": text, **login, **parameters}).encode()
-        with urllib.request.urlopen(f"{self.url}/query", body, timeout=60) as response:
+        body = urlencode({"db": "evse", "epoch": "ms", "q": text}).encode()
+        with urllib.request.urlopen(f"{self.url}/query?{urlencode(login)}", body, timeout=60) as response:
             (result,) = json.load(response)["results"]
         assert "error" not in result, result
         return [
