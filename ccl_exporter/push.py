@@ -18,10 +18,10 @@ from ccl_exporter.finished_charges import FinishedCharges, charge_samples
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.samples import Module
 from ccl_exporter.settings import InfluxSettings
-from ccl_exporter.sinks.delivery import Delivery
+from ccl_exporter.sinks.delivery import Delivered, Delivery
 from ccl_exporter.sinks.influx import field_of, lines
-from ccl_exporter.sinks.influx_writer import Accepted, Later, Outcome, Writer
-from ccl_exporter.sinks.spool import Refused, Spool, SpoolError
+from ccl_exporter.sinks.influx_writer import Later, Outcome, Writer
+from ccl_exporter.sinks.spool import Batch, Refused, Spool, SpoolError
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,7 @@ class Push:
         self._readers: list[threading.Thread] = []
         self._opened = threading.Event()
         self._trouble: str | None = ""
+        self._failures = 0
         self._told: set[tuple[str, str]] = set()
         self._last_success: float | None = None
         self._send_seconds: float | None = None
@@ -203,26 +204,26 @@ class Push:
         self._opened.wait()
         writer = Writer(self.settings)
         delivery = Delivery(lambda some: self._write(writer, some))
-        failures = 0
+        batches: list[Batch] = []
         if not self._stopping.is_set():
             self._say(writer.check())
         while not self._stopping.is_set():
-            self._fresh.clear()
-            batches = self._spool.take(POINTS_AT_ONCE)
             if not batches:
-                self._fresh.wait(_LOOK_AT_AGE)
-                continue
-            result = delivery.deliver([line for batch in batches for line in batch.lines])
+                self._fresh.clear()
+                batches = self._spool.take(POINTS_AT_ONCE)
+                if not batches:
+                    self._fresh.wait(_LOOK_AT_AGE)
+                    continue
+                delivery.begin([line for batch in batches for line in batch.lines])
+            result = delivery.go_on()
+            self._say(result)
             if isinstance(result, Later):
-                failures += 1
-                self._say(result)
-                self._stopping.wait(_rest(failures, result.wait))
+                self._stopping.wait(_rest(self._failures, result.wait))
                 continue
-            failures = 0
             self._spool.settle(batches[-1].id, result.refused, result.rejected)
             self._last_success = time()
-            self._say(Accepted())
             self._say_refused(result.refused)
+            batches = []
         writer.close()
 
     def _write(self, writer: Writer, some: Sequence[str]) -> Outcome:
@@ -231,9 +232,10 @@ class Push:
         began = monotonic()
         outcome = writer.write(some)
         self._send_seconds = monotonic() - began
+        self._failures = self._failures + 1 if isinstance(outcome, Later) else 0
         return outcome
 
-    def _say(self, outcome: Outcome) -> None:
+    def _say(self, outcome: Outcome | Delivered) -> None:
         """A line in the log when the database becomes or is no longer reachable, or for another reason."""
         trouble = outcome.reason if isinstance(outcome, Later) else None
         if trouble == self._trouble or self._stopping.is_set():

@@ -78,7 +78,7 @@ class Database:
 
 @dataclass
 class Influx(Database):
-    """InfluxDB 1.6 with a database `evse`, read back by InfluxQL; with an `admin` (name, password) it wants logins."""
+    """InfluxDB 1.6 with a database `evse`, read back by InfluxQL; with an `admin` (name, password) closed."""
 
     admin: tuple[str, str] | None = None
 

@@ -32,28 +32,39 @@ class Delivery:
     def __init__(self, write: Callable[[Sequence[str]], Outcome]) -> None:
         self._write = write
         self._suspects: set[tuple[str, str]] = set()
+        self._suspected: list[_Piece] = []
+        self._pending: list[list[_Piece]] = []
+        self._refused: list[Refused] = []
+        self._points: set[int] = set()
 
-    def deliver(self, lines: Sequence[str]) -> Delivered | Later:
-        """Send lines until each has arrived or was refused alone; `Later` if the database cannot be had now."""
-        good, suspected = self._sorted(lines)
-        refused: list[Refused] = []
-        points: set[int] = set()
-        pending = [pieces for pieces in (suspected, good) if pieces]
-        while pending:
-            pieces = pending.pop()
+    def begin(self, lines: Sequence[str]) -> None:
+        """Take lines to deliver, in the place of any others."""
+        good, self._suspected = self._sorted(lines)
+        self._pending = [pieces for pieces in (self._suspected, good) if pieces]
+        self._refused = []
+        self._points = set()
+
+    def go_on(self) -> Delivered | Later:
+        """Send until each line has arrived or was refused alone.
+
+        `Later` if the database cannot be had now: what arrived is not sent again when this is called once more.
+        """
+        while self._pending:
+            pieces = self._pending[-1]
             outcome = self._write([line for _, line in pieces])
             if isinstance(outcome, Later):
                 return outcome
+            self._pending.pop()
             if isinstance(outcome, Accepted):
-                if pieces is suspected:
+                if pieces is self._suspected:
                     self._suspects.clear()
             elif _hopeless(outcome, pieces):
-                refused += [Refused(line, outcome.reason) for _, line in pieces]
-                points |= {point for point, _ in pieces}
+                self._refused += [Refused(line, outcome.reason) for _, line in pieces]
+                self._points |= {point for point, _ in pieces}
                 self._remember(outcome, pieces)
             else:
-                pending += reversed(_halves(pieces))
-        return Delivered(tuple(refused), len(points))
+                self._pending += reversed(_halves(pieces))
+        return Delivered(tuple(self._refused), len(self._points))
 
     def _sorted(self, lines: Sequence[str]) -> tuple[list[_Piece], list[_Piece]]:
         """Lines without the fields that were refused before, and these fields alone."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +34,11 @@ def line(number: int, fields: Sequence[str]) -> str:
     return f"m,n={number} {','.join(f'{name}={number}' for name in fields)} {number}"
 
 
+def deliver(delivery: Delivery, lines: Sequence[str]) -> Delivered | Later:
+    delivery.begin(lines)
+    return delivery.go_on()
+
+
 LINES = st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, unique=True), min_size=1, max_size=30)
 
 
@@ -47,7 +51,7 @@ def test_exactly_the_good_fields_arrive_and_exactly_the_bad_are_set_aside(
     delivery = Delivery(database.write)
     every = {piece for item in sent for piece in by_field(item)}
     for _ in range(2):  # the second time with what was learned
-        result = delivery.deliver(sent)
+        result = deliver(delivery, sent)
         assert isinstance(result, Delivered)
         assert {item.line for item in result.refused} == {piece for piece in every if field_of(piece)[1] in bad}
         assert len(result.refused) == len({item.line for item in result.refused})
@@ -59,7 +63,7 @@ def test_exactly_the_good_fields_arrive_and_exactly_the_bad_are_set_aside(
 def test_what_is_too_large_is_sent_in_smaller_parts(fields: list[list[str]], most: int) -> None:
     sent = [line(number, names) for number, names in enumerate(fields)]
     database = Picky(set(), most)
-    result = Delivery(database.write).deliver(sent)
+    result = deliver(Delivery(database.write), sent)
 
     every = {piece for item in sent for piece in by_field(item)}
     assert isinstance(result, Delivered)
@@ -71,9 +75,9 @@ def test_a_field_that_was_refused_costs_two_requests_a_batch_from_then_on() -> N
     database = Picky({"b"})
     delivery = Delivery(database.write)
     sent = [line(number, "abc") for number in range(1000)]
-    delivery.deliver(sent)
+    deliver(delivery, sent)
     database.requests = 0
-    result = delivery.deliver(sent)
+    result = deliver(delivery, sent)
 
     assert isinstance(result, Delivered)
     assert len(result.refused) == 1000
@@ -83,12 +87,12 @@ def test_a_field_that_was_refused_costs_two_requests_a_batch_from_then_on() -> N
 def test_a_field_that_is_taken_again_is_trusted_again() -> None:
     database = Picky({"b"})
     delivery = Delivery(database.write)
-    delivery.deliver([line(1, "ab")])
+    deliver(delivery, [line(1, "ab")])
     database.bad = set()
-    assert delivery.deliver([line(2, "ab")]) == Delivered()
+    assert deliver(delivery, [line(2, "ab")]) == Delivered()
     database.requests = 0
 
-    assert delivery.deliver([line(3, "ab")]) == Delivered()
+    assert deliver(delivery, [line(3, "ab")]) == Delivered()
     assert database.requests == 1
 
 
@@ -100,18 +104,31 @@ def test_readings_older_than_the_database_keeps_cost_one_request() -> None:
         asked += 1
         return Rejected("partial write: points beyond retention policy", len(lines))
 
-    result = Delivery(write).deliver([line(number, "abc") for number in range(100)])
+    result = deliver(Delivery(write), [line(number, "abc") for number in range(100)])
 
     assert isinstance(result, Delivered)
     assert result.rejected == 100
     assert asked == 1
 
 
-@pytest.mark.parametrize("after", range(6))
-def test_trouble_in_the_middle_keeps_everything_for_later(after: int) -> None:
-    database = Picky({"b"}, counts=False)
+@given(LINES, st.sets(st.sampled_from("abcdef")), st.integers(2, 5))
+def test_trouble_in_between_costs_nothing_and_no_request_that_was_answered(
+    fields: list[list[str]], bad: set[str], every: int
+) -> None:
+    sent = [line(number, names) for number, names in enumerate(fields)]
+    calm, troubled = Picky(bad, counts=False), Picky(bad, counts=False)
+    asked = 0
 
     def write(lines: Sequence[str]) -> Outcome:
-        return Later("no connection") if database.requests == after else database.write(lines)
+        nonlocal asked
+        asked += 1
+        return Later("no connection") if asked % every == 0 else troubled.write(lines)
 
-    assert Delivery(write).deliver([line(number, "ab") for number in range(8)]) == Later("no connection")
+    delivery = Delivery(write)
+    result = deliver(delivery, sent)
+    while isinstance(result, Later):
+        result = delivery.go_on()
+
+    assert result == deliver(Delivery(calm.write), sent)
+    assert troubled.stored == calm.stored
+    assert troubled.requests == calm.requests
