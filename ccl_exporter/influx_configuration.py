@@ -15,7 +15,7 @@ from ccl_exporter.model import Credentials
 from ccl_exporter.settings import InfluxSettings, SpoolSettings
 
 EXAMPLE = "{url: http://127.0.0.1:8086, version: 1, database: evse}"
-_SIZE = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[KMGT]iB|[kMGT]?B)")
+_SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMGT]iB|[kMGT]?B)")
 _BYTES: dict[str, int] = {"B": 1, **{f"{mark}iB": 1024**power for power, mark in enumerate("KMGT", 1)}}
 _BYTES.update({f"{mark}B": 1000**power for power, mark in enumerate("kMGT", 1)})
 _SMALLEST = 1024**2
