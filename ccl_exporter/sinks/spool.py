@@ -264,7 +264,8 @@ class Spool:
                 counts, sent=counts.sent + max(gone - rejected, 0), rejected=counts.rejected + rejected
             )
             self._count_gone(db, gone)
-            db.execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})").fetchall()
+            # As a script, for which it is run to its end; otherwise it gives back one page.
+            db.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK});")
 
         with self._turn:
             if not self._done("forget what was sent", forget):

@@ -141,6 +141,19 @@ def test_a_clock_that_is_set_back_costs_nothing(opened: Callable[..., Spool], cl
     assert waiting(opened(max_age=DAY)) == lines
 
 
+def test_the_disk_gets_back_what_was_sent(opened: Callable[..., Spool], clock: Clock, path: Path) -> None:
+    spool = opened()
+    fill(spool, clock, 3000, length=500)
+    largest = spool.counts.bytes
+    while batches := spool.take(100):
+        spool.settle(batches[-1].id)
+        assert spool.counts.bytes < largest
+    spool.close()
+
+    assert largest > 3 * 2**20
+    assert path.stat().st_size < 64 * 1024
+
+
 def test_two_processes_do_not_share_a_file(opened: Callable[..., Spool], path: Path) -> None:
     first = opened()
     with pytest.raises(SpoolError, match="another process uses it"):
