@@ -6,6 +6,7 @@ Readings go through the chargers' governors, so a push and a scrape share one; n
 import logging
 import queue
 import random
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -190,7 +191,11 @@ class Push:
     def _store_charges(self) -> None:
         if self._source.finished is None:
             return
-        for number, charge in self._source.finished.finished(self._spool.mark(_LEDGER)):
+        try:
+            charges = self._source.finished.finished(self._spool.mark(_LEDGER))
+        except (OSError, sqlite3.Error):
+            return  # whoever keeps the record says so; the readings go on
+        for number, charge in charges:
             known = (charge.ended, charge.begun, charge.requested, time())
             at = next(moment for moment in known if moment is not None)
             found = lines(charge_samples(charge), charge.charger, round(at * 1000))
@@ -216,6 +221,11 @@ class Push:
                     continue
                 delivery.begin([line for batch in batches for line in batch.lines])
             result = delivery.go_on()
+            if isinstance(result, Delivered) and result.nothing and self._last_success is None:
+                # A database that never took anything may refuse the request as such, and no line is at fault.
+                result = Later(f"it refuses everything, {result.refused[-1].reason}")
+                self._failures += 1
+                batches = []
             self._say(result)
             if isinstance(result, Later):
                 self._stopping.wait(_rest(self._failures, result.wait))

@@ -108,7 +108,17 @@ def test_readings_older_than_the_database_keeps_cost_one_request() -> None:
 
     assert isinstance(result, Delivered)
     assert result.rejected == 100
+    assert not result.nothing, "a database that says this has understood the lines"
     assert asked == 1
+
+
+def test_a_database_that_took_nothing_at_all_is_told_apart() -> None:
+    everything, something = Picky({"a", "b"}), Picky({"a"})
+    sent = [line(number, "ab") for number in range(3)]
+
+    refused = [deliver(Delivery(database.write), sent) for database in (everything, something)]
+    assert [isinstance(result, Delivered) and result.nothing for result in refused] == [True, False]
+    assert deliver(Delivery(everything.write), []) == Delivered()
 
 
 @given(LINES, st.sets(st.sampled_from("abcdef")), st.integers(2, 5))
