@@ -150,11 +150,13 @@ def test_everything_arrives_in_order_whatever_the_server_answers(
 ) -> None:
     url, behind = server
     clock.at = time()
+    reads: list[float] = []
 
     def read(charger: Charger, timeout: float, modules: Sequence[str]) -> tuple[Snapshot, list[Sample]]:
-        number = (clock.at * 1000) % 100_000
-        # The clock is set back once, for an hour.
-        clock.at += 0.001 if len(behind.met) != 5 else -3600.0 if clock.at > time() - 1800 else 0.001
+        reads.append(clock.at)
+        # The third reading finds the clock set back by an hour.
+        clock.at += 0.001 if len(reads) != 3 else -3600.0
+        number = float(len(reads))
         found = [Sample(f.SCRAPE_DURATION, (), number), Sample(f.STATION_TEMPERATURE, (), 20.0)]
         found += [Sample(f.DEVICE_STATUS, (name,), number) for name in NAMES]
         found += [Sample(f.STATION_EVENTS, (), math.nan), Sample(f.STATION_CLOCK, (), math.inf)]
