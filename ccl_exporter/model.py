@@ -128,12 +128,13 @@ class Information:
     company: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Inventory:
     """What rarely changes: devices, what is known of their variables, plugs, the engine itself.
 
     `settled` holds the ids whose varInfo was answered or is not to be had;
     of the others only the catalogue can speak.
+    An inventory is compared by identity, so that what was worked out of it can be kept beside it.
     """
 
     devices: tuple[Device, ...] = ()

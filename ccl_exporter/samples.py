@@ -95,22 +95,18 @@ def _rejected(reading: Reading) -> Iterator[Sample]:
 
 
 def _walk(reading: Reading, exclude: Sequence[str]) -> Iterator[Sample]:
-    inventory = reading.snapshot.inventory
-    for name in sorted(reading.listed):
-        device = reading.devices.get(reading.owner(name) or "")
-        if device is None or any(fnmatchcase(name, pattern) for pattern in exclude):
+    for variable in reading.walk():
+        if exclude and any(fnmatchcase(variable.id, pattern) for pattern in exclude):
             continue
-        variable = name[len(device.id) + 1 :]
-        info = inventory.variables.get(name)
-        described = reading.describe(name, device)
-        if described is not None and not reading.facts.sensitive(device.type, variable):
-            unit = reading.facts.symbol(described.code, described.factor) if described.code else ""
+        device, info = variable.device.id, variable.info
+        if variable.described is not None and not variable.sensitive:
             title = info.title if info is not None else ""
             writable = "" if info is None else str(info.writable).lower()
-            yield Sample(f.VARIABLE_INFO, (device.id, variable, title, unit, writable), 1.0)
-        understood = reading.understood.get(name)
+            labels = (device, variable.name, title, reading.unit(variable), writable)
+            yield Sample(f.VARIABLE_INFO, labels, 1.0)
+        understood = reading.understand(variable.id)
         if understood is not None:
-            yield Sample(f.WALK[understood.quantity], (device.id, variable), understood.value)
+            yield Sample(f.WALK[understood.quantity], (device, variable.name), understood.value)
 
 
 def _state(
@@ -301,7 +297,7 @@ class _Plug:
         cap = self._listed(self._plug.name, "CURRENT_REDUCTION")
         if cap is not None:
             # Engines send it without a unit; it holds amperes (protocol.md 9).
-            told = self._reading.understood.get(cap)
+            told = self._reading.understand(cap)
             if told is None or told.quantity not in ("amperes", None):
                 return
             limit = min(limit, told.value)

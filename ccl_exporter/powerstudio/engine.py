@@ -195,7 +195,7 @@ class Engine:
         if forget:
             self._dialect.forget()
             self._inventory.forget()
-            self._values.way = None
+            self._values.forget()
         elif self._stamps is None:
             # Without change stamps nothing else would tell that a document has appeared.
             self._dialect.forget_absent()
@@ -243,11 +243,10 @@ class Engine:
                 raise
             read.values, read.answered, read.up = found.values, frozenset(found.answered), True
             failure = found.worst()
-            if failure is None or isinstance(failure, Absent):
-                self._notice_changes(read)
-            silent = [device.id for device in askable if device.variables and device.id not in found.answered]
             if failure is not None and not isinstance(failure, Absent):
                 raise failure
+            self._notice_changes(read)
+            silent = [device.id for device in askable if device.variables and device.id not in found.answered]
             if silent:
                 raise Garbled(f"the engine tells nothing of the device {silent[0]}")
 
@@ -260,7 +259,7 @@ class Engine:
         new = read.values.keys() - known
         gone = set() if read.wanted is not None else self._seen - read.values.keys()
         self._seen = self._seen | new if read.wanted is not None else frozenset(read.values)
-        self._inventory.learn(sorted(new))
+        self._inventory.learn(new)
         self._inventory.unlearn(gone)
         self._changed = self._changed or bool(new or gone)
         if self._changed:

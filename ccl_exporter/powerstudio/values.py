@@ -69,6 +69,13 @@ class ValuesReader:
         self._most: int | None = None
         self.way: Way | None = None
 
+    def forget(self) -> None:
+        """Find out the way anew, as it may be another engine by now."""
+        self._late.clear()
+        self._silent.clear()
+        self._most = None
+        self.way = None
+
     def read(self, devices: Sequence[Device], deadline: float) -> ValuesRead:
         """All values of `devices`; a device that fails does not hide the others.
 
