@@ -109,6 +109,14 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class Needed:
+    """Variables that a reading is wanted for, by full id; of what hardly ever changes a value may be older."""
+
+    often: frozenset[str]
+    rarely: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class SystemStatus:
     """system/status.xml: change stamps of the configuration and the number of active events (protocol.md 2.2).
 
@@ -172,7 +180,7 @@ class Snapshot:
     """Everything one read brought, complete and comparable; a failure is a value in it.
 
     `values` holds what was read now, by full variable id.
-    `answered` names the devices whose values came; a device of the inventory that is not in it was silent.
+    `asked` names the devices whose values were wanted, None is all of them, `answered` those whose values came.
     `rejected` counts, by variable id and reason, the readings of registers that were held back so far.
     `taken` is Unix seconds at the start of the read, `seconds` its length, `timeout` what it was given.
     """
@@ -185,6 +193,7 @@ class Snapshot:
     documents: tuple[Document, ...] = ()
     inventory: Inventory = Inventory()
     values: Mapping[str, Value] = field(default_factory=dict)
+    asked: frozenset[str] | None = None
     answered: frozenset[str] = frozenset()
     plug_states: Mapping[str, PlugState] = field(default_factory=dict)
     charges: Mapping[str, Charge] = field(default_factory=dict)

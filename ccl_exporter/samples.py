@@ -9,9 +9,9 @@ from math import isfinite
 from typing import Literal
 
 from ccl_exporter import families as f
-from ccl_exporter.catalogue import Catalogue, catalogue
-from ccl_exporter.model import Charge, Family, Inventory, PlugInfo, PlugState, Sample, Snapshot, owner
-from ccl_exporter.variables import OLDEST, Reading
+from ccl_exporter.catalogue import Catalogue
+from ccl_exporter.model import Charge, Family, Inventory, Needed, PlugInfo, PlugState, Sample, Snapshot
+from ccl_exporter.variables import OLDEST, Reading, once
 
 _PHASES = ("1", "2", "3")
 
@@ -54,15 +54,38 @@ def samples(
     return found
 
 
-def needed(inventory: Inventory) -> frozenset[str]:
-    """The devices that the meaning layer takes its values from; all where no part of a station is known."""
-    facts = catalogue()
-    roles = ("engine", "board", "vehicle", "meter")
-    found = {device.id for device in inventory.devices if facts.role(device.type) in roles}
-    ids = {device.id for device in inventory.devices}
-    for plug in inventory.plugs:
-        found |= {owner(plug.name, ids) or "", plug.vehicle_device or "", plug.meter or ""}
-    return frozenset(found & ids or ids)
+@once
+def needed(inventory: Inventory) -> Needed | None:
+    """The variables that the meaning layer is made from, with the STATUS that says whether they can be trusted.
+
+    None, which is all, where no plugInfo tells of the plugs: then it takes a reading to know them.
+    """
+    if not inventory.plugs:
+        return None
+    empty = Reading(Snapshot(0.0, 0.0, 0.0, 0, up=True, inventory=inventory))
+    often: set[str] = set()
+    rarely: set[str] = set()
+    engine, board = _only(empty, "engine"), _only(empty, "board")
+    often |= {f"{engine}.STATE", f"{engine}.ERROR", f"{board}.TCI"}
+    rarely |= {f"{board}.RUNTIME", f"{engine}.RUNTIME"}
+    for plug in _plugs(empty):
+        own = ("STATE", "ERROR", "CC", "LOCK", "ENABLE", "AE", "API", "AI", "VI", "CURRENT_REDUCTION")
+        often |= {f"{plug.name}.{variable}" for variable in own}
+        often |= {f"{plug.vehicle_device}.{variable}" for variable in ("OUT_OF_SERVICE", "PREDUCTION")}
+        rarely.add(f"{plug.vehicle_device}.INTENSITY")
+        for variable in ("AE", "API", "AI", "VI"):
+            phases = [f"{plug.meter}.{variable}{phase}" for phase in _PHASES]
+            if variable != "AE" and not empty.listed.isdisjoint(phases):
+                often -= {f"{plug.name}.{variable}"}
+                often |= set(phases)
+            elif f"{plug.name}.{variable}" not in empty.listed:
+                often.add(f"{plug.meter}.{variable}")
+    for known in filter(None, map(empty.variable, often | rarely)):
+        often |= {f"{prefix}.STATUS" for prefix in known.within}
+        if known.register:
+            # The gate before registers goes by the device's own clock too.
+            often.add(f"{known.device.id}.VDTTM")
+    return Needed(frozenset(often & empty.listed), frozenset(rarely & empty.listed))
 
 
 def _reading(snapshot: Snapshot) -> Iterator[Sample]:
@@ -79,8 +102,9 @@ def _reading(snapshot: Snapshot) -> Iterator[Sample]:
 def _devices(reading: Reading) -> Iterator[Sample]:
     snapshot = reading.snapshot
     for device in snapshot.inventory.devices:
-        answered = device.id in snapshot.answered
-        yield Sample(f.DEVICE_UP, (device.id,), float(answered and reading.well(device.id)))
+        if snapshot.asked is None or device.id in snapshot.asked:
+            answered = device.id in snapshot.answered
+            yield Sample(f.DEVICE_UP, (device.id,), float(answered and reading.well(device.id)))
         status = reading.status(device.id)
         if status is not None:
             yield Sample(f.DEVICE_STATUS, (device.id,), status)

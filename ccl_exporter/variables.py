@@ -3,12 +3,13 @@
 Pure policy over `Snapshot` and catalogue: units, sentinels, silent devices, personal data (protocol.md 3, 8, 11).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, wraps
 from math import isfinite
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from ccl_exporter.catalogue import Catalogue, Unit, catalogue, last_part
@@ -132,15 +133,26 @@ def _prefixes(name: str, device: str) -> Iterator[str]:
         cut = name.find(".", cut + 1)
 
 
-_kept: "WeakKeyDictionary[Inventory, Variables]" = WeakKeyDictionary()
+_Worked = TypeVar("_Worked")
 
 
+def once(work_out: Callable[[Inventory], _Worked]) -> Callable[[Inventory], _Worked]:
+    """Work something out of an inventory once, and keep it for as long as the inventory lives."""
+    kept: WeakKeyDictionary[Inventory, _Worked] = WeakKeyDictionary()
+
+    @wraps(work_out)
+    def kept_or_new(inventory: Inventory) -> _Worked:
+        if inventory not in kept:
+            kept[inventory] = work_out(inventory)
+        return kept[inventory]
+
+    return kept_or_new
+
+
+@once
 def variables(inventory: Inventory) -> Variables:
-    """The variables of an inventory by the catalogue, worked out once for as long as the inventory lives."""
-    found = _kept.get(inventory)
-    if found is None:
-        found = _kept[inventory] = Variables(inventory, catalogue())
-    return found
+    """The variables of an inventory by the catalogue."""
+    return Variables(inventory, catalogue())
 
 
 class Reading:

@@ -24,7 +24,7 @@ from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Dialect
 from ccl_exporter.powerstudio.inventory import InventoryReader
 from ccl_exporter.powerstudio.transport import Transport
-from ccl_exporter.powerstudio.under_way import Held, Signs, UnderWay, Wanted
+from ccl_exporter.powerstudio.under_way import Held, Rare, Signs, UnderWay, Wanted
 from ccl_exporter.powerstudio.values import ValuesReader, Way
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ class Engine:
         self._thorough = True
         self._repair_after = SLOW / 2
         self._seen: frozenset[str] = frozenset()
+        self._rare = Rare(SLOW)
         self._ever: set[str] = set()
         self._held: dict[_Side, Held] = {side: Held() for side in _SIDES}
         self._charge_waits = False
@@ -109,7 +110,7 @@ class Engine:
     def read(self, timeout: float, wanted: Wanted | None = None) -> Snapshot:
         """Everything that can be read within `timeout` seconds; never raises for what the charger does.
 
-        `wanted` may leave out devices whose values are not needed.
+        `wanted` may leave out variables whose values are not needed.
         """
         taken, started, before = time(), monotonic(), self._transport.requests
         self._transport.clock = None
@@ -124,6 +125,7 @@ class Engine:
             documents=tuple(self._documents[name] for name in sorted(self._documents)),
             inventory=self._inventory.inventory,
             values=read.values,
+            asked=read.asked,
             answered=read.answered,
             plug_states=self._plug_states,
             charges=self._charges,
@@ -226,17 +228,21 @@ class Engine:
     # Values
 
     def _read_values(self, read: UnderWay) -> None:
-        devices = self._inventory.inventory.devices
-        wanted = read.wanted(self._inventory.inventory) if read.wanted is not None else None
-        askable = [
-            device
-            for device in devices
-            if (device.variables or device.type is None) and (wanted is None or device.id in wanted)
-        ]
+        inventory = self._inventory.inventory
+        needed = read.wanted(inventory) if read.wanted is not None else None
+        names = None
+        if needed is not None:
+            plugs = [plug.name for plug in inventory.plugs]
+            signs = {f"{plug}.{sign}" for plug in plugs for sign in (*_TURNS, *_PROGRESS, *_PLUG_SIGNS)}
+            names = self._rare.names(needed, inventory, read.began) | signs
+        askable = [device for device in inventory.devices if device.variables or device.type is None]
+        if names is not None:
+            askable = [device for device in askable if not names.isdisjoint(device.variables)]
+            read.asked = frozenset(device.id for device in askable)
 
         def ask() -> None:
             try:
-                found = self._values.read(askable, read.deadline)
+                found = self._values.read(askable, read.deadline, names)
             except Absent:
                 # The devices may have other names by now.
                 self._look_again("the engine knows none of its devices", logging.DEBUG)
@@ -251,6 +257,8 @@ class Engine:
                 raise Garbled(f"the engine tells nothing of the device {silent[0]}")
 
         self._attempt("values", ask, read)
+        if needed is not None:
+            self._rare.keep(needed, inventory, read)
 
     def _notice_changes(self, read: UnderWay) -> None:
         """Read the inventory again when a variable or a device has come or gone since the last read."""
