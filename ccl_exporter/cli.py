@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -235,11 +236,20 @@ def _simulate(simulators: "list[Simulator]") -> None:
         stopped.wait()
 
 
+def _allow_many_connections() -> None:
+    """Raise the soft limit of open files to the hard one; each charger takes a few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def _serve(charger: str | None, config_file: Path | None, options: "Options") -> None:
     from ccl_exporter.fleet import one  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
     from ccl_exporter.state import state_folder  # noqa: PLC0415 - keeps --help quick
 
+    _allow_many_connections()
     state = state_folder(os.environ)
     if config_file is None:
         settings = address(charger)

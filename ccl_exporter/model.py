@@ -3,9 +3,11 @@
 The vendor's identifiers are kept as sent; nothing here knows a metric name or a sink.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import wraps
+from typing import Literal, TypeVar
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ccl_exporter.errors import ChargerError
 
@@ -150,6 +152,43 @@ class Inventory:
     settled: frozenset[str] = frozenset()
     plugs: tuple[PlugInfo, ...] = ()
     information: Information | None = None
+
+
+_Worked = TypeVar("_Worked")
+
+
+def once(work_out: Callable[[Inventory], _Worked]) -> Callable[[Inventory], _Worked]:
+    """Work something out of an inventory once, and keep it for as long as the inventory lives."""
+    kept: WeakKeyDictionary[Inventory, _Worked] = WeakKeyDictionary()
+
+    @wraps(work_out)
+    def kept_or_new(inventory: Inventory) -> _Worked:
+        if inventory not in kept:
+            kept[inventory] = work_out(inventory)
+        return kept[inventory]
+
+    return kept_or_new
+
+
+@once
+def listed(inventory: Inventory) -> frozenset[str]:
+    """The full ids of all variables that the devices list."""
+    return frozenset(name for device in inventory.devices for name in device.variables)
+
+
+_inventories: WeakValueDictionary[object, Inventory] = WeakValueDictionary()
+
+
+def shared(inventory: Inventory) -> Inventory:
+    """The one inventory that stands for all that are equal, as those of chargers of one make mostly are."""
+    key = (
+        inventory.devices,
+        tuple(inventory.variables.items()),
+        inventory.settled,
+        inventory.plugs,
+        inventory.information,
+    )
+    return _inventories.setdefault(key, inventory)
 
 
 DocumentName = Literal[

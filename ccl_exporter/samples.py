@@ -10,8 +10,8 @@ from typing import Literal
 
 from ccl_exporter import families as f
 from ccl_exporter.catalogue import Catalogue
-from ccl_exporter.model import Charge, Family, Inventory, Needed, PlugInfo, PlugState, Sample, Snapshot
-from ccl_exporter.variables import OLDEST, Reading, once
+from ccl_exporter.model import Charge, Family, Inventory, Needed, PlugInfo, PlugState, Sample, Snapshot, once
+from ccl_exporter.variables import OLDEST, Reading
 
 _PHASES = ("1", "2", "3")
 

@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import select
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
+from cheroot.server import HTTPConnection
 from cheroot.wsgi import Server
 from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from ccl_exporter.inventory_source import Inventory
 
 log = logging.getLogger(__name__)
+
+_MOST_SCRAPES = 256
+"""Scrapes at once: each charger that does not answer holds one up for as long as its scraper waits."""
 
 _PAGE_AGE = 8.0  # seconds after which the page, which renews itself every ten, wants a new reading
 _PAGE_PATIENCE = 5.0  # seconds that a person waits for it
@@ -78,7 +83,7 @@ class Service:
         self._server = _Server(
             (options.listen.host, options.listen.port),
             self._security.wrap(App(self, options.lifecycle)),
-            numthreads=min(max(8, len(settings.chargers)), 64),
+            numthreads=min(max(8, len(settings.chargers)), _MOST_SCRAPES),
             server_name="ccl-exporter",
             request_queue_size=128,
             timeout=10,
@@ -254,8 +259,19 @@ def _logged() -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
+class _Connection(HTTPConnection):
+    """A connection whose request is not answered any more once who asked has hung up, tired of waiting."""
+
+    def communicate(self) -> bool:
+        poll = select.poll()
+        poll.register(self.socket.fileno(), getattr(select, "POLLRDHUP", 0))
+        return not poll.poll(0) and bool(super().communicate())  # type: ignore[no-untyped-call] # it has no types
+
+
 class _Server(Server):
     """Cheroot's server, in which connections that say nothing hold up nobody, and which logs as we do."""
+
+    ConnectionClass = _Connection
 
     def process_conn(self, conn: Any) -> None:
         """A new connection waits for its first byte with the idle ones, not in a worker."""

@@ -3,17 +3,15 @@
 Pure policy over `Snapshot` and catalogue: units, sentinels, silent devices, personal data (protocol.md 3, 8, 11).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, wraps
+from functools import cached_property
 from math import isfinite
-from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 from ccl_exporter.catalogue import Catalogue, Unit, catalogue, last_part
-from ccl_exporter.model import Device, Inventory, Moment, Snapshot, VariableInfo, owner
+from ccl_exporter.model import Device, Inventory, Moment, Snapshot, VariableInfo, listed, once, owner
 from ccl_exporter.powerstudio.wire import parse_date
 
 OLDEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
@@ -78,7 +76,7 @@ class Variables:
         self._facts = facts
         self._found: dict[str, Variable | None] = {}
         self.devices: dict[str, Device] = {device.id: device for device in inventory.devices}
-        self.listed = frozenset(name for device in inventory.devices for name in device.variables)
+        self.listed = listed(inventory)
 
     def get(self, name: str) -> Variable | None:
         """The variable of a full id, whether it is listed or not; None if no device has it."""
@@ -131,22 +129,6 @@ def _prefixes(name: str, device: str) -> Iterator[str]:
     while cut > 0:
         yield name[:cut]
         cut = name.find(".", cut + 1)
-
-
-_Worked = TypeVar("_Worked")
-
-
-def once(work_out: Callable[[Inventory], _Worked]) -> Callable[[Inventory], _Worked]:
-    """Work something out of an inventory once, and keep it for as long as the inventory lives."""
-    kept: WeakKeyDictionary[Inventory, _Worked] = WeakKeyDictionary()
-
-    @wraps(work_out)
-    def kept_or_new(inventory: Inventory) -> _Worked:
-        if inventory not in kept:
-            kept[inventory] = work_out(inventory)
-        return kept[inventory]
-
-    return kept_or_new
 
 
 @once

@@ -19,6 +19,7 @@ from ccl_exporter.model import (
     PlugState,
     Snapshot,
     SystemStatus,
+    listed,
 )
 from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Dialect
@@ -262,11 +263,13 @@ class Engine:
 
     def _notice_changes(self, read: UnderWay) -> None:
         """Read the inventory again when a variable or a device has come or gone since the last read."""
-        devices = self._inventory.inventory.devices
-        known = {name for device in devices for name in device.variables}
+        known = listed(self._inventory.inventory)
         new = read.values.keys() - known
         gone = set() if read.wanted is not None else self._seen - read.values.keys()
-        self._seen = self._seen | new if read.wanted is not None else frozenset(read.values)
+        if read.wanted is not None:
+            self._seen |= new
+        elif self._seen != read.values.keys():
+            self._seen = known if known == read.values.keys() else frozenset(read.values)
         self._inventory.learn(new)
         self._inventory.unlearn(gone)
         self._changed = self._changed or bool(new or gone)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut
-from ccl_exporter.model import Device, DocumentName, Inventory, VariableInfo, owner
+from ccl_exporter.model import Device, DocumentName, Inventory, VariableInfo, owner, shared
 from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Dialect, Question
 
@@ -118,12 +118,18 @@ class InventoryReader:
             raise
         self._delays = 0
         if done:
-            del self._steps[0]
+            self._finish_step()
 
     def _pass_over(self, current: _Step) -> None:
         self._delays = 0
         if current.skip():
-            del self._steps[0]
+            self._finish_step()
+
+    def _finish_step(self) -> None:
+        del self._steps[0]
+        if not self._steps:
+            self._asked = set()
+            self.inventory = shared(self.inventory)
 
     def learn(self, names: Iterable[str]) -> None:
         """Take in variables that the values showed and no deviceInfo told."""

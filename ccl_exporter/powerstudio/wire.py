@@ -6,6 +6,7 @@ and nothing of it is used.
 """
 
 import re
+import sys
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime
 from math import isfinite
@@ -88,7 +89,12 @@ def _check_refusal(data: bytes) -> None:
 
 
 def _text(parent: ET.Element, tag: str) -> str:
-    return (parent.findtext(tag) or "").strip()
+    return _shared(parent.findtext(tag))
+
+
+def _shared(text: str | None) -> str:
+    """A text without blanks around it; equal ones of all chargers are one in memory, as most of them recur."""
+    return sys.intern((text or "").strip())
 
 
 def _reference(parent: ET.Element, tag: str) -> str | None:
@@ -169,7 +175,7 @@ def _reading(variable: ET.Element) -> Value:
 
 def devices(data: bytes) -> tuple[str, ...]:
     """Ids of devices.xml, in the engine's order."""
-    ids = ((node.text or "").strip() for node in _root(data, "devices").findall("id"))
+    ids = (_shared(node.text) for node in _root(data, "devices").findall("id"))
     return tuple(dict.fromkeys(id for id in ids if id))
 
 
@@ -184,8 +190,8 @@ def device_info(data: bytes) -> tuple[Device, ...]:
         id = _text(node, "id")
         if not id:
             continue
-        names = ((var.text or "").strip() for var in node.findall("var"))
-        full = (name if name.startswith(f"{id}.") else f"{id}.{name}" for name in names if name)
+        names = (_shared(var.text) for var in node.findall("var"))
+        full = (name if name.startswith(f"{id}.") else _shared(f"{id}.{name}") for name in names if name)
         found.append(
             Device(
                 id=id,

@@ -64,7 +64,9 @@ def test_a_device_that_is_not_asked_is_not_called_silent(wallbox: Simulator, clo
 
 
 @pytest.mark.parametrize("charging", [False, True], ids=["idle", "charging"])
-def test_a_scrape_is_less_than_three_kilobytes_on_average_with_its_questions(charging: bool, wallbox: Simulator, clock: Clock) -> None:
+def test_a_scrape_is_less_than_three_kilobytes_on_average_with_its_questions(
+    charging: bool, wallbox: Simulator, clock: Clock
+) -> None:
     charger = settled(wallbox, clock)
     if charging:
         wallbox.site.plugs[0].plug_in()
