@@ -1,5 +1,6 @@
 """The running exporter: chargers, their samples, the server; started, reloaded and stopped together."""
 
+import gc
 import logging
 import platform
 import select
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _MOST_SCRAPES = 256
 """Scrapes at once: each charger that does not answer holds one up for as long as its scraper waits."""
+
+_FIRST_TIDYING, _LONGEST_TIDYING = 60.0, 3600.0  # seconds
 
 _PAGE_AGE = 8.0  # seconds after which the page, which renews itself every ten, wants a new reading
 _PAGE_PATIENCE = 5.0  # seconds that a person waits for it
@@ -107,8 +110,8 @@ class Service:
 
     def run(self) -> None:
         """Answer until `stop` is called."""
-        refresher = threading.Thread(target=self._refresh_inventory, name="inventory", daemon=True)
-        refresher.start()
+        for work in (self._refresh_inventory, self._tidy_memory):
+            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
         self._server.serve()
 
     def stop(self) -> None:
@@ -130,6 +133,19 @@ class Service:
                 log.warning("the inventory cannot be used, the last one stays: %s", inventory.error)
             elif inventory.error is None and before is not None:
                 log.info("the inventory can be used again")
+
+    def _tidy_memory(self) -> None:
+        """Keep what lives long out of Python's collector, which would stop all scrapes to look through it.
+
+        With thousands of chargers that is half a second, every few seconds.
+        What has died since the last time is collected first; the pauses between grow to an hour.
+        """
+        pause = _FIRST_TIDYING
+        while not self._stopping.wait(pause):
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+            pause = min(pause * 2, _LONGEST_TIDYING)
 
     # What the routes need
 

@@ -169,6 +169,8 @@ class Engine:
                 self._documents.pop(name, None)
                 self._recovered(name)
             else:
+                # It is kept until the next try, but not all that its way here holds on to.
+                error.__traceback__ = error.__cause__ = error.__context__ = None
                 self._documents[name] = Document(name, False, monotonic() - started, error)
                 if name not in self._failing:
                     log.warning("%s: cannot read %s: %s", self.name, name, error)

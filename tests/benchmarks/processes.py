@@ -165,6 +165,14 @@ def exporter(farm: Farm, names: Sequence[str]) -> Iterator[Exporter]:
             yield Exporter(started.process, int(found[1]), tuple(names))
 
 
+def server(program: str) -> str:
+    """The path of a server from Debian (tests/debian-packages.txt)."""
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if found is None:
+        raise SystemExit(f"{program} is not installed; tests/debian-packages.txt names the packages")
+    return found
+
+
 def await_answer(url: str, seconds: float = 30.0) -> None:
     """Wait until a server that was started answers."""
     end = monotonic() + seconds
