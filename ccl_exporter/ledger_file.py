@@ -155,7 +155,8 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
             for statement in filter(str.strip, _TABLES.split(";")):
                 connection.execute(statement)
             # Ids go on ascending where a file is lost, as those who follow remember the last one.
-            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', ?)", (int(time()),))
+            began = int(time() * 1000)
+            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', ?)", (began,))
             connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
 
