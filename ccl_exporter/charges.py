@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from ccl_exporter import families as f
-from ccl_exporter.model import Charge, Snapshot
+from ccl_exporter.model import Charge, Moment, Snapshot, owner
 from ccl_exporter.plausibility import SETTLE_READINGS, SETTLE_SECONDS
 from ccl_exporter.samples import samples
-from ccl_exporter.variables import OLDEST, Reading
+from ccl_exporter.variables import OLDEST
 
 # Plug states of protocol.md 9.1: from starting to stopping, and those in which no charge can be under way.
 _SERVING = range(6, 12)
@@ -27,7 +27,7 @@ _PLUG_WATTS = 264.0 * 3  # volts on three phases (EN 50160: 10 % above 240 V), f
 _AMPERES = 63.0  # the largest socket of IEC 62196, for a plug that does not tell its own
 
 # What the samples below are made from; the other values of a charger would only cost time.
-_NEEDED = ("AE", "API", "API1", "API2", "API3", "STATUS", "VDTTM")
+_NEEDED = (".AE", ".API", ".API1", ".API2", ".API3", ".STATUS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ class Booked:
 
 def plug_readings(snapshot: Snapshot) -> dict[str, PlugReading]:
     """What a snapshot says of each plug that chargeInfo tells of."""
-    values = {name: value for name, value in snapshot.values.items() if name.rpartition(".")[2].upper() in _NEEDED}
-    part = replace(snapshot, values=values)
+    values = {name: value for name, value in snapshot.values.items() if name.endswith(_NEEDED)}
+    part = replace(snapshot, values=values, documents=(), rejected={})
     registers: dict[str, float] = {}
     watts: dict[str, float] = {}
     for sample in samples(part, modules=("meaning",)):
@@ -142,7 +142,8 @@ def plug_readings(snapshot: Snapshot) -> dict[str, PlugReading]:
             registers[sample.labels[0]] = sample.value
         elif sample.family is f.PLUG_POWER:
             watts[sample.labels[0]] = watts.get(sample.labels[0], 0.0) + sample.value
-    reading = Reading(part)
+    devices = {device.id for device in snapshot.inventory.devices}
+    clocks = {name: snapshot.values.get(f"{owner(name, devices)}.VDTTM") for name in snapshot.charges}
     amperes = {plug.name: plug.supported_amperes for plug in snapshot.inventory.plugs}
     return {
         name: PlugReading(
@@ -151,7 +152,7 @@ def plug_readings(snapshot: Snapshot) -> dict[str, PlugReading]:
             register=registers.get(name),
             told=None if charge.meter_watt_hours is None else charge.meter_watt_hours * 3600,
             watts=watts.get(name),
-            clock=reading.number(f"{reading.owner(name)}.VDTTM", "timestamp"),
+            clock=clock.seconds if isinstance(clock := clocks[name], Moment) else None,
             amperes=amperes.get(name) or _AMPERES,
         )
         for name, charge in snapshot.charges.items()
@@ -265,11 +266,12 @@ def _with_power(running: Running, reading: PlugReading) -> Running:
 
 def _began_anew(account: Account, level: float, reading: PlugReading) -> bool:
     """Whether the register was reset or is another meter's: it fell, or grew more than the plug can give."""
-    clocks = (reading.clock, account.clock)
-    own = 0.0 if clocks[0] is None or clocks[1] is None else clocks[0] - clocks[1]
-    elapsed = max(reading.taken - account.at, own, 0.0)
+    elapsed = reading.taken - account.at
+    if reading.clock is not None and account.clock is not None:
+        elapsed = max(elapsed, reading.clock - account.clock)
     most = reading.amperes * _PLUG_WATTS * elapsed * _SLACK + _STEP
-    return level < account.latest - 1 or level - account.latest > most
+    # Where all clocks were set back nobody knows how much may have flowed.
+    return level < account.latest - 1 or (elapsed >= 0 and level - account.latest > most)
 
 
 def _finished(charger: str, charge: Charge, joules: float, highest: float | None) -> FinishedCharge:

@@ -34,12 +34,15 @@ def list_charges(
     begin = charge_log.instant(since) if since is not None else None
     end = charge_log.instant(until, whole_day=True) if until is not None else None
     path = state_folder(os.environ) / LEDGER
-    found = charge_log.chosen(read(path), _names(charger), begin, end)
+    recorded = read(path)
+    found = charge_log.chosen(recorded, _names(charger), begin, end)
     if as_csv:
         typer.echo(charge_log.as_csv(found), nl=False)
     elif not found.charges and not found.accounts:
         whose = f" of {charger}" if charger is not None else ""
-        typer.echo(f"No charge{whose} is recorded in {path}; serve records them as they end.")
+        others = ", ".join(sorted({name for name, _, _ in recorded.accounts}))
+        hint = f"there are those of {others}" if others else "serve records them as they end"
+        typer.echo(f"No charge{whose} is recorded in {path}; {hint}.")
     else:
         typer.echo(charge_log.table(found) if found.charges else "No charge ended in this time.")
         if begin is None and end is None:

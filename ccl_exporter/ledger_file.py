@@ -129,8 +129,11 @@ def read(path: Path) -> Recorded:
         return Recorded()
     try:
         with _reading(path) as connection:
-            if connection.execute("PRAGMA user_version").fetchone()[0] > _SCHEMA:
+            (schema,) = connection.execute("PRAGMA user_version").fetchone()
+            if schema > _SCHEMA:
                 raise Unreadable(f"{path} was made by a newer version of ccl-exporter")
+            if schema == 0:  # it is being made
+                return Recorded()
             rows = connection.execute(f"SELECT noted, {_CHARGE} FROM finished ORDER BY id").fetchall()  # noqa: S608 - our own names
             return Recorded([(row[0], FinishedCharge(*row[1:])) for row in rows], accounts(connection))
     except sqlite3.Error as error:

@@ -302,6 +302,7 @@ def test_the_log_is_chosen_by_charger_and_by_the_date_of_the_end(site: Site) -> 
     assert [row[:-1] for row in rows("-c", host)] == [first]
     assert [row[:-1] for row in rows("-c", site.simulator.url)] == [first]
     assert rows("-c", "elsewhere") == []
+    assert f"there are those of {host}" in run("-c", "elsewhere").stdout
     assert len(rows("--since", day, "--until", day)) == 1
     assert len(rows("--since", first[1])) == 1
     assert rows("--until", first[1]) == []

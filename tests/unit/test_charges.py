@@ -343,6 +343,23 @@ def test_a_clock_that_was_set_back_while_it_charged_loses_no_charge() -> None:
     assert (found.ended, found.seconds, found.joules) == (START - 86_400, 0.0, 7 * KWH)
 
 
+@pytest.mark.parametrize("seconds", [-86_400, 86_400])
+def test_a_clock_of_ours_that_was_set_loses_nothing_and_begins_no_new_account(seconds: float) -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.begin()
+    for number in range(4):
+        station.flow(7000, 900)
+        snapshot = station.read()
+        values = {name: value for name, value in snapshot.values.items() if name != "EVSE.VDTTM"}
+        log.take(replace(snapshot, taken=snapshot.taken + (seconds if number > 1 else 0), values=values))
+    station.end()
+    log.take(station.read())
+
+    assert [charge.joules for charge in log.finished] == [7 * KWH]
+    assert (log.now.era, log.now.charged, log.now.unassigned) == (1, 7 * KWH, 0)
+
+
 def test_a_plug_that_has_never_charged_has_an_account_and_no_charge() -> None:
     station, log = Station(), Book()
     assert log.take(station.read()) is None

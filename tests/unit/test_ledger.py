@@ -96,6 +96,16 @@ def test_a_late_reading_of_another_thread_changes_nothing(path: Path) -> None:
     assert (account.running, account.unassigned) == (None, 0)
 
 
+def test_a_clock_that_was_set_back_an_hour_stops_nothing(path: Path) -> None:
+    station, ledger = Station(), Ledger(path)
+    ledger.note("garage", station.read())
+    station.charge(7000, 3600)
+    ledger.note("garage", replace(station.read(), taken=station.at - 7200))
+    ledger.close()
+
+    assert energies(path) == [7 * KWH]
+
+
 def test_the_same_reading_from_many_threads_is_one(path: Path) -> None:
     station, ledger = Station(), Ledger(path)
     ledger.note("garage", station.read())
@@ -310,6 +320,13 @@ def test_nobody_else_may_read_when_a_car_was_at_home(path: Path) -> None:
     noted(path, Station().read())
 
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_being_made_holds_nothing_yet(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+
+    assert read(path).charges == ()
 
 
 def test_what_is_read_of_no_file_is_nothing(path: Path) -> None:
