@@ -71,6 +71,11 @@ class PlugReading:
         """The register in joules, from the document that tells the charge's energy if that tells it."""
         return self.register if self.told is None else self.told
 
+    @property
+    def difference(self) -> float | None:
+        """What the plug's register has more than chargeInfo says, in joules."""
+        return None if self.register is None or self.told is None else self.register - self.told
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -174,37 +179,55 @@ def has_ended(charge: Charge) -> bool:
     return charge.state in _AT_REST or charge.ended >= (charge.begun or charge.requested or 0.0)
 
 
-class Agreement:
-    """Tells whether chargeInfo and the plug's register are of one mind; for one plug.
+class Scrutiny:
+    """Tells which readings are to be booked; for one plug.
 
-    A glitch of the meter makes them differ; a difference that stays for as long as the gate asks is no glitch.
-    `settled` tells that the last reading was believed.
+    chargeInfo and the plug's register must be of one mind, and the register must not contradict the account:
+    the gate forgets at a restart, accounts do not.
+    What is strange is believed once it has stayed as long as the gate asks, by the charger's clock if that is told.
+    `settled` tells that the last reading was to be booked.
     """
 
     def __init__(self) -> None:
         self.settled = False
-        self._believed: float | None = 0.0
-        self._waiting: list[tuple[float, float | None]] = []
+        self._difference: float | None = 0.0
+        self._waiting: list[PlugReading] = []
 
-    def holds(self, reading: PlugReading) -> bool:
-        self.settled = reading.register is not None and _usable(reading.charge) and self._agrees(reading)
+    def passes(self, account: Account | None, reading: PlugReading) -> bool:
+        self.settled = reading.register is not None and _usable(reading.charge) and self._stands(account, reading)
         return self.settled
 
-    def _agrees(self, reading: PlugReading) -> bool:
-        difference = None
-        if reading.told is not None and reading.register is not None:
-            difference = reading.register - reading.told
-        serving = reading.charge.state in _SERVING
-        allowed = _STEP + (reading.amperes * _PLUG_WATTS * _BETWEEN if serving else 0.0)
-        if not _near(difference, self._believed, allowed):
-            if self._waiting and not _near(difference, self._waiting[-1][1], allowed):
+    def _stands(self, account: Account | None, reading: PlugReading) -> bool:
+        level = reading.level or 0.0
+        odd = level == 0 if account is None else _began_anew(account, level, reading)
+        if odd or not _near(reading.difference, self._difference, _allowed(reading)):
+            if self._waiting and not _goes_on(self._waiting[-1], reading):
                 self._waiting.clear()
-            self._waiting.append((reading.taken, difference))
-            if len(self._waiting) < SETTLE_READINGS or reading.taken - self._waiting[0][0] < SETTLE_SECONDS:
+            self._waiting.append(reading)
+            if len(self._waiting) < SETTLE_READINGS or _elapsed(self._waiting[0], reading) < SETTLE_SECONDS:
                 return False
-            self._believed = difference
+            self._difference = reading.difference
         self._waiting.clear()
         return True
+
+
+def _allowed(reading: PlugReading) -> float:
+    """Joules that may lie between the two registers, as their documents are not of one moment."""
+    serving = reading.charge.state in _SERVING
+    return _STEP + (reading.amperes * _PLUG_WATTS * _BETWEEN if serving else 0.0)
+
+
+def _goes_on(before: PlugReading, reading: PlugReading) -> bool:
+    """Whether two strange readings tell the same."""
+    return (reading.level or 0.0) >= (before.level or 0.0) and _near(
+        reading.difference, before.difference, _allowed(reading)
+    )
+
+
+def _elapsed(before: PlugReading, reading: PlugReading) -> float:
+    if reading.clock is not None and before.clock is not None:
+        return reading.clock - before.clock
+    return reading.taken - before.taken
 
 
 def _near(one: float | None, other: float | None, allowed: float) -> bool:

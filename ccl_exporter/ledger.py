@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ccl_exporter import ledger_file
-from ccl_exporter.charges import Account, Agreement, FinishedCharge, book, plug_readings, watched
+from ccl_exporter.charges import Account, FinishedCharge, Scrutiny, book, plug_readings, watched
 from ccl_exporter.errors import Unreadable
 from ccl_exporter.ledger_file import Batch
 from ccl_exporter.model import Charge, Snapshot
@@ -40,7 +40,7 @@ class Ledger:
         self._path = path
         self._changed = threading.Condition()
         self._accounts: dict[tuple[str, str], Account] = {}
-        self._agreements: dict[tuple[str, str], Agreement] = {}
+        self._scrutinies: dict[tuple[str, str], Scrutiny] = {}
         self._last: dict[str, tuple[float, Mapping[str, Charge]]] = {}
         self._written: dict[tuple[str, str], float] = {}
         self._pending = Batch()
@@ -61,7 +61,7 @@ class Ledger:
             for plug, reading in plug_readings(snapshot).items():
                 name = (charger_name, plug)
                 account = self._accounts.get(name)
-                if not self._agreements.setdefault(name, Agreement()).holds(reading):
+                if not self._scrutinies.setdefault(name, Scrutiny()).passes(account, reading):
                     self._keep(name, watched(account, reading))
                 elif (booked := book(charger_name, account, reading)) is not None:
                     self._keep(name, booked.account)
@@ -112,8 +112,8 @@ class Ledger:
         return not 0 < since < _LOOK_EVERY or not all(self._rests((charger, plug)) for plug in charges)
 
     def _rests(self, name: tuple[str, str]) -> bool:
-        account, agreement = self._accounts.get(name), self._agreements.get(name)
-        return account is not None and account.running is None and agreement is not None and agreement.settled
+        account, scrutiny = self._accounts.get(name), self._scrutinies.get(name)
+        return account is not None and account.running is None and scrutiny is not None and scrutiny.settled
 
     def _keep(self, name: tuple[str, str], account: Account | None) -> None:
         if account is None:
@@ -206,7 +206,7 @@ class Ledger:
         connection.close()
         with self._changed:
             self._connection = self._replaced(error)
-            self._agreements.clear()
+            self._scrutinies.clear()
             self._last.clear()
             self._written.clear()
             self._pending.accounts.clear()

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from ccl_exporter.charges import (
     Account,
-    Agreement,
     FinishedCharge,
     PlugReading,
+    Scrutiny,
     book,
     has_ended,
     key,
@@ -28,14 +28,14 @@ class Book:
 
     def __init__(self, plug: str = PLUG) -> None:
         self.plug = plug
-        self.agreement = Agreement()
+        self.scrutiny = Scrutiny()
         self.account: Account | None = None
         self.old: list[Account] = []
         self.finished: list[FinishedCharge] = []
 
     def take(self, snapshot: Snapshot) -> FinishedCharge | None:
         reading = plug_readings(snapshot)[self.plug]
-        if not self.agreement.holds(reading):
+        if not self.scrutiny.passes(self.account, reading):
             self.account = watched(self.account, reading) or self.account
             return None
         booked = book("garage", self.account, reading)
@@ -48,7 +48,7 @@ class Book:
         return booked.finished
 
     def restart(self) -> None:
-        self.agreement = Agreement()
+        self.scrutiny = Scrutiny()
 
     @property
     def now(self) -> Account:
@@ -212,7 +212,7 @@ def test_a_charge_that_goes_on_after_its_end_is_recorded_again_with_all_its_ener
 
 
 @pytest.mark.parametrize("register", [0.0, 12_340.0, 9_000_000.0])
-def test_a_reset_or_another_meter_begins_a_new_account(register: float) -> None:
+def test_a_reset_or_another_meter_begins_a_new_account_once_it_has_stayed(register: float) -> None:
     station, log = Station(), Book()
     log.take(station.read())
     station.begin()
@@ -220,7 +220,10 @@ def test_a_reset_or_another_meter_begins_a_new_account(register: float) -> None:
     log.take(station.read())
     station.registers[PLUG] = register
     log.restart()
-    log.take(station.read())
+    for _ in range(4):
+        assert log.now.era == 1
+        station.at += 25
+        log.take(station.read())
     station.flow(7000, 1800)
     station.end()
     log.take(station.read())
@@ -230,6 +233,38 @@ def test_a_reset_or_another_meter_begins_a_new_account(register: float) -> None:
     assert (log.now.era, log.now.first) == (2, register * 3600)
     assert (log.now.grown, log.now.charged, log.now.unassigned) == (3.5 * KWH, 3.5 * KWH, 0)
     assert [charge.joules for charge in log.finished] == [7 * KWH]
+
+
+@pytest.mark.parametrize("register", [0.0, 4_855_000.0, 2_000_000.0, 9_000_000.0])
+def test_a_glitch_at_a_restart_begins_no_account_and_records_no_charge(register: float) -> None:
+    """The gate has no memory then; register, chargeInfo and the charge's energy all lie."""
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+    log.restart()
+    true = dict(station.registers), dict(station.charges)
+    station.registers[PLUG] = register
+    station.charges[PLUG] = replace(station.charges[PLUG], watt_hours=0.0)
+    for _ in range(3):
+        assert log.take(station.read()) is None
+        station.at += 30
+    station.registers, station.charges = true
+    log.take(station.read())
+
+    assert [charge.joules for charge in log.finished] == [7 * KWH]
+    assert (log.now.era, log.now.unassigned) == (1, 0)
+
+
+def test_a_register_of_zero_at_the_very_first_reading_must_stay() -> None:
+    station, log = Station(), Book()
+    station.registers[PLUG] = 0.0
+    log.take(station.read())
+    assert log.account is None
+    for _ in range(3):
+        station.at += 25
+        log.take(station.read())
+
+    assert log.now.first == 0
 
 
 @pytest.mark.parametrize("told", [0.0, 9e9])

@@ -67,18 +67,24 @@ def test_charges_are_recorded_once_over_restarts_between_any_two_readings(path: 
     assert account.unassigned == 0
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_in_any_order_and_however_often_each_charge_is_there_once(tmp_path: Path, data: st.DataObject) -> None:
+def test_however_often_and_late_a_reading_comes_again_each_charge_is_there_once(
+    tmp_path: Path, data: st.DataObject
+) -> None:
+    """Older readings are put between the others, as they come, and restarts anywhere."""
     day = list(a_day(Station()))
-    again = data.draw(st.lists(st.sampled_from(day), max_size=10))
-    mixed = data.draw(st.permutations([*day, *again]))
-    cuts = sorted(data.draw(st.sets(st.integers(0, len(mixed)), max_size=3)))
+    course = []
+    for position, snapshot in enumerate(day):
+        course.append(snapshot)
+        older = data.draw(st.lists(st.integers(0, position), max_size=3))
+        course.extend(day[index] for index in older)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(course)), max_size=4)))
     folder = tmp_path / str(next(_numbers))
-    for begin, end in zip([0, *cuts], [*cuts, len(mixed)], strict=True):
-        noted(folder / "charges.db", *mixed[begin:end])
+    for begin, end in zip([0, *cuts], [*cuts, len(course)], strict=True):
+        noted(folder / "charges.db", *course[begin:end])
 
-    assert sorted(energies(folder / "charges.db")) == [7 * KWH, 14 * KWH, 21 * KWH]
+    assert energies(folder / "charges.db") == [7 * KWH, 14 * KWH, 21 * KWH]
 
 
 _numbers = count()
