@@ -184,7 +184,7 @@ class Scrutiny:
 
     chargeInfo and the plug's register must be of one mind, and the register must not contradict the account:
     the gate forgets at a restart, accounts do not.
-    What is strange is believed once it has stayed as long as the gate asks, by the charger's clock if that is told.
+    What is strange is believed once it has stayed for a while: by the charger's clock, where it tells it.
     `settled` tells that the last reading was to be booked.
     """
 
