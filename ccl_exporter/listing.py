@@ -93,21 +93,27 @@ def number(value: float | str | None) -> str:
 
 
 def table(found: Sequence[Row]) -> str:
-    """The rows as aligned columns; control characters of a charger cannot move a terminal's cursor."""
+    """The rows as aligned columns."""
     lines = [("VARIABLE", "VALUE", "UNIT", "WRITABLE", "RANGE", "TITLE")]
     for row in found:
         writable = {True: "yes", False: "no", None: ""}[row.writable]
         low, high = (number(limit) if limit is not None else "" for limit in (row.minimum, row.maximum))
         limits = f"{low}..{high}" if low or high else ""
         lines.append((row.id, number(row.value), row.unit, writable, limits, row.title))
-    shown = [tuple(_printable(cell) for cell in line) for line in lines]
-    widths = [max(len(line[column]) for line in shown) for column in range(len(lines[0]))]
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as columns; control characters of a charger cannot move a terminal's cursor."""
+    shown = [tuple(printable(cell) for cell in line) for line in lines]
+    widths = [max(len(line[column]) for line in shown) for column in range(len(shown[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in shown
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text without control characters."""
     return "".join(character if character.isprintable() else "�" for character in text)
 
 

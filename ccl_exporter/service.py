@@ -23,7 +23,10 @@ from ccl_exporter import families as f
 from ccl_exporter.charger import Charger
 from ccl_exporter.errors import UsageError
 from ccl_exporter.fleet import Fleet
-from ccl_exporter.model import Sample
+from ccl_exporter.ledger import Ledger
+from ccl_exporter.ledger_file import LEDGER
+from ccl_exporter.model import Sample, Snapshot
+from ccl_exporter.powerstudio.under_way import Wanted
 from ccl_exporter.samples import needed, samples
 from ccl_exporter.settings import ListenAddress, Settings
 from ccl_exporter.sinks.prometheus import exposition
@@ -61,7 +64,8 @@ class Service:
     """Serves the metrics of the configured chargers until it is stopped.
 
     A charger is first asked when a scrape comes.
-    `load` reads the configuration again where there is a file, `state` is the folder of locks.
+    `load` reads the configuration again where there is a file.
+    `state` is the folder of locks and of the ledger of charges.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Service:
         self._configuration = configuration
         self._inventory = _inventory(configuration)
         self._fleet = Fleet(settings, state)
+        self._ledger = Ledger(state / LEDGER) if state is not None else None
         self._moves = _Moves()
         self._reloaded, self._reload_good = time(), True
         self._reloading = threading.Lock()
@@ -119,6 +124,8 @@ class Service:
         self._stopping.set()
         self._page_reads.shutdown(wait=False, cancel_futures=True)
         self._server.stop()
+        if self._ledger is not None:
+            self._ledger.close()
 
     def _refresh_inventory(self) -> None:
         while not self._stopping.wait(_LOOK_FOR_INVENTORY):
@@ -165,10 +172,10 @@ class Service:
         chargers = self._fleet.chargers()
         old = [charger for charger in chargers if _old(charger)]
         if len(chargers) == 1 and old:
-            old[0].read(_PAGE_PATIENCE)
+            self._taken(old[0], _PAGE_PATIENCE)
         else:
             for charger in old:
-                self._page_reads.submit(_read_if_old, charger)
+                self._page_reads.submit(self._read_if_old, charger)
         views = [View(charger.settings.name, charger.latest) for charger in chargers]
         return page(views, time(), __version__, opened)
 
@@ -211,10 +218,21 @@ class Service:
         return Answer(body, kind, HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK)
 
     def _read(self, charger: Charger, scrape: Scrape) -> tuple[list[Sample], bool]:
-        snapshot = charger.read(scrape.timeout, None if "walk" in scrape.modules else needed)
+        snapshot = self._taken(charger, scrape.timeout, None if "walk" in scrape.modules else needed)
         found = samples(snapshot, modules=scrape.modules, exclude=charger.settings.exclude)
         self._moves.watch(charger.settings.name, found)
         return found, snapshot.up
+
+    def _taken(self, charger: Charger, timeout: float, wanted: Wanted | None = None) -> Snapshot:
+        """A reading of a charger, booked in the ledger of charges."""
+        snapshot = charger.read(timeout, wanted)
+        if self._ledger is not None:
+            self._ledger.note(charger.settings.name, snapshot)
+        return snapshot
+
+    def _read_if_old(self, charger: Charger) -> None:
+        if _old(charger):
+            self._taken(charger, _PAGE_PATIENCE)
 
     def _own(self, chargers: Sequence[Charger]) -> Iterator[Sample]:
         yield Sample(f.BUILD_INFO, (platform.python_version(), __version__), 1.0)
@@ -240,11 +258,6 @@ class Service:
 def _old(charger: Charger) -> bool:
     latest = charger.latest
     return latest is None or time() - latest.taken > _PAGE_AGE
-
-
-def _read_if_old(charger: Charger) -> None:
-    if _old(charger):
-        charger.read(_PAGE_PATIENCE)
 
 
 def _inventory(configuration: "Configuration | None") -> "Inventory | None":
