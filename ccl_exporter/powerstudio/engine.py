@@ -25,7 +25,7 @@ from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Dialect
 from ccl_exporter.powerstudio.inventory import InventoryReader
 from ccl_exporter.powerstudio.transport import Transport
-from ccl_exporter.powerstudio.under_way import Held, Rare, Signs, UnderWay, Wanted
+from ccl_exporter.powerstudio.under_way import PLUG_SIGNS, PROGRESS, TURNS, Held, Rare, Signs, UnderWay, Wanted
 from ccl_exporter.powerstudio.values import ValuesReader, Way
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,6 @@ INVENTORY_EVERY = 3600.0
 """Seconds between two readings of the inventory without a reason."""
 
 _CHARGING = 8.0  # plug state (protocol.md 9.1)
-
-# What shows in the values that a charge began or ended, that it went on, that a plug changed (protocol.md 9).
-_TURNS = ("STATE", "CC", "STOPPED", "CHARGE", "REQUESTDATE", "BEGINDATE", "ENDDATE")
-_PROGRESS = ("AE", "AEP")
-_PLUG_SIGNS = ("STATE", "CC", "LOCK", "ERROR")
 
 _Side = Literal["charge_info", "plug_state", "status", "devices", "inventory"]
 _SIDES: tuple[_Side, ...] = ("charge_info", "plug_state", "status", "devices", "inventory")
@@ -235,9 +230,7 @@ class Engine:
         needed = read.wanted(inventory) if read.wanted is not None else None
         names = None
         if needed is not None:
-            plugs = [plug.name for plug in inventory.plugs]
-            signs = {f"{plug}.{sign}" for plug in plugs for sign in (*_TURNS, *_PROGRESS, *_PLUG_SIGNS)}
-            names = self._rare.names(needed, inventory, read.began) | signs
+            names = self._rare.names(needed, inventory, read.began)
         askable = [device for device in inventory.devices if device.variables or device.type is None]
         if names is not None:
             askable = [device for device in askable if not names.isdisjoint(device.variables)]
@@ -306,10 +299,10 @@ class Engine:
             return False
         match side:
             case "charge_info":
-                signs = self._signs(read, _TURNS + _PROGRESS)
+                signs = self._signs(read, TURNS + PROGRESS)
                 return not held.good or signs is None or signs != held.signs or self._charging(read)
             case "plug_state":
-                signs = self._signs(read, _PLUG_SIGNS)
+                signs = self._signs(read, PLUG_SIGNS)
                 return not held.good or signs is None or signs != held.signs
             case "status":
                 return waited >= SLOW
@@ -329,7 +322,7 @@ class Engine:
         Likewise what there was no time for in the last read.
         """
         due = [side for side in _SIDES if self._due(side, read)]
-        signs = self._signs(read, _TURNS)
+        signs = self._signs(read, TURNS)
         turned = signs != self._held["charge_info"].turns
         first = "charge_info" if turned or self._charge_waits else None
         if self._thorough and self._inventory.inventory.devices:
@@ -357,11 +350,11 @@ class Engine:
         match side:
             case "charge_info":
                 held.good = self._attempt(side, lambda: self._read_charges(read), read)
-                held.turns = self._signs(read, _TURNS)
-                held.signs = self._signs(read, _TURNS + _PROGRESS)
+                held.turns = self._signs(read, TURNS)
+                held.signs = self._signs(read, TURNS + PROGRESS)
             case "plug_state":
                 held.good = self._attempt(side, lambda: self._read_plug_states(read), read)
-                held.signs = self._signs(read, _PLUG_SIGNS)
+                held.signs = self._signs(read, PLUG_SIGNS)
             case "status":
                 self._attempt(side, lambda: self._read_status(read), read)
             case "devices":
@@ -397,9 +390,9 @@ class Engine:
     def _drop_stale(self, read: UnderWay) -> None:
         """What is held from earlier is served only while the values show that nothing has turned since."""
         charge, plug = self._held["charge_info"], self._held["plug_state"]
-        signs = self._signs(read, _TURNS)
+        signs = self._signs(read, TURNS)
         if signs != charge.turns or (signs is None and charge.asked < read.began):
             self._charges, charge.good = {}, False
-        signs = self._signs(read, _PLUG_SIGNS)
+        signs = self._signs(read, PLUG_SIGNS)
         if signs != plug.signs or (signs is None and plug.asked < read.began):
             self._plug_states, plug.good = {}, False

@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 
 from ccl_exporter.model import Inventory, Needed, Value, owner
 
+# What shows in the values that a charge began or ended, that it went on, that a plug changed (protocol.md 9).
+TURNS = ("STATE", "CC", "STOPPED", "CHARGE", "REQUESTDATE", "BEGINDATE", "ENDDATE")
+PROGRESS = ("AE", "AEP")
+PLUG_SIGNS = ("STATE", "CC", "LOCK", "ERROR")
+
 Signs = tuple[Value, ...]
 """What the values show of all plugs, for telling whether anything has changed."""
 
@@ -47,10 +52,15 @@ class Rare:
         self._asked = float("-inf")
 
     def names(self, needed: Needed, inventory: Inventory, now: float) -> frozenset[str]:
-        """What is to be asked for now; the rare ones too where they are old or the inventory is another one."""
+        """What is to be asked for now; the rare ones too where they are old or the inventory is another one.
+
+        What shows that a plug or its charge has turned is always among them.
+        """
+        plugs = [plug.name for plug in inventory.plugs]
+        often = needed.often | {f"{plug}.{sign}" for plug in plugs for sign in TURNS + PROGRESS + PLUG_SIGNS}
         if self._of is not inventory or now - self._asked >= self._every:
-            return needed.often | needed.rarely
-        return needed.often
+            return often | needed.rarely
+        return often
 
     def keep(self, needed: Needed, inventory: Inventory, read: UnderWay) -> None:
         """Keep what came, or add what is kept; of a device that was silent nothing is added."""
