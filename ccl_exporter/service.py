@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MOST_SCRAPES = 256
+_LEAST_SCRAPES, _MOST_SCRAPES = 8, 256
 """Scrapes at once: each charger that does not answer holds one up for as long as its scraper waits."""
 
 _FIRST_TIDYING, _LONGEST_TIDYING = 60.0, 3600.0  # seconds
@@ -91,7 +91,8 @@ class Service:
         self._server = _Server(
             (options.listen.host, options.listen.port),
             self._security.wrap(App(self, options.lifecycle)),
-            numthreads=min(max(8, len(settings.chargers)), _MOST_SCRAPES),
+            numthreads=_LEAST_SCRAPES,
+            max=_MOST_SCRAPES,
             server_name="ccl-exporter",
             request_queue_size=128,
             timeout=10,
@@ -301,12 +302,16 @@ class _Server(Server):
     """Cheroot's server, in which connections that say nothing hold up nobody, and which logs as we do."""
 
     ConnectionClass = _Connection
+    _threads = _LEAST_SCRAPES
 
     def process_conn(self, conn: Any) -> None:
         """A new connection waits for its first byte with the idle ones, not in a worker."""
         if conn.last_used is None:
             self._connections.put(conn)  # type: ignore[attr-defined] # the idle ones are its private matter
         else:
+            if self.requests.idle <= self.requests.qsize:
+                self.requests.grow(self._threads)
+                self._threads = min(self._threads * 2, _MOST_SCRAPES)
             super().process_conn(conn)
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
