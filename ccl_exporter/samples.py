@@ -125,8 +125,8 @@ def _walk(reading: Reading, exclude: Sequence[str]) -> Iterator[Sample]:
         device, info = variable.device.id, variable.info
         if variable.described is not None and not variable.sensitive:
             title = info.title if info is not None else ""
-            writable = "" if info is None else str(info.writable).lower()
-            labels = (device, variable.name, title, reading.unit(variable), writable)
+            writable = "" if info is None else "true" if info.writable else "false"
+            labels = (device, variable.name, title, variable.symbol, writable)
             yield Sample(f.VARIABLE_INFO, labels, 1.0)
         understood = reading.understand(variable.id)
         if understood is not None:

@@ -46,7 +46,8 @@ class Variable:
     """What is known of a variable before it is read.
 
     `within` are its device and the sub-devices that it is in: all must be well for a reading to be trusted.
-    `unit` is None where nobody knows a unit, `described` where nobody was asked yet.
+    `unit` is None where nobody knows a unit, `described` where nobody was asked yet;
+    `symbol` is the unit of the value as sent, as a person reads it.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Variable:
     info: VariableInfo | None
     described: Described | None
     unit: Unit | None
+    symbol: str
     sensitive: bool
     register: bool
 
@@ -100,11 +102,15 @@ class Variables:
             info=info,
             described=described,
             unit=unit,
+            symbol=self._symbol(described),
             sensitive=self._facts.sensitive(device.type, short),
             register=unit is not None
             and unit.quantity in _ENERGIES
             and self._facts.register(short, info.sample_mode if info is not None else None),
         )
+
+    def _symbol(self, told: Described | None) -> str:
+        return self._facts.symbol(told.code, told.factor) if told is not None and told.code else ""
 
     def _describe(self, name: str, short: str, device: Device, info: VariableInfo | None) -> Described | None:
         """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
@@ -200,11 +206,6 @@ class Reading:
         """The value of a variable in base units, if it is of this quantity."""
         found = self.understand(name) if name is not None else None
         return found.value if found is not None and found.quantity == quantity else None
-
-    def unit(self, variable: Variable) -> str:
-        """The unit of the value as sent, as a person reads it; empty if it has none."""
-        told = variable.described
-        return self.facts.symbol(told.code, told.factor) if told is not None and told.code else ""
 
     @property
     def understood(self) -> Mapping[str, Understood]:

@@ -41,6 +41,9 @@ _UNITS = (
 _KEPT = 50_000
 """Pieces of text that are kept: those of one charger are some 300, and chargers of one make share most of them."""
 
+_KEPT_WHOLE = 100
+"""Whole families that are kept; one of a charger has some 20,000 characters."""
+
 _Row = tuple[str, ...]
 
 
@@ -87,7 +90,9 @@ def _by_family(
 
 def _lines(family: Family, names: _Row, rows: Iterable[tuple[_Row, Sample]], openmetrics: bool) -> Iterator[str]:
     yield _about(family, openmetrics)
-    if family.kind == "stateset":
+    if family.kind == "info":
+        yield _infos(family.name, names, tuple(row for row, _ in rows))
+    elif family.kind == "stateset":
         for row, sample in rows:
             yield _states(family, names, row, sample.active)
     else:
@@ -109,6 +114,12 @@ def _series(name: str, names: _Row, row: _Row) -> str:
     """A series as it stands before its value; labels by name, as prometheus_client has them."""
     labels = ",".join(f'{label}="{_escaped(value)}"' for label, value in sorted(zip(names, row, strict=True)))
     return f"{name}{{{labels}}} " if labels else f"{name} "
+
+
+@lru_cache(maxsize=_KEPT_WHOLE)
+def _infos(name: str, names: _Row, rows: tuple[_Row, ...]) -> str:
+    """All lines of an info family, whose value is always 1."""
+    return "".join(f"{_series(name, names, row)}1.0\n" for row in rows)
 
 
 @lru_cache(maxsize=_KEPT)

@@ -27,8 +27,18 @@ from ccl_exporter.samples import samples
 from ccl_exporter.settings import ChargerSettings
 
 _INTERFACES = 100
-_COLUMNS = {"ifInOctets": 10, "ifInUcastPkts": 11, "ifOutOctets": 16, "ifOutUcastPkts": 17}
-_TABLE = "1.3.6.1.2.1.2.2.1"
+# Labels as the module if_mib has them, which snmp_exporter's makers ship: three names for each interface (IF-MIB).
+_NAMES = {
+    "ifAlias": "1.3.6.1.2.1.31.1.1.1.18",
+    "ifDescr": "1.3.6.1.2.1.2.2.1.2",
+    "ifName": "1.3.6.1.2.1.31.1.1.1.1",
+}
+_COUNTERS = {
+    "ifInOctets": "1.3.6.1.2.1.2.2.1.10",
+    "ifInUcastPkts": "1.3.6.1.2.1.2.2.1.11",
+    "ifOutOctets": "1.3.6.1.2.1.2.2.1.16",
+    "ifOutUcastPkts": "1.3.6.1.2.1.2.2.1.17",
+}
 
 
 def walk_by_variable(url: str, variables: list[str], devices: list[str]) -> None:
@@ -103,22 +113,21 @@ def snmp_exporter() -> Iterator[tuple[Running, str]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cells = [
-            f'override .{_TABLE}.2.{row} octet_str "plug {row}"\n'
-            + "".join(
-                f"override .{_TABLE}.{column} counter {row * 1000}\n"
-                for column in (f"{number}.{row}" for number in _COLUMNS.values())
-            )
+            "".join(f'override .{oid}.{row} octet_str "{name} {row}"\n' for name, oid in _NAMES.items())
+            + "".join(f"override .{oid}.{row} counter {row * 1000}\n" for oid in _COUNTERS.values())
             for row in range(1, _INTERFACES + 1)
         ]
         (folder / "snmpd.conf").write_text("rocommunity public 127.0.0.1\n" + "".join(cells))
-        metrics = "".join(
-            f"  - name: {column}\n    oid: {_TABLE}.{number}\n    type: counter\n"
-            f"    help: {column} - {_TABLE}.{number}\n    indexes:\n    - labelname: ifIndex\n      type: gauge\n"
-            f"    lookups:\n    - labels: [ifIndex]\n      labelname: ifDescr\n      oid: {_TABLE}.2\n"
-            f"      type: DisplayString\n"
-            for column, number in _COLUMNS.items()
+        lookups = "".join(
+            f"    - labels: [ifIndex]\n      labelname: {name}\n      oid: {oid}\n      type: DisplayString\n"
+            for name, oid in _NAMES.items()
         )
-        walk = "".join(f"  - {_TABLE}.{number}\n" for number in (2, *_COLUMNS.values()))
+        metrics = "".join(
+            f"  - name: {name}\n    oid: {oid}\n    type: counter\n    help: {name} - {oid}\n"
+            f"    indexes:\n    - labelname: ifIndex\n      type: gauge\n    lookups:\n{lookups}"
+            for name, oid in _COUNTERS.items()
+        )
+        walk = "".join(f"  - {oid}\n" for oid in (*_NAMES.values(), *_COUNTERS.values()))
         (folder / "snmp.yml").write_text(
             f"bench:\n  walk:\n{walk}  version: 2\n  auth:\n    community: public\n  metrics:\n{metrics}"
         )
@@ -141,7 +150,7 @@ def snmp_version() -> str:
     """The version that Debian's snmp_exporter tells of itself."""
     program = server("prometheus-snmp-exporter")
     told = subprocess.run((program, "--version"), capture_output=True, text=True, check=True)
-    found = re.search(r"version (\S+),", told.stdout + told.stderr)
+    found = re.search(r"version (\S+?),? ", told.stdout + told.stderr)
     return found[1] if found is not None else "?"
 
 
