@@ -5,118 +5,39 @@ which would quote the file, is passed on or kept as a context.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
+from ccl_exporter import influx_configuration
+from ccl_exporter.configuration_values import (
+    SECRET,
+    Duration,
+    Model,
+    Name,
+    Surroundings,
+    Text,
+    checked,
+    secret,
+    secret_file,
+    written,
+)
 from ccl_exporter.errors import UsageError
 from ccl_exporter.inventory_source import InventorySource, Mistakes, Place, Reader, echo, read_text
 from ccl_exporter.model import Credentials
 from ccl_exporter.settings import ChargerSettings, Settings, charger_settings
 
-SECRET = "<secret>"  # noqa: S105 - what stands where a secret would
-_ELSEWHERE = "an inventory from a URL cannot use files or variables of this machine: it could send them anywhere"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-_DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>ms|s|m|h|d)")
-_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_REFERENCE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 _SERVER = re.compile(r"(https?)://(\[[^\]]*\]|[^/:]+)(?::([0-9]+))?(.*)")
-
-
-@dataclass(frozen=True)
-class _Surroundings:
-    """What secrets refer to: the folder of the file, or None if it is from elsewhere, and the environment."""
-
-    folder: Path | None
-    environment: Mapping[str, str]
-
-
-def _secret(text: str, info: Info) -> str:
-    """A secret with `${VARIABLE}` expanded; `$${` stands for `${`."""
-    surroundings = cast(_Surroundings, info.context)
-
-    def expanded(found: re.Match[str]) -> str:
-        if found[0] == "$${":
-            return "${"
-        name = found["name"]
-        if name is None:
-            raise ValueError("has a `${` that is no ${VARIABLE}; for the characters themselves write `$${`")
-        if surroundings.folder is None:
-            raise ValueError(_ELSEWHERE)
-        if name not in surroundings.environment:
-            # The name only where nothing else is there: beside other characters it may be part of a password.
-            which = f"variable {name}" if found[0] == text else "a variable in it"
-            raise ValueError(f"{which} is not set in the environment")
-        return surroundings.environment[name]
-
-    return _REFERENCE.sub(expanded, text)
-
-
-def _secret_file(name: str, info: Info) -> str:
-    """What stands in the file that a secret is in, without the line end."""
-    surroundings = cast(_Surroundings, info.context)
-    if surroundings.folder is None:
-        raise ValueError(_ELSEWHERE)
-    try:
-        text = read_text(surroundings.folder / _secret(name, info)).rstrip("\r\n")
-    except UsageError as error:
-        # Without the name, which is a secret where somebody took this key for the other one.
-        raise ValueError(f"the file {error} (a relative name is beside this file)") from None
-    if not text:
-        raise ValueError("the file is empty")
-    return text
-
-
-def _duration(value: object) -> float:
-    """Seconds from `200ms`, `10s`, `1m`, `1h`, `30d`."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"{value} has no unit; write {value}s, or ms, m, h, d")
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        shown = f"{echo(value)} is not a duration" if isinstance(value, str) else "must be a duration"
-        raise ValueError(f"{shown}; it looks like 200ms, 10s, 1m, 1h or 30d")
-    return int(found["number"]) * _MILLISECONDS[found["unit"]] / 1000
-
-
-def _written(seconds: float) -> str:
-    """A duration as it stands in a file."""
-    milliseconds = round(seconds * 1000)
-    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
-
-
-def _checked(read: Callable[[str], object], what: str) -> AfterValidator:
-    """Text that a function makes something of; `what` it should be. A text that is refused is repeated."""
-
-    def check(text: str) -> str:
-        try:
-            found = read(text)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-        except ValueError:
-            found = None
-        if found is None:
-            raise ValueError(f"{echo(text)} is not {what}")
-        return text
-
-    return AfterValidator(check)
 
 
 def _inventory_url(text: str) -> str:
@@ -132,39 +53,30 @@ def _inventory_url(text: str) -> str:
     return text
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
-Text = Annotated[str, Field(min_length=1)]
-Name = Annotated[
-    str, _checked(_NAME.fullmatch, "a name: letters, digits, `.`, `_`, `-`; at most 64, no mark first")
-]
-Label = Annotated[str, _checked(_LABEL.fullmatch, "a label: letters, digits and `_`; no digit and no `__` first")]
-Url = Annotated[str, _checked(partial(charger_settings, environment={}), "the address of a charger")]
-Address = Annotated[str, _checked(ip_address, "an address of this machine; it looks like 192.0.2.1")]
+Label = Annotated[str, checked(_LABEL.fullmatch, "a label: letters, digits and `_`; no digit and no `__` first")]
+Url = Annotated[str, checked(partial(charger_settings, environment={}), "the address of a charger")]
+Address = Annotated[str, checked(ip_address, "an address of this machine; it looks like 192.0.2.1")]
 Network = Annotated[
-    str, _checked(ip_network, "a network; it looks like 192.0.2.0/24, with zeros after the 24 bits")
+    str, checked(ip_network, "a network; it looks like 192.0.2.0/24, with zeros after the 24 bits")
 ]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+class _Walk(Model):
+    exclude: list[Text] = Field(default_factory=list)
 
 
-class _Walk(_Model):
-    exclude: list[Text] = []
-
-
-class _Charger(_Model):
+class _Charger(Model):
     """The order matters: a field knows what stands before it, and what is not among that was wrong but given."""
 
     url: Url
-    password: Annotated[str, AfterValidator(_secret)] | None = Field(default=None, repr=False)
-    password_file: Annotated[str, AfterValidator(_secret_file)] | None = Field(
+    password: Annotated[str, AfterValidator(secret)] | None = Field(default=None, repr=False)
+    password_file: Annotated[str, AfterValidator(secret_file)] | None = Field(
         default=None, repr=False, validate_default=True
     )
     username: Text | None = Field(default=None, validate_default=True)
     timeout: Annotated[Duration, Field(gt=0, le=3600)] | None = None
     pause: Annotated[Duration, Field(le=3600)] = 0.0
-    labels: dict[Label, str] = {}
+    labels: dict[Label, str] = Field(default_factory=dict)
     source_address: Address | None = None
     walk: _Walk = _Walk()
 
@@ -199,7 +111,7 @@ class _Charger(_Model):
         )
 
 
-class _ChargersFrom(_Model):
+class _ChargersFrom(Model):
     file: Text | None = None
     url: Annotated[str, AfterValidator(_inventory_url)] | None = Field(
         default=None, validate_default=True, repr=False
@@ -214,14 +126,15 @@ class _ChargersFrom(_Model):
         return value
 
 
-class _Probe(_Model):
-    allow_networks: list[Network] = []
+class _Probe(Model):
+    allow_networks: list[Network] = Field(default_factory=list)
 
 
-class _File(_Model):
-    chargers: dict[Name, _Charger] = {}
+class _File(Model):
+    chargers: dict[Name, _Charger] = Field(default_factory=dict)
     chargers_from: _ChargersFrom | None = None
     probe: _Probe = _Probe()
+    influxdb: list[influx_configuration.Entry] = Field(default_factory=list)
 
 
 _A_CHARGER = "{url: http://192.0.2.10}"
@@ -231,6 +144,7 @@ _EXAMPLES = {
     "probe": "{allow_networks: [192.0.2.0/24]}",
     "labels": "{site: north}",
     "walk": '{exclude: ["Plug - Mode 3.PWM*"]}',
+    "spool": "{path: spool.db, max_bytes: 1GiB, max_age: 30d}",
 }
 
 _MISTAKES = {
@@ -238,6 +152,8 @@ _MISTAKES = {
     "string_type": "must be text; put it in quotes",
     "string_too_short": "must not be empty",
     "list_type": "must be a list; it looks like [one, two]",
+    "too_short": "must not be empty",
+    "literal_error": "must be {expected}",
     "greater_than": "must be more than {gt:g} seconds",
     "greater_than_equal": "must be at least {ge:g} seconds",
     "less_than_equal": "must be at most {le:g} seconds",
@@ -262,9 +178,11 @@ class Configuration:
         document: dict[str, Any] = {"chargers": {name: _masked(item) for name, item in shown.chargers.items()}}
         if self.source is not None:
             place = {"url": self.source.shown} if self.source.url else {"file": self.source.shown}
-            document["chargers_from"] = {**place, "interval": _written(self.source.interval)}
+            document["chargers_from"] = {**place, "interval": written(self.source.interval)}
         if shown.allow:
             document["probe"] = {"allow_networks": [str(network) for network in shown.allow]}
+        if shown.influxdb:
+            document["influxdb"] = [influx_configuration.masked(entry) for entry in shown.influxdb]
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
@@ -279,9 +197,12 @@ def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -
         text = read_text(path)
     except UsageError as error:
         raise UsageError(f"{path}: the configuration file {error}") from error
-    file = _file(text, Mistakes(str(path)), _Surroundings(path.parent, environment), {})
+    mistakes = Mistakes(str(path))
+    file = _file(text, mistakes, Surroundings(path.parent, environment), {})
+    influxdb = influx_configuration.settings(file.influxdb, mistakes)
+    mistakes.check()
     chargers = {name: charger.settings(name) for name, charger in file.chargers.items()}
-    own = Settings(chargers, tuple(ip_network(network) for network in file.probe.allow_networks))
+    own = Settings(chargers, tuple(ip_network(network) for network in file.probe.allow_networks), influxdb)
     source = _source(file.chargers_from, path, environment, own) if file.chargers_from else None
     if source is None:
         return Configuration(own)
@@ -295,7 +216,7 @@ def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -
 
 def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], own: Settings) -> InventorySource:
     file = path.parent / where.file if where.file is not None else None
-    surroundings = _Surroundings(file.parent if file else None, environment)
+    surroundings = Surroundings(file.parent if file else None, environment)
 
     def parse(text: str, shown: str) -> Mapping[str, ChargerSettings]:
         inventory = _file(text, Mistakes(shown, ("chargers",)), surroundings, own.chargers)
@@ -305,7 +226,7 @@ def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], ow
 
 
 def _file(
-    text: str, mistakes: Mistakes, surroundings: _Surroundings, others: Mapping[str, ChargerSettings]
+    text: str, mistakes: Mistakes, surroundings: Surroundings, others: Mapping[str, ChargerSettings]
 ) -> _File:
     """What a text says; raises `UsageError` with all its mistakes. `others` are the chargers there are already."""
     data: Any = Reader(text, mistakes).read()
@@ -337,15 +258,18 @@ def _mistake(place: Place, item: Mapping[str, Any]) -> str:
         return f"unknown key; did you mean `{close[0]}`?" if close else f"unknown key; known: {', '.join(known)}"
     if kind in ("dict_type", "model_type"):
         name = place[-1] if place else ""
-        example = _A_CHARGER if place[:-1] == ("chargers",) else _EXAMPLES.get(str(name), "name: value")
+        entries: Mapping[Place, str] = {("chargers",): _A_CHARGER, ("influxdb",): influx_configuration.EXAMPLE}
+        example = entries.get(place[:-1]) or _EXAMPLES.get(str(name), "name: value")
         return f"must be a mapping; it looks like {example}"
     return _MISTAKES[kind].format(**item.get("ctx", {})) if kind in _MISTAKES else str(item["msg"])
 
 
-def _model(place: Place) -> type[_Model]:
+def _model(place: Place) -> type[Model]:
     """The model of the mapping at a place."""
     if place[:1] == ("chargers",):
         return _Charger if len(place) == 2 else _Walk
+    if place[:1] == ("influxdb",):
+        return influx_configuration.Entry if len(place) == 2 else influx_configuration.Spool
     if not place:
         return _File
     return _Probe if place == ("probe",) else _ChargersFrom
@@ -380,8 +304,8 @@ def _masked(charger: ChargerSettings) -> dict[str, Any]:
         "url": charger.url,
         "username": login and login.username,
         "password": login and SECRET,
-        "timeout": None if charger.timeout is None else _written(charger.timeout),
-        "pause": _written(charger.pause),
+        "timeout": None if charger.timeout is None else written(charger.timeout),
+        "pause": written(charger.pause),
         "labels": dict(charger.labels),
         "source_address": charger.source_address,
         "walk": {"exclude": list(charger.exclude)} if charger.exclude else None,

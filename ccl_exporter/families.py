@@ -263,6 +263,58 @@ RESTING_UNTIL = Family(
     ("charger",),
 )
 
+_SINK = ("sink",)
+INFLUXDB_SPOOL_POINTS = Family(
+    "ccl_influxdb_spool_points", "gauge", "Points that are on disk and not yet in the database.", _SINK
+)
+INFLUXDB_SPOOL_BYTES = Family("ccl_influxdb_spool_bytes", "gauge", "What the spool takes of the disk.", _SINK)
+INFLUXDB_SPOOL_OLDEST = Family(
+    "ccl_influxdb_spool_oldest_timestamp_seconds",
+    "gauge",
+    "When the oldest reading that waits was taken; none while nothing waits.",
+    _SINK,
+)
+INFLUXDB_SPOOL_DAMAGED = Family(
+    "ccl_influxdb_spool_damaged_total",
+    "counter",
+    "Spool files that were damaged or of another version and were set aside.",
+    _SINK,
+)
+INFLUXDB_SPOOLED = Family(
+    "ccl_influxdb_spooled_points_total", "counter", "Points that were stored on disk, to be sent.", _SINK
+)
+INFLUXDB_SENT = Family("ccl_influxdb_sent_points_total", "counter", "Points that the database has taken.", _SINK)
+INFLUXDB_REJECTED = Family(
+    "ccl_influxdb_rejected_points_total",
+    "counter",
+    "Points that the database refused, whole or a field of them; what was refused is set aside.",
+    _SINK,
+)
+INFLUXDB_DROPPED = Family(
+    "ccl_influxdb_dropped_points_total",
+    "counter",
+    "Points that are lost: too old, too many for the spool, or not stored as the disk was full.",
+    _SINK,
+)
+INFLUXDB_LAST_SUCCESS = Family(
+    "ccl_influxdb_last_success_timestamp_seconds", "gauge", "When the database last took something.", _SINK
+)
+INFLUXDB_SEND_SECONDS = Family(
+    "ccl_influxdb_send_duration_seconds", "gauge", "How long the last request to the database took.", _SINK
+)
+INFLUXDB = (
+    INFLUXDB_SPOOL_POINTS,
+    INFLUXDB_SPOOL_BYTES,
+    INFLUXDB_SPOOL_OLDEST,
+    INFLUXDB_SPOOL_DAMAGED,
+    INFLUXDB_SPOOLED,
+    INFLUXDB_SENT,
+    INFLUXDB_REJECTED,
+    INFLUXDB_DROPPED,
+    INFLUXDB_LAST_SUCCESS,
+    INFLUXDB_SEND_SECONDS,
+)
+
 READING = (
     UP,
     SCRAPE_TIMESTAMP,
@@ -311,6 +363,7 @@ EXPORTER = (
     SHARED_READINGS,
     SPARED_READS,
     RESTING_UNTIL,
+    *INFLUXDB,
 )
 FAMILIES = (*READING, *MEANING, *DEVICES, *WALK.values())
 """Every family of a charger, in the order in which they are shown."""

@@ -26,17 +26,17 @@ from ccl_exporter.fleet import Fleet
 from ccl_exporter.ledger import Ledger
 from ccl_exporter.ledger_file import LEDGER
 from ccl_exporter.model import Sample, Snapshot
-from ccl_exporter.powerstudio.under_way import Wanted
-from ccl_exporter.samples import needed, samples
+from ccl_exporter.samples import Module, needed, samples
 from ccl_exporter.settings import ListenAddress, Settings
 from ccl_exporter.sinks.prometheus import exposition
-from ccl_exporter.web.app import Answer, App, Scrape
+from ccl_exporter.web.app import MODULES, Answer, App, Scrape
 from ccl_exporter.web.page import View, page
 from ccl_exporter.web.security import WebSecurity
 
 if TYPE_CHECKING:
     from ccl_exporter.configuration import Configuration
     from ccl_exporter.inventory_source import Inventory
+    from ccl_exporter.push import Pushes
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Service:
 
     A charger is first asked when a scrape comes.
     `load` reads the configuration again where there is a file.
-    `state` is the folder of locks and of the ledger of charges.
+    `state` is the folder of locks, of the ledger of charges, and of what waits for databases.
     """
 
     def __init__(
@@ -81,7 +81,10 @@ class Service:
         self._configuration = configuration
         self._inventory = _inventory(configuration)
         self._fleet = Fleet(settings, state)
+        self._state = state
         self._ledger = Ledger(state / LEDGER) if state is not None else None
+        self._pushes: Pushes | None = None
+        self._pushing = threading.Lock()
         self._moves = _Moves()
         self._reloaded, self._reload_good = time(), True
         self._reloading = threading.Lock()
@@ -118,15 +121,30 @@ class Service:
         """Answer until `stop` is called."""
         for work in (self._refresh_inventory, self._tidy_memory):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+        self._push()
         self._server.serve()
 
     def stop(self) -> None:
         """Answer what is being asked, then end."""
         self._stopping.set()
         self._page_reads.shutdown(wait=False, cancel_futures=True)
+        with self._pushing:
+            if self._pushes is not None:
+                self._pushes.stop()
         self._server.stop()
         if self._ledger is not None:
             self._ledger.close()
+
+    def _push(self) -> None:
+        """Write to the databases of the configuration, if there are any, and to no others any more."""
+        with self._pushing:
+            entries = self._fleet.settings.influxdb
+            if self._pushes is None and entries and self._state is not None:
+                from ccl_exporter.push import Pushes, Source  # noqa: PLC0415 - influxdb-client is large
+
+                self._pushes = Pushes(Source(self._fleet.chargers, self._taken, self._ledger), self._state)
+            if self._pushes is not None and not self._stopping.is_set():
+                self._pushes.update(entries)
 
     def _refresh_inventory(self) -> None:
         while not self._stopping.wait(_LOOK_FOR_INVENTORY):
@@ -173,7 +191,7 @@ class Service:
         chargers = self._fleet.chargers()
         old = [charger for charger in chargers if _old(charger)]
         if len(chargers) == 1 and old:
-            self._taken(old[0], _PAGE_PATIENCE)
+            self._booked(old[0], _PAGE_PATIENCE)
         else:
             for charger in old:
                 self._page_reads.submit(self._read_if_old, charger)
@@ -193,6 +211,7 @@ class Service:
                 raise
             self._configuration, self._inventory = configuration, _inventory(configuration)
             self._fleet.update(configuration.settings)
+            self._push()
             self._reloaded, self._reload_good = time(), True
             log.info("the configuration was read again: %d chargers", len(configuration.settings.chargers))
 
@@ -219,21 +238,26 @@ class Service:
         return Answer(body, kind, HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK)
 
     def _read(self, charger: Charger, scrape: Scrape) -> tuple[list[Sample], bool]:
-        snapshot = self._taken(charger, scrape.timeout, None if "walk" in scrape.modules else needed)
-        found = samples(snapshot, modules=scrape.modules, exclude=charger.settings.exclude)
-        self._moves.watch(charger.settings.name, found)
+        snapshot, found = self._taken(charger, scrape.timeout, scrape.modules)
         return found, snapshot.up
 
-    def _taken(self, charger: Charger, timeout: float, wanted: Wanted | None = None) -> Snapshot:
+    def _taken(self, charger: Charger, timeout: float, modules: Sequence[Module]) -> tuple[Snapshot, list[Sample]]:
+        """A reading of a charger, for whichever sink."""
+        snapshot = self._booked(charger, timeout, modules)
+        found = samples(snapshot, modules=modules, exclude=charger.settings.exclude)
+        self._moves.watch(charger.settings.name, found)
+        return snapshot, found
+
+    def _booked(self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES) -> Snapshot:
         """A reading of a charger, booked in the ledger of charges."""
-        snapshot = charger.read(timeout, wanted)
+        snapshot = charger.read(timeout, None if "walk" in modules else needed)
         if self._ledger is not None:
             self._ledger.note(charger.settings.name, snapshot)
         return snapshot
 
     def _read_if_old(self, charger: Charger) -> None:
         if _old(charger):
-            self._taken(charger, _PAGE_PATIENCE)
+            self._booked(charger, _PAGE_PATIENCE)
 
     def _own(self, chargers: Sequence[Charger]) -> Iterator[Sample]:
         yield Sample(f.BUILD_INFO, (platform.python_version(), __version__), 1.0)
@@ -246,6 +270,8 @@ class Service:
             yield Sample(f.SHARED_READINGS, name, float(counts.shared))
             yield Sample(f.SPARED_READS, name, float(counts.spared))
             yield Sample(f.RESTING_UNTIL, name, counts.resting_until)
+        if self._pushes is not None:
+            yield from self._pushes.samples()
 
     def _debug(self, charger: Charger, scrape: Scrape) -> Answer:
         """What a probe would say, with the log of it and the configuration, masked like everything else."""

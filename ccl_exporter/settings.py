@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Literal
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.model import Credentials
@@ -39,11 +40,46 @@ class ChargerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """The queue before a database: its file, relative to the state folder, and its bounds in bytes and seconds."""
+
+    path: Path
+    max_bytes: int = 2**30
+    max_age: float = 30 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class InfluxSettings:
+    """A database to write to, every `interval` seconds; `name` is what its metrics call it.
+
+    Version 1 has a database, its retention policy and a login; 2 and 3 have an organisation, a bucket and a token.
+    A request may take `timeout` seconds; `modules` are the parts of the metrics that are written.
+    """
+
+    name: str
+    url: str
+    version: Literal[1, 2, 3]
+    spool: SpoolSettings
+    database: str = ""
+    retention_policy: str = ""
+    credentials: Credentials | None = None
+    org: str = ""
+    bucket: str = ""
+    token: str = field(default="", repr=False)
+    interval: float = 15.0
+    timeout: float = 10.0
+    modules: tuple[Literal["meaning", "walk"], ...] = ("meaning", "walk")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is configured: the chargers by name, and networks whose hosts `/probe` may read unnamed."""
+    """Everything that is configured: the chargers by name, networks whose hosts `/probe` may read unnamed,
+    and the databases to write to.
+    """
 
     chargers: Mapping[str, ChargerSettings]
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
+    influxdb: tuple[InfluxSettings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ccl_exporter.families import EXPORTER, FAMILIES
-from ccl_exporter.model import Family
+from ccl_exporter.finished_charges import FINISHED_CHARGE
+from ccl_exporter.model import Family, Sample
+from ccl_exporter.sinks.influx import by_field, field_of, lines
 
 README = Path(__file__).parent.parent / "README.md"
+FIELDS_README = README.parent / "ccl_exporter" / "sinks" / "README.md"
 TABLES = {"metrics": FAMILIES, "own metrics": EXPORTER}
 
 
@@ -21,15 +24,41 @@ def table(families: Sequence[Family]) -> str:
     return "| metric | type | labels | what |\n| --- | --- | --- | --- |\n" + "".join(map(row, families))
 
 
+def fields_table() -> str:
+    """Measurements with their tags and fields, as the sink writes a sample of every family."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for family in (*FAMILIES, *FINISHED_CHARGE):
+        labels = tuple(
+            {"phase": "", "variable": "<variable>", "reason": "<reason>"}.get(x, x) for x in family.labels
+        )
+        for line in lines([Sample(family, labels, 1.0, family.states[:1])], "charger", 0):
+            tags = ", ".join(f"`{tag.partition('=')[0]}`" for tag in line.split(" ")[0].split(",")[1:])
+            for piece in by_field(line):
+                measurement, field = field_of(piece)
+                found.setdefault((measurement, tags), []).append(f"`{field}`")
+    rows = (f"| `{name}` | {tags} | {', '.join(fields)} |\n" for (name, tags), fields in found.items())
+    return "| measurement | tags | fields |\n| --- | --- | --- |\n" + "".join(rows)
+
+
+def _replaced(text: str, name: str, table: str) -> str:
+    begin = f"<!-- {name}: written by `python tests/readme_table.py`, compared by a test -->\n"
+    end = f"<!-- end of {name} -->\n"
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+
+
 def with_table(readme: str) -> str:
     """The README's text with the tables as they should be."""
     for name, families in TABLES.items():
-        begin = f"<!-- {name}: written by `python tests/readme_table.py`, compared by a test -->\n"
-        end = f"<!-- end of {name} -->\n"
-        before, _, rest = readme.partition(begin)
-        readme = f"{before}{begin}\n{table(families)}\n{end}{rest.partition(end)[2]}"
+        readme = _replaced(readme, name, table(families))
     return readme
+
+
+def with_fields(readme: str) -> str:
+    """The text of the sinks' README with the table as it should be."""
+    return _replaced(readme, "fields", fields_table())
 
 
 if __name__ == "__main__":
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    FIELDS_README.write_text(with_fields(FIELDS_README.read_text(encoding="utf-8")), encoding="utf-8")

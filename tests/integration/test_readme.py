@@ -1,5 +1,6 @@
 """The README holds: its commands run, its samples are what is served, its table is what the code has."""
 
+import os
 import re
 import shlex
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 from charging import Station
-from readme_table import README, with_table
+from readme_table import FIELDS_README, README, with_fields, with_table
 from support import COMMAND, PROJECT, Scrape, Start, get, scrape, server
 
 from ccl_exporter.simulator import Simulator
@@ -22,6 +23,8 @@ SET_UP = "python3 -m venv .venv && .venv/bin/pip install"
 
 def test_the_table_of_metrics_is_that_of_the_code() -> None:
     assert with_table(TEXT) == TEXT, "run: python tests/readme_table.py"
+    fields = FIELDS_README.read_text(encoding="utf-8")
+    assert with_fields(fields) == fields, "run: python tests/readme_table.py"
 
 
 def test_the_sample_of_the_output_is_what_a_charging_wallbox_shows() -> None:
@@ -86,6 +89,15 @@ def test_a_command_runs_as_it_stands_there(
             out, _ = process.process.communicate(timeout=60)
             assert out
             assert process.process.returncode == 0
+
+
+def test_the_databases_are_a_valid_configuration(tmp_path: Path) -> None:
+    (databases,) = [block for block in YAML if block.startswith("influxdb:")]
+    path = tmp_path / "ccl.yaml"
+    path.write_text(CHARGERS + databases)
+    environment = {**os.environ, "GARAGE_PASSWORD": "change-me", "VICTORIA_TOKEN": "change-me"}
+    command = [str(COMMAND), "serve", "--config.file", str(path), "--config.check"]
+    subprocess.run(command, check=True, capture_output=True, env=environment)
 
 
 def test_the_file_of_fifty_bays_is_a_valid_configuration(tmp_path: Path) -> None:

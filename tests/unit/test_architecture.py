@@ -66,9 +66,37 @@ MAY_IMPORT = {
         "ccl_exporter.ledger_file",
         "ccl_exporter.listing",
     },
+    "ccl_exporter.finished_charges": {
+        "ccl_exporter.catalogue",
+        "ccl_exporter.charges",
+        "ccl_exporter.families",
+        "ccl_exporter.model",
+    },
+    "ccl_exporter.push": {
+        "ccl_exporter",
+        "ccl_exporter.charger",
+        "ccl_exporter.families",
+        "ccl_exporter.finished_charges",
+        "ccl_exporter.model",
+        "ccl_exporter.samples",
+        "ccl_exporter.settings",
+        "ccl_exporter.sinks.delivery",
+        "ccl_exporter.sinks.influx",
+        "ccl_exporter.sinks.influx_writer",
+        "ccl_exporter.sinks.spool",
+    },
     "ccl_exporter.inventory_source": {"ccl_exporter", "ccl_exporter.errors", "ccl_exporter.settings"},
+    "ccl_exporter.configuration_values": {"ccl_exporter.errors", "ccl_exporter.inventory_source"},
+    "ccl_exporter.influx_configuration": {
+        "ccl_exporter.configuration_values",
+        "ccl_exporter.inventory_source",
+        "ccl_exporter.model",
+        "ccl_exporter.settings",
+    },
     "ccl_exporter.configuration": {
+        "ccl_exporter.configuration_values",
         "ccl_exporter.errors",
+        "ccl_exporter.influx_configuration",
         "ccl_exporter.inventory_source",
         "ccl_exporter.model",
         "ccl_exporter.settings",
@@ -93,10 +121,16 @@ def test_a_room_knows_only_the_rooms_below_it(module: str) -> None:
     assert imports(module) <= MAY_IMPORT[module]
 
 
-def test_sinks_know_only_the_model() -> None:
+def test_sinks_know_only_the_model_what_is_configured_and_each_other() -> None:
     for module in MODULES:
         if module.startswith("ccl_exporter.sinks."):
-            assert imports(module) <= {"ccl_exporter.model", "ccl_exporter.errors"}, module
+            others = {name for name in imports(module) if not name.startswith("ccl_exporter.sinks.")}
+            assert others <= {"ccl_exporter.model", "ccl_exporter.errors", "ccl_exporter.settings"}, module
+
+
+def test_the_spool_knows_nothing_of_what_it_stores() -> None:
+    assert imports("ccl_exporter.sinks.spool") == {"ccl_exporter.sinks.spool_file"}
+    assert imports("ccl_exporter.sinks.spool_file") == set()
 
 
 def test_the_web_reads_no_charger_by_itself() -> None:

@@ -1,0 +1,283 @@
+"""Writing readings to databases: each has a timer, a durable queue and a sender of its own.
+
+Readings go through the chargers' governors, so a push and a scrape share one; nobody waits for a database.
+"""
+
+import logging
+import queue
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, time
+
+from ccl_exporter import families as f
+from ccl_exporter.charger import Charger
+from ccl_exporter.finished_charges import FinishedCharges, charge_samples
+from ccl_exporter.model import Sample, Snapshot
+from ccl_exporter.samples import Module
+from ccl_exporter.settings import InfluxSettings
+from ccl_exporter.sinks.delivery import Delivered, Delivery
+from ccl_exporter.sinks.influx import field_of, lines
+from ccl_exporter.sinks.influx_writer import Later, Outcome, Writer
+from ccl_exporter.sinks.spool import Batch, Refused, Spool, SpoolError
+
+log = logging.getLogger(__name__)
+
+MOST_READERS = 16
+"""Chargers that one push reads at a time."""
+
+POINTS_AT_ONCE = 5000
+"""Points in one request, as InfluxDB recommends."""
+
+LONGEST_READ = 30.0
+LONGEST_REST = 60.0
+"""Seconds between two tries while a database cannot be had, doubled up to this, less a random part."""
+
+_TRY_SPOOL_AGAIN = 2.0
+_LOOK_AT_AGE = 30.0  # seconds after which an idle sender looks whether something has become too old
+_STOP_WITHIN = 1.5
+_LEDGER = "ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is written: the chargers of now, a way to read one, and the record of finished charges, if any."""
+
+    chargers: Callable[[], Sequence[Charger]]
+    read: Callable[[Charger, float, Sequence[Module]], tuple[Snapshot, list[Sample]]]
+    finished: FinishedCharges | None = None
+
+
+class Pushes:
+    """The pushes of a configuration; follows its changes. `state` is the folder of spools."""
+
+    def __init__(self, source: Source, state: Path) -> None:
+        self._source = source
+        self._state = state
+        self._pushes: dict[str, Push] = {}
+
+    def update(self, entries: Sequence[InfluxSettings]) -> None:
+        """Start what is new, stop what is gone or changed, leave the others alone."""
+        wanted = {entry.name: entry for entry in entries}
+        old = [push for name, push in self._pushes.items() if wanted.get(name) != push.settings]
+        _stop(old)
+        kept = {name: push for name, push in self._pushes.items() if push not in old}
+        # As a new mapping: a scrape may be looking at the old one.
+        self._pushes = {
+            name: kept.get(name) or Push(entry, self._source, self._state) for name, entry in wanted.items()
+        }
+        for name, push in self._pushes.items():
+            if name not in kept:
+                push.start()
+
+    def stop(self) -> None:
+        _stop(list(self._pushes.values()))
+
+    def samples(self) -> Iterator[Sample]:
+        for push in self._pushes.values():
+            yield from push.samples()
+
+
+def _stop(pushes: Sequence["Push"]) -> None:
+    for push in pushes:
+        push.tell_to_stop()
+    deadline = monotonic() + _STOP_WITHIN
+    for push in pushes:
+        push.wait(deadline)
+
+
+class Push:
+    """One database: reads the chargers every interval, stores each reading, sends what is stored."""
+
+    def __init__(self, settings: InfluxSettings, source: Source, state: Path) -> None:
+        self.settings = settings
+        self._source = source
+        self._spool = Spool(state / settings.spool.path, settings.spool.max_bytes, settings.spool.max_age)
+        self._stopping = threading.Event()
+        self._fresh = threading.Event()
+        self._work: queue.SimpleQueue[Charger | None] = queue.SimpleQueue()
+        self._reading: set[str] = set()
+        self._last_taken: dict[str, float] = {}
+        self._threads = [
+            threading.Thread(target=target, name=f"influxdb {what} {settings.name}", daemon=True)
+            for what, target in (("timer", self._keep_time), ("sender", self._send))
+        ]
+        self._readers: list[threading.Thread] = []
+        self._opened = threading.Event()
+        self._trouble: str | None = ""
+        self._failures = 0
+        self._told: set[tuple[str, str]] = set()
+        self._last_success: float | None = None
+        self._send_seconds: float | None = None
+
+    # Start and stop
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def tell_to_stop(self) -> None:
+        self._stopping.set()
+        self._fresh.set()
+        self._opened.set()
+
+    def wait(self, deadline: float) -> None:
+        """Wait until `deadline` (monotonic) for what is under way; what is not done then is done another time."""
+        for thread in self._threads:
+            thread.join(max(deadline - monotonic(), 0.0))
+        self._spool.close()
+
+    # Reading
+
+    def _keep_time(self) -> None:
+        self._open_spool()
+        while not self._stopping.is_set():
+            self._begin_reading()
+            self._store_charges()
+            # Pushes of one interval read at the same moments, and so share their readings.
+            interval = self.settings.interval
+            self._stopping.wait(interval - monotonic() % interval)
+        for _ in self._readers:
+            self._work.put(None)
+
+    def _open_spool(self) -> None:
+        said = ""
+        while not self._stopping.is_set():
+            try:
+                self._spool.open()
+            except SpoolError as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.error("influxdb %s: nothing is written: %s", self.settings.name, said)
+                self._stopping.wait(_TRY_SPOOL_AGAIN)
+            else:
+                self._opened.set()
+                return
+
+    def _begin_reading(self) -> None:
+        """Have every charger read that is not being read still."""
+        chargers = self._source.chargers()
+        self._readers = [reader for reader in self._readers if reader.is_alive()]
+        while len(self._readers) < min(len(chargers), MOST_READERS):
+            name = f"influxdb reader {self.settings.name}"
+            self._readers.append(threading.Thread(target=self._read, name=name, daemon=True))
+            self._readers[-1].start()
+        for charger in chargers:
+            if charger.settings.name not in self._reading:
+                self._reading.add(charger.settings.name)
+                self._work.put(charger)
+
+    def _read(self) -> None:
+        while (charger := self._work.get()) is not None:
+            try:
+                if not self._stopping.is_set():
+                    self._store_reading(charger)
+            finally:
+                self._reading.discard(charger.settings.name)
+
+    def _store_reading(self, charger: Charger) -> None:
+        name = charger.settings.name
+        timeout = min(self.settings.interval, LONGEST_READ)
+        snapshot, found = self._source.read(charger, timeout, self.settings.modules)
+        if self._stopping.is_set() or self._last_taken.get(name) == snapshot.taken:
+            return  # a reading that was shared with the one before is stored already
+        self._last_taken[name] = snapshot.taken
+        self._spool.put(lines(found, name, round(snapshot.taken * 1000)), snapshot.taken)
+        self._fresh.set()
+
+    def _store_charges(self) -> None:
+        if self._source.finished is None:
+            return
+        for number, charge in self._source.finished.finished(self._spool.mark(_LEDGER)):
+            known = (charge.ended, charge.begun, charge.requested, time())
+            at = next(moment for moment in known if moment is not None)
+            found = lines(charge_samples(charge), charge.charger, round(at * 1000))
+            if not self._spool.put(found, time(), **{_LEDGER: number}):
+                return
+            self._fresh.set()
+
+    # Sending
+
+    def _send(self) -> None:
+        self._opened.wait()
+        writer = Writer(self.settings)
+        delivery = Delivery(lambda some: self._write(writer, some))
+        batches: list[Batch] = []
+        if not self._stopping.is_set():
+            self._say(writer.check())
+        while not self._stopping.is_set():
+            if not batches:
+                self._fresh.clear()
+                batches = self._spool.take(POINTS_AT_ONCE)
+                if not batches:
+                    self._fresh.wait(_LOOK_AT_AGE)
+                    continue
+                delivery.begin([line for batch in batches for line in batch.lines])
+            result = delivery.go_on()
+            self._say(result)
+            if isinstance(result, Later):
+                self._stopping.wait(_rest(self._failures, result.wait))
+                continue
+            self._spool.settle(batches[-1].id, result.refused, result.rejected)
+            self._last_success = time()
+            self._say_refused(result.refused)
+            batches = []
+        writer.close()
+
+    def _write(self, writer: Writer, some: Sequence[str]) -> Outcome:
+        if self._stopping.is_set():
+            return Later("the exporter stops")
+        began = monotonic()
+        outcome = writer.write(some)
+        self._send_seconds = monotonic() - began
+        self._failures = self._failures + 1 if isinstance(outcome, Later) else 0
+        return outcome
+
+    def _say(self, outcome: Outcome | Delivered) -> None:
+        """A line in the log when the database becomes or is no longer reachable, or for another reason."""
+        trouble = outcome.reason if isinstance(outcome, Later) else None
+        if trouble == self._trouble or self._stopping.is_set():
+            return
+        self._trouble = trouble
+        name, url = self.settings.name, self.settings.url
+        if trouble is None:
+            log.info("influxdb %s: %s takes what is written", name, url)
+        else:
+            log.warning("influxdb %s: %s: %s; readings are kept and sent later", name, url, trouble)
+
+    def _say_refused(self, refused: Sequence[Refused]) -> None:
+        for item in refused:
+            measurement, field = field_of(item.line)
+            if (measurement, field) not in self._told:
+                self._told.add((measurement, field))
+                log.warning(
+                    "influxdb %s: %s of %s is refused: %s", self.settings.name, field, measurement, item.reason
+                )
+
+    # What became of it
+
+    def samples(self) -> Iterator[Sample]:
+        """How the push fares; without looking at the disk."""
+        sink, counts = (self.settings.name,), self._spool.counts
+        for family, value in (
+            (f.INFLUXDB_SPOOL_POINTS, counts.points),
+            (f.INFLUXDB_SPOOL_BYTES, counts.bytes),
+            (f.INFLUXDB_SPOOL_OLDEST, counts.oldest),
+            (f.INFLUXDB_SPOOL_DAMAGED, counts.damaged),
+            (f.INFLUXDB_SPOOLED, counts.spooled),
+            (f.INFLUXDB_SENT, counts.sent),
+            (f.INFLUXDB_REJECTED, counts.rejected),
+            (f.INFLUXDB_DROPPED, counts.dropped),
+            (f.INFLUXDB_LAST_SUCCESS, self._last_success),
+            (f.INFLUXDB_SEND_SECONDS, self._send_seconds),
+        ):
+            if value is not None:
+                yield Sample(family, sink, float(value))
+
+
+def _rest(failures: int, wanted: float | None) -> float:
+    """Seconds until the next try: full jitter, so that many exporters do not come back together."""
+    rest = random.uniform(0, min(2.0 ** min(failures - 1, 10), LONGEST_REST))  # noqa: S311 - spreads load, hides nothing
+    return rest if wanted is None else wanted + rest

@@ -1,0 +1,134 @@
+"""Delivery to a database that refuses: the good arrives, the bad is found, trouble for a while costs nothing."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ccl_exporter.sinks.delivery import Delivered, Delivery
+from ccl_exporter.sinks.influx import by_field, field_of
+from ccl_exporter.sinks.influx_writer import Accepted, Later, Outcome, Rejected, TooLarge
+
+
+class Picky:
+    """A database in memory that refuses fields by name, as InfluxDB does: with their whole lines."""
+
+    def __init__(self, bad: set[str], most: int = 10**9, partial: bool = True, counts: bool = True) -> None:
+        self.bad, self.most, self.partial, self.counts = bad, most, partial, counts
+        self.stored: set[str] = set()
+        self.requests = 0
+
+    def write(self, lines: Sequence[str]) -> Outcome:
+        self.requests += 1
+        if sum(map(len, lines)) > self.most:
+            return TooLarge("it answers 413")
+        good = [line for line in lines if not {field_of(piece)[1] for piece in by_field(line)} & self.bad]
+        if len(good) == len(lines) or self.partial:
+            self.stored |= {piece for line in good for piece in by_field(line)}
+        if len(good) == len(lines):
+            return Accepted()
+        return Rejected("field type conflict", len(lines) - len(good) if self.counts else None)
+
+
+def line(number: int, fields: Sequence[str]) -> str:
+    return f"m,n={number} {','.join(f'{name}={number}' for name in fields)} {number}"
+
+
+def deliver(delivery: Delivery, lines: Sequence[str]) -> Delivered | Later:
+    delivery.begin(lines)
+    return delivery.go_on()
+
+
+LINES = st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, unique=True), min_size=1, max_size=30)
+
+
+@given(LINES, st.sets(st.sampled_from("abcdef")), st.booleans(), st.booleans())
+def test_exactly_the_good_fields_arrive_and_exactly_the_bad_are_set_aside(
+    fields: list[list[str]], bad: set[str], partial: bool, counts: bool
+) -> None:
+    sent = [line(number, names) for number, names in enumerate(fields)]
+    database = Picky(bad, partial=partial, counts=counts)
+    delivery = Delivery(database.write)
+    every = {piece for item in sent for piece in by_field(item)}
+    for _ in range(2):  # the second time with what was learned
+        result = deliver(delivery, sent)
+        assert isinstance(result, Delivered)
+        assert {item.line for item in result.refused} == {piece for piece in every if field_of(piece)[1] in bad}
+        assert len(result.refused) == len({item.line for item in result.refused})
+        assert result.rejected == sum(bool(set(names) & bad) for names in fields)
+        assert database.stored == {piece for piece in every if field_of(piece)[1] not in bad}
+
+
+@given(LINES, st.integers(12, 200))
+def test_what_is_too_large_is_sent_in_smaller_parts(fields: list[list[str]], most: int) -> None:
+    sent = [line(number, names) for number, names in enumerate(fields)]
+    database = Picky(set(), most)
+    result = deliver(Delivery(database.write), sent)
+
+    every = {piece for item in sent for piece in by_field(item)}
+    assert isinstance(result, Delivered)
+    assert database.stored == {piece for piece in every if len(piece) <= most}
+    assert {item.line for item in result.refused} == every - database.stored
+
+
+def test_a_field_that_was_refused_costs_two_requests_a_batch_from_then_on() -> None:
+    database = Picky({"b"})
+    delivery = Delivery(database.write)
+    sent = [line(number, "abc") for number in range(1000)]
+    deliver(delivery, sent)
+    database.requests = 0
+    result = deliver(delivery, sent)
+
+    assert isinstance(result, Delivered)
+    assert len(result.refused) == 1000
+    assert database.requests == 2
+
+
+def test_a_field_that_is_taken_again_is_trusted_again() -> None:
+    database = Picky({"b"})
+    delivery = Delivery(database.write)
+    deliver(delivery, [line(1, "ab")])
+    database.bad = set()
+    assert deliver(delivery, [line(2, "ab")]) == Delivered()
+    database.requests = 0
+
+    assert deliver(delivery, [line(3, "ab")]) == Delivered()
+    assert database.requests == 1
+
+
+def test_readings_older_than_the_database_keeps_cost_one_request() -> None:
+    asked = 0
+
+    def write(lines: Sequence[str]) -> Outcome:
+        nonlocal asked
+        asked += 1
+        return Rejected("partial write: points beyond retention policy", len(lines))
+
+    result = deliver(Delivery(write), [line(number, "abc") for number in range(100)])
+
+    assert isinstance(result, Delivered)
+    assert result.rejected == 100
+    assert asked == 1
+
+
+@given(LINES, st.sets(st.sampled_from("abcdef")), st.integers(2, 5))
+def test_trouble_in_between_costs_nothing_and_no_request_that_was_answered(
+    fields: list[list[str]], bad: set[str], every: int
+) -> None:
+    sent = [line(number, names) for number, names in enumerate(fields)]
+    calm, troubled = Picky(bad, counts=False), Picky(bad, counts=False)
+    asked = 0
+
+    def write(lines: Sequence[str]) -> Outcome:
+        nonlocal asked
+        asked += 1
+        return Later("no connection") if asked % every == 0 else troubled.write(lines)
+
+    delivery = Delivery(write)
+    result = deliver(delivery, sent)
+    while isinstance(result, Later):
+        result = delivery.go_on()
+
+    assert result == deliver(Delivery(calm.write), sent)
+    assert troubled.stored == calm.stored
+    assert troubled.requests == calm.requests

@@ -1,0 +1,164 @@
+"""Samples as line protocol: the mapping as a table, names that need escaping, lines taken apart and read back."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from line_protocol_parser import parse_line
+
+from ccl_exporter import families as f
+from ccl_exporter.charger import Charger
+from ccl_exporter.finished_charges import FINISHED_CHARGE
+from ccl_exporter.model import Family, Sample
+from ccl_exporter.samples import samples
+from ccl_exporter.settings import ChargerSettings
+from ccl_exporter.simulator import Simulator
+from ccl_exporter.sinks.influx import by_field, field_of, lines
+
+AT = 1_790_000_000_123
+GOLDEN = Path(__file__).parent / "golden" / "wallbox.lp"
+PLUG = ("EVSE.PLUG",)
+
+# A sample, and the line that it becomes, without charger and time.
+MAPPING = {
+    "a gauge": (Sample(f.PLUG_POWER, ("EVSE.PLUG", ""), 7350.0), "ccl_plug,plug=EVSE.PLUG power_watts=7350"),
+    "a phase": (Sample(f.PLUG_POWER, ("P", "l2"), 2450.5), "ccl_plug,plug=P power_watts_l2=2450.5"),
+    "a register": (Sample(f.PLUG_ENERGY, PLUG, 4.4e9), "ccl_plug,plug=EVSE.PLUG energy_joules_total=4400000000"),
+    "a yes": (Sample(f.PLUG_LOCKED, PLUG, 1.0), "ccl_plug,plug=EVSE.PLUG locked=1"),
+    "a state": (
+        Sample(f.PLUG_STATE, PLUG, 11.0, ("charging",)),
+        'ccl_plug,plug=EVSE.PLUG state=11i,state_text="charging"',
+    ),
+    "faults": (
+        Sample(f.PLUG_ERROR, PLUG, 9.0, ("cfg", "lock")),
+        'ccl_plug,plug=EVSE.PLUG error=9i,error_text="cfg,lock"',
+    ),
+    "no fault": (Sample(f.PLUG_ERROR, PLUG, 0.0, ()), 'ccl_plug,plug=EVSE.PLUG error=0i,error_text=""'),
+    "a code that is none": (
+        Sample(f.PLUG_STATE, PLUG, 3.5, ("unknown",)),
+        'ccl_plug,plug=EVSE.PLUG state_text="unknown"',
+    ),
+    "a code too large": (
+        Sample(f.PLUG_STATE, PLUG, 1e30, ("unknown",)),
+        'ccl_plug,plug=EVSE.PLUG state_text="unknown"',
+    ),
+    "a charge": (Sample(f.CHARGE_ENERGY, PLUG, 3.6e6), "ccl_charge,plug=EVSE.PLUG energy_joules=3600000"),
+    "a station": (Sample(f.STATION_TEMPERATURE, (), 29.4), "ccl_station temperature_celsius=29.4"),
+    "what the station is": (
+        Sample(f.STATION_INFO, ("Circutor", "CCL", "2.3b"), 1.0),
+        'ccl_station company="Circutor",product="CCL",version="2.3b"',
+    ),
+    "a device": (Sample(f.DEVICE_UP, ("Plug - Meter",), 1.0), "ccl_device,device=Plug\\ -\\ Meter up=1"),
+    "what a device is": (
+        Sample(f.DEVICE_INFO, ("M", "CVM1D", 'say "x"\nand'), 1.0),
+        'ccl_device,device=M description="say \\"x\\"\\\\nand",type="CVM1D"',
+    ),
+    "the walk": (Sample(f.WALK["volts"], ("M", "VI"), 232.1), "ccl_variable,device=M VI_volts=232.1"),
+    "the walk without a unit": (
+        Sample(f.WALK[None], ("E", "PLUG.X"), 7.0),
+        "ccl_variable,device=E PLUG.X_value=7",
+    ),
+    "the reading": (Sample(f.UP, (), 1.0), "ccl_scrape up=1"),
+    "how long it took": (Sample(f.SCRAPE_DURATION, (), 0.25), "ccl_scrape duration_seconds=0.25"),
+    "a document": (Sample(f.DOCUMENT_SUCCESS, ("values",), 1.0), "ccl_scrape,document=values document_success=1"),
+    "a reading held back": (
+        Sample(f.REJECTED, ("M", "AE", "fell"), 2.0),
+        "ccl_rejected,device=M AE_fell_total=2",
+    ),
+    "a finished charge": (
+        Sample(FINISHED_CHARGE[3], PLUG, 3.6e6),
+        "ccl_finished_charge,plug=EVSE.PLUG energy_joules=3600000",
+    ),
+    "no number": (Sample(f.STATION_TEMPERATURE, (), math.nan), None),
+    "too much": (Sample(f.STATION_TEMPERATURE, (), math.inf), None),
+    "a description of a variable": (Sample(f.VARIABLE_INFO, ("M", "VI", "Voltage", "V", "false"), 1.0), None),
+}
+
+
+@pytest.mark.parametrize(("sample", "line"), MAPPING.values(), ids=MAPPING)
+def test_a_sample_is_a_field_of_one_point(sample: Sample, line: str | None) -> None:
+    made = lines([sample], "", AT)
+
+    assert made == ([] if line is None else [f"{line} {AT}"])
+
+
+@pytest.mark.parametrize("family", [*f.FAMILIES, *FINISHED_CHARGE], ids=lambda family: family.name)
+def test_no_tag_is_called_as_a_field_and_no_family_is_forgotten(family: Family) -> None:
+    sample = Sample(family, tuple(f"of-{name}" for name in family.labels), 1.0, family.states[:1])
+    made = lines([sample], "garage", AT)
+
+    assert len(made) == (0 if family is f.VARIABLE_INFO else 1)
+    for line in made:
+        parsed = parse_line(line)
+        assert parsed["tags"]["charger"] == "garage"
+        assert not parsed["tags"].keys() & parsed["fields"].keys()
+
+
+def test_a_wallbox_is_written_as_in_the_golden_file() -> None:
+    with Simulator(autopilot=False, clock=lambda: AT / 1000) as simulator:
+        snapshot = Charger(ChargerSettings("garage", simulator.url)).read(30)
+    made = lines((s for s in samples(snapshot) if not s.family.name.startswith("ccl_scrape")), "garage", AT)
+
+    assert made == GOLDEN.read_text().splitlines()
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
+
+
+@given(device=NAMES, description=st.text(st.characters(codec="utf-8"), max_size=20), value=st.floats())
+def test_whatever_a_device_is_called_its_line_is_one_line_and_is_read_back(
+    device: str, description: str, value: float
+) -> None:
+    found = [
+        Sample(f.DEVICE_STATUS, (device,), value),
+        Sample(f.DEVICE_INFO, (device, "T", description), 1.0),
+        Sample(f.WALK["volts"], (device, "VI"), value),
+    ]
+    made = lines(found, "garage", AT)
+
+    assert not any("\n" in line for line in made)
+    assert len(made) == (2 if math.isfinite(value) else 1)
+    for line in made:
+        pieces = by_field(line)
+        for piece in pieces:
+            assert piece.endswith(f" {AT}")
+            assert field_of(piece)[0] in ("ccl_device", "ccl_variable")
+        assert len(pieces) == len(set(map(field_of, pieces)))
+    fields = [field_of(piece)[1] for line in made for piece in by_field(line)]
+    assert sorted(fields) == sorted(["description", "type", *(["status", "VI_volts"] if len(made) == 2 else [])])
+
+
+@pytest.mark.parametrize(
+    "device", ["a,b", "a b", "a=b", "a\\b", "a\nb", 'a"b', "a\\", "\\,a", "a\\ b", "été", "a\tb", "\\ \\"]
+)
+def test_a_name_with_marks_of_the_protocol_is_read_back_by_somebody_elses_parser(device: str) -> None:
+    (line,) = lines([Sample(f.DEVICE_UP, (device,), 1.0)], "garage", AT)
+    # Line ends are written `\n`. A backslash at the end cannot be written: it becomes a blank.
+    wanted = device.replace("\n", "\\n").replace("\t", "\\t")
+    wanted = f"{wanted[:-1]} " if wanted.endswith("\\") else wanted
+
+    assert parse_line(line) == {
+        "measurement": "ccl_device",
+        "tags": {"charger": "garage", "device": wanted},
+        "fields": {"up": 1.0},
+        "time": AT,
+    }
+
+
+def test_a_line_is_taken_apart_at_its_fields_and_nowhere_else() -> None:
+    line = 'm,t=a\\ b\\,c\\\\,d x=1,y\\,z=2i,s="a, b=c \\" d\\\\",u=3 17'
+
+    assert by_field(line) == [
+        "m,t=a\\ b\\,c\\\\,d x=1 17",
+        "m,t=a\\ b\\,c\\\\,d y\\,z=2i 17",
+        'm,t=a\\ b\\,c\\\\,d s="a, b=c \\" d\\\\" 17',
+        "m,t=a\\ b\\,c\\\\,d u=3 17",
+    ]
+    assert [field_of(piece) for piece in by_field(line)] == [("m", "x"), ("m", "y\\,z"), ("m", "s"), ("m", "u")]
+
+
+@pytest.mark.parametrize("line", ["", "garbage", "m x=1", " ", "m  1"])
+def test_what_is_no_line_is_not_taken_apart(line: str) -> None:
+    assert by_field(line) == [line]

@@ -1,0 +1,240 @@
+"""What an answer of a database means, by the answers of a server on loopback; and what is sent to it."""
+
+import gzip
+import socket
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from ccl_exporter.model import Credentials
+from ccl_exporter.settings import InfluxSettings, SpoolSettings
+from ccl_exporter.sinks.influx_writer import Accepted, Later, Outcome, Rejected, TooLarge, Writer
+
+JSON = {"Content-Type": "application/json"}
+HTML = {"Content-Type": "text/html"}
+PAGE = "<!DOCTYPE html><html><body>Log in</body></html>"
+SECRET = "hunter-4711"  # noqa: S105 - nobody's
+
+
+@contextmanager
+def answering(
+    status: int, headers: dict[str, str], text: str
+) -> Iterator[tuple[str, list[tuple[str, dict[str, str], bytes]]]]:
+    """A server that gives one answer to every request; its URL, and the requests: target, headers, body."""
+    asked: list[tuple[str, dict[str, str], bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            asked.append((self.path, dict(self.headers), body))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if status != 204:
+                self.send_header("Content-Length", str(len(text.encode())))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def settings(url: str, timeout: float = 10.0) -> InfluxSettings:
+    return InfluxSettings("db", url, 1, SpoolSettings(Path("spool.db")), database="evse", timeout=timeout)
+
+
+# Status, headers, text; what it means and what of its words is passed on.
+ANSWERS: dict[str, tuple[int, dict[str, str], str, type[Outcome], str]] = {
+    "no content": (204, {}, "", Accepted, ""),
+    "an empty answer": (200, {}, "", Accepted, ""),
+    "a web page": (200, HTML, PAGE, Later, "look at the URL"),
+    "JSON of another service": (200, JSON, '{"status": "ok"}', Later, "look at the URL"),
+    "a redirect": (302, {"Location": "/login"}, "", Later, "look at the URL"),
+    "a bad line": (400, JSON, '{"error": "unable to parse \'x\'"}', Rejected, "unable to parse 'x'"),
+    "a bad line in 2": (400, JSON, '{"code": "invalid", "message": "bad"}', Rejected, "bad"),
+    "a bad line without a word": (400, {}, "", Rejected, "400"),
+    "a proxy's 400": (400, HTML, PAGE, Later, "look at the URL"),
+    "unprocessable": (422, JSON, '{"message": "schema"}', Rejected, "schema"),
+    "a wrong token": (401, JSON, '{"code": "unauthorized", "message": "no"}', Later, "another login"),
+    "no right": (403, JSON, '{"error": "not authorized"}', Later, "may not write"),
+    "no database": (404, JSON, '{"error": "database not found: \\"x\\""}', Later, 'database not found: "x"'),
+    "a time-out of its own": (408, {}, "", Later, "408"),
+    "too much": (413, JSON, '{"error": "too large"}', TooLarge, "too large"),
+    "too often": (429, {"Retry-After": "7"}, "", Later, "429"),
+    "an error": (500, JSON, '{"error": "timeout"}', Later, "timeout"),
+    "not now": (503, {}, "", Later, "503"),
+    "a gateway": (502, HTML, PAGE, Later, "502"),
+    "a teapot": (418, {}, "", Later, "418"),
+}
+
+
+@pytest.mark.parametrize(("status", "headers", "text", "kind", "said"), ANSWERS.values(), ids=ANSWERS)
+def test_each_answer_has_one_meaning(
+    status: int, headers: dict[str, str], text: str, kind: type[Outcome], said: str
+) -> None:
+    with answering(status, headers, text) as (url, asked):
+        outcome = Writer(settings(url)).write(["m x=1 1"])
+
+    assert type(outcome) is kind
+    assert said in getattr(outcome, "reason", "")
+    assert len(asked) == 1
+
+
+def test_how_many_lines_were_left_out_is_understood() -> None:
+    with answering(400, JSON, '{"error":"partial write: field type conflict: x dropped=3"}') as (url, _):
+        outcome = Writer(settings(url)).write(["m x=1 1"])
+
+    assert isinstance(outcome, Rejected)
+    assert outcome.dropped == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("7", 7, 7),
+        ("0", 0, 0),
+        ("999999", 3600, 3600),
+        (format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True), 1, 600),
+        (format_datetime(datetime.now(UTC) - timedelta(seconds=600), usegmt=True), 0, 0),
+        ("soon", None, None),
+        ("-1", None, None),
+        ("", None, None),
+    ],
+)
+def test_the_wish_to_be_left_alone_is_understood(text: str, low: float | None, high: float | None) -> None:
+    with answering(503, {"Retry-After": text}, "") as (url, _):
+        outcome = Writer(settings(url)).write(["m x=1 1"])
+
+    assert isinstance(outcome, Later)
+    if low is None or high is None:
+        assert outcome.wait is None
+    else:
+        assert outcome.wait is not None
+        assert low <= outcome.wait <= high
+
+
+def test_version_1_is_written_to_by_database_policy_and_login() -> None:
+    with answering(204, {}, "") as (url, asked):
+        one = replace(
+            settings(f"{url}/influx"), retention_policy="a year", credentials=Credentials("ccl", "pass:word")
+        )
+        assert Writer(one).write(["m x=1 1", "m x=2 2"]) == Accepted()
+
+    ((target, headers, body),) = asked
+    assert urlsplit(target).path == "/influx/write"
+    assert parse_qs(urlsplit(target).query) == {"db": ["evse"], "rp": ["a year"], "precision": ["ms"]}
+    assert headers["Authorization"] == f"Basic {b64encode(b'ccl:pass:word').decode()}"
+    assert gzip.decompress(body) == b"m x=1 1\nm x=2 2"
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_versions_2_and_3_are_written_to_by_bucket_and_token(version: Literal[2, 3]) -> None:
+    with answering(204, {}, "") as (url, asked):
+        two = replace(
+            settings(url), version=version, database="", org="me & you", bucket="evse/autogen", token=SECRET
+        )
+        assert Writer(two).write(["m x=1 1"]) == Accepted()
+
+    ((target, headers, _),) = asked
+    assert urlsplit(target).path == "/api/v2/write"
+    wanted = {"org": ["me & you"], "bucket": ["evse/autogen"], "precision": ["ms"]}
+    assert parse_qs(urlsplit(target).query) == wanted
+    assert headers["Authorization"] == f"Token {SECRET}"
+    assert SECRET not in target
+
+
+def test_a_check_writes_nothing_and_is_content_when_nothing_is_too_little() -> None:
+    with answering(400, JSON, '{"message": "writing requires points"}') as (url, asked):
+        assert Writer(settings(url)).check() == Accepted()
+
+    assert gzip.decompress(asked[0][2]) == b""
+
+
+def closed_at_once(connection: socket.socket) -> None:
+    connection.close()
+
+
+def silent(connection: socket.socket) -> None:
+    while connection.recv(4096):
+        pass
+
+
+def dribbling(connection: socket.socket) -> None:
+    """An answer of a byte now and then, so that no single wait is long."""
+    stop = threading.Event()
+    try:
+        connection.sendall(b"HTTP/1.1 500 Oops\r\nContent-Length: 9999\r\n\r\n")
+        while True:
+            connection.sendall(b"x")
+            stop.wait(0.05)
+    except OSError:
+        connection.close()
+
+
+def gibberish(connection: socket.socket) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH_9\r\n\r\n")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("behave", "said"),
+    [
+        (closed_at_once, "broke off"),
+        (silent, "no complete answer within 0.5 seconds"),
+        (dribbling, "no complete answer within 0.5 seconds"),
+        (gibberish, "broke off"),
+    ],
+)
+def test_no_answer_is_for_later_and_is_waited_for_no_longer_than_configured(
+    behave: Callable[[socket.socket], None], said: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                behave(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        began = monotonic()
+        writer = Writer(settings(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.5))
+        outcome = writer.write(["m x=1 1"])
+        took = monotonic() - began
+        writer.close()
+        thread.join()
+
+    assert isinstance(outcome, Later)
+    assert said in outcome.reason
+    assert took < 30  # of a server that would answer for ever
+
+
+def test_nobody_there_is_for_later() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+    assert Writer(settings(f"http://127.0.0.1:{port}")).write(["m x=1 1"]) == Later("no connection")
+    assert Writer(settings("http://no-such-host.invalid")).write([]) == Later("no host is called so")
