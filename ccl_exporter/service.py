@@ -151,7 +151,7 @@ class Service:
         chargers = self._fleet.chargers()
         old = [charger for charger in chargers if _old(charger)]
         if len(chargers) == 1 and old:
-            self._taken(old[0], _PAGE_PATIENCE)
+            self._snapshot(old[0], _PAGE_PATIENCE)
         else:
             for charger in old:
                 self._page_reads.submit(self._read_if_old, charger)
@@ -197,12 +197,12 @@ class Service:
         return Answer(body, kind, HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK)
 
     def _read(self, charger: Charger, scrape: Scrape) -> tuple[list[Sample], bool]:
-        snapshot = self._taken(charger, scrape.timeout, None if "walk" in scrape.modules else needed)
+        snapshot = self._snapshot(charger, scrape.timeout, None if "walk" in scrape.modules else needed)
         found = samples(snapshot, modules=scrape.modules, exclude=charger.settings.exclude)
         self._moves.watch(charger.settings.name, found)
         return found, snapshot.up
 
-    def _taken(self, charger: Charger, timeout: float, wanted: Wanted | None = None) -> Snapshot:
+    def _snapshot(self, charger: Charger, timeout: float, wanted: Wanted | None = None) -> Snapshot:
         """A reading of a charger, booked in the ledger of charges."""
         snapshot = charger.read(timeout, wanted)
         if self._ledger is not None:
@@ -211,7 +211,7 @@ class Service:
 
     def _read_if_old(self, charger: Charger) -> None:
         if _old(charger):
-            self._taken(charger, _PAGE_PATIENCE)
+            self._snapshot(charger, _PAGE_PATIENCE)
 
     def _own(self, chargers: Sequence[Charger]) -> Iterator[Sample]:
         yield Sample(f.BUILD_INFO, (platform.python_version(), __version__), 1.0)
