@@ -2,7 +2,8 @@
 
 A charge is known by its request date, so that whoever sees it again, after a restart too, records nothing twice:
 chargeInfo keeps the last charge after its end (protocol.md 12).
-Only readings whose registers passed the gate (`plausibility`) and agree with chargeInfo are booked.
+Only readings whose registers passed the gate (`plausibility`) and agree with chargeInfo are booked;
+a plug without a register has no account, and its charges are not recorded.
 """
 
 from dataclasses import dataclass, replace
@@ -184,7 +185,7 @@ class Scrutiny:
 
     chargeInfo and the plug's register must be of one mind, and the register must not contradict the account:
     the gate forgets at a restart, accounts do not.
-    What is strange is believed once it has stayed for a while: by the charger's clock, where it tells it.
+    What is strange is believed once it has stayed for as long as the gate asks.
     `settled` tells that the last reading was to be booked.
     """
 
@@ -204,7 +205,9 @@ class Scrutiny:
             if self._waiting and not _goes_on(self._waiting[-1], reading):
                 self._waiting.clear()
             self._waiting.append(reading)
-            if len(self._waiting) < SETTLE_READINGS or _elapsed(self._waiting[0], reading) < SETTLE_SECONDS:
+            first = self._waiting[0]
+            stayed = _elapsed(first.taken, first.clock, reading)
+            if len(self._waiting) < SETTLE_READINGS or stayed < SETTLE_SECONDS:
                 return False
             self._difference = reading.difference
         self._waiting.clear()
@@ -224,10 +227,10 @@ def _goes_on(before: PlugReading, reading: PlugReading) -> bool:
     )
 
 
-def _elapsed(before: PlugReading, reading: PlugReading) -> float:
-    if reading.clock is not None and before.clock is not None:
-        return reading.clock - before.clock
-    return reading.taken - before.taken
+def _elapsed(at: float, clock: float | None, reading: PlugReading) -> float:
+    """Seconds until a reading, by our clock or the charger's: the longer, as one may stand or be set back."""
+    own = reading.clock - clock if reading.clock is not None and clock is not None else float("-inf")
+    return max(reading.taken - at, own)
 
 
 def _near(one: float | None, other: float | None, allowed: float) -> bool:
@@ -240,11 +243,15 @@ def _usable(charge: Charge) -> bool:
     """Whether the energy of a charge is told, and no more than can be."""
     if charge.watt_hours is None:
         return not charge.begun
-    return charge.seconds is None or charge.watt_hours * 3600 <= _MOST_WATTS * charge.seconds + _STEP
+    if not charge.begun or not charge.ended:
+        return True
+    # A clock that was set back, or a time that is not told, says nothing against the energy.
+    seconds = max(charge.seconds or 0.0, charge.ended - charge.begun)
+    return seconds <= 0 or charge.watt_hours * 3600 <= _MOST_WATTS * seconds + _STEP
 
 
 def book(charger: str, account: Account | None, reading: PlugReading) -> Booked | None:
-    """Book a reading that holds; None if it has no register. `account` is that of the last reading."""
+    """Book a reading that passed; None if it has no register. `account` is that of the last reading."""
     level, charge, name = reading.level, reading.charge, key(reading.charge)
     if level is None:
         return None
@@ -274,7 +281,7 @@ def book(charger: str, account: Account | None, reading: PlugReading) -> Booked 
 
 
 def watched(account: Account | None, reading: PlugReading) -> Account | None:
-    """The account with the power of a reading that does not hold for the rest; None if there is nothing new."""
+    """The account with the power of a reading that did not pass; None if no charge runs."""
     running = account.running if account is not None else None
     if account is None or running is None or running.key != key(reading.charge) or has_ended(reading.charge):
         return None
@@ -289,9 +296,7 @@ def _with_power(running: Running, reading: PlugReading) -> Running:
 
 def _began_anew(account: Account, level: float, reading: PlugReading) -> bool:
     """Whether the register was reset or is another meter's: it fell, or grew more than the plug can give."""
-    elapsed = reading.taken - account.at
-    if reading.clock is not None and account.clock is not None:
-        elapsed = max(elapsed, reading.clock - account.clock)
+    elapsed = _elapsed(account.at, account.clock, reading)
     most = reading.amperes * _PLUG_WATTS * elapsed * _SLACK + _STEP
     # Where all clocks were set back nobody knows how much may have flowed.
     return level < account.latest - 1 or (elapsed >= 0 and level - account.latest > most)

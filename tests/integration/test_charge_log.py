@@ -118,7 +118,7 @@ def site(wallbox: Simulator, clock: Clock, start: Start) -> Site:
 def test_charges_over_kills_at_any_moment_are_those_of_the_charger(site: Site, state: Path) -> None:
     """Before each look the exporter may be killed: while it charges, and between an end and the next scrape.
 
-    Four charges; `CCL_CHARGES` is another number of them (200 take seven minutes), `CCL_SEED` another course.
+    Four charges; `CCL_CHARGES` is another number of them (200 take some eight minutes), `CCL_SEED` another course.
     """
     chance = random.Random(int(os.environ.get("CCL_SEED", "6")))
     plug = site.simulator.site.plugs[0]

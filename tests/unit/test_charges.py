@@ -18,7 +18,7 @@ from ccl_exporter.charges import (
     plug_readings,
     watched,
 )
-from ccl_exporter.model import Charge, Snapshot
+from ccl_exporter.model import Charge, Moment, Snapshot
 
 KWH = 3.6e6
 
@@ -376,6 +376,32 @@ def test_a_clock_that_was_set_back_while_it_charged_loses_no_charge() -> None:
 
     assert found is not None
     assert (found.ended, found.seconds, found.joules) == (START - 86_400, 0.0, 7 * KWH)
+
+
+@pytest.mark.parametrize("seconds", [0.0, None])
+@pytest.mark.parametrize("shift", [0.0, -86_400.0])
+def test_a_charge_whose_time_is_not_told_is_recorded_all_the_same(seconds: float | None, shift: float) -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+    charge = station.charges[PLUG]
+    station.charges[PLUG] = replace(charge, seconds=seconds, ended=(charge.ended or 0.0) + shift)
+    found = log.take(station.read())
+
+    assert found is not None
+    assert found.joules == 7 * KWH
+
+
+def test_a_reset_is_believed_where_the_clock_of_the_charger_stands_still() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.registers[PLUG] = 10.0
+    for _ in range(4):
+        station.at += 25
+        snapshot = station.read()
+        log.take(replace(snapshot, values={**snapshot.values, "EVSE.VDTTM": Moment(START)}))
+
+    assert (log.now.era, log.now.first) == (2, 36_000)
 
 
 @pytest.mark.parametrize("seconds", [-86_400, 86_400])
