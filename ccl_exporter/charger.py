@@ -53,7 +53,7 @@ class Charger:
         self._now = now
         lock = ChargerLock(state, settings.url, settings.pause) if state is not None else None
         transport = Transport(settings.url, settings.credentials, settings.source_address, lock)
-        self._engine = Engine(settings.name, settings.url, transport=transport)
+        self._engine = Engine(settings.name, settings.url, now=now, transport=transport)
         self._gate = Gate()
         self._turn = threading.Condition()
         self._reading = False
@@ -78,7 +78,7 @@ class Charger:
     def read(self, timeout: float, wanted: Wanted | None = None) -> Snapshot:
         """Everything that can be read within `timeout` seconds, or what another caller has just read.
 
-        `wanted` may leave out devices; a reading of all devices serves those who want fewer, not the reverse.
+        `wanted` may leave out variables; a reading of all serves those who want fewer, not the reverse.
         Never raises for what the charger does.
         """
         started, began = monotonic(), self._now()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccl_exporter import __version__, cli_questions
+from ccl_exporter import __version__, cli_charge, cli_questions
 from ccl_exporter.cli_shared import STOP_SIGNALS, ConfigFile, address, exit_code, on_signals
 from ccl_exporter.errors import CclError, UsageError
 
@@ -112,12 +113,13 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     """Serve the metrics of one charger, or of all that the configuration file names."""
     from ccl_exporter.service import Options  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.state import state_folder  # noqa: PLC0415 - keeps --help quick
 
     _log_to_stderr(level, format)
     options = Options(listen_address(listen), web_config_file, lifecycle, fail_on_down)
     if config_check:
         return _check_files(config_file, web_config_file)
-    return _serve(charger, config_file, options)
+    return _serve(charger, config_file, options, state_folder(os.environ))
 
 
 def _check_files(config_file: Path | None, web_config_file: Path | None) -> None:
@@ -150,11 +152,13 @@ def demo(
     _log_to_stderr(level, format)
     options = Options(listen_address(listen))
     with Simulator(speed=speed) as simulator:
-        _serve(simulator.url, None, options)
+        # Nobody's charges: they have no place in a ledger.
+        _serve(simulator.url, None, options, None)
 
 
 for question in (cli_questions.check, cli_questions.show, cli_questions.get, cli_questions.dump):
     app.command()(question)
+app.add_typer(cli_charge.charge)
 
 
 @app.command()
@@ -235,12 +239,19 @@ def _simulate(simulators: "list[Simulator]") -> None:
         stopped.wait()
 
 
-def _serve(charger: str | None, config_file: Path | None, options: "Options") -> None:
+def _allow_many_connections() -> None:
+    """Raise the soft limit of open files to the hard one; each charger takes a few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _serve(charger: str | None, config_file: Path | None, options: "Options", state: Path | None) -> None:
     from ccl_exporter.fleet import one  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
-    from ccl_exporter.state import state_folder  # noqa: PLC0415 - keeps --help quick
 
-    state = state_folder(os.environ)
+    _allow_many_connections()
     if config_file is None:
         settings = address(charger)
         what = settings.url

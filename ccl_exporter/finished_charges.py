@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Protocol
 
 from ccl_exporter.catalogue import catalogue
+from ccl_exporter.charges import FinishedCharge
 from ccl_exporter.families import CHARGE_STOP_REASON
 from ccl_exporter.model import Family, Sample
 
@@ -20,29 +21,6 @@ STOP_REASON = Family(
     "ccl_finished_charge_stop_reason", "stateset", "Why the charge stopped.", _PLUG, CHARGE_STOP_REASON.states
 )
 FINISHED_CHARGE = (REQUEST, BEGIN, END, ENERGY, DURATION, HIGHEST_POWER, STOP_REASON)
-
-
-class FinishedCharge(Protocol):
-    """A charge that ended: instants in Unix seconds, energy in joules, duration in seconds, power in watts."""
-
-    @property
-    def charger(self) -> str: ...
-    @property
-    def plug(self) -> str: ...
-    @property
-    def requested(self) -> float | None: ...
-    @property
-    def begun(self) -> float | None: ...
-    @property
-    def ended(self) -> float | None: ...
-    @property
-    def joules(self) -> float | None: ...
-    @property
-    def seconds(self) -> float | None: ...
-    @property
-    def stop_reason(self) -> int | None: ...
-    @property
-    def highest_watts(self) -> float | None: ...
 
 
 class FinishedCharges(Protocol):

@@ -39,31 +39,24 @@ def rows(snapshot: Snapshot, sensitive: bool = False) -> list[Row]:
     """Every variable of a snapshot; personal values are hidden unless `sensitive`."""
     reading = Reading(snapshot)
     found = []
-    for name in sorted(reading.listed):
-        device = reading.devices.get(reading.owner(name) or "")
-        if device is None:
-            continue
-        variable = name[len(device.id) + 1 :]
-        info = snapshot.inventory.variables.get(name)
-        described = reading.describe(name, device)
-        known = reading.facts.known(device.type, variable)
+    for variable in reading.walk():
+        device, name, info = variable.device, variable.name, variable.info
+        known = reading.facts.known(device.type, name)
         low, high = known.range if known is not None and known.range is not None else (None, None)
-        value = _plain(snapshot.values.get(name))
-        if not is_status(variable) and not reading.trusted(name, device.id):
+        value = _plain(snapshot.values.get(variable.id))
+        if not is_status(name) and not reading.trusted(variable):
             value = None
-        if info is not None and not info.has_value:
+        if not variable.has_value:
             value = None
-        if value is not None and not sensitive and reading.facts.sensitive(device.type, variable):
+        if value is not None and not sensitive and variable.sensitive:
             value = MASK
         found.append(
             Row(
                 device=device.id,
-                variable=variable,
+                variable=name,
                 title=info.title if info is not None else "",
                 value=value,
-                unit=reading.facts.symbol(described.code, described.factor)
-                if described is not None and described.code
-                else "",
+                unit=variable.symbol,
                 writable=info.writable if info is not None else None,
                 minimum=low if info is None or info.minimum is None else info.minimum,
                 maximum=high if info is None or info.maximum is None else info.maximum,
@@ -100,21 +93,27 @@ def number(value: float | str | None) -> str:
 
 
 def table(found: Sequence[Row]) -> str:
-    """The rows as aligned columns; control characters of a charger cannot move a terminal's cursor."""
+    """The rows as aligned columns."""
     lines = [("VARIABLE", "VALUE", "UNIT", "WRITABLE", "RANGE", "TITLE")]
     for row in found:
         writable = {True: "yes", False: "no", None: ""}[row.writable]
         low, high = (number(limit) if limit is not None else "" for limit in (row.minimum, row.maximum))
         limits = f"{low}..{high}" if low or high else ""
         lines.append((row.id, number(row.value), row.unit, writable, limits, row.title))
-    shown = [tuple(_printable(cell) for cell in line) for line in lines]
-    widths = [max(len(line[column]) for line in shown) for column in range(len(lines[0]))]
+    return aligned(lines)
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as columns; control characters of a charger cannot move a terminal's cursor."""
+    shown = [tuple(printable(cell) for cell in line) for line in lines]
+    widths = [max(len(line[column]) for line in shown) for column in range(len(shown[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in shown
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text without control characters."""
     return "".join(character if character.isprintable() else "�" for character in text)
 
 

@@ -3,9 +3,11 @@
 The vendor's identifiers are kept as sent; nothing here knows a metric name or a sink.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import wraps
+from typing import Literal, TypeVar
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ccl_exporter.errors import ChargerError
 
@@ -109,6 +111,14 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class Needed:
+    """Variables that a reading is wanted for, by full id; of what hardly ever changes a value may be older."""
+
+    often: frozenset[str]
+    rarely: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class SystemStatus:
     """system/status.xml: change stamps of the configuration and the number of active events (protocol.md 2.2).
 
@@ -128,12 +138,13 @@ class Information:
     company: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Inventory:
     """What rarely changes: devices, what is known of their variables, plugs, the engine itself.
 
     `settled` holds the ids whose varInfo was answered or is not to be had;
     of the others only the catalogue can speak.
+    An inventory is compared by identity, so that what was worked out of it can be kept beside it.
     """
 
     devices: tuple[Device, ...] = ()
@@ -141,6 +152,43 @@ class Inventory:
     settled: frozenset[str] = frozenset()
     plugs: tuple[PlugInfo, ...] = ()
     information: Information | None = None
+
+
+_Worked = TypeVar("_Worked")
+
+
+def once(work_out: Callable[[Inventory], _Worked]) -> Callable[[Inventory], _Worked]:
+    """Work something out of an inventory once, and keep it for as long as the inventory lives."""
+    kept: WeakKeyDictionary[Inventory, _Worked] = WeakKeyDictionary()
+
+    @wraps(work_out)
+    def kept_or_new(inventory: Inventory) -> _Worked:
+        if inventory not in kept:
+            kept[inventory] = work_out(inventory)
+        return kept[inventory]
+
+    return kept_or_new
+
+
+@once
+def listed(inventory: Inventory) -> frozenset[str]:
+    """The full ids of all variables that the devices list."""
+    return frozenset(name for device in inventory.devices for name in device.variables)
+
+
+_inventories: WeakValueDictionary[object, Inventory] = WeakValueDictionary()
+
+
+def shared(inventory: Inventory) -> Inventory:
+    """The one inventory that stands for all that are equal, as those of chargers of one make mostly are."""
+    key = (
+        inventory.devices,
+        tuple(inventory.variables.items()),
+        inventory.settled,
+        inventory.plugs,
+        inventory.information,
+    )
+    return _inventories.setdefault(key, inventory)
 
 
 DocumentName = Literal[
@@ -171,7 +219,7 @@ class Snapshot:
     """Everything one read brought, complete and comparable; a failure is a value in it.
 
     `values` holds what was read now, by full variable id.
-    `answered` names the devices whose values came; a device of the inventory that is not in it was silent.
+    `asked` names the devices whose values were wanted, None is all of them, `answered` those whose values came.
     `rejected` counts, by variable id and reason, the readings of registers that were held back so far.
     `taken` is Unix seconds at the start of the read, `seconds` its length, `timeout` what it was given.
     """
@@ -184,6 +232,7 @@ class Snapshot:
     documents: tuple[Document, ...] = ()
     inventory: Inventory = Inventory()
     values: Mapping[str, Value] = field(default_factory=dict)
+    asked: frozenset[str] | None = None
     answered: frozenset[str] = frozenset()
     plug_states: Mapping[str, PlugState] = field(default_factory=dict)
     charges: Mapping[str, Charge] = field(default_factory=dict)

@@ -65,9 +65,7 @@ class Gate:
         reading = Reading(snapshot)
         watts, told = _watts(reading), _told(reading)
         held = set()
-        for name, understood in reading.understood.items():
-            if understood.quantity is None or not understood.quantity.endswith("_total"):
-                continue
+        for name, understood in reading.registers():
             for reason in REASONS:
                 self._counts.setdefault((name, reason), 0)
             clock = reading.number(f"{understood.device}.VDTTM", "timestamp")

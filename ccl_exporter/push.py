@@ -6,7 +6,6 @@ Readings go through the chargers' governors, so a push and a scrape share one; n
 import logging
 import queue
 import random
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -191,11 +190,7 @@ class Push:
     def _store_charges(self) -> None:
         if self._source.finished is None:
             return
-        try:
-            charges = self._source.finished.finished(self._spool.mark(_LEDGER))
-        except (OSError, sqlite3.Error):
-            return  # whoever keeps the record says so; the readings go on
-        for number, charge in charges:
+        for number, charge in self._source.finished.finished(self._spool.mark(_LEDGER)):
             known = (charge.ended, charge.begun, charge.requested, time())
             at = next(moment for moment in known if moment is not None)
             found = lines(charge_samples(charge), charge.charger, round(at * 1000))

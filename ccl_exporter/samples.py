@@ -9,8 +9,8 @@ from math import isfinite
 from typing import Literal
 
 from ccl_exporter import families as f
-from ccl_exporter.catalogue import Catalogue, catalogue
-from ccl_exporter.model import Charge, Family, Inventory, PlugInfo, PlugState, Sample, Snapshot, owner
+from ccl_exporter.catalogue import Catalogue
+from ccl_exporter.model import Charge, Family, Inventory, Needed, PlugInfo, PlugState, Sample, Snapshot, once
 from ccl_exporter.variables import OLDEST, Reading
 
 _PHASES = ("1", "2", "3")
@@ -54,15 +54,38 @@ def samples(
     return found
 
 
-def needed(inventory: Inventory) -> frozenset[str]:
-    """The devices that the meaning layer takes its values from; all where no part of a station is known."""
-    facts = catalogue()
-    roles = ("engine", "board", "vehicle", "meter")
-    found = {device.id for device in inventory.devices if facts.role(device.type) in roles}
-    ids = {device.id for device in inventory.devices}
-    for plug in inventory.plugs:
-        found |= {owner(plug.name, ids) or "", plug.vehicle_device or "", plug.meter or ""}
-    return frozenset(found & ids or ids)
+@once
+def needed(inventory: Inventory) -> Needed | None:
+    """The variables that the meaning layer is made from, with the STATUS that says whether they can be trusted.
+
+    None, which is all, where no plugInfo tells of the plugs: then it takes a reading to know them.
+    """
+    if not inventory.plugs:
+        return None
+    empty = Reading(Snapshot(0.0, 0.0, 0.0, 0, up=True, inventory=inventory))
+    often: set[str] = set()
+    rarely: set[str] = set()
+    engine, board = _only(empty, "engine"), _only(empty, "board")
+    often |= {f"{engine}.STATE", f"{engine}.ERROR", f"{board}.TCI"}
+    rarely |= {f"{board}.RUNTIME", f"{engine}.RUNTIME"}
+    for plug in _plugs(empty):
+        own = ("STATE", "ERROR", "CC", "LOCK", "ENABLE", "AE", "API", "AI", "VI", "CURRENT_REDUCTION")
+        often |= {f"{plug.name}.{variable}" for variable in own}
+        often |= {f"{plug.vehicle_device}.{variable}" for variable in ("OUT_OF_SERVICE", "PREDUCTION")}
+        rarely.add(f"{plug.vehicle_device}.INTENSITY")
+        for variable in ("AE", "API", "AI", "VI"):
+            phases = [f"{plug.meter}.{variable}{phase}" for phase in _PHASES]
+            if variable != "AE" and not empty.listed.isdisjoint(phases):
+                often -= {f"{plug.name}.{variable}"}
+                often |= set(phases)
+            elif f"{plug.name}.{variable}" not in empty.listed:
+                often.add(f"{plug.meter}.{variable}")
+    for known in filter(None, map(empty.variable, often | rarely)):
+        often |= {f"{prefix}.STATUS" for prefix in known.within}
+        if known.register:
+            # The gate before registers goes by the device's own clock too.
+            often.add(f"{known.device.id}.VDTTM")
+    return Needed(frozenset(often & empty.listed), frozenset(rarely & empty.listed))
 
 
 def _reading(snapshot: Snapshot) -> Iterator[Sample]:
@@ -79,8 +102,9 @@ def _reading(snapshot: Snapshot) -> Iterator[Sample]:
 def _devices(reading: Reading) -> Iterator[Sample]:
     snapshot = reading.snapshot
     for device in snapshot.inventory.devices:
-        answered = device.id in snapshot.answered
-        yield Sample(f.DEVICE_UP, (device.id,), float(answered and reading.well(device.id)))
+        if snapshot.asked is None or device.id in snapshot.asked:
+            answered = device.id in snapshot.answered
+            yield Sample(f.DEVICE_UP, (device.id,), float(answered and reading.well(device.id)))
         status = reading.status(device.id)
         if status is not None:
             yield Sample(f.DEVICE_STATUS, (device.id,), status)
@@ -95,22 +119,18 @@ def _rejected(reading: Reading) -> Iterator[Sample]:
 
 
 def _walk(reading: Reading, exclude: Sequence[str]) -> Iterator[Sample]:
-    inventory = reading.snapshot.inventory
-    for name in sorted(reading.listed):
-        device = reading.devices.get(reading.owner(name) or "")
-        if device is None or any(fnmatchcase(name, pattern) for pattern in exclude):
+    for variable in reading.walk():
+        if exclude and any(fnmatchcase(variable.id, pattern) for pattern in exclude):
             continue
-        variable = name[len(device.id) + 1 :]
-        info = inventory.variables.get(name)
-        described = reading.describe(name, device)
-        if described is not None and not reading.facts.sensitive(device.type, variable):
-            unit = reading.facts.symbol(described.code, described.factor) if described.code else ""
+        device, info = variable.device.id, variable.info
+        if variable.described is not None and not variable.sensitive:
             title = info.title if info is not None else ""
-            writable = "" if info is None else str(info.writable).lower()
-            yield Sample(f.VARIABLE_INFO, (device.id, variable, title, unit, writable), 1.0)
-        understood = reading.understood.get(name)
+            writable = "" if info is None else "true" if info.writable else "false"
+            labels = (device, variable.name, title, variable.symbol, writable)
+            yield Sample(f.VARIABLE_INFO, labels, 1.0)
+        understood = reading.understand(variable.id)
         if understood is not None:
-            yield Sample(f.WALK[understood.quantity], (device.id, variable), understood.value)
+            yield Sample(f.WALK[understood.quantity], (device, variable.name), understood.value)
 
 
 def _state(
@@ -301,7 +321,7 @@ class _Plug:
         cap = self._listed(self._plug.name, "CURRENT_REDUCTION")
         if cap is not None:
             # Engines send it without a unit; it holds amperes (protocol.md 9).
-            told = self._reading.understood.get(cap)
+            told = self._reading.understand(cap)
             if told is None or told.quantity not in ("amperes", None):
                 return
             limit = min(limit, told.value)

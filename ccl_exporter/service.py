@@ -1,7 +1,9 @@
 """The running exporter: chargers, their samples, the server; started, reloaded and stopped together."""
 
+import gc
 import logging
 import platform
+import select
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
+from cheroot.server import HTTPConnection
 from cheroot.wsgi import Server
 from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR
 
@@ -20,21 +23,27 @@ from ccl_exporter import families as f
 from ccl_exporter.charger import Charger
 from ccl_exporter.errors import UsageError
 from ccl_exporter.fleet import Fleet
+from ccl_exporter.ledger import Ledger
+from ccl_exporter.ledger_file import LEDGER
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.samples import Module, needed, samples
 from ccl_exporter.settings import ListenAddress, Settings
 from ccl_exporter.sinks.prometheus import exposition
-from ccl_exporter.web.app import Answer, App, Scrape
+from ccl_exporter.web.app import MODULES, Answer, App, Scrape
 from ccl_exporter.web.page import View, page
 from ccl_exporter.web.security import WebSecurity
 
 if TYPE_CHECKING:
     from ccl_exporter.configuration import Configuration
-    from ccl_exporter.finished_charges import FinishedCharges
     from ccl_exporter.inventory_source import Inventory
     from ccl_exporter.push import Pushes
 
 log = logging.getLogger(__name__)
+
+_LEAST_SCRAPES, _MOST_SCRAPES = 8, 256
+"""Scrapes at once: each charger that does not answer holds one up for as long as its scraper waits."""
+
+_FIRST_TIDYING, _LONGEST_TIDYING = 60.0, 3600.0  # seconds
 
 _PAGE_AGE = 8.0  # seconds after which the page, which renews itself every ten, wants a new reading
 _PAGE_PATIENCE = 5.0  # seconds that a person waits for it
@@ -55,8 +64,8 @@ class Service:
     """Serves the metrics of the configured chargers until it is stopped.
 
     A charger is first asked when a scrape comes.
-    `load` reads the configuration again where there is a file, `state` is the folder of locks and spools.
-    `finished` is the record of charges that ended, for the databases.
+    `load` reads the configuration again where there is a file.
+    `state` is the folder of locks, of the ledger of charges, and of what waits for databases.
     """
 
     def __init__(
@@ -66,7 +75,6 @@ class Service:
         state: Path | None,
         load: "Callable[[], Configuration] | None" = None,
         configuration: "Configuration | None" = None,
-        finished: "FinishedCharges | None" = None,
     ) -> None:
         self._options = options
         self._load = load
@@ -74,7 +82,7 @@ class Service:
         self._inventory = _inventory(configuration)
         self._fleet = Fleet(settings, state)
         self._state = state
-        self._finished = finished
+        self._ledger = Ledger(state / LEDGER) if state is not None else None
         self._pushes: Pushes | None = None
         self._pushing = threading.Lock()
         self._moves = _Moves()
@@ -86,7 +94,8 @@ class Service:
         self._server = _Server(
             (options.listen.host, options.listen.port),
             self._security.wrap(App(self, options.lifecycle)),
-            numthreads=min(max(8, len(settings.chargers)), 64),
+            numthreads=_LEAST_SCRAPES,
+            max=_MOST_SCRAPES,
             server_name="ccl-exporter",
             request_queue_size=128,
             timeout=10,
@@ -110,8 +119,8 @@ class Service:
 
     def run(self) -> None:
         """Answer until `stop` is called."""
-        refresher = threading.Thread(target=self._refresh_inventory, name="inventory", daemon=True)
-        refresher.start()
+        for work in (self._refresh_inventory, self._tidy_memory):
+            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
         self._push()
         self._server.serve()
 
@@ -123,6 +132,8 @@ class Service:
             if self._pushes is not None:
                 self._pushes.stop()
         self._server.stop()
+        if self._ledger is not None:
+            self._ledger.close()
 
     def _push(self) -> None:
         """Write to the databases of the configuration, if there are any, and to no others any more."""
@@ -131,7 +142,7 @@ class Service:
             if self._pushes is None and entries and self._state is not None:
                 from ccl_exporter.push import Pushes, Source  # noqa: PLC0415 - influxdb-client is large
 
-                self._pushes = Pushes(Source(self._fleet.chargers, self._taken, self._finished), self._state)
+                self._pushes = Pushes(Source(self._fleet.chargers, self._taken, self._ledger), self._state)
             if self._pushes is not None and not self._stopping.is_set():
                 self._pushes.update(entries)
 
@@ -148,6 +159,19 @@ class Service:
                 log.warning("the inventory cannot be used, the last one stays: %s", inventory.error)
             elif inventory.error is None and before is not None:
                 log.info("the inventory can be used again")
+
+    def _tidy_memory(self) -> None:
+        """Keep what lives long out of Python's collector, which would stop all scrapes to look through it.
+
+        With thousands of chargers that is half a second, every few seconds.
+        What has died since the last time is collected first; the pauses between grow to an hour.
+        """
+        pause = _FIRST_TIDYING
+        while not self._stopping.wait(pause):
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+            pause = min(pause * 2, _LONGEST_TIDYING)
 
     # What the routes need
 
@@ -167,10 +191,10 @@ class Service:
         chargers = self._fleet.chargers()
         old = [charger for charger in chargers if _old(charger)]
         if len(chargers) == 1 and old:
-            old[0].read(_PAGE_PATIENCE)
+            self._booked(old[0], _PAGE_PATIENCE)
         else:
             for charger in old:
-                self._page_reads.submit(_read_if_old, charger)
+                self._page_reads.submit(self._read_if_old, charger)
         views = [View(charger.settings.name, charger.latest) for charger in chargers]
         return page(views, time(), __version__, opened)
 
@@ -219,10 +243,21 @@ class Service:
 
     def _taken(self, charger: Charger, timeout: float, modules: Sequence[Module]) -> tuple[Snapshot, list[Sample]]:
         """A reading of a charger, for whichever sink."""
-        snapshot = charger.read(timeout, None if "walk" in modules else needed)
+        snapshot = self._booked(charger, timeout, modules)
         found = samples(snapshot, modules=modules, exclude=charger.settings.exclude)
         self._moves.watch(charger.settings.name, found)
         return snapshot, found
+
+    def _booked(self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES) -> Snapshot:
+        """A reading of a charger, booked in the ledger of charges."""
+        snapshot = charger.read(timeout, None if "walk" in modules else needed)
+        if self._ledger is not None:
+            self._ledger.note(charger.settings.name, snapshot)
+        return snapshot
+
+    def _read_if_old(self, charger: Charger) -> None:
+        if _old(charger):
+            self._booked(charger, _PAGE_PATIENCE)
 
     def _own(self, chargers: Sequence[Charger]) -> Iterator[Sample]:
         yield Sample(f.BUILD_INFO, (platform.python_version(), __version__), 1.0)
@@ -250,11 +285,6 @@ class Service:
 def _old(charger: Charger) -> bool:
     latest = charger.latest
     return latest is None or time() - latest.taken > _PAGE_AGE
-
-
-def _read_if_old(charger: Charger) -> None:
-    if _old(charger):
-        charger.read(_PAGE_PATIENCE)
 
 
 def _inventory(configuration: "Configuration | None") -> "Inventory | None":
@@ -285,14 +315,29 @@ def _logged() -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
+class _Connection(HTTPConnection):
+    """A connection whose request is not answered any more once who asked has hung up, tired of waiting."""
+
+    def communicate(self) -> bool:
+        poll = select.poll()
+        poll.register(self.socket.fileno(), getattr(select, "POLLRDHUP", 0))
+        return not poll.poll(0) and bool(super().communicate())  # type: ignore[no-untyped-call] # it has no types
+
+
 class _Server(Server):
     """Cheroot's server, in which connections that say nothing hold up nobody, and which logs as we do."""
+
+    ConnectionClass = _Connection
+    _threads = _LEAST_SCRAPES
 
     def process_conn(self, conn: Any) -> None:
         """A new connection waits for its first byte with the idle ones, not in a worker."""
         if conn.last_used is None:
             self._connections.put(conn)  # type: ignore[attr-defined] # the idle ones are its private matter
         else:
+            if self.requests.idle <= self.requests.qsize:
+                self.requests.grow(self._threads)
+                self._threads = min(self._threads * 2, _MOST_SCRAPES)
             super().process_conn(conn)
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,10 +43,12 @@ class ChargerLock:
         except OSError as error:
             log.warning("no lock for %s: %s cannot be written: %s", url, folder, error.strerror or error)
         self._ended = 0.0
+        # A charger that a reload took away may be in the middle of a request: its lock goes when it does.
+        self._closing = weakref.finalize(self, os.close, self._file) if self._file is not None else None
 
     def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
+        if self._closing is not None:
+            self._closing()
             self._file = None
 
     @contextmanager

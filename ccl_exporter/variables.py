@@ -3,14 +3,15 @@
 Pure policy over `Snapshot` and catalogue: units, sentinels, silent devices, personal data (protocol.md 3, 8, 11).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from math import isfinite
 
-from ccl_exporter.catalogue import Catalogue, catalogue, last_part
-from ccl_exporter.model import Device, Moment, Snapshot, Value, owner
+from ccl_exporter.catalogue import Catalogue, Unit, catalogue, last_part
+from ccl_exporter.model import Device, Inventory, Moment, Snapshot, VariableInfo, listed, once, owner
 from ccl_exporter.powerstudio.wire import parse_date
 
 OLDEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
@@ -40,20 +41,138 @@ class Described:
     factor: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """What is known of a variable before it is read.
+
+    `within` are its device and the sub-devices that it is in: all must be well for a reading to be trusted.
+    `unit` is None where nobody knows a unit, `described` where nobody was asked yet;
+    `symbol` is the unit of the value as sent, as a person reads it.
+    """
+
+    id: str
+    device: Device
+    name: str
+    within: tuple[str, ...]
+    info: VariableInfo | None
+    described: Described | None
+    unit: Unit | None
+    symbol: str
+    sensitive: bool
+    register: bool
+
+    @property
+    def has_value(self) -> bool:
+        return self.info is None or self.info.has_value
+
+    @property
+    def declared_date(self) -> bool:
+        return self.info is not None and self.info.type == "date"
+
+
+class Variables:
+    """The variables of an inventory, each looked up once: it stays the same for hundreds of readings."""
+
+    def __init__(self, inventory: Inventory, facts: Catalogue) -> None:
+        self._inventory = inventory
+        self._facts = facts
+        self._found: dict[str, Variable | None] = {}
+        self.devices: dict[str, Device] = {device.id: device for device in inventory.devices}
+        self.listed = listed(inventory)
+
+    def get(self, name: str) -> Variable | None:
+        """The variable of a full id, whether it is listed or not; None if no device has it."""
+        if name not in self._found:
+            self._found[name] = self._look_up(name)
+        return self._found[name]
+
+    def _look_up(self, name: str) -> Variable | None:
+        device = self.devices.get(owner(name, self.devices) or "")
+        if device is None:
+            return None
+        short = name[len(device.id) + 1 :]
+        info = self._inventory.variables.get(name)
+        described = self._describe(name, short, device, info)
+        unit = self._facts.units.get(described.code or "") if described is not None else None
+        return Variable(
+            id=name,
+            device=device,
+            name=short,
+            within=tuple(_prefixes(name, device.id)),
+            info=info,
+            described=described,
+            unit=unit,
+            symbol=self._symbol(described),
+            sensitive=self._facts.sensitive(device.type, short),
+            register=unit is not None
+            and unit.quantity in _ENERGIES
+            and self._facts.register(short, info.sample_mode if info is not None else None),
+        )
+
+    def _symbol(self, told: Described | None) -> str:
+        return self._facts.symbol(told.code, told.factor) if told is not None and told.code else ""
+
+    def _describe(self, name: str, short: str, device: Device, info: VariableInfo | None) -> Described | None:
+        """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
+
+        Unit and factor come together from one source: what the engine says goes before the catalogue.
+        Only temperatures are the catalogue's, as the vendor's code for them was never seen (protocol.md 4.2).
+        """
+        known = self._facts.known(device.type, short)
+        temperature = known is not None and known.unit in ("celsius", "fahrenheit")
+        told = info is not None and info.unit is not None and (info.unit in self._facts.units or not temperature)
+        if told and info is not None and info.factor is not None:
+            return Described(info.unit, info.factor)
+        if known is not None and known.unit is not None:
+            return Described(known.unit, known.factor)
+        if known is not None or name in self._inventory.settled:
+            return Described()
+        return None
+
+
+def _prefixes(name: str, device: str) -> Iterator[str]:
+    cut = len(device)
+    while cut > 0:
+        yield name[:cut]
+        cut = name.find(".", cut + 1)
+
+
+@once
+def variables(inventory: Inventory) -> Variables:
+    """The variables of an inventory by the catalogue."""
+    return Variables(inventory, catalogue())
+
+
 class Reading:
     """One snapshot with the questions that policy asks of it."""
 
     def __init__(self, snapshot: Snapshot, facts: Catalogue | None = None) -> None:
         self.snapshot = snapshot
         self.facts = facts if facts is not None else catalogue()
-        self.devices: dict[str, Device] = {device.id: device for device in snapshot.inventory.devices}
-        self.listed = {name for device in snapshot.inventory.devices for name in device.variables}
-        self.listed.update(snapshot.values)
+        inventory = snapshot.inventory
+        self._variables = variables(inventory) if facts is None else Variables(inventory, facts)
+        self.devices: Mapping[str, Device] = self._variables.devices
+        self.listed: AbstractSet[str] = self._variables.listed
+        if not self.listed >= snapshot.values.keys():
+            self.listed |= snapshot.values.keys()
         self._well: dict[str, bool] = {}
+        self._understood: dict[str, Understood | None] = {}
 
     def owner(self, name: str) -> str | None:
         """The device of a full variable id."""
-        return owner(name, self.devices)
+        variable = self._variables.get(name)
+        return variable.device.id if variable is not None else None
+
+    def variable(self, name: str) -> Variable | None:
+        """What is known of a variable, by full id; None if no device has it."""
+        return self._variables.get(name)
+
+    def walk(self) -> Iterator[Variable]:
+        """All variables that the engine listed or sent, in the order of their ids."""
+        for name in sorted(self.listed):
+            variable = self._variables.get(name)
+            if variable is not None:
+                yield variable
 
     def status(self, prefix: str) -> float | None:
         """STATUS of a device, the number as sent."""
@@ -69,92 +188,76 @@ class Reading:
             self._well[prefix] = f"{prefix}.STATUS" not in self.listed or self.status(prefix) == 1
         return self._well[prefix]
 
-    def trusted(self, name: str, device: str) -> bool:
+    def trusted(self, variable: Variable) -> bool:
         """Whether the device of a variable, and each sub-device that it is in, is well."""
-        cut = len(device)
-        while cut > 0:
-            if not self.well(name[:cut]):
-                return False
-            cut = name.find(".", cut + 1)
-        return True
+        return all(map(self.well, variable.within))
 
     def raw(self, name: str | None) -> float | None:
         """The number of a trusted variable as sent."""
         if name is None:
             return None
         value = self.snapshot.values.get(name)
-        device = self.owner(name)
-        info = self.snapshot.inventory.variables.get(name)
-        if not isinstance(value, float) or device is None or (info is not None and not info.has_value):
+        variable = self._variables.get(name)
+        if not isinstance(value, float) or variable is None or not variable.has_value:
             return None
-        return value if self.trusted(name, device) else None
+        return value if self.trusted(variable) else None
 
     def number(self, name: str | None, quantity: str) -> float | None:
         """The value of a variable in base units, if it is of this quantity."""
-        found = self.understood.get(name) if name is not None else None
+        found = self.understand(name) if name is not None else None
         return found.value if found is not None and found.quantity == quantity else None
 
-    def describe(self, name: str, device: Device) -> Described | None:
-        """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
-
-        Unit and factor come together from one source: what the engine says goes before the catalogue.
-        Only temperatures are the catalogue's, as the vendor's code for them was never seen (protocol.md 4.2).
-        """
-        info = self.snapshot.inventory.variables.get(name)
-        known = self.facts.known(device.type, name[len(device.id) + 1 :])
-        temperature = known is not None and known.unit in ("celsius", "fahrenheit")
-        told = info is not None and info.unit is not None and (info.unit in self.facts.units or not temperature)
-        if told and info is not None and info.factor is not None:
-            return Described(info.unit, info.factor)
-        if known is not None and known.unit is not None:
-            return Described(known.unit, known.factor)
-        if known is not None or name in self.snapshot.inventory.settled:
-            return Described()
-        return None
-
-    @cached_property
+    @property
     def understood(self) -> Mapping[str, Understood]:
         """Every reading that can be trusted and shown, by full id."""
-        found = {}
-        for name, value in self.snapshot.values.items():
-            device = self.devices.get(self.owner(name) or "")
-            if device is not None and (reading := self._understand(name, value, device)) is not None:
-                found[name] = reading
-        return found
+        found = ((name, self.understand(name)) for name in self.snapshot.values)
+        return {name: reading for name, reading in found if reading is not None}
 
-    def _understand(self, name: str, value: Value, device: Device) -> Understood | None:
-        variable = name[len(device.id) + 1 :]
-        if not isinstance(value, float | Moment) or self.facts.sensitive(device.type, variable):
+    def registers(self) -> Iterator[tuple[str, Understood]]:
+        """Of those the energies that only grow."""
+        for name in self.snapshot.values:
+            variable = self._variables.get(name)
+            if variable is not None and variable.register:
+                found = self.understand(name)
+                if found is not None and found.quantity is not None:
+                    yield name, found
+
+    def understand(self, name: str) -> Understood | None:
+        """The reading of a variable, by full id; None if there is none that can be trusted and shown."""
+        if name not in self._understood:
+            variable = self._variables.get(name)
+            self._understood[name] = self._understand(variable) if variable is not None else None
+        return self._understood[name]
+
+    def _understand(self, variable: Variable) -> Understood | None:
+        value = self.snapshot.values.get(variable.id)
+        if not isinstance(value, float | Moment) or variable.sensitive or variable.described is None:
             return None
-        info = self.snapshot.inventory.variables.get(name)
-        if (info is not None and not info.has_value) or not self.trusted(name, device.id):
+        if not variable.has_value or not self.trusted(variable):
             return None
-        described = self.describe(name, device)
-        if described is None:
-            return None
-        unit = self.facts.units.get(described.code or "")
-        declared_date = info is not None and info.type == "date"
-        if isinstance(value, Moment) or declared_date or (unit is not None and unit.quantity == "timestamp"):
+        device, name, unit = variable.device.id, variable.name, variable.unit
+        if (
+            isinstance(value, Moment)
+            or variable.declared_date
+            or (unit is not None and unit.quantity == "timestamp")
+        ):
             if unit is not None and unit.quantity != "timestamp":
                 return None
             instant = _instant(value)
-            return None if instant is None else Understood(device.id, variable, "timestamp", instant)
-        if unit is None or name in self.doubtful:
-            return Understood(device.id, variable, None, value)
+            return None if instant is None else Understood(device, name, "timestamp", instant)
+        if unit is None or variable.id in self.doubtful:
+            return Understood(device, name, None, value)
         if (unit.minimum is not None and value < unit.minimum) or (
             unit.maximum is not None and value > unit.maximum
         ):
             return None
         # Nine decimals keep all that was sent (six) and leave out what the multiplication adds.
-        base = round((value * 10.0**described.factor + unit.offset) * unit.scale, 9)
+        base = round((value * 10.0**variable.described.factor + unit.offset) * unit.scale, 9)
         if not isfinite(base):
             return None
-        quantity = unit.quantity
-        if quantity in _ENERGIES and self.facts.register(variable, info.sample_mode if info else None):
-            if base < 0:
-                return None
-            quantity += "_total"
-        return Understood(device.id, variable, quantity, base)
+        if variable.register:
+            return Understood(device, name, f"{unit.quantity}_total", base) if base >= 0 else None
+        return Understood(device, name, unit.quantity, base)
 
     @cached_property
     def doubtful(self) -> frozenset[str]:
@@ -169,8 +272,8 @@ class Reading:
                 continue
             for name in (f"{charge.name}.AE", f"{meters.get(charge.name)}.AE"):
                 value = self.snapshot.values.get(name)
-                device = self.devices.get(self.owner(name) or "")
-                described = self.describe(name, device) if device is not None else None
+                variable = self._variables.get(name)
+                described = variable.described if variable is not None else None
                 if described is None or described.code != "#WH" or not isinstance(value, float):
                     continue
                 ratio = value * 10.0**described.factor / charge.meter_watt_hours

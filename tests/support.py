@@ -150,7 +150,7 @@ class Clock:
 
 def server(program: str) -> str:
     """The path of a server from Debian; skipped visibly where it is missing, and an error in CI."""
-    found = shutil.which(program)
+    found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None:
         message = f"{program} is not installed (tests/debian-packages.txt): what it would check is not checked"
         if os.environ.get("CI"):

@@ -19,12 +19,13 @@ from ccl_exporter.model import (
     PlugState,
     Snapshot,
     SystemStatus,
+    listed,
 )
 from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Dialect
 from ccl_exporter.powerstudio.inventory import InventoryReader
 from ccl_exporter.powerstudio.transport import Transport
-from ccl_exporter.powerstudio.under_way import Held, Signs, UnderWay, Wanted
+from ccl_exporter.powerstudio.under_way import PLUG_SIGNS, PROGRESS, TURNS, Held, Rare, Signs, UnderWay, Wanted
 from ccl_exporter.powerstudio.values import ValuesReader, Way
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,6 @@ INVENTORY_EVERY = 3600.0
 """Seconds between two readings of the inventory without a reason."""
 
 _CHARGING = 8.0  # plug state (protocol.md 9.1)
-
-# What shows in the values that a charge began or ended, that it went on, that a plug changed (protocol.md 9).
-_TURNS = ("STATE", "CC", "STOPPED", "CHARGE", "REQUESTDATE", "BEGINDATE", "ENDDATE")
-_PROGRESS = ("AE", "AEP")
-_PLUG_SIGNS = ("STATE", "CC", "LOCK", "ERROR")
 
 _Side = Literal["charge_info", "plug_state", "status", "devices", "inventory"]
 _SIDES: tuple[_Side, ...] = ("charge_info", "plug_state", "status", "devices", "inventory")
@@ -78,6 +74,7 @@ class Engine:
         self._thorough = True
         self._repair_after = SLOW / 2
         self._seen: frozenset[str] = frozenset()
+        self._rare = Rare(SLOW)
         self._ever: set[str] = set()
         self._held: dict[_Side, Held] = {side: Held() for side in _SIDES}
         self._charge_waits = False
@@ -109,7 +106,7 @@ class Engine:
     def read(self, timeout: float, wanted: Wanted | None = None) -> Snapshot:
         """Everything that can be read within `timeout` seconds; never raises for what the charger does.
 
-        `wanted` may leave out devices whose values are not needed.
+        `wanted` may leave out variables whose values are not needed.
         """
         taken, started, before = time(), monotonic(), self._transport.requests
         self._transport.clock = None
@@ -124,6 +121,7 @@ class Engine:
             documents=tuple(self._documents[name] for name in sorted(self._documents)),
             inventory=self._inventory.inventory,
             values=read.values,
+            asked=read.asked,
             answered=read.answered,
             plug_states=self._plug_states,
             charges=self._charges,
@@ -166,6 +164,8 @@ class Engine:
                 self._documents.pop(name, None)
                 self._recovered(name)
             else:
+                # It is kept until the next try, but not all that its way here holds on to.
+                error.__traceback__ = error.__cause__ = error.__context__ = None
                 self._documents[name] = Document(name, False, monotonic() - started, error)
                 if name not in self._failing:
                     log.warning("%s: cannot read %s: %s", self.name, name, error)
@@ -195,7 +195,7 @@ class Engine:
         if forget:
             self._dialect.forget()
             self._inventory.forget()
-            self._values.way = None
+            self._values.forget()
         elif self._stamps is None:
             # Without change stamps nothing else would tell that a document has appeared.
             self._dialect.forget_absent()
@@ -226,41 +226,46 @@ class Engine:
     # Values
 
     def _read_values(self, read: UnderWay) -> None:
-        devices = self._inventory.inventory.devices
-        wanted = read.wanted(self._inventory.inventory) if read.wanted is not None else None
-        askable = [
-            device
-            for device in devices
-            if (device.variables or device.type is None) and (wanted is None or device.id in wanted)
-        ]
+        inventory = self._inventory.inventory
+        needed = read.wanted(inventory) if read.wanted is not None else None
+        names = None
+        if needed is not None:
+            names = self._rare.names(needed, inventory, read.began)
+        askable = [device for device in inventory.devices if device.variables or device.type is None]
+        if names is not None:
+            askable = [device for device in askable if not names.isdisjoint(device.variables)]
+            read.asked = frozenset(device.id for device in askable)
 
         def ask() -> None:
             try:
-                found = self._values.read(askable, read.deadline)
+                found = self._values.read(askable, read.deadline, names)
             except Absent:
                 # The devices may have other names by now.
                 self._look_again("the engine knows none of its devices", logging.DEBUG)
                 raise
             read.values, read.answered, read.up = found.values, frozenset(found.answered), True
             failure = found.worst()
-            if failure is None or isinstance(failure, Absent):
-                self._notice_changes(read)
-            silent = [device.id for device in askable if device.variables and device.id not in found.answered]
             if failure is not None and not isinstance(failure, Absent):
                 raise failure
+            self._notice_changes(read)
+            silent = [device.id for device in askable if device.variables and device.id not in found.answered]
             if silent:
                 raise Garbled(f"the engine tells nothing of the device {silent[0]}")
 
         self._attempt("values", ask, read)
+        if needed is not None:
+            self._rare.keep(needed, inventory, read)
 
     def _notice_changes(self, read: UnderWay) -> None:
         """Read the inventory again when a variable or a device has come or gone since the last read."""
-        devices = self._inventory.inventory.devices
-        known = {name for device in devices for name in device.variables}
+        known = listed(self._inventory.inventory)
         new = read.values.keys() - known
         gone = set() if read.wanted is not None else self._seen - read.values.keys()
-        self._seen = self._seen | new if read.wanted is not None else frozenset(read.values)
-        self._inventory.learn(sorted(new))
+        if read.wanted is not None:
+            self._seen |= new
+        elif self._seen != read.values.keys():
+            self._seen = known if known == read.values.keys() else frozenset(read.values)
+        self._inventory.learn(new)
         self._inventory.unlearn(gone)
         self._changed = self._changed or bool(new or gone)
         if self._changed:
@@ -294,10 +299,10 @@ class Engine:
             return False
         match side:
             case "charge_info":
-                signs = self._signs(read, _TURNS + _PROGRESS)
+                signs = self._signs(read, TURNS + PROGRESS)
                 return not held.good or signs is None or signs != held.signs or self._charging(read)
             case "plug_state":
-                signs = self._signs(read, _PLUG_SIGNS)
+                signs = self._signs(read, PLUG_SIGNS)
                 return not held.good or signs is None or signs != held.signs
             case "status":
                 return waited >= SLOW
@@ -317,7 +322,7 @@ class Engine:
         Likewise what there was no time for in the last read.
         """
         due = [side for side in _SIDES if self._due(side, read)]
-        signs = self._signs(read, _TURNS)
+        signs = self._signs(read, TURNS)
         turned = signs != self._held["charge_info"].turns
         first = "charge_info" if turned or self._charge_waits else None
         if self._thorough and self._inventory.inventory.devices:
@@ -345,11 +350,11 @@ class Engine:
         match side:
             case "charge_info":
                 held.good = self._attempt(side, lambda: self._read_charges(read), read)
-                held.turns = self._signs(read, _TURNS)
-                held.signs = self._signs(read, _TURNS + _PROGRESS)
+                held.turns = self._signs(read, TURNS)
+                held.signs = self._signs(read, TURNS + PROGRESS)
             case "plug_state":
                 held.good = self._attempt(side, lambda: self._read_plug_states(read), read)
-                held.signs = self._signs(read, _PLUG_SIGNS)
+                held.signs = self._signs(read, PLUG_SIGNS)
             case "status":
                 self._attempt(side, lambda: self._read_status(read), read)
             case "devices":
@@ -385,9 +390,9 @@ class Engine:
     def _drop_stale(self, read: UnderWay) -> None:
         """What is held from earlier is served only while the values show that nothing has turned since."""
         charge, plug = self._held["charge_info"], self._held["plug_state"]
-        signs = self._signs(read, _TURNS)
+        signs = self._signs(read, TURNS)
         if signs != charge.turns or (signs is None and charge.asked < read.began):
             self._charges, charge.good = {}, False
-        signs = self._signs(read, _PLUG_SIGNS)
+        signs = self._signs(read, PLUG_SIGNS)
         if signs != plug.signs or (signs is None and plug.asked < read.began):
             self._plug_states, plug.good = {}, False

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut
-from ccl_exporter.model import Device, DocumentName, Inventory, VariableInfo, owner
+from ccl_exporter.model import Device, DocumentName, Inventory, VariableInfo, owner, shared
 from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Dialect, Question
 
@@ -118,27 +118,25 @@ class InventoryReader:
             raise
         self._delays = 0
         if done:
-            del self._steps[0]
+            self._finish_step()
 
     def _pass_over(self, current: _Step) -> None:
         self._delays = 0
         if current.skip():
-            del self._steps[0]
+            self._finish_step()
+
+    def _finish_step(self) -> None:
+        del self._steps[0]
+        if not self._steps:
+            self._asked = set()
+            self.inventory = shared(self.inventory)
 
     def learn(self, names: Iterable[str]) -> None:
         """Take in variables that the values showed and no deviceInfo told."""
-        known = {device.id for device in self.inventory.devices}
-        mine: dict[str | None, list[str]] = {}
-        for name in names:
-            mine.setdefault(owner(name, known), []).append(name)
-            self._learned.add(name)
-        self.inventory = replace(
-            self.inventory,
-            devices=tuple(
-                replace(device, variables=tuple(dict.fromkeys((*device.variables, *mine.get(device.id, ())))))
-                for device in self.inventory.devices
-            ),
-        )
+        names = frozenset(names)
+        if names:
+            self._learned |= names
+            self.inventory = replace(self.inventory, devices=_with(self.inventory.devices, names))
 
     def unlearn(self, names: Iterable[str]) -> None:
         """Forget variables that no longer show, unless deviceInfo goes on telling of them."""
@@ -181,19 +179,8 @@ class InventoryReader:
         """Tell of the first device, or of several at once where the engine takes that."""
         if self._untold:
             told = {device.id: device for device in self._told(self._untold, deadline)}
-            known = {device.id for device in self.inventory.devices}
-            learned: dict[str | None, list[str]] = {}
-            for name in sorted(self._learned):
-                learned.setdefault(owner(name, known), []).append(name)
-            self._put_devices(
-                replace(
-                    told[device.id],
-                    variables=tuple(dict.fromkeys((*told[device.id].variables, *learned.get(device.id, ())))),
-                )
-                if device.id in told
-                else device
-                for device in self.inventory.devices
-            )
+            devices = tuple(told.get(device.id, device) for device in self.inventory.devices)
+            self._put_devices(_with(devices, self._learned))
             self._untold = [id for id in self._untold if id not in told]
         self._unasked = list(self.inventory.devices)
         return not self._untold
@@ -255,9 +242,7 @@ class InventoryReader:
     def _read_var_info_by_device(self, deadline: float) -> bool:
         question = _VAR_INFO_BY_DEVICE
         self._unasked = [device for device in self._unasked if device.variables or device.type is None]
-        if not self._unasked:
-            return True
-        if not self._var_info_by_device:
+        if not self._unasked or not self._var_info_by_device:
             return True
         ids = [device.id for device in self._unasked]
         chunk = question.head(ids, len(ids))
@@ -360,6 +345,18 @@ class InventoryReader:
     def _settle(self, names: Iterable[str]) -> None:
         self._asked.update(names)
         self.inventory = replace(self.inventory, settled=self.inventory.settled | frozenset(names))
+
+
+def _with(devices: tuple[Device, ...], names: Collection[str]) -> tuple[Device, ...]:
+    """The devices, each with its own of `names` behind the variables that it has."""
+    known = {device.id for device in devices}
+    mine: dict[str | None, list[str]] = {}
+    for name in sorted(names):
+        mine.setdefault(owner(name, known), []).append(name)
+    return tuple(
+        replace(device, variables=tuple(dict.fromkeys((*device.variables, *mine.get(device.id, ())))))
+        for device in devices
+    )
 
 
 def _qualified(entries: _Entries) -> dict[str, VariableInfo]:

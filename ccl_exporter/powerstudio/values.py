@@ -1,7 +1,7 @@
 """Values of all variables by the best way that an engine understands (ladder of protocol.md 11 #1, #2)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from time import monotonic
 
@@ -12,6 +12,9 @@ from ccl_exporter.powerstudio.dialect import Dialect, Question
 
 MAX_BATCH = 40
 """Variables in one request, as live installations use (protocol.md 6)."""
+
+MAX_NAMES = 60
+"""Variables in one request where that spares asking for whole devices; the most that was seen in use."""
 
 _BY_DEVICE = Question("services/user/values.xml", "id")
 _BY_NAME = Question("services/user/values.xml", "var")
@@ -67,13 +70,37 @@ class ValuesReader:
         self._late: set[str] = set()
         self._silent: set[str] = set()
         self._most: int | None = None
+        self._mute: set[str] = set()
         self.way: Way | None = None
 
-    def read(self, devices: Sequence[Device], deadline: float) -> ValuesRead:
+    def forget(self) -> None:
+        """Find out the way anew, as it may be another engine by now."""
+        self._late.clear()
+        self._silent.clear()
+        self._most = None
+        self._mute.clear()
+        self.way = None
+
+    def read(self, devices: Sequence[Device], deadline: float, only: Collection[str] | None = None) -> ValuesRead:
         """All values of `devices`; a device that fails does not hide the others.
 
+        With `only`, at least these of them, by full id, and no more where the engine takes several by name.
         Raises the failure that tells most if no device answered.
         """
+        if only is not None:
+            devices = [
+                replace(device, variables=tuple(name for name in device.variables if name in only))
+                for device in devices
+            ]
+            if self.way in (Way.TOGETHER, Way.EACH, Way.STATE):
+                read = _Asking(self._dialect, devices, deadline, proven=False)
+                if self._by_name(read):
+                    return read
+                gone = next((error for error in read.failures if isinstance(error, TimedOut | Unreachable)), None)
+                if gone is not None and not read.answered:
+                    raise gone
+                if gone is not None:
+                    return read
         failures: list[ChargerError] = []
         ways = list(Way) if self.way is None else [self.way, *Way]
         for way in ways:
@@ -91,6 +118,25 @@ class ValuesReader:
                 self._dialect.doubt = True
             self.way = None
         raise ValuesRead(failures=failures).worst() or Absent("the engine answers no request for values")
+
+    def _by_name(self, read: "_Asking") -> bool:
+        """Ask for variables in one request; False if there are too many or not all devices answered.
+
+        Some engines answer no more than the first few: a name that stays away is asked for once more, alone.
+        """
+        if len(read.names) < 2 or _BY_NAME.head(read.names, MAX_NAMES) != read.names:
+            return False
+        if not read.ask(_BY_NAME, read.names):
+            return False
+        missing = [name for name in read.names if name not in read.values and name not in self._mute]
+        if missing:
+            read.ask(_BY_NAME, missing[:1])
+            if missing[0] in read.values:
+                self._dialect.disprove(_BY_NAME)
+                return False
+            self._mute.update(missing)
+            read.forgive_missing_names()
+        return read.answered == set(read.ids)
 
     def _by(self, way: Way, read: "_Asking") -> None:
         match way:

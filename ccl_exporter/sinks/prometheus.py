@@ -1,6 +1,11 @@
-"""Samples as Prometheus text or OpenMetrics; the writing itself is prometheus_client's."""
+"""Samples as Prometheus text or OpenMetrics, byte for byte as prometheus_client writes them.
 
-from collections.abc import Callable, Iterable, Sequence
+Rendering a few hundred series would cost more than reading them, so what stays from scrape to scrape is kept:
+the lines about a family, which prometheus_client writes, and each series up to its value.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -11,6 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from ccl_exporter.model import Family, Sample
 
@@ -32,6 +38,15 @@ _UNITS = (
 )
 
 
+_KEPT = 50_000
+"""Pieces of text that are kept: those of one charger are some 300, and chargers of one make share most of them."""
+
+_KEPT_WHOLE = 100
+"""Whole families that are kept; one of a charger has some 20,000 characters."""
+
+_Row = tuple[str, ...]
+
+
 def exposition(
     samples: Iterable[Sample], order: Sequence[Family], accept: str, others: Sequence[Collector] = ()
 ) -> tuple[bytes, str]:
@@ -42,22 +57,82 @@ def exposition(
     """
     encode: Callable[[_Collected], bytes]
     encode, content_type = choose_encoder(accept)
-    metrics = metric_families(samples, order)
-    for other in others:
-        metrics.extend(other.collect())
-    return encode(_Collected(metrics)), content_type
+    found = _by_family(samples, order)
+    behind = [metric for other in others for metric in other.collect()]
+    if content_type.endswith(("escaping=dots", "escaping=values")):
+        # These rewrite every name, which nobody asks for as all our names are plain.
+        return encode(_Collected([*(_metric(*one) for one in found), *behind])), content_type
+    openmetrics = content_type.startswith("application/openmetrics-text")
+    text = "".join(line for one in found for line in _lines(*one, openmetrics))
+    return text.encode() + encode(_Collected(behind)), content_type
 
 
-def metric_families(samples: Iterable[Sample], order: Sequence[Family]) -> list[Metric]:
-    """Families of prometheus_client, without those that have no sample."""
+def _by_family(
+    samples: Iterable[Sample], order: Sequence[Family]
+) -> Iterator[tuple[Family, _Row, list[tuple[_Row, Sample]]]]:
+    """Families that have samples, with the names of their labels and the samples by labels."""
     by_name: dict[str, list[Sample]] = {}
     for sample in samples:
         by_name.setdefault(sample.family.name, []).append(sample)
-    return [
-        _metric(family, sorted(by_name[family.name], key=lambda sample: sample.labels))
-        for family in order
-        if family.name in by_name
-    ]
+    for family in order:
+        found = by_name.get(family.name)
+        if found is None:
+            continue
+        names = family.labels
+        rows = sorted(((sample.labels, sample) for sample in found), key=lambda row: row[0])
+        if "phase" in names and not any(row[names.index("phase")] for row, _ in rows):
+            # Without phases the label would be empty on every series.
+            keep = [position for position, name in enumerate(names) if name != "phase"]
+            names = tuple(names[position] for position in keep)
+            rows = [(tuple(row[position] for position in keep), sample) for row, sample in rows]
+        yield family, names, rows
+
+
+def _lines(family: Family, names: _Row, rows: Iterable[tuple[_Row, Sample]], openmetrics: bool) -> Iterator[str]:
+    yield _about(family, openmetrics)
+    if family.kind == "info":
+        yield _infos(family.name, names, tuple(row for row, _ in rows))
+    elif family.kind == "stateset":
+        for row, sample in rows:
+            yield _states(family, names, row, sample.active)
+    else:
+        for row, sample in rows:
+            value = floatToGoString(sample.value)  # type: ignore[no-untyped-call] # it has no types
+            yield f"{_series(family.name, names, row)}{value}\n"
+
+
+@lru_cache(maxsize=1000)
+def _about(family: Family, openmetrics: bool) -> str:
+    """The lines that stand before the samples of a family."""
+    encode, _ = choose_encoder("application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain")
+    written: bytes = encode(_Collected([_metric(family, family.labels, [])]))
+    return written.decode().removesuffix("# EOF\n")
+
+
+@lru_cache(maxsize=_KEPT)
+def _series(name: str, names: _Row, row: _Row) -> str:
+    """A series as it stands before its value; labels by name, as prometheus_client has them."""
+    labels = ",".join(f'{label}="{_escaped(value)}"' for label, value in sorted(zip(names, row, strict=True)))
+    return f"{name}{{{labels}}} " if labels else f"{name} "
+
+
+@lru_cache(maxsize=_KEPT_WHOLE)
+def _infos(name: str, names: _Row, rows: tuple[_Row, ...]) -> str:
+    """All lines of an info family, whose value is always 1."""
+    return "".join(f"{_series(name, names, row)}1.0\n" for row in rows)
+
+
+@lru_cache(maxsize=_KEPT)
+def _states(family: Family, names: _Row, row: _Row, active: _Row) -> str:
+    """All lines of one stateset; words in the order of prometheus_client."""
+    names = (*names, family.name)
+    return "".join(
+        f"{_series(family.name, names, (*row, word))}{float(word in active)}\n" for word in sorted(family.states)
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
 class _Collected:
@@ -70,35 +145,29 @@ class _Collected:
         return self._metrics
 
 
-def _metric(family: Family, samples: list[Sample]) -> Metric:
-    names = family.labels
-    rows = [sample.labels for sample in samples]
-    if "phase" in names and not any(row[names.index("phase")] for row in rows):
-        # Without phases the label would be empty on every series.
-        keep = [position for position, name in enumerate(names) if name != "phase"]
-        names = tuple(names[position] for position in keep)
-        rows = [tuple(row[position] for position in keep) for row in rows]
+def _metric(family: Family, names: _Row, rows: Sequence[tuple[_Row, Sample]]) -> Metric:
+    """A family as prometheus_client knows it."""
     match family.kind:
         case "stateset":
             states = StateSetMetricFamily(family.name, family.help, labels=names)
-            for row, sample in zip(rows, samples, strict=True):
+            for row, sample in rows:
                 states.add_metric(row, {word: word in sample.active for word in family.states})
             return states
         case "info":
             info = InfoMetricFamily(family.name.removesuffix("_info"), family.help, labels=names)
-            for row in rows:
+            for row, _ in rows:
                 info.add_metric(row, {})
             return info
         case "counter":
             counter = CounterMetricFamily(
                 family.name.removesuffix("_total"), family.help, labels=names, unit=_unit(family.name)
             )
-            for row, sample in zip(rows, samples, strict=True):
+            for row, sample in rows:
                 counter.add_metric(row, sample.value)
             return counter
         case "gauge":
             gauge = GaugeMetricFamily(family.name, family.help, labels=names, unit=_unit(family.name))
-            for row, sample in zip(rows, samples, strict=True):
+            for row, sample in rows:
                 gauge.add_metric(row, sample.value)
             return gauge
 

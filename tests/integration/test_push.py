@@ -13,6 +13,7 @@ from databases import Database, Influx, Victoria, running
 from support import COMMAND, OPENMETRICS, Process, Scrape, Start, get
 
 from ccl_exporter.charger import Charger
+from ccl_exporter.charges import FinishedCharge
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.push import Pushes, Source
 from ccl_exporter.settings import InfluxSettings, SpoolSettings
@@ -260,36 +261,24 @@ def test_a_second_exporter_with_the_same_spool_serves_but_does_not_write(
     until(lambda: spool_metric(other, "sent_points_total") > 0, "it does not take over")
 
 
-@dataclass(frozen=True)
-class Ended:
-    """A charge that ended, as the exporter's record of charges tells it."""
-
-    charger: str
-    plug: str
-    ended: float | None
-    requested: float | None = None
-    begun: float | None = None
-    joules: float | None = 3.6e6
-    seconds: float | None = 1800.0
-    stop_reason: int | None = 4
-    highest_watts: float | None = 7350.0
+def ended(at: float, highest_watts: float | None = 7350.0) -> FinishedCharge:
+    """A charge that ended."""
+    return FinishedCharge("garage", "EVSE.PLUG", None, None, at, 3.6e6, 1800.0, 4, highest_watts)
 
 
 @dataclass
 class Record:
     """A record of finished charges in memory."""
 
-    charges: list[Ended]
+    charges: list[FinishedCharge]
 
-    def finished(self, after: int) -> list[tuple[int, Ended]]:
+    def finished(self, after: int) -> list[tuple[int, FinishedCharge]]:
         return [(number, charge) for number, charge in enumerate(self.charges, 1) if number > after]
 
 
 def test_a_finished_charge_is_written_once_also_after_a_restart(influx: Influx, state: Path) -> None:
     at = round(time())
-    record = Record(
-        [Ended("garage", "EVSE.PLUG", at - 10), Ended("garage", "EVSE.PLUG", at - 5, highest_watts=None)]
-    )
+    record = Record([ended(at - 10), ended(at - 5, highest_watts=None)])
 
     def read(charger: Charger, timeout: float, modules: Sequence[str]) -> tuple[Snapshot, list[Sample]]:
         raise AssertionError("there is no charger")
@@ -304,11 +293,8 @@ def test_a_finished_charge_is_written_once_also_after_a_restart(influx: Influx, 
         pushes.stop()
 
     push(2)
-    record.charges += [
-        Ended("garage", "EVSE.PLUG", at),
-        Ended("garage", "EVSE.PLUG", None, joules=None, seconds=None, stop_reason=None, highest_watts=None),
-    ]
-    push(1)  # of the other there is nothing to tell
+    record.charges.append(ended(at))
+    push(1)
     push(0)
 
     rows = influx.query("SELECT * FROM ccl_finished_charge")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from charging import Station
 from readme_table import FIELDS_README, README, with_fields, with_table
 from support import COMMAND, PROJECT, Scrape, Start, get, scrape, server
 
@@ -110,6 +111,35 @@ def test_the_file_of_fifty_bays_is_a_valid_configuration(tmp_path: Path) -> None
     )
 
     assert "50 chargers" in checked.stdout
+
+
+def test_the_table_of_charges_is_what_the_command_prints(state: Path) -> None:
+    (sample,) = [block for language, block in BLOCKS if not language and block.startswith("BEGIN ")]
+    from ccl_exporter.ledger import Ledger  # noqa: PLC0415 - likewise
+
+    station, ledger = Station(), Ledger(state / "charges.db")
+    ledger.note("garage", station.read())
+    station.begin()
+    for watts, seconds in ((7350.0, 3600), (6000.0, 2200)):
+        station.flow(watts, seconds)
+        ledger.note("garage", station.read())
+    station.end()
+    ledger.note("garage", station.read())
+    station.flow(50, 5 * 3600)
+    station.request()
+    station.at += 9
+    station.end(reason=5)
+    ledger.note("garage", station.read())
+    station.at += 5 * 3600
+    station.begin()
+    station.flow(3680, 3600)
+    ledger.note("garage", station.read())
+    station.end(reason=1)
+    ledger.note("garage", station.read())
+    ledger.close()
+    shown = subprocess.run([str(COMMAND), "charge", "log"], check=True, capture_output=True, text=True).stdout
+
+    assert shown.partition("garage EVSE.PLUG_B")[0] == sample
 
 
 def test_every_command_is_in_the_readme() -> None:

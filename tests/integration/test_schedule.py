@@ -1,5 +1,7 @@
 """How much a charger is asked: the first read once, then one request a scrape, two at the most."""
 
+from dataclasses import asdict
+
 import pytest
 from support import Clock
 
@@ -157,7 +159,7 @@ def test_a_device_that_vanishes_and_returns_is_noticed_both_times(scrapes: Scrap
 
     assert "Reader" not in {device.id for device in without.inventory.devices}
     assert not [name for name in without.values if name.startswith("Reader.")]
-    assert again.inventory == everything.inventory
+    assert asdict(again.inventory) == asdict(everything.inventory)
     assert again.values.keys() == everything.values.keys()
 
 

@@ -173,7 +173,10 @@ class TestUnits:
     ) -> None:
         read = reading({"M.API": 1.0}, {"M": "CVM1D"}, {"M.API": told(unit, factor)})
 
-        assert read.describe("M.API", read.devices["M"]) == symbol
+        variable = read.variable("M.API")
+
+        assert variable is not None
+        assert variable.described == symbol
 
     def test_what_multiplication_adds_is_left_out(self) -> None:
         assert one(0.1, "API", "CVM1D") == ("watts", 100.0)

@@ -162,6 +162,21 @@ def test_any_mixture_of_known_elements_is_read_or_refused(parse: Callable[[bytes
     check(parse, data)
 
 
+def told(parse: Callable[[bytes], Any], data: bytes) -> object:
+    try:
+        return parse(data)
+    except ChargerError as error:
+        return type(error)
+
+
+@every_parser
+@given(data=st.one_of(likely, damaged()))
+@settings(max_examples=50, deadline=None)
+def test_a_plain_document_is_read_as_a_careful_look_reads_it(parse: Callable[[bytes], Any], data: bytes) -> None:
+    # A comment is one of the things that only the careful parser reads.
+    assert told(parse, data) == told(parse, data + b"<!-- -->")
+
+
 @every_parser
 @given(data=damaged())
 @settings(max_examples=30, deadline=None)

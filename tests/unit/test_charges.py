@@ -1,0 +1,476 @@
+"""When a charge is over, what is recorded of it, and that every joule of a register is accounted for."""
+
+from dataclasses import replace
+
+import pytest
+from charging import OTHER, PLUG, START, Station
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ccl_exporter.charges import (
+    Account,
+    FinishedCharge,
+    PlugReading,
+    Scrutiny,
+    book,
+    has_ended,
+    key,
+    plug_readings,
+    watched,
+)
+from ccl_exporter.model import Charge, Moment, Snapshot
+
+KWH = 3.6e6
+
+
+class Book:
+    """The accounts of one plug over a row of snapshots, as a ledger keeps them."""
+
+    def __init__(self, plug: str = PLUG) -> None:
+        self.plug = plug
+        self.scrutiny = Scrutiny()
+        self.account: Account | None = None
+        self.old: list[Account] = []
+        self.finished: list[FinishedCharge] = []
+
+    def take(self, snapshot: Snapshot) -> FinishedCharge | None:
+        reading = plug_readings(snapshot)[self.plug]
+        if not self.scrutiny.passes(self.account, reading):
+            self.account = watched(self.account, reading) or self.account
+            return None
+        booked = book("garage", self.account, reading)
+        assert booked is not None
+        if self.account is not None and self.account.era < booked.account.era:
+            self.old.append(self.account)
+        self.account = booked.account
+        if booked.finished is not None:
+            self.finished.append(booked.finished)
+        return booked.finished
+
+    def restart(self) -> None:
+        self.scrutiny = Scrutiny()
+
+    @property
+    def now(self) -> Account:
+        assert self.account is not None
+        return self.account
+
+
+@pytest.mark.parametrize(
+    ("state", "requested", "begun", "ended", "over"),
+    [
+        (0, 100.0, 110.0, 200.0, True),
+        (12, 100.0, 110.0, 200.0, True),
+        (0, 100.0, None, 109.0, True),
+        (3, 100.0, 110.0, 200.0, True),
+        (None, 100.0, 110.0, 200.0, True),
+        (8, 100.0, 110.0, None, False),
+        (0, 100.0, 110.0, None, False),
+        (8, 100.0, 110.0, 200.0, False),  # its end is that of the charge before
+        (11, 100.0, 110.0, 200.0, False),  # stopping: the energy may still change
+        (5, 300.0, 310.0, 200.0, False),
+        (2, 300.0, None, 200.0, False),
+        (0, 300.0, 310.0, 200.0, True),  # the charger's clock was set back meanwhile
+        (0, None, None, None, False),
+        (0, 100.0, 110.0, 0.0, False),
+    ],
+)
+def test_a_charge_is_over_when_it_has_an_end_and_nothing_runs(
+    state: int | None, requested: float | None, begun: float | None, ended: float | None, over: bool
+) -> None:
+    assert has_ended(Charge(PLUG, state=state, requested=requested, begun=begun, ended=ended)) is over
+
+
+@pytest.mark.parametrize(
+    ("dates", "known_by"),
+    [
+        ((1.5, 2.0, 3.0), 1.5),
+        ((None, 2.0, 3.0), 2.0),
+        ((None, None, 3.0), 3.0),
+        ((0.0, 2.0, None), 2.0),
+        ((None, None, None), None),
+    ],
+)
+def test_a_charge_is_known_by_its_request_else_its_begin(
+    dates: tuple[float | None, float | None, float | None], known_by: float | None
+) -> None:
+    requested, begun, ended = dates
+
+    assert key(Charge(PLUG, requested=requested, begun=begun, ended=ended)) == known_by
+
+
+def test_a_charge_is_recorded_once_with_the_highest_power_that_was_read() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.begin()
+    for watts in (3000.0, 7350.0, 5000.0):
+        station.flow(watts, 600)
+        assert log.take(station.read()) is None
+    station.end(reason=5)
+    ended = station.at
+    found = [log.take(station.read()) for _ in range(3)]
+
+    assert found == [
+        FinishedCharge("garage", PLUG, START + 1, START + 6, ended, 15350 * 600.0, 1802, 5, 7350.0),
+        None,
+        None,
+    ]
+
+
+def test_a_request_that_ended_before_energy_flowed_is_recorded_as_one_without_a_begin() -> None:
+    """As in the recording of a real charger: requestDate and endDate set, beginDate -1, stopped 5."""
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.request()
+    station.at += 9
+    station.end(reason=5)
+    found = log.take(station.read())
+
+    assert found is not None
+    assert (found.begun, found.joules, found.seconds, found.stop_reason, found.highest_watts) == (
+        *(None, 0.0, 0.0, 5),
+        None,
+    )
+
+
+def test_a_charge_that_nobody_watched_has_no_highest_power() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+
+    found = log.take(station.read())
+    assert found is not None
+    assert (found.joules, found.highest_watts) == (7 * KWH, None)
+
+
+def test_the_charge_before_the_first_reading_is_recorded_but_not_of_the_account() -> None:
+    station, log = Station(), Book()
+    station.charge(7000, 3600)
+    found = log.take(station.read())
+
+    assert found is not None
+    assert found.joules == 7 * KWH
+    assert (log.now.grown, log.now.charged, log.now.unassigned) == (0, 0, 0)
+
+
+def test_of_a_charge_that_was_running_at_the_first_reading_only_the_rest_is_of_the_account() -> None:
+    station, log = Station(), Book()
+    station.begin()
+    station.flow(7000, 3600)
+    log.take(station.read())
+    station.flow(7000, 1800)
+    log.take(station.read())
+    assert (log.now.grown, log.now.under_way, log.now.unassigned) == (3.5 * KWH, 3.5 * KWH, 0)
+    station.end()
+    found = log.take(station.read())
+
+    assert found is not None
+    assert found.joules == 10.5 * KWH
+    assert (log.now.charged, log.now.under_way, log.now.unassigned) == (3.5 * KWH, 0, 0)
+
+
+def test_what_flows_without_a_charge_belongs_to_none() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+    log.take(station.read())
+    station.flow(100, 3600)
+    log.take(station.read())
+    log.take(station.read())
+
+    assert log.now.grown == pytest.approx(7.1 * KWH)
+    assert log.now.charged == 7 * KWH
+    assert log.now.unassigned == pytest.approx(0.1 * KWH)
+
+
+def test_of_two_charges_that_nobody_saw_the_first_belongs_to_none() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+    station.charge(3500, 3600)
+    log.restart()
+    log.take(station.read())
+
+    assert [charge.joules for charge in log.finished] == [3.5 * KWH]
+    assert log.now.unassigned == 7 * KWH
+
+
+def test_a_charge_that_goes_on_after_its_end_is_recorded_again_with_all_its_energy() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+    log.take(station.read())
+    station.charges[PLUG] = replace(station.charges[PLUG], state=8, ended=None)
+    station.flow(7000, 1800)
+    log.take(station.read())
+    assert log.now.unassigned == 0
+    station.end()
+    log.take(station.read())
+
+    assert [charge.joules for charge in log.finished] == [7 * KWH, 10.5 * KWH]
+    assert (log.now.charged, log.now.unassigned) == (10.5 * KWH, 0)
+
+
+@pytest.mark.parametrize("register", [0.0, 12_340.0, 9_000_000.0])
+def test_a_reset_or_another_meter_begins_a_new_account_once_it_has_stayed(register: float) -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.begin()
+    station.flow(7000, 1800)
+    log.take(station.read())
+    station.registers[PLUG] = register
+    log.restart()
+    for _ in range(4):
+        assert log.now.era == 1
+        station.at += 25
+        log.take(station.read())
+    station.flow(7000, 1800)
+    station.end()
+    log.take(station.read())
+    (old,) = log.old
+
+    assert (old.grown, old.charged, old.under_way, old.unassigned) == (3.5 * KWH, 0, 3.5 * KWH, 0)
+    assert (log.now.era, log.now.first) == (2, register * 3600)
+    assert (log.now.grown, log.now.charged, log.now.unassigned) == (3.5 * KWH, 3.5 * KWH, 0)
+    assert [charge.joules for charge in log.finished] == [7 * KWH]
+
+
+@pytest.mark.parametrize("register", [0.0, 4_855_000.0, 2_000_000.0, 9_000_000.0])
+def test_a_glitch_at_a_restart_begins_no_account_and_records_no_charge(register: float) -> None:
+    """The gate has no memory then; register, chargeInfo and the charge's energy all lie."""
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+    log.restart()
+    true = dict(station.registers), dict(station.charges)
+    station.registers[PLUG] = register
+    station.charges[PLUG] = replace(station.charges[PLUG], watt_hours=0.0)
+    for _ in range(3):
+        assert log.take(station.read()) is None
+        station.at += 30
+    station.registers, station.charges = true
+    log.take(station.read())
+
+    assert [charge.joules for charge in log.finished] == [7 * KWH]
+    assert (log.now.era, log.now.unassigned) == (1, 0)
+
+
+def test_a_register_of_zero_at_the_very_first_reading_must_stay() -> None:
+    station, log = Station(), Book()
+    station.registers[PLUG] = 0.0
+    log.take(station.read())
+    assert log.account is None
+    for _ in range(3):
+        station.at += 25
+        log.take(station.read())
+
+    assert log.now.first == 0
+
+
+@pytest.mark.parametrize("told", [0.0, 9e9])
+def test_a_glitch_of_charge_info_becomes_no_charge(told: float) -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.begin()
+    station.flow(7000, 3600)
+    log.take(station.read())
+    station.end()
+    glitch = station.read()
+    charge = replace(glitch.charges[PLUG], meter_watt_hours=told, watt_hours=told)
+    assert log.take(replace(glitch, charges={PLUG: charge})) is None
+    found = log.take(station.read())
+
+    assert found is not None
+    assert found.joules == 7 * KWH
+    assert log.now.unassigned == 0
+
+
+def test_a_charge_of_more_energy_than_can_be_is_none() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 60)
+    station.charges[PLUG] = replace(station.charges[PLUG], watt_hours=1e9)
+
+    assert log.take(station.read()) is None
+
+
+def test_while_the_gate_holds_the_register_back_nothing_is_recorded_but_the_power_is() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.begin()
+    log.take(station.read())
+    station.flow(9000, 600)
+    assert log.take(station.read(PLUG_AE=None)) is None
+    station.flow(1000, 600)
+    station.end()
+    assert log.take(station.read(PLUG_AE=None)) is None
+    found = log.take(station.read())
+
+    assert found is not None
+    assert found.highest_watts == 9000
+
+
+def test_a_difference_between_the_registers_that_stays_is_believed_in_the_end() -> None:
+    station, log = Station(), Book()
+    station.charge(7000, 3600)
+    found = []
+    for _ in range(6):
+        snapshot = station.read()
+        charge = replace(snapshot.charges[PLUG], meter_watt_hours=1_000_000.0)
+        found.append(log.take(replace(snapshot, charges={PLUG: charge})))
+        station.at += 20
+
+    assert [each is not None for each in found] == [False, False, False, True, False, False]
+
+
+def test_two_plugs_keep_two_accounts() -> None:
+    station, one, two = Station(), Book(PLUG), Book(OTHER)
+
+    def take() -> None:
+        snapshot = station.read()
+        one.take(snapshot)
+        two.take(snapshot)
+
+    take()
+    station.begin(PLUG)
+    station.begin(OTHER)
+    station.flow(7000, 3600, PLUG)
+    station.flow(3500, 3600, OTHER)
+    take()
+    station.end(plug=OTHER)
+    take()
+    station.end(plug=PLUG)
+    take()
+
+    assert [(charge.plug, charge.joules) for charge in (*one.finished, *two.finished)] == [
+        (PLUG, 7 * KWH),
+        (OTHER, 3.5 * KWH),
+    ]
+    assert (one.now.unassigned, two.now.unassigned) == (0, 0)
+
+
+@pytest.mark.parametrize("odd", [1.0, 946_684_799.0, 5e9, 1e300])
+def test_a_date_that_cannot_be_is_left_out_and_the_charge_is_not(odd: float) -> None:
+    """A clock that was never set gives dates of 1970 or 1999 (protocol.md 5)."""
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+    charge = station.charges[PLUG]
+    station.charges[PLUG] = replace(charge, requested=odd, begun=odd, ended=odd)
+    found = log.take(station.read())
+
+    assert found is not None
+    assert (found.requested, found.begun, found.ended) == (None, None, None)
+    assert (found.joules, found.seconds) == (7 * KWH, 3600)
+
+
+def test_a_clock_that_was_set_back_while_it_charged_loses_no_charge() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.begin()
+    station.flow(7000, 3600)
+    log.take(station.read())
+    station.end()
+    station.charges[PLUG] = replace(station.charges[PLUG], ended=START - 86_400, seconds=None)
+    found = log.take(station.read())
+
+    assert found is not None
+    assert (found.ended, found.seconds, found.joules) == (START - 86_400, 0.0, 7 * KWH)
+
+
+@pytest.mark.parametrize("seconds", [0.0, None])
+@pytest.mark.parametrize("shift", [0.0, -86_400.0])
+def test_a_charge_whose_time_is_not_told_is_recorded_all_the_same(seconds: float | None, shift: float) -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+    charge = station.charges[PLUG]
+    station.charges[PLUG] = replace(charge, seconds=seconds, ended=(charge.ended or 0.0) + shift)
+    found = log.take(station.read())
+
+    assert found is not None
+    assert found.joules == 7 * KWH
+
+
+def test_a_reset_is_believed_where_the_clock_of_the_charger_stands_still() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.registers[PLUG] = 10.0
+    for _ in range(4):
+        station.at += 25
+        snapshot = station.read()
+        log.take(replace(snapshot, values={**snapshot.values, "EVSE.VDTTM": Moment(START)}))
+
+    assert (log.now.era, log.now.first) == (2, 36_000)
+
+
+@pytest.mark.parametrize("seconds", [-86_400, 86_400])
+def test_a_clock_of_ours_that_was_set_loses_nothing_and_begins_no_new_account(seconds: float) -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.begin()
+    for number in range(4):
+        station.flow(7000, 900)
+        snapshot = station.read()
+        values = {name: value for name, value in snapshot.values.items() if name != "EVSE.VDTTM"}
+        log.take(replace(snapshot, taken=snapshot.taken + (seconds if number > 1 else 0), values=values))
+    station.end()
+    log.take(station.read())
+
+    assert [charge.joules for charge in log.finished] == [7 * KWH]
+    assert (log.now.era, log.now.charged, log.now.unassigned) == (1, 7 * KWH, 0)
+
+
+def test_a_plug_that_has_never_charged_has_an_account_and_no_charge() -> None:
+    station, log = Station(), Book()
+    assert log.take(station.read()) is None
+    assert log.now.unassigned == 0
+
+
+def test_a_charge_info_that_leaves_everything_out_is_nothing() -> None:
+    assert book("garage", None, PlugReading(START, Charge(PLUG))) is None
+
+
+Step = tuple[str, float]
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["begin", "end", "look", "restart"]), st.just(0.0)),
+        st.tuples(st.sampled_from(["flow"]), st.integers(0, 700).map(lambda tens: tens * 10.0)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=200)
+@given(STEPS)
+def test_whatever_happens_every_joule_belongs_to_a_charge_or_to_none(steps: list[Step]) -> None:
+    """Charges that were looked at after their end are there once, and what remains is what flowed besides."""
+    station, log = Station(), Book()
+    truth: dict[float, float] = {}
+    log.take(station.read())
+    first = station.registers[PLUG]
+    for what, energy in steps:
+        charge = station.charges[PLUG]
+        runs = charge.begun is not None and charge.ended is None
+        if what == "begin" and not runs:
+            station.begin()
+        elif what == "end" and runs:
+            station.end()
+        elif what == "flow":
+            station.flow(energy, 3600)
+        elif what == "restart":
+            log.restart()
+        else:
+            log.take(station.read())
+            if charge.ended is not None and charge.requested is not None:
+                truth[charge.requested] = (charge.watt_hours or 0.0) * 3600
+    log.take(station.read())
+    charge = station.charges[PLUG]
+    if charge.ended is not None and charge.requested is not None:
+        truth[charge.requested] = (charge.watt_hours or 0.0) * 3600
+    under_way = (charge.watt_hours or 0.0) * 3600 if charge.begun is not None and charge.ended is None else 0.0
+
+    assert {found.requested: found.joules for found in log.finished} == truth
+    assert len(log.finished) == len(truth)
+    assert log.now.grown == (station.registers[PLUG] - first) * 3600
+    assert log.now.unassigned == pytest.approx(log.now.grown - sum(truth.values()) - under_way, abs=0.001)

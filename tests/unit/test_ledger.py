@@ -1,0 +1,340 @@
+"""The ledger on disk: each charge once whatever is read how often, nothing lost by a restart or a damage."""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from time import sleep, time
+
+import pytest
+from charging import OTHER, PLUG, Station
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ccl_exporter import ledger_file
+from ccl_exporter.charges import FinishedCharge
+from ccl_exporter.errors import Unreadable
+from ccl_exporter.ledger import Ledger
+from ccl_exporter.ledger_file import read
+from ccl_exporter.model import Snapshot
+
+KWH = 3.6e6
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "charges.db"
+
+
+def energies(path: Path) -> list[float]:
+    return [charge.joules for _, charge in read(path).charges]
+
+
+def noted(path: Path, *snapshots: Snapshot, charger: str = "garage") -> list[float]:
+    """The energies in the ledger after one run of the exporter that read these."""
+    ledger = Ledger(path)
+    for snapshot in snapshots:
+        ledger.note(charger, snapshot)
+    ledger.close()
+    return energies(path)
+
+
+def a_day(station: Station, charges: int = 3) -> Iterator[Snapshot]:
+    """Readings of some charges, each longer than the one before."""
+    yield station.read()
+    for number in range(charges):
+        station.begin()
+        yield station.read()
+        for _ in range(number + 1):
+            station.flow(7000, 3600)
+            yield station.read()
+        station.end()
+        yield station.read()
+        station.flow(0, 600)
+        yield station.read()
+
+
+def test_charges_are_recorded_once_over_restarts_between_any_two_readings(path: Path) -> None:
+    for snapshot in a_day(Station()):
+        noted(path, snapshot, snapshot)
+
+    assert energies(path) == [7 * KWH, 14 * KWH, 21 * KWH]
+    ((charger, plug, account),) = [each for each in read(path).accounts if each[1] == PLUG]
+    assert (charger, plug, account.grown, account.charged) == ("garage", PLUG, 42 * KWH, 42 * KWH)
+    assert account.unassigned == 0
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_however_often_and_late_a_reading_comes_again_each_charge_is_there_once(
+    tmp_path: Path, data: st.DataObject
+) -> None:
+    """Older readings are put between the others, as they come, and restarts anywhere."""
+    day = list(a_day(Station()))
+    course = []
+    for position, snapshot in enumerate(day):
+        course.append(snapshot)
+        older = data.draw(st.lists(st.integers(0, position), max_size=3))
+        course.extend(day[index] for index in older)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(course)), max_size=4)))
+    folder = tmp_path / str(next(_numbers))
+    for begin, end in zip([0, *cuts], [*cuts, len(course)], strict=True):
+        noted(folder / "charges.db", *course[begin:end])
+
+    assert energies(folder / "charges.db") == [7 * KWH, 14 * KWH, 21 * KWH]
+
+
+_numbers = count()
+
+
+def test_a_late_reading_of_another_thread_changes_nothing(path: Path) -> None:
+    station, ledger = Station(), Ledger(path)
+    day = list(a_day(station, 1))
+    for snapshot in day:
+        ledger.note("garage", snapshot)
+    ledger.note("garage", replace(day[2], taken=day[-1].taken - 10))
+    ledger.close()
+
+    (account, _) = [account for _, _, account in read(path).accounts]
+    assert (account.running, account.unassigned) == (None, 0)
+
+
+def test_a_clock_that_was_set_back_an_hour_stops_nothing(path: Path) -> None:
+    station, ledger = Station(), Ledger(path)
+    ledger.note("garage", station.read())
+    station.charge(7000, 3600)
+    ledger.note("garage", replace(station.read(), taken=station.at - 7200))
+    ledger.close()
+
+    assert energies(path) == [7 * KWH]
+
+
+def test_the_same_reading_from_many_threads_is_one(path: Path) -> None:
+    station, ledger = Station(), Ledger(path)
+    ledger.note("garage", station.read())
+    station.charge(7000, 3600)
+    snapshot = station.read()
+    threads = [threading.Thread(target=ledger.note, args=("garage", snapshot)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ledger.close()
+
+    assert energies(path) == [7 * KWH]
+
+
+def test_those_who_follow_get_each_charge_with_a_higher_id(path: Path) -> None:
+    station, ledger = Station(), Ledger(path)
+    ledger.note("garage", station.read())
+    ids: list[int] = []
+    for _ in range(3):
+        station.charge(7000, 600)
+        ledger.note("garage", station.read())
+        (found,) = await_finished(ledger, ids[-1] if ids else 0)
+        ids.append(found[0])
+        assert found[1].charger == "garage"
+    assert ledger.finished(ids[-1]) == []
+    assert [id for id, _ in ledger.finished(0)] == ids
+    assert ids == sorted(set(ids))
+    ledger.close()
+
+
+def await_finished(ledger: Ledger, after: int) -> list[tuple[int, FinishedCharge]]:
+    began = time()
+    while not (found := ledger.finished(after)):
+        assert time() < began + 30, "nothing was committed"
+        sleep(0.01)
+    return found
+
+
+def test_the_highest_power_survives_a_restart_while_it_charges(path: Path) -> None:
+    station = Station()
+    station.begin()
+    station.flow(7350, 600)
+    noted(path, station.read())
+    station.flow(5000, 600)
+    noted(path, station.read())
+    station.end()
+    noted(path, station.read())
+
+    assert [charge.highest_watts for _, charge in read(path).charges] == [7350]
+
+
+def test_a_charger_with_another_name_does_not_bring_its_last_charge_again(path: Path) -> None:
+    station = Station()
+    noted(path, *a_day(station, 1))
+    noted(path, station.read(), charger="carport")
+    station.charge(3500, 3600)
+    noted(path, station.read(), charger="carport")
+
+    assert [(charge.charger, charge.joules) for _, charge in read(path).charges] == [
+        ("garage", 7 * KWH),
+        ("carport", 3.5 * KWH),
+    ]
+    assert {name: account.unassigned for name, plug, account in read(path).accounts if plug == PLUG} == {
+        "garage": 0,
+        "carport": 0,
+    }
+
+
+def test_two_plugs_and_two_chargers_do_not_mix(path: Path) -> None:
+    one, two, ledger = Station(), Station(at=1_790_000_000.5), Ledger(path)
+    for name, station in (("one", one), ("two", two)):
+        ledger.note(name, station.read())
+        for plug, watts in ((PLUG, 7000), (OTHER, 3500)):
+            station.charge(watts, 3600, plug)
+            ledger.note(name, station.read())
+    ledger.close()
+
+    assert [(charge.charger, charge.plug, charge.joules) for _, charge in read(path).charges] == [
+        ("one", PLUG, 7 * KWH),
+        ("one", OTHER, 3.5 * KWH),
+        ("two", PLUG, 7 * KWH),
+        ("two", OTHER, 3.5 * KWH),
+    ]
+
+
+def test_a_charger_that_is_down_or_tells_of_no_charge_is_passed_over(path: Path) -> None:
+    snapshot = Station().read()
+
+    assert noted(path, replace(snapshot, up=False), replace(snapshot, charges={})) == []
+    assert read(path).accounts == []
+
+
+def test_at_rest_nothing_is_written_but_once_an_hour(path: Path) -> None:
+    station, ledger = Station(), Ledger(path)
+    for snapshot in a_day(station, 1):
+        ledger.note("garage", snapshot)
+    rested = station.at
+    for _ in range(100):
+        station.at += 15
+        ledger.note("garage", station.read())
+    ledger.close()
+    assert max(account.at for _, _, account in read(path).accounts) <= rested
+
+    ledger = Ledger(path)
+    ledger.note("garage", station.read())
+    station.at += 3600
+    ledger.note("garage", station.read())
+    ledger.close()
+    assert [account.at for _, _, account in read(path).accounts] == [station.at, station.at]
+
+
+@pytest.mark.parametrize("rubbish", [b"rubbish" * 1000, b"SQLite format 3\0" + b"\xff" * 9000])
+def test_a_damaged_file_is_moved_aside_loudly_and_a_new_one_begun(
+    path: Path, rubbish: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    station = Station()
+    noted(path, *a_day(station, 1))
+    path.write_bytes(rubbish)
+    with caplog.at_level(logging.ERROR):
+        assert noted(path, station.read()) == [7 * KWH]
+
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    (aside,) = path.parent.glob("charges.db.damaged-*[0-9]Z")
+    assert str(aside) in caplog.text
+    assert aside.read_bytes() == rubbish
+
+
+def test_a_file_that_is_damaged_while_it_is_written_is_replaced_and_the_charge_is_kept(path: Path) -> None:
+    station, ledger = Station(), Ledger(path)
+    ledger.note("garage", station.read())
+    station.charge(7000, 3600)
+    ledger.note("garage", station.read())
+    ((first, _),) = await_finished(ledger, 0)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek(0)
+        file.write(b"\xff" * path.stat().st_size)
+    station.charge(3500, 3600)
+    ledger.note("garage", station.read())
+    ((second, charge),) = await_finished(ledger, first)
+    ledger.close()
+
+    assert second > first
+    assert charge.joules == 3.5 * KWH
+    assert list(path.parent.glob("charges.db.damaged-*"))
+
+
+def test_ids_go_on_ascending_where_the_file_is_lost(path: Path) -> None:
+    station = Station()
+    noted(path, *a_day(station, 2))
+    (*_, (last, _)) = ledger_file.finished(path, 0)
+    path.unlink()
+    noted(path, station.read())
+
+    assert [id > last for id, _ in ledger_file.finished(path, 0)] == [True]
+
+
+def test_a_file_of_a_newer_version_is_left_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    station = Station()
+    noted(path, *a_day(station, 1))
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    ledger = Ledger(path)
+    station.charge(3500, 3600)
+    ledger.note("garage", station.read())
+    assert ledger.finished(0) == []
+    ledger.close()
+
+    assert "newer version" in caplog.text
+    with pytest.raises(Unreadable, match="newer version"):
+        read(path)
+    assert not list(path.parent.glob("*.damaged-*"))
+
+
+def test_without_a_folder_to_write_in_nothing_is_recorded_and_it_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    ledger = Ledger(tmp_path / "file" / "charges.db")
+    for snapshot in a_day(Station(), 1):
+        ledger.note("garage", snapshot)
+    assert ledger.finished(0) == []
+    ledger.close()
+
+    assert len(caplog.records) == 1
+    assert "charges are not recorded" in caplog.text
+
+
+def test_while_another_holds_the_file_charges_wait_and_are_written_then(path: Path) -> None:
+    station, ledger = Station(), Ledger(path)
+    ledger.note("garage", station.read())
+    station.charge(7000, 3600)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    began = time()
+    ledger.note("garage", station.read())
+    waited = time() - began
+    other.execute("ROLLBACK")
+    other.close()
+    found = await_finished(ledger, 0)
+    ledger.close()
+
+    assert waited < ledger_file.PATIENCE, "a scrape waited for the disk"
+    assert [charge.joules for _, charge in found] == [7 * KWH]
+
+
+def test_nobody_else_may_read_when_a_car_was_at_home(path: Path) -> None:
+    noted(path, Station().read())
+
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_being_made_holds_nothing_yet(path: Path) -> None:
+    path.parent.mkdir()
+    path.touch()
+
+    assert read(path).charges == ()
+
+
+def test_what_is_read_of_no_file_is_nothing(path: Path) -> None:
+    assert read(path).charges == ()
+    assert not path.exists()
