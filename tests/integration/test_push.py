@@ -314,13 +314,13 @@ def test_a_finished_charge_is_written_once_also_after_a_restart(influx: Influx, 
 
 
 def test_a_charge_that_a_charger_finished_is_one_point(influx: Influx, serve_file: Serve) -> None:
-    with Simulator(speed=900) as simulator:
+    with Simulator(speed=300) as simulator:
         process, _ = serve_file(one_charger(simulator, influx))
-        until(lambda: influx.count("ccl_finished_charge", "energy_joules") >= 2, "no charge is written")
+        until(lambda: influx.count("ccl_finished_charge", "energy_joules") >= 1, "no charge is written")
         process.stop()
     rows = influx.query("SELECT energy_joules, end_timestamp_seconds, charger, plug FROM ccl_finished_charge")
 
-    assert len({row["end_timestamp_seconds"] for row in rows}) == len(rows) >= 2
+    assert len({row["end_timestamp_seconds"] for row in rows}) == len(rows) >= 1
     assert {(row["charger"], row["plug"]) for row in rows} == {("garage", "EVSE.PLUG")}
     assert all(row["time"] == round(float(str(row["end_timestamp_seconds"])) * 1000) for row in rows)
 
