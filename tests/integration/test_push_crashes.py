@@ -68,6 +68,11 @@ def readings_ever(spool: Path) -> int:
     return int(found)
 
 
+def readings_in(victoria: Victoria) -> set[tuple[str, int]]:
+    """Charger and time of the readings that VictoriaMetrics shows."""
+    return {(series["charger"], at) for series, times, _ in victoria.export("ccl_scrape_up") for at in times}
+
+
 def test_what_was_spooled_arrives_whatever_is_killed(start: Start, tmp_path: Path, state: Path) -> None:
     print(f"CCL_KILLS={KILLS} CCL_SEED={SEED}")  # noqa: T201 - shown by pytest when it fails
     chance = random.Random(SEED)
@@ -119,11 +124,12 @@ def test_what_was_spooled_arrives_whatever_is_killed(start: Start, tmp_path: Pat
         process.stop()
         stored = influx.query("SELECT * FROM /ccl_.*/")
         readings = [(row["charger"], row["time"]) for row in influx.query("SELECT up, charger FROM ccl_scrape")]
-        in_victoria = {
-            (series["charger"], at) for series, times, _ in victoria.export("ccl_scrape_up") for at in times
-        }
+        ever = {sink: readings_ever(state / f"influxdb-{sink}.db") for sink in SINKS}
+        # VictoriaMetrics shows what it took only a moment later, also when it is told to flush.
+        began = monotonic()
+        while len(in_victoria := readings_in(victoria)) < ever["victoria"] and monotonic() - began < 30:
+            sleep(0.2)
 
-    ever = {sink: readings_ever(state / f"influxdb-{sink}.db") for sink in SINKS}
     print(f"readings {ever}, points told of {told}, points in InfluxDB {len(stored)}")  # noqa: T201 - likewise
     assert ever["influx"] >= KILLS / 2, "hardly anything was read: this would prove nothing"
     assert len(readings) == len(set(readings)) == ever["influx"]
