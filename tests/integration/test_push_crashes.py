@@ -20,6 +20,8 @@ from ccl_exporter.simulator import Simulator
 KILLS = int(os.environ.get("CCL_KILLS", "8"))
 SEED = int(os.environ.get("CCL_SEED", str(random.randrange(10**6))))
 SINKS = ("influx", "victoria")
+BATCHES = {"ccl_scrape": "up", "ccl_finished_charge": "energy_joules"}
+"""What every batch of the spool has once: a reading, or a finished charge (each charger tells of its last one)."""
 
 
 @contextmanager
@@ -61,16 +63,21 @@ def spooled(shown: Scrape) -> dict[str, float]:
     return {sink: shown.get("ccl_influxdb_spooled_points_total", sink=sink) or 0.0 for sink in SINKS}
 
 
-def readings_ever(spool: Path) -> int:
-    """How many readings the spool has ever stored, in all lives: its file numbers them."""
+def batches_ever(spool: Path) -> int:
+    """How many readings and charges the spool has ever stored, in all lives: its file numbers them."""
     with closing(sqlite3.connect(spool)) as db:
         (found,) = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batch'").fetchone()
     return int(found)
 
 
-def readings_in(victoria: Victoria) -> set[tuple[str, int]]:
-    """Charger and time of the readings that VictoriaMetrics shows."""
-    return {(series["charger"], at) for series, times, _ in victoria.export("ccl_scrape_up") for at in times}
+def batches_in(victoria: Victoria) -> set[tuple[str, str, int]]:
+    """Name, charger and time of the batches that VictoriaMetrics shows."""
+    return {
+        (name, series["charger"], at)
+        for name, field in BATCHES.items()
+        for series, times, _ in victoria.export(f"{name}_{field}")
+        for at in times
+    }
 
 
 def test_what_was_spooled_arrives_whatever_is_killed(start: Start, tmp_path: Path, state: Path) -> None:
@@ -123,14 +130,18 @@ def test_what_was_spooled_arrives_whatever_is_killed(start: Start, tmp_path: Pat
             assert shown.get("ccl_influxdb_spool_damaged_total", sink=sink) == 0
         process.stop()
         stored = influx.query("SELECT * FROM /ccl_.*/")
-        readings = [(row["charger"], row["time"]) for row in influx.query("SELECT up, charger FROM ccl_scrape")]
-        ever = {sink: readings_ever(state / f"influxdb-{sink}.db") for sink in SINKS}
+        ever = {sink: batches_ever(state / f"influxdb-{sink}.db") for sink in SINKS}
+        readings = [
+            (name, row["charger"], row["time"])
+            for name, field in BATCHES.items()
+            for row in influx.query(f'SELECT "{field}", charger FROM "{name}"')  # noqa: S608 - names of ours
+        ]
         # VictoriaMetrics shows what it took only a moment later, also when it is told to flush.
         began = monotonic()
-        while len(in_victoria := readings_in(victoria)) < ever["victoria"] and monotonic() - began < 30:
+        while len(in_victoria := batches_in(victoria)) < ever["victoria"] and monotonic() - began < 30:
             sleep(0.2)
 
-    print(f"readings {ever}, points told of {told}, points in InfluxDB {len(stored)}")  # noqa: T201 - likewise
+    print(f"readings and charges {ever}, points told of {told}, points in InfluxDB {len(stored)}")  # noqa: T201 - likewise
     assert ever["influx"] >= KILLS / 2, "hardly anything was read: this would prove nothing"
     assert len(readings) == len(set(readings)) == ever["influx"]
     assert len(stored) >= told["influx"]
