@@ -6,6 +6,7 @@ Readings go through the chargers' governors, so a push and a scrape share one; n
 import logging
 import queue
 import random
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -190,7 +191,11 @@ class Push:
     def _store_charges(self) -> None:
         if self._source.finished is None:
             return
-        for number, charge in self._source.finished.finished(self._spool.mark(_LEDGER)):
+        try:
+            charges = self._source.finished.finished(self._spool.mark(_LEDGER))
+        except (OSError, sqlite3.Error):
+            return  # whoever keeps the record says so; the readings go on
+        for number, charge in charges:
             known = (charge.ended, charge.begun, charge.requested, time())
             at = next(moment for moment in known if moment is not None)
             found = lines(charge_samples(charge), charge.charger, round(at * 1000))
@@ -205,21 +210,32 @@ class Push:
         writer = Writer(self.settings)
         delivery = Delivery(lambda some: self._write(writer, some))
         batches: list[Batch] = []
+        refusals = 0
         if not self._stopping.is_set():
             self._say(writer.check())
         while not self._stopping.is_set():
             if not batches:
                 self._fresh.clear()
-                batches = self._spool.take(POINTS_AT_ONCE)
+                # One reading until one was taken: a database that refuses everything is not to be stormed.
+                batches = self._spool.take(1 if self._last_success is None else POINTS_AT_ONCE)
                 if not batches:
                     self._fresh.wait(_LOOK_AT_AGE)
                     continue
                 delivery.begin([line for batch in batches for line in batch.lines])
             result = delivery.go_on()
+            if isinstance(result, Delivered) and result.refused and self._last_success is None:
+                # A database that never took anything may refuse the request as such, and no line is at fault.
+                batches = []
+                if not result.nothing:
+                    self._last_success = time()
+                    continue  # and what it refused before it took something is tried once more
+                result = Later(f"it refuses everything: {result.refused[-1].reason}")
+                refusals += 1
             self._say(result)
             if isinstance(result, Later):
-                self._stopping.wait(_rest(self._failures, result.wait))
+                self._stopping.wait(_rest(max(self._failures, refusals), result.wait))
                 continue
+            refusals = 0
             self._spool.settle(batches[-1].id, result.refused, result.rejected)
             self._last_success = time()
             self._say_refused(result.refused)

@@ -16,10 +16,14 @@ _TOO_OLD = "beyond retention policy"  # of InfluxDB 1 and 2; a line is too old w
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Everything arrived but what was refused; `rejected` counts the points that this was a part of."""
+    """Everything arrived but what was refused; `rejected` counts the points that this was a part of.
+
+    `nothing` says that nothing at all arrived, and not because it is too old: perhaps it is not about the lines.
+    """
 
     refused: tuple[Refused, ...] = ()
     rejected: int = 0
+    nothing: bool = False
 
 
 _Piece = tuple[int, str]
@@ -36,6 +40,7 @@ class Delivery:
         self._pending: list[list[_Piece]] = []
         self._refused: list[Refused] = []
         self._points: set[int] = set()
+        self._nothing = True
 
     def begin(self, lines: Sequence[str]) -> None:
         """Take lines to deliver, in the place of any others."""
@@ -43,6 +48,7 @@ class Delivery:
         self._pending = [pieces for pieces in (self._suspected, good) if pieces]
         self._refused = []
         self._points = set()
+        self._nothing = True
 
     def go_on(self) -> Delivered | Later:
         """Send until each line has arrived or was refused alone.
@@ -56,6 +62,7 @@ class Delivery:
                 return outcome
             self._pending.pop()
             if isinstance(outcome, Accepted):
+                self._nothing = False
                 if pieces is self._suspected:
                     self._suspects.clear()
             elif _hopeless(outcome, pieces):
@@ -64,7 +71,7 @@ class Delivery:
                 self._remember(outcome, pieces)
             else:
                 self._pending += reversed(_halves(pieces))
-        return Delivered(tuple(self._refused), len(self._points))
+        return Delivered(tuple(self._refused), len(self._points), self._nothing and bool(self._refused))
 
     def _sorted(self, lines: Sequence[str]) -> tuple[list[_Piece], list[_Piece]]:
         """Lines without the fields that were refused before, and these fields alone."""
@@ -81,7 +88,9 @@ class Delivery:
         return good, suspected
 
     def _remember(self, outcome: Outcome, pieces: Iterable[_Piece]) -> None:
-        if isinstance(outcome, Rejected) and _TOO_OLD not in outcome.reason:
+        if isinstance(outcome, Rejected) and _TOO_OLD in outcome.reason:
+            self._nothing = False
+        else:
             self._suspects |= {field_of(line) for _, line in pieces}
 
 

@@ -104,11 +104,7 @@ class Writer:
                 timeout=urllib3.Timeout(total=self._timeout),
                 preload_content=False,
             )
-            try:
-                text = _read(response, deadline)
-            finally:
-                # Only a connection whose answer was read to its end may serve the next one; the pool sees to it.
-                response.release_conn()
+            text = _read(response, deadline)
         except (HTTPError, OSError, ValueError) as error:
             return Later(_why(error, self._timeout))
         return outcome(response.status, response.headers, text, len(lines))
@@ -153,10 +149,18 @@ def _login(settings: InfluxSettings) -> Mapping[str, str]:
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> str:
     """The begin of an answer's text; raises `TimeoutError` when it takes too long."""
     body = bytearray()
-    while len(body) < _MOST_READ and (piece := response.read1(_MOST_READ)):
-        body += piece
-        if monotonic() > deadline:
-            raise TimeoutError
+    try:
+        while len(body) < _MOST_READ:
+            piece = response.read1(_MOST_READ)
+            if not piece:
+                response.release_conn()
+                break
+            body += piece
+            if monotonic() > deadline:
+                raise TimeoutError
+    finally:
+        # Closes nothing if the answer was read to its end; otherwise its rest would be taken for the next one.
+        response.close()
     return body.decode(errors="replace")
 
 

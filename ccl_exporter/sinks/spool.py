@@ -85,6 +85,7 @@ class Spool:
         self._settled = 0  # id up to which batches are done with but could not be deleted yet
         self._counts = Counts()
         self._failing: set[str] = set()
+        self._told_of_drops = False
 
     @property
     def counts(self) -> Counts:
@@ -259,6 +260,7 @@ class Spool:
                 db.executemany("INSERT INTO refused (refused, line, reason) VALUES (?, ?, ?)", rows)
                 db.execute("DELETE FROM refused WHERE id <= (SELECT max(id) FROM refused) - ?", (MOST_SET_ASIDE,))
             self._settled = 0
+            self._told_of_drops = False
             counts = self._counts
             self._counts = replace(
                 counts, sent=counts.sent + max(gone - rejected, 0), rejected=counts.rejected + rejected
@@ -293,6 +295,9 @@ class Spool:
 
         if self._done("drop the oldest", drop) and dropped:
             self._counts = replace(self._counts, dropped=self._counts.dropped + dropped)
+            if not self._told_of_drops:
+                self._told_of_drops = True
+                log.error("the spool %s is full or has become too old: the oldest points are dropped", self.path)
 
     def _count_gone(self, db: sqlite3.Connection, points: int) -> None:
         oldest = db.execute("SELECT taken FROM batch ORDER BY id LIMIT 1").fetchone()

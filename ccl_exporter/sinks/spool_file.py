@@ -55,9 +55,10 @@ def delete(db: sqlite3.Connection, last: int) -> int:
 def unpacked(body: bytes) -> tuple[str, ...]:
     """The lines of a batch; raises `sqlite3.DatabaseError`, as SQLite does for its own pages, if it is damaged."""
     try:
-        return tuple(zlib.decompress(body).decode().split("\n"))
+        text = zlib.decompress(body).decode()
     except (zlib.error, UnicodeDecodeError, TypeError) as error:
         raise sqlite3.DatabaseError("a batch cannot be unpacked") from error
+    return tuple(text.split("\n")) if text else ()
 
 
 def readable(path: Path, after: int) -> Iterator[tuple[int, float, int, bytes]]:

@@ -1,6 +1,7 @@
 """A push to a server that answers with each trouble in turn: everything arrives, in order, but what it refuses."""
 
 import gzip
+import json
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -48,9 +49,14 @@ class Server:
     taken: list[str] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
     targets: set[tuple[str, str]] = field(default_factory=set)
+    refuses: str = ""
+    refused: int = 0
     _calm: bool = True
 
     def answer(self, lines: list[str]) -> tuple[int, dict[str, str], str]:
+        if self.refuses:
+            self.refused += len(lines)
+            return 400, {}, json.dumps({"code": "invalid", "message": self.refuses})
         self._calm = not self._calm
         if self.troubles and not self._calm:
             self.met.append(self.troubles.pop(0))
@@ -108,16 +114,49 @@ def server() -> Iterator[tuple[str, Server]]:
             thread.join()
 
 
+def test_a_server_that_refuses_the_request_as_such_costs_nothing(server: tuple[str, Server], state: Path) -> None:
+    url, behind = server
+    behind.troubles, behind.refuses = [], "no gzip, please"
+
+    def read(charger: Charger, timeout: float, modules: Sequence[str]) -> tuple[Snapshot, list[Sample]]:
+        return Snapshot(time(), 0.0, timeout, 1, up=True), [
+            Sample(f.DEVICE_STATUS, (name,), 1.0) for name in NAMES
+        ]
+
+    entry = InfluxSettings("db", url, 3, SpoolSettings(Path("s.db")), bucket="evse", interval=1.0)
+    pushes = Pushes(Source(lambda: [Charger(ChargerSettings("garage", "http://garage"))], read), state)
+
+    def metric(name: str) -> float:
+        return {sample.family.name: sample.value for sample in pushes.samples()}[
+            f"ccl_influxdb_{name}_points_total"
+        ]
+
+    pushes.update([entry])
+    began = monotonic()
+    while metric("spooled") < 2 * len(NAMES) or not behind.refused:
+        assert monotonic() - began < 60
+        sleep(0.05)
+    assert metric("rejected") == 0
+    behind.refuses = ""
+    while metric("sent") < 2 * len(NAMES):
+        assert monotonic() - began < 60
+        sleep(0.05)
+    assert metric("rejected") == 0
+    pushes.stop()
+
+
 def test_everything_arrives_in_order_whatever_the_server_answers(
     server: tuple[str, Server], state: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     url, behind = server
     clock.at = time()
+    reads: list[float] = []
 
     def read(charger: Charger, timeout: float, modules: Sequence[str]) -> tuple[Snapshot, list[Sample]]:
-        number = (clock.at * 1000) % 100_000
-        # The clock is set back once, for an hour.
-        clock.at += 0.001 if len(behind.met) != 5 else -3600.0 if clock.at > time() - 1800 else 0.001
+        reads.append(clock.at)
+        # The third reading finds the clock set back by an hour.
+        clock.at += 0.001 if len(reads) != 3 else -3600.0
+        number = float(len(reads))
         found = [Sample(f.SCRAPE_DURATION, (), number), Sample(f.STATION_TEMPERATURE, (), 20.0)]
         found += [Sample(f.DEVICE_STATUS, (name,), number) for name in NAMES]
         found += [Sample(f.STATION_EVENTS, (), math.nan), Sample(f.STATION_CLOCK, (), math.inf)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccl_exporter.sinks.delivery import Delivered, Delivery
@@ -42,6 +42,7 @@ def deliver(delivery: Delivery, lines: Sequence[str]) -> Delivered | Later:
 LINES = st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, unique=True), min_size=1, max_size=30)
 
 
+@settings(max_examples=60, deadline=None)
 @given(LINES, st.sets(st.sampled_from("abcdef")), st.booleans(), st.booleans())
 def test_exactly_the_good_fields_arrive_and_exactly_the_bad_are_set_aside(
     fields: list[list[str]], bad: set[str], partial: bool, counts: bool
@@ -59,6 +60,7 @@ def test_exactly_the_good_fields_arrive_and_exactly_the_bad_are_set_aside(
         assert database.stored == {piece for piece in every if field_of(piece)[1] not in bad}
 
 
+@settings(max_examples=60, deadline=None)
 @given(LINES, st.integers(12, 200))
 def test_what_is_too_large_is_sent_in_smaller_parts(fields: list[list[str]], most: int) -> None:
     sent = [line(number, names) for number, names in enumerate(fields)]
@@ -108,9 +110,20 @@ def test_readings_older_than_the_database_keeps_cost_one_request() -> None:
 
     assert isinstance(result, Delivered)
     assert result.rejected == 100
+    assert not result.nothing, "a database that says this has understood the lines"
     assert asked == 1
 
 
+def test_a_database_that_took_nothing_at_all_is_told_apart() -> None:
+    everything, something = Picky({"a", "b"}), Picky({"a"})
+    sent = [line(number, "ab") for number in range(3)]
+
+    refused = [deliver(Delivery(database.write), sent) for database in (everything, something)]
+    assert [isinstance(result, Delivered) and result.nothing for result in refused] == [True, False]
+    assert deliver(Delivery(everything.write), []) == Delivered()
+
+
+@settings(max_examples=60, deadline=None)
 @given(LINES, st.sets(st.sampled_from("abcdef")), st.integers(2, 5))
 def test_trouble_in_between_costs_nothing_and_no_request_that_was_answered(
     fields: list[list[str]], bad: set[str], every: int

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from line_protocol_parser import parse_line
 
@@ -107,6 +107,7 @@ def test_a_wallbox_is_written_as_in_the_golden_file() -> None:
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
 
 
+@settings(max_examples=150, deadline=None)
 @given(device=NAMES, description=st.text(st.characters(codec="utf-8"), max_size=20), value=st.floats())
 def test_whatever_a_device_is_called_its_line_is_one_line_and_is_read_back(
     device: str, description: str, value: float

@@ -108,7 +108,9 @@ def test_what_was_refused_is_set_aside_with_the_reason(
         ]
 
 
-def test_when_it_is_full_the_oldest_goes_first_and_is_counted(opened: Callable[..., Spool], clock: Clock) -> None:
+def test_when_it_is_full_the_oldest_goes_first_and_is_counted_and_told_once(
+    opened: Callable[..., Spool], clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     spool = opened(max_bytes=2**20)
     lines = fill(spool, clock, 1500, length=500)
     left = waiting(spool)
@@ -117,6 +119,7 @@ def test_when_it_is_full_the_oldest_goes_first_and_is_counted(opened: Callable[.
     assert 0 < len(left) < len(lines)
     assert spool.counts.dropped == len(lines) - len(left)
     assert spool.counts.points == len(left)
+    assert len([record for record in caplog.records if "are dropped" in record.getMessage()]) == 1
     assert 0.8 * 2**20 < spool.counts.bytes <= 2**20
     assert spool.path.stat().st_size <= 2**20 + 64 * 1024
 
@@ -152,6 +155,14 @@ def test_the_disk_gets_back_what_was_sent(opened: Callable[..., Spool], clock: C
 
     assert largest > 3 * 2**20
     assert path.stat().st_size < 64 * 1024
+
+
+def test_a_batch_of_nothing_keeps_its_mark(opened: Callable[..., Spool], clock: Clock) -> None:
+    spool = opened()
+    spool.put([], clock.at, ledger=3)
+
+    assert [batch.lines for batch in spool.take(9)] == [()]
+    assert spool.mark("ledger") == 3
 
 
 def test_two_processes_do_not_share_a_file(opened: Callable[..., Spool], path: Path) -> None:
