@@ -13,7 +13,7 @@ from time import perf_counter, sleep
 from support import Clock
 
 from benchmarks import peers
-from benchmarks.processes import HERE, MEASURED, Exporter, Farm, exporter, farm
+from benchmarks.processes import HERE, MEASURED, Exporter, Farm, alone, exporter, farm
 from ccl_exporter.charger import SHARED_FOR, Charger
 from ccl_exporter.model import listed
 from ccl_exporter.samples import needed
@@ -221,7 +221,7 @@ def over_time(short: bool) -> Iterator[Row]:
 
 def endurance(total: int, module: str) -> Iterator[Row]:
     """The same over any number of scrapes; ten looks after a tenth of them as warm-up."""
-    with farm(0.0) as chargers, exporter(chargers, ["idle-0"]) as exporting:
+    with farm(0.0) as chargers, alone(chargers, "idle-0") as exporting:
         for _ in range(5):
             exporting.get("/metrics")
         yield Row("one charger: memory", exporting.megabytes(), unit="MB", must="at most 50 MB")

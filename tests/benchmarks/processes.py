@@ -138,31 +138,35 @@ class Exporter(Running):
 @contextmanager
 def exporter(farm: Farm, names: Sequence[str]) -> Iterator[Exporter]:
     """The exporter, configured with these chargers of the farm."""
-    command = shutil.which("ccl-exporter", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-    assert command is not None
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "chargers.yml"
         rows = "".join(f"  {name}: {{url: '{farm.url(name)}'}}\n" for name in names)
         config.write_text(f"chargers:\n{rows}")
-        with running(
-            command,
-            *(
-                "serve",
-                "--config.file",
-                str(config),
-                "--web.listen-address",
-                "127.0.0.1:0",
-                "--log.level",
-                "error",
-            ),
-            core=MEASURED,
-            env={"XDG_STATE_HOME": folder, "PYTHONUNBUFFERED": "1"},
-        ) as started:
-            assert started.process.stdout is not None
-            line = started.process.stdout.readline()
-            found = re.search(r":(\d+)/metrics", line)
-            assert found is not None, line
-            yield Exporter(started.process, int(found[1]), tuple(names))
+        with _serving(folder, names, "--config.file", str(config)) as started:
+            yield started
+
+
+@contextmanager
+def alone(farm: Farm, name: str) -> Iterator[Exporter]:
+    """The exporter for one charger that is named on the command line."""
+    with tempfile.TemporaryDirectory() as folder, _serving(folder, (name,), farm.url(name)) as started:
+        yield started
+
+
+@contextmanager
+def _serving(folder: str, names: Sequence[str], *arguments: str) -> Iterator[Exporter]:
+    command = shutil.which("ccl-exporter", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    assert command is not None
+    with running(
+        *(command, "serve", *arguments, "--web.listen-address", "127.0.0.1:0", "--log.level", "error"),
+        core=MEASURED,
+        env={"XDG_STATE_HOME": folder, "PYTHONUNBUFFERED": "1"},
+    ) as started:
+        assert started.process.stdout is not None
+        line = started.process.stdout.readline()
+        found = re.search(r":(\d+)/metrics", line)
+        assert found is not None, line
+        yield Exporter(started.process, int(found[1]), tuple(names))
 
 
 def server(program: str) -> str:
