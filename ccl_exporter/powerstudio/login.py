@@ -8,9 +8,6 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
-from requests.auth import HTTPDigestAuth
-from requests.utils import parse_dict_header
-
 from ccl_exporter.model import Credentials
 
 _DIGEST = re.compile(r"\bDigest\s+(.*)", re.IGNORECASE | re.DOTALL)
@@ -58,6 +55,9 @@ class Login:
         return False
 
     def _digest_of(self, challenge: str) -> Any:
+        from requests.auth import HTTPDigestAuth  # noqa: PLC0415 - few engines ask for it
+        from requests.utils import parse_dict_header  # noqa: PLC0415 - likewise
+
         fields: dict[str, str] = parse_dict_header(challenge)  # type: ignore[no-untyped-call] # it has no types
         if self._credentials is None or not {"realm", "nonce"} <= fields.keys():
             return None
