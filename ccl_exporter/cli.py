@@ -1,5 +1,6 @@
 """The commands; only here and in the modules beside it (`cli_...`) is anything printed or an exit code picked."""
 
+import ctypes
 import logging
 import os
 import resource
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 LISTEN = "127.0.0.1:9986"
 SIMULATE_LISTEN = "127.0.0.1:9987"
+
+_M_ARENA_MAX = -8  # of mallopt(3), glibc
 
 
 class LogLevel(StrEnum):
@@ -247,11 +250,21 @@ def _allow_many_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _share_memory() -> None:
+    """Let all threads take memory from one place; else glibc keeps what was freed once for each of them.
+
+    The figures are in tests/benchmarks/README.md; other C libraries have no such function.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
 def _serve(charger: str | None, config_file: Path | None, options: "Options", state: Path | None) -> None:
     from ccl_exporter.fleet import one  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
 
     _allow_many_connections()
+    _share_memory()
     if config_file is None:
         settings = address(charger)
         what = settings.url

@@ -6,7 +6,7 @@ The vendor's identifiers are kept as sent; nothing here knows a metric name or a
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ccl_exporter.errors import ChargerError
@@ -258,8 +258,7 @@ class Family:
     states: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One value of a family, on its way to any sink.
 
     `labels` are in the order of the family's label names.

@@ -122,15 +122,11 @@ def _walk(reading: Reading, exclude: Sequence[str]) -> Iterator[Sample]:
     for variable in reading.walk():
         if exclude and any(fnmatchcase(variable.id, pattern) for pattern in exclude):
             continue
-        device, info = variable.device.id, variable.info
-        if variable.described is not None and not variable.sensitive:
-            title = info.title if info is not None else ""
-            writable = "" if info is None else "true" if info.writable else "false"
-            labels = (device, variable.name, title, variable.symbol, writable)
-            yield Sample(f.VARIABLE_INFO, labels, 1.0)
+        if variable.about is not None:
+            yield Sample(f.VARIABLE_INFO, variable.about, 1.0)
         understood = reading.understand(variable.id)
         if understood is not None:
-            yield Sample(f.WALK[understood.quantity], (device, variable.name), understood.value)
+            yield Sample(f.WALK[understood.quantity], variable.series, understood.value)
 
 
 def _state(

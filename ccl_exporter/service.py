@@ -318,10 +318,14 @@ def _logged() -> Iterator[list[str]]:
 class _Connection(HTTPConnection):
     """A connection whose request is not answered any more once who asked has hung up, tired of waiting."""
 
-    def communicate(self) -> bool:
+    @property
+    def hung_up(self) -> bool:
         poll = select.poll()
         poll.register(self.socket.fileno(), getattr(select, "POLLRDHUP", 0))
-        return not poll.poll(0) and bool(super().communicate())  # type: ignore[no-untyped-call] # it has no types
+        return bool(poll.poll(0))
+
+    def communicate(self) -> bool:
+        return not self.hung_up and bool(super().communicate())  # type: ignore[no-untyped-call] # it has no types
 
 
 class _Server(Server):
@@ -334,6 +338,8 @@ class _Server(Server):
         """A new connection waits for its first byte with the idle ones, not in a worker."""
         if conn.last_used is None:
             self._connections.put(conn)  # type: ignore[attr-defined] # the idle ones are its private matter
+        elif conn.hung_up:
+            conn.close()
         else:
             if self.requests.idle <= self.requests.qsize:
                 self.requests.grow(self._threads)

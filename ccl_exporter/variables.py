@@ -3,12 +3,13 @@
 Pure policy over `Snapshot` and catalogue: units, sentinels, silent devices, personal data (protocol.md 3, 8, 11).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from math import isfinite
+from typing import NamedTuple
 
 from ccl_exporter.catalogue import Catalogue, Unit, catalogue, last_part
 from ccl_exporter.model import Device, Inventory, Moment, Snapshot, VariableInfo, listed, once, owner
@@ -20,8 +21,7 @@ OLDEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _ENERGIES = ("joules", "var_seconds", "voltampere_seconds")
 
 
-@dataclass(frozen=True, slots=True)
-class Understood:
+class Understood(NamedTuple):
     """A reading in base units; `quantity` None means that it has no unit and `value` is the number as sent.
 
     Energies that only grow have `_total` behind their quantity.
@@ -47,7 +47,11 @@ class Variable:
 
     `within` are its device and the sub-devices that it is in: all must be well for a reading to be trusted.
     `unit` is None where nobody knows a unit, `described` where nobody was asked yet;
-    `symbol` is the unit of the value as sent, as a person reads it.
+    `symbol` is the unit of the value as sent, as a person reads it, `power` the power of ten that it is told in.
+    `hidden` are the values that are not shown: personal ones, those that the engine says are none, those of which
+    nothing was asked yet; `date` says that it is an instant even if it was sent as a number.
+    `series` names it, as device and variable; `about` adds title, symbol and whether it may be written
+    ("true", "false", or "" if nobody said), and is None where that is not shown.
     """
 
     id: str
@@ -58,16 +62,14 @@ class Variable:
     described: Described | None
     unit: Unit | None
     symbol: str
+    power: float
     sensitive: bool
+    has_value: bool
+    hidden: bool
+    date: bool
     register: bool
-
-    @property
-    def has_value(self) -> bool:
-        return self.info is None or self.info.has_value
-
-    @property
-    def declared_date(self) -> bool:
-        return self.info is not None and self.info.type == "date"
+    series: tuple[str, str]
+    about: tuple[str, str, str, str, str] | None
 
 
 class Variables:
@@ -79,6 +81,11 @@ class Variables:
         self._found: dict[str, Variable | None] = {}
         self.devices: dict[str, Device] = {device.id: device for device in inventory.devices}
         self.listed = listed(inventory)
+
+    @cached_property
+    def walk(self) -> Sequence[Variable]:
+        """All listed variables that belong to a device, in the order of their ids."""
+        return [variable for variable in map(self.get, sorted(self.listed)) if variable is not None]
 
     def get(self, name: str) -> Variable | None:
         """The variable of a full id, whether it is listed or not; None if no device has it."""
@@ -94,6 +101,8 @@ class Variables:
         info = self._inventory.variables.get(name)
         described = self._describe(name, short, device, info)
         unit = self._facts.units.get(described.code or "") if described is not None else None
+        sensitive = self._facts.sensitive(device.type, short)
+        has_value = info is None or info.has_value
         return Variable(
             id=name,
             device=device,
@@ -103,7 +112,13 @@ class Variables:
             described=described,
             unit=unit,
             symbol=self._symbol(described),
-            sensitive=self._facts.sensitive(device.type, short),
+            power=10.0**described.factor if described is not None else 1.0,
+            sensitive=sensitive,
+            has_value=has_value,
+            hidden=sensitive or described is None or not has_value,
+            date=(info is not None and info.type == "date") or (unit is not None and unit.quantity == "timestamp"),
+            series=(device.id, short),
+            about=None if sensitive or described is None else (device.id, short, *self._about(info, described)),
             register=unit is not None
             and unit.quantity in _ENERGIES
             and self._facts.register(short, info.sample_mode if info is not None else None),
@@ -111,6 +126,11 @@ class Variables:
 
     def _symbol(self, told: Described | None) -> str:
         return self._facts.symbol(told.code, told.factor) if told is not None and told.code else ""
+
+    def _about(self, info: VariableInfo | None, described: Described) -> tuple[str, str, str]:
+        if info is None:
+            return "", self._symbol(described), ""
+        return info.title, self._symbol(described), "true" if info.writable else "false"
 
     def _describe(self, name: str, short: str, device: Device, info: VariableInfo | None) -> Described | None:
         """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
@@ -169,10 +189,10 @@ class Reading:
 
     def walk(self) -> Iterator[Variable]:
         """All variables that the engine listed or sent, in the order of their ids."""
-        for name in sorted(self.listed):
-            variable = self._variables.get(name)
-            if variable is not None:
-                yield variable
+        if self.listed is self._variables.listed:
+            yield from self._variables.walk
+        else:
+            yield from filter(None, map(self._variables.get, sorted(self.listed)))
 
     def status(self, prefix: str) -> float | None:
         """STATUS of a device, the number as sent."""
@@ -231,16 +251,10 @@ class Reading:
 
     def _understand(self, variable: Variable) -> Understood | None:
         value = self.snapshot.values.get(variable.id)
-        if not isinstance(value, float | Moment) or variable.sensitive or variable.described is None:
-            return None
-        if not variable.has_value or not self.trusted(variable):
+        if variable.hidden or not isinstance(value, (float, Moment)) or not self.trusted(variable):
             return None
         device, name, unit = variable.device.id, variable.name, variable.unit
-        if (
-            isinstance(value, Moment)
-            or variable.declared_date
-            or (unit is not None and unit.quantity == "timestamp")
-        ):
+        if variable.date or isinstance(value, Moment):
             if unit is not None and unit.quantity != "timestamp":
                 return None
             instant = _instant(value)
@@ -252,7 +266,7 @@ class Reading:
         ):
             return None
         # Nine decimals keep all that was sent (six) and leave out what the multiplication adds.
-        base = round((value * 10.0**variable.described.factor + unit.offset) * unit.scale, 9)
+        base = round((value * variable.power + unit.offset) * unit.scale, 9)
         if not isfinite(base):
             return None
         if variable.register:

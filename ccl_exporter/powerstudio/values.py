@@ -1,6 +1,6 @@
 """Values of all variables by the best way that an engine understands (ladder of protocol.md 11 #1, #2)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from time import monotonic
@@ -40,12 +40,11 @@ class ValuesRead:
     failures: list[ChargerError] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
 
-    def take(self, found: wire.Readings, devices: Sequence[str]) -> None:
-        """Add the readings that belong to one of `devices`."""
-        known = set(devices)
+    def take(self, found: wire.Readings, owners: Mapping[str, str | None]) -> None:
+        """Add the readings that belong to a device."""
         self.doubled += found.doubled
         for name, value in found.items():
-            device = owner(name, known)
+            device = owners[name]
             if device is not None:
                 self.values[name] = value
                 self.answered.add(device)
@@ -235,10 +234,12 @@ class _Asking(ValuesRead):
             deadline -= (deadline - monotonic()) * 2 / 3
 
         def covered(found: wire.Readings) -> int:
-            told = found.keys() if question is _BY_NAME else {owner(name, known) for name in found}
+            owners.update((name, owner(name, known)) for name in found)
+            told = found.keys() if question is _BY_NAME else set(owners.values())
             return len(told & set(names))
 
         known = set(self.ids)
+        owners: dict[str, str | None] = {}
         found: wire.Readings | None
         try:
             if len(names) == 1:
@@ -255,7 +256,7 @@ class _Asking(ValuesRead):
         except (Absent, Garbled, Refused) as error:
             self.failures.append(error)
             return bool(self.answered) or not isinstance(error, Refused)
-        self.take(found, self.ids)
+        self.take(found, owners)
         return True
 
     def forgive_missing_names(self) -> None:

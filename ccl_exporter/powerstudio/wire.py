@@ -182,9 +182,10 @@ def parse_value(text: str) -> Value:
         return None
     if _DATE_WITHOUT_POINT.fullmatch(text):
         return parse_date(text)
-    if _NUMBER.fullmatch(text):
-        return _number(text)
-    return text
+    if _NUMBER.fullmatch(text) is None:
+        return text
+    number = float(text)
+    return number if isfinite(number) else None
 
 
 def _reading(variable: ET.Element) -> Value:

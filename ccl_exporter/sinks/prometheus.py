@@ -6,6 +6,7 @@ the lines about a family, which prometheus_client writes, and each series up to 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from operator import attrgetter
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -45,6 +46,7 @@ _KEPT_WHOLE = 100
 """Whole families that are kept; one of a charger has some 20,000 characters."""
 
 _Row = tuple[str, ...]
+_LABELS = attrgetter("labels")
 
 
 def exposition(
@@ -69,8 +71,8 @@ def exposition(
 
 def _by_family(
     samples: Iterable[Sample], order: Sequence[Family]
-) -> Iterator[tuple[Family, _Row, list[tuple[_Row, Sample]]]]:
-    """Families that have samples, with the names of their labels and the samples by labels."""
+) -> Iterator[tuple[Family, _Row, Sequence[Sample]]]:
+    """Families that have samples, with the names of their labels and the samples in the order of their labels."""
     by_name: dict[str, list[Sample]] = {}
     for sample in samples:
         by_name.setdefault(sample.family.name, []).append(sample)
@@ -79,26 +81,29 @@ def _by_family(
         if found is None:
             continue
         names = family.labels
-        rows = sorted(((sample.labels, sample) for sample in found), key=lambda row: row[0])
-        if "phase" in names and not any(row[names.index("phase")] for row, _ in rows):
+        if "phase" in names and not any(sample.labels[names.index("phase")] for sample in found):
             # Without phases the label would be empty on every series.
             keep = [position for position, name in enumerate(names) if name != "phase"]
             names = tuple(names[position] for position in keep)
-            rows = [(tuple(row[position] for position in keep), sample) for row, sample in rows]
-        yield family, names, rows
+            found = [
+                sample._replace(labels=tuple(sample.labels[position] for position in keep)) for sample in found
+            ]
+        found.sort(key=_LABELS)
+        yield family, names, found
 
 
-def _lines(family: Family, names: _Row, rows: Iterable[tuple[_Row, Sample]], openmetrics: bool) -> Iterator[str]:
+def _lines(family: Family, names: _Row, found: Iterable[Sample], openmetrics: bool) -> Iterator[str]:
     yield _about(family, openmetrics)
     if family.kind == "info":
-        yield _infos(family.name, names, tuple(row for row, _ in rows))
+        yield _infos(family.name, names, tuple(map(_LABELS, found)))
     elif family.kind == "stateset":
-        for row, sample in rows:
-            yield _states(family, names, row, sample.active)
+        for sample in found:
+            yield _states(family, names, sample.labels, sample.active)
     else:
-        for row, sample in rows:
-            value = floatToGoString(sample.value)  # type: ignore[no-untyped-call] # it has no types
-            yield f"{_series(family.name, names, row)}{value}\n"
+        name = family.name
+        for _, labels, number, _ in found:
+            value = floatToGoString(number)  # type: ignore[no-untyped-call] # it has no types
+            yield f"{_series(name, names, labels)}{value}\n"
 
 
 @lru_cache(maxsize=1000)
@@ -145,30 +150,30 @@ class _Collected:
         return self._metrics
 
 
-def _metric(family: Family, names: _Row, rows: Sequence[tuple[_Row, Sample]]) -> Metric:
+def _metric(family: Family, names: _Row, found: Sequence[Sample]) -> Metric:
     """A family as prometheus_client knows it."""
     match family.kind:
         case "stateset":
             states = StateSetMetricFamily(family.name, family.help, labels=names)
-            for row, sample in rows:
-                states.add_metric(row, {word: word in sample.active for word in family.states})
+            for sample in found:
+                states.add_metric(sample.labels, {word: word in sample.active for word in family.states})
             return states
         case "info":
             info = InfoMetricFamily(family.name.removesuffix("_info"), family.help, labels=names)
-            for row, _ in rows:
-                info.add_metric(row, {})
+            for sample in found:
+                info.add_metric(sample.labels, {})
             return info
         case "counter":
             counter = CounterMetricFamily(
                 family.name.removesuffix("_total"), family.help, labels=names, unit=_unit(family.name)
             )
-            for row, sample in rows:
-                counter.add_metric(row, sample.value)
+            for sample in found:
+                counter.add_metric(sample.labels, sample.value)
             return counter
         case "gauge":
             gauge = GaugeMetricFamily(family.name, family.help, labels=names, unit=_unit(family.name))
-            for row, sample in rows:
-                gauge.add_metric(row, sample.value)
+            for sample in found:
+                gauge.add_metric(sample.labels, sample.value)
             return gauge
 
 
