@@ -1,22 +1,20 @@
 """Writing readings to databases: each has a timer, a durable queue and a sender of its own.
 
-Readings go through the chargers' governors, so a push and a scrape share one; nobody waits for a database.
+Nobody waits for a database.
 """
 
 import logging
-import queue
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import monotonic, time
 
 from ccl_exporter import families as f
 from ccl_exporter.charger import Charger
-from ccl_exporter.finished_charges import FinishedCharges, charge_samples
+from ccl_exporter.finished_charges import charge_samples
 from ccl_exporter.model import Sample, Snapshot
-from ccl_exporter.samples import Module
+from ccl_exporter.rounds import Rounds, Source
 from ccl_exporter.settings import InfluxSettings
 from ccl_exporter.sinks.delivery import Delivered, Delivery
 from ccl_exporter.sinks.influx import field_of, lines
@@ -25,13 +23,9 @@ from ccl_exporter.sinks.spool import Batch, Refused, Spool, SpoolError
 
 log = logging.getLogger(__name__)
 
-MOST_READERS = 16
-"""Chargers that one push reads at a time."""
-
 POINTS_AT_ONCE = 5000
 """Points in one request, as InfluxDB recommends."""
 
-LONGEST_READ = 30.0
 LONGEST_REST = 60.0
 """Seconds between two tries while a database cannot be had, doubled up to this, less a random part."""
 
@@ -39,15 +33,6 @@ _TRY_SPOOL_AGAIN = 2.0
 _LOOK_AT_AGE = 30.0  # seconds after which an idle sender looks whether something has become too old
 _STOP_WITHIN = 1.5
 _LEDGER = "ledger"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What is written: the chargers of now, a way to read one, and the record of finished charges, if any."""
-
-    chargers: Callable[[], Sequence[Charger]]
-    read: Callable[[Charger, float, Sequence[Module]], tuple[Snapshot, list[Sample]]]
-    finished: FinishedCharges | None = None
 
 
 class Pushes:
@@ -97,14 +82,13 @@ class Push:
         self._spool = Spool(state / settings.spool.path, settings.spool.max_bytes, settings.spool.max_age)
         self._stopping = threading.Event()
         self._fresh = threading.Event()
-        self._work: queue.SimpleQueue[Charger | None] = queue.SimpleQueue()
-        self._reading: set[str] = set()
-        self._last_taken: dict[str, float] = {}
+        self._rounds = Rounds(
+            f"influxdb {settings.name}", source, settings.interval, settings.modules, self._store_reading
+        )
         self._threads = [
             threading.Thread(target=target, name=f"influxdb {what} {settings.name}", daemon=True)
             for what, target in (("timer", self._keep_time), ("sender", self._send))
         ]
-        self._readers: list[threading.Thread] = []
         self._opened = threading.Event()
         self._trouble: str | None = ""
         self._failures = 0
@@ -120,6 +104,7 @@ class Push:
 
     def tell_to_stop(self) -> None:
         self._stopping.set()
+        self._rounds.stop()
         self._fresh.set()
         self._opened.set()
 
@@ -133,14 +118,7 @@ class Push:
 
     def _keep_time(self) -> None:
         self._open_spool()
-        while not self._stopping.is_set():
-            self._begin_reading()
-            self._store_charges()
-            # Pushes of one interval read at the same moments, and so share their readings.
-            interval = self.settings.interval
-            self._stopping.wait(interval - monotonic() % interval)
-        for _ in self._readers:
-            self._work.put(None)
+        self._rounds.run(self._store_charges)
 
     def _open_spool(self) -> None:
         said = ""
@@ -156,38 +134,11 @@ class Push:
                 self._opened.set()
                 return
 
-    def _begin_reading(self) -> None:
-        """Have every charger read that is not being read still."""
-        chargers = self._source.chargers()
-        self._readers = [reader for reader in self._readers if reader.is_alive()]
-        while len(self._readers) < min(len(chargers), MOST_READERS):
-            name = f"influxdb reader {self.settings.name}"
-            self._readers.append(threading.Thread(target=self._read, name=name, daemon=True))
-            self._readers[-1].start()
-        for charger in chargers:
-            if charger.settings.name not in self._reading:
-                self._reading.add(charger.settings.name)
-                self._work.put(charger)
-
-    def _read(self) -> None:
-        while (charger := self._work.get()) is not None:
-            try:
-                if not self._stopping.is_set():
-                    self._store_reading(charger)
-            finally:
-                self._reading.discard(charger.settings.name)
-
-    def _store_reading(self, charger: Charger) -> None:
-        name = charger.settings.name
-        timeout = min(self.settings.interval, LONGEST_READ)
-        snapshot, found = self._source.read(charger, timeout, self.settings.modules)
-        if self._stopping.is_set() or self._last_taken.get(name) == snapshot.taken:
-            return  # a reading that was shared with the one before is stored already
-        self._last_taken[name] = snapshot.taken
-        self._spool.put(lines(found, name, round(snapshot.taken * 1000)), snapshot.taken)
+    def _store_reading(self, charger: Charger, snapshot: Snapshot, found: list[Sample]) -> None:
+        self._spool.put(lines(found, charger.settings.name, round(snapshot.taken * 1000)), snapshot.taken)
         self._fresh.set()
 
-    def _store_charges(self) -> None:
+    def _store_charges(self, _: Sequence[Charger]) -> None:
         if self._source.finished is None:
             return
         for number, charge in self._source.finished.finished(self._spool.mark(_LEDGER)):

@@ -26,6 +26,7 @@ from ccl_exporter.fleet import Fleet
 from ccl_exporter.ledger import Ledger
 from ccl_exporter.ledger_file import LEDGER
 from ccl_exporter.model import Sample, Snapshot
+from ccl_exporter.rounds import Source
 from ccl_exporter.samples import Module, needed, samples
 from ccl_exporter.settings import ListenAddress, Settings
 from ccl_exporter.sinks.prometheus import exposition
@@ -140,7 +141,7 @@ class Service:
         with self._pushing:
             entries = self._fleet.settings.influxdb
             if self._pushes is None and entries and self._state is not None:
-                from ccl_exporter.push import Pushes, Source  # noqa: PLC0415 - influxdb-client is large
+                from ccl_exporter.push import Pushes  # noqa: PLC0415 - influxdb-client is large
 
                 self._pushes = Pushes(Source(self._fleet.chargers, self._taken, self._ledger), self._state)
             if self._pushes is not None and not self._stopping.is_set():

@@ -15,7 +15,8 @@ from support import COMMAND, OPENMETRICS, Process, Scrape, Start, get
 from ccl_exporter.charger import Charger
 from ccl_exporter.charges import FinishedCharge
 from ccl_exporter.model import Sample, Snapshot
-from ccl_exporter.push import Pushes, Source
+from ccl_exporter.push import Pushes
+from ccl_exporter.rounds import Source
 from ccl_exporter.settings import InfluxSettings, SpoolSettings
 from ccl_exporter.simulator import Simulator
 

@@ -16,7 +16,8 @@ from support import Clock
 from ccl_exporter import families as f
 from ccl_exporter.charger import Charger
 from ccl_exporter.model import Sample, Snapshot
-from ccl_exporter.push import Pushes, Source
+from ccl_exporter.push import Pushes
+from ccl_exporter.rounds import Source
 from ccl_exporter.settings import ChargerSettings, InfluxSettings, SpoolSettings
 
 TIMEOUT = 0.5

@@ -16,7 +16,8 @@ from databases import Influx, running
 
 from ccl_exporter.charger import Charger
 from ccl_exporter.model import Sample, Snapshot
-from ccl_exporter.push import Pushes, Source
+from ccl_exporter.push import Pushes
+from ccl_exporter.rounds import Source
 from ccl_exporter.samples import samples
 from ccl_exporter.settings import ChargerSettings, InfluxSettings, SpoolSettings
 from ccl_exporter.simulator import Simulator
