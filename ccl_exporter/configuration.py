@@ -18,7 +18,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
-from ccl_exporter import influx_configuration
+from ccl_exporter import influx_configuration, mqtt_configuration
 from ccl_exporter.configuration_values import (
     SECRET,
     Duration,
@@ -135,6 +135,7 @@ class _File(Model):
     chargers_from: _ChargersFrom | None = None
     probe: _Probe = _Probe()
     influxdb: list[influx_configuration.Entry] = Field(default_factory=list)
+    mqtt: mqtt_configuration.Broker | None = None
 
 
 _A_CHARGER = "{url: http://192.0.2.10}"
@@ -142,6 +143,7 @@ _EXAMPLES = {
     "chargers": f"{{garage: {_A_CHARGER}}}",
     "chargers_from": "{file: chargers.yaml}",
     "probe": "{allow_networks: [192.0.2.0/24]}",
+    "mqtt": mqtt_configuration.EXAMPLE,
     "labels": "{site: north}",
     "walk": '{exclude: ["Plug - Mode 3.PWM*"]}',
     "spool": "{path: spool.db, max_bytes: 1GiB, max_age: 30d}",
@@ -183,6 +185,8 @@ class Configuration:
             document["probe"] = {"allow_networks": [str(network) for network in shown.allow]}
         if shown.influxdb:
             document["influxdb"] = [influx_configuration.masked(entry) for entry in shown.influxdb]
+        if shown.mqtt is not None:
+            document["mqtt"] = mqtt_configuration.masked(shown.mqtt)
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 
@@ -202,7 +206,8 @@ def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -
     influxdb = influx_configuration.settings(file.influxdb, mistakes)
     mistakes.check()
     chargers = {name: charger.settings(name) for name, charger in file.chargers.items()}
-    own = Settings(chargers, tuple(ip_network(network) for network in file.probe.allow_networks), influxdb)
+    allow = tuple(ip_network(network) for network in file.probe.allow_networks)
+    own = Settings(chargers, allow, influxdb, file.mqtt.settings() if file.mqtt is not None else None)
     source = _source(file.chargers_from, path, environment, own) if file.chargers_from else None
     if source is None:
         return Configuration(own)
@@ -270,6 +275,8 @@ def _model(place: Place) -> type[Model]:
         return _Charger if len(place) == 2 else _Walk
     if place[:1] == ("influxdb",):
         return influx_configuration.Entry if len(place) == 2 else influx_configuration.Spool
+    if place == ("mqtt",):
+        return mqtt_configuration.Broker
     if not place:
         return _File
     return _Probe if place == ("probe",) else _ChargersFrom

@@ -315,6 +315,9 @@ INFLUXDB = (
     INFLUXDB_SEND_SECONDS,
 )
 
+MQTT_CONNECTED = Family("ccl_mqtt_connected", "gauge", "Whether the broker takes what is published.")
+MQTT_SENT = Family("ccl_mqtt_sent_messages_total", "counter", "Messages that were sent to the broker.")
+
 READING = (
     UP,
     SCRAPE_TIMESTAMP,
@@ -364,6 +367,8 @@ EXPORTER = (
     SPARED_READS,
     RESTING_UNTIL,
     *INFLUXDB,
+    MQTT_CONNECTED,
+    MQTT_SENT,
 )
 FAMILIES = (*READING, *MEANING, *DEVICES, *WALK.values())
 """Every family of a charger, in the order in which they are shown."""

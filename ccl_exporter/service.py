@@ -37,6 +37,7 @@ from ccl_exporter.web.security import WebSecurity
 if TYPE_CHECKING:
     from ccl_exporter.configuration import Configuration
     from ccl_exporter.inventory_source import Inventory
+    from ccl_exporter.publishing import Publisher
     from ccl_exporter.push import Pushes
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ class Service:
         self._state = state
         self._ledger = Ledger(state / LEDGER) if state is not None else None
         self._pushes: Pushes | None = None
+        self._publisher: Publisher | None = None
         self._pushing = threading.Lock()
         self._moves = _Moves()
         self._reloaded, self._reload_good = time(), True
@@ -132,13 +134,16 @@ class Service:
         with self._pushing:
             if self._pushes is not None:
                 self._pushes.stop()
+            if self._publisher is not None:
+                self._publisher.stop()
         self._server.stop()
         if self._ledger is not None:
             self._ledger.close()
 
     def _push(self) -> None:
-        """Write to the databases of the configuration, if there are any, and to no others any more."""
+        """Write to the databases and the broker of the configuration, and to no others any more."""
         with self._pushing:
+            self._publish()
             entries = self._fleet.settings.influxdb
             if self._pushes is None and entries and self._state is not None:
                 from ccl_exporter.push import Pushes  # noqa: PLC0415 - influxdb-client is large
@@ -146,6 +151,17 @@ class Service:
                 self._pushes = Pushes(Source(self._fleet.chargers, self._taken, self._ledger), self._state)
             if self._pushes is not None and not self._stopping.is_set():
                 self._pushes.update(entries)
+
+    def _publish(self) -> None:
+        wanted = self._fleet.settings.mqtt
+        if self._publisher is not None and self._publisher.settings != wanted:
+            self._publisher.stop()
+            self._publisher = None
+        if self._publisher is None and wanted is not None and not self._stopping.is_set():
+            from ccl_exporter.publishing import Publisher  # noqa: PLC0415 - its library is an extra
+
+            self._publisher = Publisher(wanted, Source(self._fleet.chargers, self._taken))
+            self._publisher.start()
 
     def _refresh_inventory(self) -> None:
         while not self._stopping.wait(_LOOK_FOR_INVENTORY):
@@ -273,6 +289,8 @@ class Service:
             yield Sample(f.RESTING_UNTIL, name, counts.resting_until)
         if self._pushes is not None:
             yield from self._pushes.samples()
+        if self._publisher is not None:
+            yield from self._publisher.samples()
 
     def _debug(self, charger: Charger, scrape: Scrape) -> Answer:
         """What a probe would say, with the log of it and the configuration, masked like everything else."""

@@ -72,14 +72,43 @@ class InfluxSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """A broker to publish to, every `interval` seconds.
+
+    `topic` is what all topics begin with, `discovery` Home Assistant's prefix, empty for none.
+    `single_values` asks for a topic for each value besides the documents; `modules` are what is published.
+    """
+
+    host: str
+    port: int
+    tls: bool = False
+    credentials: Credentials | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    topic: str = "ccl"
+    discovery: str = ""
+    interval: float = 15.0
+    modules: tuple[Literal["meaning", "walk"], ...] = ("meaning",)
+    single_values: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The broker as a person knows it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that is configured: the chargers by name, networks whose hosts `/probe` may read unnamed,
-    and the databases to write to.
+    the databases to write to and the broker to publish to.
     """
 
     chargers: Mapping[str, ChargerSettings]
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     influxdb: tuple[InfluxSettings, ...] = ()
+    mqtt: MqttSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)

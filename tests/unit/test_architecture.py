@@ -91,6 +91,17 @@ MAY_IMPORT = {
         "ccl_exporter.sinks.influx_writer",
         "ccl_exporter.sinks.spool",
     },
+    "ccl_exporter.publishing": {
+        "ccl_exporter",
+        "ccl_exporter.charger",
+        "ccl_exporter.families",
+        "ccl_exporter.model",
+        "ccl_exporter.rounds",
+        "ccl_exporter.settings",
+        "ccl_exporter.sinks.broker",
+        "ccl_exporter.sinks.homeassistant",
+        "ccl_exporter.sinks.mqtt",
+    },
     "ccl_exporter.inventory_source": {"ccl_exporter", "ccl_exporter.errors", "ccl_exporter.settings"},
     "ccl_exporter.configuration_values": {"ccl_exporter.errors", "ccl_exporter.inventory_source"},
     "ccl_exporter.influx_configuration": {
@@ -99,12 +110,20 @@ MAY_IMPORT = {
         "ccl_exporter.model",
         "ccl_exporter.settings",
     },
+    "ccl_exporter.mqtt_configuration": {
+        "ccl_exporter.configuration_values",
+        "ccl_exporter.inventory_source",
+        "ccl_exporter.model",
+        "ccl_exporter.settings",
+    },
     "ccl_exporter.configuration": {
+        "ccl_exporter",
         "ccl_exporter.configuration_values",
         "ccl_exporter.errors",
         "ccl_exporter.influx_configuration",
         "ccl_exporter.inventory_source",
         "ccl_exporter.model",
+        "ccl_exporter.mqtt_configuration",
         "ccl_exporter.settings",
     },
 }

@@ -1,0 +1,135 @@
+"""Publishing readings over MQTT: each on its topics, and Home Assistant told what they are.
+
+Read only: nothing that comes from the broker reaches a charger.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic
+
+from ccl_exporter import families as f
+from ccl_exporter.charger import Charger
+from ccl_exporter.model import Sample, Snapshot
+from ccl_exporter.rounds import Rounds, Source
+from ccl_exporter.settings import MqttSettings
+from ccl_exporter.sinks.broker import Broker
+from ccl_exporter.sinks.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
+from ccl_exporter.sinks.mqtt import OFFLINE, ONLINE, documents, level, payload, scalars
+
+_BIRTH = b"online"
+_CHARGE = (
+    f.CHARGE_ENERGY,
+    f.CHARGE_REQUEST,
+    f.CHARGE_BEGIN,
+    f.CHARGE_END,
+    f.CHARGE_DURATION,
+    f.CHARGE_STOP_REASON,
+)
+_STOP_WITHIN = 1.5
+
+
+class Publisher:
+    """Reads the chargers every interval and keeps what they say on a broker."""
+
+    def __init__(self, settings: MqttSettings, source: Source) -> None:
+        self.settings = settings
+        self._source = source
+        self._place = Place(settings.topic, settings.discovery)
+        self._own = f"{settings.topic}/"
+        self._birth = f"{settings.discovery}/status"
+        old, listen = [f"{self._own}#"], []
+        if settings.discovery:
+            old.append(f"{settings.discovery}/device/+/config")
+            listen.append(self._birth)
+        self._broker = Broker(settings, self._place.status, old, listen, self._received)
+        self._rounds = Rounds("mqtt", source, settings.interval, settings.modules, self._publish)
+        self._thread = threading.Thread(
+            target=self._rounds.run, args=(self._tidy,), name="mqtt timer", daemon=True
+        )
+        # By charger, and by one thread at a time each: its URL, the topics it has, what was seen of it.
+        self._stations: dict[str, str] = {}
+        self._topics: dict[str, frozenset[str]] = {}
+        self._messages: dict[str, Mapping[str, str]] = {}
+        self._seen: dict[str, Seen] = {}
+
+    def start(self) -> None:
+        self._broker.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        deadline = monotonic() + _STOP_WITHIN
+        self._rounds.stop()
+        self._thread.join(max(deadline - monotonic(), 0.0))
+        self._broker.stop(deadline)
+
+    def samples(self) -> Iterator[Sample]:
+        """How the publishing fares."""
+        yield Sample(f.MQTT_CONNECTED, (), float(self._broker.connected))
+        yield Sample(f.MQTT_SENT, (), float(self._broker.count))
+
+    def _publish(self, charger: Charger, snapshot: Snapshot, found: list[Sample]) -> None:
+        name = charger.settings.name
+        own = f"{self._own}{level(name)}"
+        self._stations[name] = charger.settings.url
+        messages = {}
+        if snapshot.up:
+            for place, document in documents(found).items():
+                messages[f"{own}/{place}"] = payload({**document, "read_timestamp_seconds": snapshot.taken})
+                if self.settings.single_values:
+                    messages.update({f"{own}/{place}/{key}": text for key, text in scalars(document).items()})
+            self._replace(name, messages)
+            if self.settings.discovery:
+                self._introduce(charger, found)
+        self._broker.keep(f"{own}/status", ONLINE if snapshot.up else OFFLINE)
+
+    def _replace(self, name: str, messages: Mapping[str, str]) -> None:
+        """Publish a reading, and take away what it no longer has."""
+        for topic in self._topics.get(name, frozenset()) - messages.keys():
+            self._broker.keep(topic, "")
+        self._topics[name] = frozenset(messages)
+        for topic, text in messages.items():
+            self._broker.keep(topic, text)
+
+    def _introduce(self, charger: Charger, found: list[Sample]) -> None:
+        """Tell Home Assistant what there is, when that has changed."""
+        name = charger.settings.name
+        self._seen[name] = merged(self._seen.get(name, {}), seen(found, _CHARGE))
+        info = next((sample for sample in found if sample.family is f.STATION_INFO), None)
+        about = dict(zip(f.STATION_INFO.labels, info.labels, strict=True)) if info is not None else {}
+        messages = discovery(self._place, name, charger.settings.url, self._seen[name], about)
+        before = self._messages.get(name, {})
+        self._messages[name] = messages
+        for topic in {*before, *messages}:
+            if before.get(topic) != messages.get(topic):
+                self._broker.keep(topic, messages.get(topic, ""))
+
+    def _tidy(self, chargers: Sequence[Charger]) -> None:
+        """Once a round: take away what is of chargers that are no longer configured, and send what waits."""
+        urls = {charger.settings.name: charger.settings.url for charger in chargers}
+        for name in [name for name in list(self._stations) if name not in urls]:
+            self._broker.keep(f"{self._own}{level(name)}/status", "")
+            self._replace(name, {})
+            messages = self._messages.pop(name, {})
+            # One that has only got another name stays what it was to Home Assistant.
+            if self._stations.pop(name) not in urls.values():
+                for topic in messages:
+                    self._broker.keep(topic, "")
+            self._seen.pop(name, None)
+        self._broker.catch_up()
+        self._broker.look_no_more()
+
+    def _received(self, topic: str, message: bytes, retained: bool) -> None:
+        """What the broker has from earlier is taken away if it is of a charger that is gone meanwhile."""
+        if topic == self._birth:
+            if message == _BIRTH:
+                self._broker.send_again()
+        elif retained and message and self._is_old(topic, message):
+            self._broker.keep(topic, "")
+
+    def _is_old(self, topic: str, message: bytes) -> bool:
+        chargers = self._source.chargers()
+        if topic.startswith(self._own):
+            first = topic.removeprefix(self._own).partition("/")[0]
+            return topic != self._place.status and first not in {level(one.settings.name) for one in chargers}
+        station = station_of(self._place, message)
+        return station is not None and station not in {identity(one.settings.url) for one in chargers}

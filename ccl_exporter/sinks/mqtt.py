@@ -1,0 +1,105 @@
+"""Samples as MQTT messages: what is said of which charger on which topic. Pure.
+
+    ccl/garage/plug/EVSE.PLUG     {"state": "charging", "power_watts": 7350, "energy_kwh": 4855.39, ...}
+    ccl/garage/station            {"temperature_celsius": 31.5, ...}
+    ccl/garage/device/CCL1Mini    {"VI_volts": 232.1, ...}
+
+Keys are the metrics' names without `ccl_plug_`, `ccl_` or `ccl_variable_`; energies are there in kWh, too.
+A value that nobody knows has no key.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+from ccl_exporter.model import Sample
+
+ONLINE, OFFLINE = "online", "offline"
+
+STATION = "station"
+
+_NOT_IN_A_LEVEL = re.compile(r"[/+#%\x00-\x1f\x7f]")
+_YES_OR_NO = ("vehicle_connected", "locked", "enabled")
+_JOULES_A_KWH = 3.6e6
+
+Scalar = float | int | bool | str
+Value = Scalar | list[str]
+Document = dict[str, Value]
+
+
+def level(name: str) -> str:
+    """A name as one level of a topic: what MQTT gives a meaning is percent-encoded (MQTT 3.1.1, 4.7)."""
+    return _NOT_IN_A_LEVEL.sub(lambda found: quote(found[0], safe=""), name)
+
+
+def documents(samples: Iterable[Sample]) -> dict[str, Document]:
+    """What is known of each plug, of the station and of each device, by the end of its topic."""
+    found: dict[str, Document] = {}
+    for sample in samples:
+        labels = dict(zip(sample.family.labels, sample.labels, strict=True))
+        place = _place(sample.family.name, labels)
+        if place is None:
+            continue
+        document = found.setdefault(place, {})
+        if sample.family.kind == "info":
+            document.update(labels)
+        else:
+            document.update(_values(key(sample.family.name, labels), sample))
+    return found
+
+
+def _place(name: str, labels: dict[str, str]) -> str | None:
+    """Where a family belongs; the labels that say so are taken out. None is nowhere."""
+    if "plug" in labels:
+        return f"plug/{level(labels.pop('plug'))}"
+    if name.startswith("ccl_station_"):
+        return STATION
+    if name.startswith("ccl_variable_") and name != "ccl_variable_info":
+        return f"device/{level(labels.pop('device'))}"
+    return None
+
+
+def key(name: str, labels: Mapping[str, str]) -> str:
+    """What a family's value is called in its document."""
+    for prefix in ("ccl_plug_", "ccl_station_"):
+        name = name.removeprefix(prefix)
+    if name.startswith("ccl_variable_"):
+        name = f"{labels['variable']}_{name.removeprefix('ccl_variable_')}"
+    phase = labels.get("phase")
+    return f"{name.removeprefix('ccl_')}_{phase}" if phase else name.removeprefix("ccl_")
+
+
+def _values(key: str, sample: Sample) -> Document:
+    if sample.family.kind == "stateset":
+        # Several errors may hold at once; of all else one word does.
+        return {key: list(sample.active) if key == "error" else ",".join(sample.active)}
+    if key in _YES_OR_NO:
+        return {key: sample.value != 0}
+    found: Document = {key: _number(sample.value)}
+    if "joules" in key:
+        kwh = key.removesuffix("_total").replace("joules", "kwh")
+        found[kwh] = _number(round(sample.value / _JOULES_A_KWH, 6))
+    return found
+
+
+def _number(value: float) -> float | int:
+    return int(value) if value.is_integer() else value
+
+
+def payload(document: Document) -> str:
+    """A document as JSON, in the order of its keys, so that equal ones are equal texts."""
+    return json.dumps(document, sort_keys=True, ensure_ascii=False)
+
+
+def scalars(document: Document) -> dict[str, str]:
+    """Each value of a document by itself."""
+    return {level(key): _scalar(value) for key, value in document.items()}
+
+
+def _scalar(value: Value) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
