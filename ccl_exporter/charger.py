@@ -18,8 +18,8 @@ from ccl_exporter.powerstudio.under_way import Wanted
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.state import ChargerLock
 
-SHARED_FOR = 1.0
-"""Seconds for which a result is shared with those who come later."""
+SHARED_FOR = 0.9
+"""Seconds for which a result is shared with those who come later; who asks once a second gets a new one."""
 
 PATIENT_READS = 3
 """Reads in a row that an absent charger may fail before it is left alone."""

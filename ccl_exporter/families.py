@@ -45,7 +45,7 @@ DOCUMENT_DURATION = Family(
 SCRAPE_TIMESTAMP = Family(
     "ccl_scrape_timestamp_seconds",
     "gauge",
-    "When the charger was read; scrapers that come together or within a second share one reading.",
+    "When the charger was read; scrapers that come together or within 0.9 s share one reading.",
 )
 REJECTED = Family(
     "ccl_rejected_readings_total",

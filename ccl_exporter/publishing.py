@@ -49,8 +49,8 @@ class Publisher:
         # By charger, and by one thread at a time each: its URL, the topics it has, what was seen of it.
         self._stations: dict[str, str] = {}
         self._topics: dict[str, frozenset[str]] = {}
-        self._messages: dict[str, Mapping[str, str]] = {}
-        self._seen: dict[str, Seen] = {}
+        self._introduced: dict[str, frozenset[str]] = {}
+        self._seen: dict[str, tuple[Seen, tuple[str, ...]]] = {}
 
     def start(self) -> None:
         self._broker.start()
@@ -93,15 +93,17 @@ class Publisher:
     def _introduce(self, charger: Charger, found: list[Sample]) -> None:
         """Tell Home Assistant what there is, when that has changed."""
         name = charger.settings.name
-        self._seen[name] = merged(self._seen.get(name, {}), seen(found, _CHARGE))
-        info = next((sample for sample in found if sample.family is f.STATION_INFO), None)
-        about = dict(zip(f.STATION_INFO.labels, info.labels, strict=True)) if info is not None else {}
-        messages = discovery(self._place, name, charger.settings.url, self._seen[name], about)
-        before = self._messages.get(name, {})
-        self._messages[name] = messages
-        for topic in {*before, *messages}:
-            if before.get(topic) != messages.get(topic):
-                self._broker.keep(topic, messages.get(topic, ""))
+        before, _ = self._seen.get(name, ({}, ()))
+        about = next((sample.labels for sample in found if sample.family is f.STATION_INFO), ())
+        known = merged(before, seen(found, _CHARGE)), about
+        if self._seen.get(name) == known:
+            return
+        self._seen[name] = known
+        told = dict(zip(f.STATION_INFO.labels, about, strict=False))
+        messages = discovery(self._place, name, charger.settings.url, known[0], told)
+        self._introduced[name] = frozenset(messages)
+        for topic, text in messages.items():
+            self._broker.keep(topic, text)
 
     def _tidy(self, chargers: Sequence[Charger]) -> None:
         """Once a round: take away what is of chargers that are no longer configured, and send what waits."""
@@ -109,10 +111,10 @@ class Publisher:
         for name in [name for name in list(self._stations) if name not in urls]:
             self._broker.keep(f"{self._own}{level(name)}/status", "")
             self._replace(name, {})
-            messages = self._messages.pop(name, {})
+            introduced = self._introduced.pop(name, frozenset())
             # One that has only got another name stays what it was to Home Assistant.
             if self._stations.pop(name) not in urls.values():
-                for topic in messages:
+                for topic in introduced:
                     self._broker.keep(topic, "")
             self._seen.pop(name, None)
         self._broker.catch_up()

@@ -66,7 +66,7 @@ def get(url: str, **headers: str) -> str:
 def scrape(url: str, timeout: float | None = None) -> Scrape:
     """One scrape in OpenMetrics, as a Prometheus that waits `timeout` seconds, of a reading begun after the call.
 
-    The exporter shares a reading for a second; until that is over there is nothing new to see.
+    The exporter shares a reading for nearly a second; until that is over there is nothing new to see.
     """
     headers = {"Accept": OPENMETRICS}
     if timeout is not None:

@@ -232,9 +232,9 @@ def endurance(total: int, module: str) -> Iterator[Row]:
             exporting.load(module, "flat-out", str(total // 11))
             looks.append((exporting.megabytes(), exporting.descriptors(), exporting.threads()))
     for what, unit, position in (("memory", "MB", 0), ("descriptors", "", 1), ("threads", "", 2)):
-        yield Row(
-            f"{what} after {total:,} scrapes", looks[-1][position], looks[0][position], unit, "after a tenth", "1"
-        )
+        now, half, tenth = (looks[at][position] for at in (-1, len(looks) // 2, 0))
+        yield Row(f"{what} after {total:,} scrapes", now, tenth, unit, "after a tenth", "1")
+        yield Row(f"{what} after {total:,} scrapes", now, half, unit, "after half", "1")
 
 
 PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
