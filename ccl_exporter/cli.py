@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccl_exporter import __version__, cli_charge, cli_questions
+from ccl_exporter import __version__, cli_charge, cli_questions, cli_write
 from ccl_exporter.cli_shared import STOP_SIGNALS, ConfigFile, address, exit_code, on_signals
 from ccl_exporter.errors import CclError, UsageError
 
@@ -161,6 +161,7 @@ def demo(
 
 for question in (cli_questions.check, cli_questions.show, cli_questions.get, cli_questions.dump):
     app.command()(question)
+app.command("set")(cli_write.set_variables)
 app.add_typer(cli_charge.charge)
 
 

@@ -27,6 +27,9 @@ class Exit(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     REFUSED = 4
+    NOT_TAKEN = 5
+    NOTHING = 6
+    NO_VEHICLE = 7
 
 
 ConfigFile = Annotated[

@@ -8,6 +8,7 @@ CclError                      base; never raised itself
     ├── TimedOut              the deadline passed: serve what is there, go on at the next scrape
     ├── Refused               the engine wants a login or says no: tell the owner, do not insist
     ├── Absent                the engine lacks this document: take the next way, remember it
+    ├── Unsure                a write may have been taken, but no answer came: read back what holds
     └── Garbled               an answer that is not what the protocol says: use nothing of it
         └── TooLarge          more than we are willing to read: ask for less at a time
 """
@@ -43,6 +44,10 @@ class Refused(ChargerError):
 
 class Absent(ChargerError):
     """The engine has no such document, or answers it with nothing in it."""
+
+
+class Unsure(ChargerError):
+    """A write was sent and its answer never came, so nobody knows whether it was taken."""
 
 
 class Garbled(ChargerError):

@@ -45,7 +45,7 @@ def samples(
         reading = Reading(snapshot, facts)
         if "meaning" in modules:
             found.extend(_station(reading))
-            for plug in _plugs(reading):
+            for plug in plugs(reading):
                 found.extend(_Plug(reading, plug).samples())
         found.extend(_devices(reading))
         found.extend(_rejected(reading))
@@ -68,7 +68,7 @@ def needed(inventory: Inventory) -> Needed | None:
     engine, board = _only(empty, "engine"), _only(empty, "board")
     often |= {f"{engine}.STATE", f"{engine}.ERROR", f"{board}.TCI"}
     rarely |= {f"{board}.RUNTIME", f"{engine}.RUNTIME"}
-    for plug in _plugs(empty):
+    for plug in plugs(empty):
         own = ("STATE", "ERROR", "CC", "LOCK", "ENABLE", "AE", "API", "AI", "VI", "CURRENT_REDUCTION")
         often |= {f"{plug.name}.{variable}" for variable in own}
         often |= {f"{plug.vehicle_device}.{variable}" for variable in ("OUT_OF_SERVICE", "PREDUCTION")}
@@ -187,7 +187,7 @@ def _station(reading: Reading) -> Iterator[Sample]:
     yield from _gauge(f.STATION_CLOCK, (), snapshot.clock)
 
 
-def _plugs(reading: Reading) -> list[PlugInfo]:
+def plugs(reading: Reading) -> list[PlugInfo]:
     """The plugs: of plugInfo, else of chargeInfo and plugState, else what stands before `.STATE` in an engine."""
     snapshot = reading.snapshot
     if snapshot.inventory.plugs:

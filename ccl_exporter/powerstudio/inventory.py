@@ -77,7 +77,7 @@ class InventoryReader:
         steps = [
             _Step("devices", self._read_devices, self._skip_devices),
             _Step("device_info", self._read_device_info, self._skip_device_info),
-            _Step("plug_info", self._read_plug_info, lambda: True),
+            _Step("plug_info", self.read_plug_info, lambda: True),
             _Step("information", self._read_information, lambda: True),
             _Step("var_info", self._read_var_info_by_device, self._skip_var_info_by_device),
             _Step("var_info", self._read_var_info_by_name, self._skip_var_info_by_name),
@@ -227,7 +227,8 @@ class InventoryReader:
 
     # Plugs and the engine itself
 
-    def _read_plug_info(self, deadline: float) -> bool:
+    def read_plug_info(self, deadline: float) -> bool:
+        """Read what the engine says of its plugs; raises `Absent` if it says nothing."""
         plugs = self._dialect.document(_PLUG_INFO, wire.plug_info, deadline)
         self.inventory = replace(self.inventory, plugs=plugs)
         return True
@@ -298,10 +299,11 @@ class InventoryReader:
                 self._put_variables({name: several[name] for name in chunk if name in several})
                 self._settle(chunk)
                 return False
-        self._read_var_info_of(names[0], deadline)
+        self.read_var_info_of(names[0], deadline)
         return False
 
-    def _read_var_info_of(self, name: str, deadline: float) -> None:
+    def read_var_info_of(self, name: str, deadline: float) -> None:
+        """Read what the engine says of one variable, by full id."""
         entries: _Entries = ()
         with suppress(Absent):
             entries = self._dialect.one(_VAR_INFO_BY_NAME, name, wire.var_info, deadline)
@@ -311,13 +313,15 @@ class InventoryReader:
                 self._put_variables({name: info})
         self._settle([name])
 
-    def read_only(self, device: str, variable: str, deadline: float) -> None:
-        """Read as much as one variable needs: its device and what varInfo says of it."""
-        found = [Device(device)]
-        with suppress(Absent):
-            found = [told for told in self._told([device], deadline) if told.id == device]
-        self.inventory = Inventory(devices=tuple(found))
-        self._read_var_info_of(variable, deadline)
+    def read_only(self, devices: Sequence[str], deadline: float) -> None:
+        """Read what the engine says of some devices, and know no others."""
+        found = []
+        for device in devices:
+            told: tuple[Device, ...] = ()
+            with suppress(Absent):
+                told = self._told([device], deadline)
+            found.append(next((one for one in told if one.id == device), Device(device)))
+        self.inventory = replace(self.inventory, devices=tuple(found))
 
     def _several_by_name(
         self, question: Question, chunk: list[str], deadline: float

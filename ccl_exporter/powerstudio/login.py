@@ -24,10 +24,10 @@ class Login:
         self._granted = False
         self.refusal = "the charger wants a login: set CCL_USERNAME and CCL_PASSWORD_FILE"
 
-    def headers(self, url: str) -> dict[str, str]:
-        """What to send with the next GET of `url`; nothing until the engine has asked."""
+    def headers(self, url: str, method: str = "GET") -> dict[str, str]:
+        """What to send with the next request for `url`; nothing until the engine has asked."""
         if self._credentials is not None and self._digest is not None:
-            return {"Authorization": self._digest.build_digest_header("GET", url)}
+            return {"Authorization": self._digest.build_digest_header(method, url)}
         if self._credentials is not None and self._basic:
             pair = f"{self._credentials.username}:{self._credentials.password}".encode()
             return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}

@@ -1,12 +1,71 @@
-"""One variable and nothing else, for a command: a few requests instead of a whole reading."""
+"""A few devices and nothing else, for a command: some requests instead of a whole reading."""
 
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from time import monotonic, time
 
-from ccl_exporter.model import Snapshot, owner
+from ccl_exporter.errors import Absent
+from ccl_exporter.model import Charge, Snapshot, owner
+from ccl_exporter.powerstudio import wire
 from ccl_exporter.powerstudio.dialect import Dialect
 from ccl_exporter.powerstudio.inventory import InventoryReader
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.values import ValuesReader
+
+_CHARGE_INFO = "services/chargePointsInterface/chargeInfo.xml"
+
+
+class Lookup:
+    """Reads what one command needs, again and again if it likes. All raise what goes wrong."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._dialect = Dialect(transport)
+        self._inventory = InventoryReader(self._dialect)
+        self._values = ValuesReader(self._dialect)
+
+    def devices(self, deadline: float) -> tuple[str, ...]:
+        """The ids of all devices."""
+        return self._inventory.device_ids(deadline)
+
+    def learn(self, devices: Sequence[str], deadline: float) -> None:
+        """What the engine says of some devices; they are those that are read from then on."""
+        self._inventory.read_only(devices, deadline)
+
+    def describe(self, variables: Sequence[str], deadline: float) -> None:
+        """What the engine says of some variables of these devices, by full id."""
+        for variable in variables:
+            self._inventory.read_var_info_of(variable, deadline)
+
+    def learn_plugs(self, deadline: float) -> None:
+        """What the engine says of its plugs, if it says anything."""
+        with suppress(Absent):
+            self._inventory.read_plug_info(deadline)
+
+    def read(self, timeout: float, only: Collection[str] | None = None, *, charges: bool = False) -> Snapshot:
+        """The values of the devices that were learnt, or of `only` some by id; the last `charges`, if wanted."""
+        taken, started = time(), monotonic()
+        inventory = self._inventory.inventory
+        asked = [device for device in inventory.devices if only is None or device.id in only]
+        found = self._values.read(asked, started + timeout)
+        return Snapshot(
+            taken=taken,
+            seconds=monotonic() - started,
+            timeout=timeout,
+            requests=self._transport.requests,
+            up=True,
+            inventory=inventory,
+            values=found.values,
+            asked=frozenset(device.id for device in asked),
+            answered=frozenset(found.answered),
+            charges=self._charges(started + timeout) if charges else {},
+        )
+
+    def _charges(self, deadline: float) -> dict[str, Charge]:
+        try:
+            return self._dialect.document(_CHARGE_INFO, wire.charge_info, deadline)
+        except Absent:
+            return {}
 
 
 def read_variable(transport: Transport, name: str, timeout: float) -> Snapshot | None:
@@ -14,22 +73,11 @@ def read_variable(transport: Transport, name: str, timeout: float) -> Snapshot |
 
     `timeout` is in seconds. Raises what goes wrong.
     """
-    taken, started = time(), monotonic()
-    deadline = started + timeout
-    dialect = Dialect(transport)
-    inventory = InventoryReader(dialect)
-    device = owner(name, inventory.device_ids(deadline))
+    deadline = monotonic() + timeout
+    lookup = Lookup(transport)
+    device = owner(name, lookup.devices(deadline))
     if device is None:
         return None
-    inventory.read_only(device, name, deadline)
-    found = ValuesReader(dialect).read(inventory.inventory.devices, deadline)
-    return Snapshot(
-        taken=taken,
-        seconds=monotonic() - started,
-        timeout=timeout,
-        requests=transport.requests,
-        up=True,
-        inventory=inventory.inventory,
-        values=found.values,
-        answered=frozenset(found.answered),
-    )
+    lookup.learn([device], deadline)
+    lookup.describe([name], deadline)
+    return lookup.read(max(deadline - monotonic(), 0.001))

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from urllib3 import BaseHTTPResponse
@@ -35,7 +35,9 @@ MAX_BYTES = 4 * 1024 * 1024
 
 _PART = 64 * 1024
 
-_HEADERS = {
+_Answer = TypeVar("_Answer")
+
+HEADERS = {
     "User-Agent": f"ccl-exporter/{__version__}",
     "Accept": "text/xml, application/xml",
     "Accept-Encoding": "identity",
@@ -169,11 +171,12 @@ class Transport:
         self.requests = 0
         self.clock: float | None = None
         self._opened = 0
-        self._pool = self._connections((source_address, 0) if source_address is not None else None)
+        self._source = (source_address, 0) if source_address is not None else None
+        self._pool = self._connections()
 
-    def _connections(self, source: tuple[str, int] | None) -> HTTPConnectionPool:
+    def _connections(self) -> HTTPConnectionPool:
         """The one connection to the engine, opened when it is needed and again when the engine closed it."""
-        root = parse_url(self.url)
+        root, source = parse_url(self.url), self._source
         if root.scheme == "https":
             return HTTPSConnectionPool(root.host or "", root.port, source_address=source)
         return _Pool(root.host or "", root.port, source_address=source, opened=self._note_opened)
@@ -224,7 +227,7 @@ class Transport:
         return self._pool.urlopen(
             "GET",
             url[self._root :],
-            headers=_HEADERS | self._login.headers(url),
+            headers=HEADERS | self._login.headers(url),
             retries=False,
             redirect=False,
             timeout=left,
@@ -254,20 +257,20 @@ class Transport:
         self.clock = _unix(response.headers.get("Date"))
         return bytes(body)
 
-    def _translated(self, exchange: Callable[[], bytes]) -> bytes:
+    def _translated(self, exchange: Callable[[], _Answer]) -> _Answer:
         """Run an exchange and turn the libraries' errors into ours; the one place that knows theirs."""
         try:
             return exchange()
         except ReadTimeoutError as error:
             raise TimedOut(f"no complete answer from {self.host} in time") from error
         except (HTTPError, OSError) as error:
-            causes = list(_causes(error))
-            reason = causes[-1]
+            chain = list(causes(error))
+            reason = chain[-1]
             if isinstance(reason, TimeoutError):
                 raise TimedOut(f"no complete answer from {self.host} in time") from error
             if isinstance(reason, socket.gaierror):
                 raise Unreachable(f"no host is called {self.host}") from error
-            if any(isinstance(cause, NewConnectionError) for cause in causes):
+            if any(isinstance(cause, NewConnectionError) for cause in chain):
                 detail = reason.strerror if isinstance(reason, OSError) else None
                 raise Unreachable(f"no connection to {self.host}: {detail or reason}") from error
             if isinstance(reason, ssl.SSLCertVerificationError):
@@ -283,7 +286,7 @@ def _done_with(response: BaseHTTPResponse) -> None:
     response.release_conn()
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """An error and what it came from, the root cause last."""
     cause: BaseException | None = error
     while cause is not None:

@@ -1,0 +1,191 @@
+"""What the commands that write keep between runs: when they wrote what, ways back not done, and who did it all.
+
+One folder for each charger in the state folder, one journal for all of them.
+"""
+
+import fcntl
+import getpass
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from logging.handlers import SysLogHandler
+from pathlib import Path
+from socket import AF_UNIX, SOCK_DGRAM, socket
+from time import monotonic, sleep, time
+from typing import Any
+
+from ccl_exporter.errors import TimedOut, UsageError
+
+JOURNAL = "writes.log"
+SYSTEM_LOG = Path("/dev/log")
+_LOOK_AGAIN = 0.05  # seconds; the kernel has no way to wait for a file lock until a deadline
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """What a command that changed something for a while has to put back: values before, and those that it set.
+
+    `until` is in Unix seconds.
+    """
+
+    device: str
+    before: Mapping[str, float]
+    during: Mapping[str, float]
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One write as the journal tells it; personal values are hidden in it."""
+
+    charger: str
+    variables: Sequence[str]
+    before: Sequence[float | str | None]
+    wanted: Sequence[float | str | None]
+    after: Sequence[float | str | None]
+    result: str
+    command: str
+
+
+@dataclass
+class Memory:
+    """The memory of one charger, by its URL; `now` gives Unix seconds.
+
+    Raises `UsageError` if the folder cannot be written: without it no write can be made safely.
+    """
+
+    folder: Path
+    url: str
+    now: Callable[[], float] = time
+    system_log: Path = SYSTEM_LOG
+    _own: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._own = self.folder / "writes" / sha256(self.url.encode()).hexdigest()[:16]
+        try:
+            self._own.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with (self.folder / JOURNAL).open("a", encoding="utf-8"):
+                pass
+        except OSError as error:
+            raise UsageError(
+                f"{self.folder} cannot be written ({error.strerror}), and nothing is written to a charger"
+                " without a record of it: set STATE_DIRECTORY"
+            ) from error
+
+    @contextmanager
+    def alone(self, deadline: float) -> Iterator[None]:
+        """Keep other commands that write to this charger out; raises `TimedOut` at `deadline` (monotonic)."""
+        with (self._own / "lock").open("w") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if monotonic() + _LOOK_AGAIN >= deadline:
+                        raise TimedOut("another command was writing to the charger all the time") from None
+                    sleep(_LOOK_AGAIN)
+                else:
+                    break
+            yield
+
+    # When what was written
+
+    def seconds_since(self, variable: str) -> float | None:
+        """How long ago a variable was written; None if never, or if the clock was set back since."""
+        at = self._facts().get("written", {}).get(variable)
+        return None if at is None or at > self.now() else self.now() - at
+
+    def note_written(self, variables: Sequence[str]) -> None:
+        """Remember that variables are written now."""
+        facts = self._facts()
+        facts.setdefault("written", {}).update(dict.fromkeys(variables, self.now()))
+        self._keep("facts", facts)
+
+    # A charge that the nightly end is to leave alone
+
+    def override(self, plug: str) -> float | None:
+        """When the charge was asked for that is to go on until the car leaves, as the charger tells it."""
+        found: float | None = self._facts().get("overrides", {}).get(plug)
+        return found
+
+    def set_override(self, plug: str, requested: float | None) -> None:
+        facts = self._facts()
+        overrides = facts.setdefault("overrides", {})
+        overrides.pop(plug, None)
+        if requested is not None:
+            overrides[plug] = requested
+        self._keep("facts", facts)
+
+    # Ways back
+
+    @contextmanager
+    def owing(self, way: WayBack) -> Iterator[Callable[[], None]]:
+        """Keep a way back on disk while somebody sees to it; call what this gives once it is done.
+
+        Whoever is killed meanwhile leaves it to the next command.
+        """
+        path = self._own / f"back-{os.getpid()}-{monotonic():.6f}.json"
+        self._keep(path.stem, asdict(way))
+        with path.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield lambda: path.unlink(missing_ok=True)
+
+    @contextmanager
+    def owed(self) -> Iterator[Sequence[tuple[WayBack, Callable[[], None]]]]:
+        """The ways back that nobody sees to any more, each with what to call once it is done."""
+        found = []
+        files = []
+        try:
+            for path in sorted(self._own.glob("back-*.json")):
+                with suppress(FileNotFoundError, ValueError, TypeError):
+                    file = path.open("r+")
+                    files.append(file)
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError:
+                        continue
+                    found.append((WayBack(**json.load(file)), path.unlink))
+            yield found
+        finally:
+            for file in files:
+                file.close()
+
+    # The journal
+
+    def tell(self, entry: Entry) -> None:
+        """One line to the journal of writes, and to that of the system where there is one."""
+        when = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = json.dumps({"time": when, "user": _user(), **asdict(entry)}, ensure_ascii=False)
+        with (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(f"{line}\n")
+        priority = SysLogHandler.LOG_USER << 3 | SysLogHandler.LOG_NOTICE
+        with suppress(OSError), socket(AF_UNIX, SOCK_DGRAM) as system:
+            system.connect(str(self.system_log))
+            system.send(f"<{priority}>ccl-exporter[{os.getpid()}]: {line}".encode())
+
+    def _facts(self) -> dict[str, Any]:
+        with suppress(OSError, ValueError):
+            found = json.loads((self._own / "facts.json").read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        return {}
+
+    def _keep(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Write a file so that a crash leaves the old one or the new one."""
+        fresh = self._own / f"{name}.new"
+        with fresh.open("w", encoding="utf-8") as file:
+            json.dump(facts, file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._own / f"{name}.json")
+
+
+def _user() -> str:
+    """Who does it: the person behind sudo, else the user."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -1,0 +1,117 @@
+"""Limits in whole per cent, and why a plug does not charge."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ccl_exporter.charging import left_alone, reduction
+from ccl_exporter.errors import Refused, UsageError
+from ccl_exporter.plug_view import LEAST_AMPERES, View, told
+
+FREE = View("P", state="available", connected=False, enabled=True, limit=32.0)
+
+
+class TestLimits:
+    @pytest.mark.parametrize(
+        ("text", "largest", "percent"),
+        [
+            ("16A", 32.0, 50),
+            ("32A", 32.0, 0),
+            ("100%", 32.0, 0),
+            ("50%", 32.0, 50),
+            ("10A", 32.0, 69),
+            ("10 A", 16.0, 38),
+            ("33.5%", 32.0, 67),
+            ("6.08A", 16.0, 62),
+            ("0A", 32.0, 100),
+            ("0%", 32.0, 100),
+            ("8A", 10.0, 20),
+        ],
+    )
+    def test_a_limit_is_a_reduction_in_whole_per_cent(self, text: str, largest: float, percent: int) -> None:
+        assert reduction(text, largest) == percent
+
+    @given(
+        hundredths=st.integers(min_value=0, max_value=6300),
+        largest=st.sampled_from([6.0, 10.0, 13.0, 16.0, 20.0, 25.0, 32.0, 40.0, 63.0]),
+    )
+    def test_no_limit_is_ever_exceeded_and_none_starves_a_car_unless_it_is_zero(
+        self, hundredths: int, largest: float
+    ) -> None:
+        wanted = hundredths / 100
+        try:
+            percent = reduction(f"{wanted:.2f}A", largest)
+        except Refused:
+            assert wanted > largest or wanted < LEAST_AMPERES + largest / 100
+            return
+        left = largest * (100 - percent) / 100
+        assert left <= wanted + 1e-9
+        assert left > wanted - largest / 100 - 1e-9, "no more than a per cent is given away"
+        assert left >= LEAST_AMPERES - 1e-9 or wanted == 0
+
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("33A", "33A is more than the plug has, which is 32 A"),
+            ("120%", "more than the plug has"),
+            ("5A", "a car needs 6 A, and in whole per cent the least is 6.08 A"),
+            ("6A", "the least is 6.08 A; `charge limit 0A` or `charge stop` stops it"),
+            ("1%", "a car needs 6 A"),
+        ],
+    )
+    def test_a_limit_that_makes_no_sense_is_refused(self, text: str, says: str) -> None:
+        with pytest.raises(Refused, match=says.replace("(", r"\(")):
+            reduction(text, 32.0)
+
+    @pytest.mark.parametrize("text", ["", "16", "A", "-1A", "nanA", "1e3A", "16 V", "half", "16AA"])
+    def test_what_is_no_limit_is_said(self, text: str) -> None:
+        with pytest.raises(UsageError, match="is not a limit; it looks like 16A or 50%"):
+            reduction(text, 32.0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (FREE, "P: not charging: no vehicle is connected"),
+        (replace(FREE, errors=("rcd", "lock")), "P: not charging: it reports a fault (rcd, lock)"),
+        (replace(FREE, enabled=False), "P: not charging: it is out of service; `charge enable` or"),
+        (replace(FREE, state="disabled", enabled=None), "P: not charging: it is out of service"),
+        (replace(FREE, state=None), "P: nobody knows: the charger does not tell its state"),
+        (replace(FREE, state="waiting_for_power", limit=5.0), "P: not charging: its limit is 5.0 A"),
+        (replace(FREE, connected=True, limit=0.0), "P: not charging: its limit is 0.0 A, and a car needs 6 A"),
+        (
+            replace(FREE, connected=True, state="waiting_for_permission"),
+            "P: not charging: it waits for permission, a tag or `charge start`",
+        ),
+        (
+            replace(FREE, connected=True, state="waiting_for_disconnection", stop_reason="user"),
+            "P: not charging: the charge has ended (user) and the vehicle is still connected",
+        ),
+        (replace(FREE, connected=True, state="waiting_for_schedule"), "P: not charging: waiting for schedule"),
+        (replace(FREE, state="unknown", connected=None), "P: not charging: unknown"),
+        (
+            replace(FREE, state="charging", connected=True, amperes=16.04, watts=3690.0, charged=4.2, limit=16.0),
+            "P: charging, 16.0 A, 3.69 kW, 4.20 kWh so far, limit 16.0 A",
+        ),
+        (View("P", state="charging"), "P: charging"),
+    ],
+)
+def test_a_plug_is_told_in_one_line_with_the_reason_why_it_does_not_charge(seen: View, says: str) -> None:
+    assert told(seen).startswith(says)
+    assert "\n" not in told(seen)
+
+
+@pytest.mark.parametrize(
+    ("seen", "goes_on"),
+    [
+        (replace(FREE, connected=True, state="charging", requested=5.0), True),
+        (replace(FREE, connected=True, state="waiting_for_disconnection", requested=5.0), True),
+        (replace(FREE, connected=False, requested=5.0), False),
+        (replace(FREE, connected=True, state="charging", requested=9.0), False),
+    ],
+    ids=["it charges", "it is full", "the car has left", "another charge"],
+)
+def test_a_charge_that_was_begun_now_is_left_alone_until_its_car_leaves(seen: View, goes_on: bool) -> None:
+    assert (left_alone(seen, 5.0) is not None) is goes_on

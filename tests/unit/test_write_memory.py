@@ -1,0 +1,145 @@
+"""What the writing commands remember: on disk, over crashes, and over clocks that are set back."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from support import Clock
+
+from ccl_exporter.errors import TimedOut, UsageError
+from ccl_exporter.write_memory import JOURNAL, Entry, Memory, WayBack
+
+URL = "http://192.0.2.10"
+WAY = WayBack("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Memory:
+    return Memory(tmp_path, URL, Clock(1000.0))
+
+
+def test_when_a_variable_was_written_is_known_to_the_next_command(memory: Memory) -> None:
+    memory.note_written(["Box.A"])
+    later = Memory(memory.folder, URL, Clock(1042.0))
+
+    assert later.seconds_since("Box.A") == 42
+    assert later.seconds_since("Box.B") is None
+    assert Memory(memory.folder, "http://192.0.2.11").seconds_since("Box.A") is None
+
+
+def test_a_clock_that_was_set_back_forbids_nothing(memory: Memory) -> None:
+    memory.note_written(["Box.A"])
+
+    assert Memory(memory.folder, URL, Clock(500.0)).seconds_since("Box.A") is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe"])
+def test_a_damaged_memory_is_an_empty_one(memory: Memory, damage: bytes) -> None:
+    memory.note_written(["Box.A"])
+    (file,) = memory.folder.glob("writes/*/facts.json")
+    file.write_bytes(damage)
+
+    assert memory.seconds_since("Box.A") is None
+    memory.note_written(["Box.A"])
+    assert memory.seconds_since("Box.A") == 0
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(UsageError, match=r"cannot be written .*set STATE_DIRECTORY"):
+        Memory(tmp_path / "file" / "folder", URL)
+
+
+def test_two_commands_do_not_write_at_once(memory: Memory) -> None:
+    other = Memory(memory.folder, URL)
+    with (
+        memory.alone(monotonic() + 5),
+        pytest.raises(TimedOut, match="another command was writing"),
+        other.alone(monotonic() + 0.1),
+    ):
+        pass
+    with memory.alone(monotonic() + 5):
+        pass
+
+
+class TestWaysBack:
+    def test_one_that_somebody_sees_to_is_nobody_elses(self, memory: Memory) -> None:
+        with memory.owing(WAY) as done:
+            with memory.owed() as owed:
+                assert owed == []
+            done()
+        with memory.owed() as owed:
+            assert owed == []
+
+    def test_one_that_was_left_behind_by_a_kill_is_found_once(self, memory: Memory) -> None:
+        ready = multiprocessing.get_context("fork").Event()
+        child = os.fork()
+        if child == 0:
+            with memory.owing(WAY):
+                ready.set()
+                signal.pause()
+        assert ready.wait(10)
+        with memory.owed() as owed:
+            assert owed == []
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+        with memory.owed() as owed:
+            ((way, done),) = owed
+            assert way == WAY
+            done()
+        with memory.owed() as owed:
+            assert owed == []
+
+    def test_one_that_is_damaged_is_passed_over(self, memory: Memory) -> None:
+        with memory.owing(WAY):
+            pass
+        (file,) = memory.folder.glob("writes/*/back-*.json")
+        file.write_text("{")
+
+        with memory.owed() as owed:
+            assert owed == []
+
+
+class TestTheJournal:
+    ENTRY = Entry(URL, ["Box.A"], [0.0], [50.0], [50.0], "done", "set")
+
+    def test_each_write_is_a_line_with_when_who_and_what(
+        self, memory: Memory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SUDO_USER", "anna")
+        memory.tell(self.ENTRY)
+        memory.tell(self.ENTRY)
+        first, _ = (memory.folder / JOURNAL).read_text().splitlines()
+
+        assert json.loads(first) == {
+            "time": "1970-01-01T00:16:40.000Z",
+            "user": "anna",
+            "charger": URL,
+            "variables": ["Box.A"],
+            "before": [0.0],
+            "wanted": [50.0],
+            "after": [50.0],
+            "result": "done",
+            "command": "set",
+        }
+
+    def test_the_systems_journal_gets_it_too(self, tmp_path: Path) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system:
+            system.bind(str(tmp_path / "log"))
+            Memory(tmp_path, URL, system_log=tmp_path / "log").tell(self.ENTRY)
+            said = system.recv(65536).decode()
+
+        assert said.startswith("<13>ccl-exporter[")
+        assert '"variables": ["Box.A"]' in said
+
+    def test_without_a_system_journal_the_file_has_it_all_the_same(self, tmp_path: Path) -> None:
+        Memory(tmp_path, URL, system_log=tmp_path / "none").tell(self.ENTRY)
+
+        assert (tmp_path / JOURNAL).read_text().count("\n") == 1
