@@ -1,0 +1,198 @@
+"""Random sequences of commands, vehicles and faults: what a command said happened is what the engine holds.
+
+`CCL_SEQUENCES=1000` runs the long form (about 20 minutes), `CCL_SEED` another series; CI runs a few.
+"""
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+from ccl_exporter.charging import Plug, Result
+from ccl_exporter.errors import CclError
+from ccl_exporter.powerstudio.control import Control
+from ccl_exporter.simulator import DIALECTS, Dialect, Fault, Simulator
+from ccl_exporter.simulator.charge import State
+from ccl_exporter.simulator.site import LivePlug
+from ccl_exporter.write_memory import JOURNAL, Memory
+from ccl_exporter.writing import How, Writer
+
+SEQUENCES = int(os.environ.get("CCL_SEQUENCES", "20"))
+SEED = int(os.environ.get("CCL_SEED", "4711"))
+SPEED = 100.0
+PLUG = "EVSE.PLUG"
+FORCE = "forceVariables"
+
+# Dialects under which a plug can be commanded at all: they tell what can be written, or nothing must be asked.
+UNTOLD = {"no-varinfo", "state-only"}
+
+FAULTS: tuple[tuple[Fault, ...], ...] = (
+    (),
+    (),
+    (Fault("ignore-writes"),),
+    (Fault("late-writes", seconds=10.0),),
+    (Fault("late-writes", seconds=60.0),),
+    (Fault("close", FORCE),),
+    (Fault("reset", FORCE, times=1),),
+    (Fault("status-500", FORCE),),
+    (Fault("status-401", FORCE, times=1),),
+    (Fault("status-403", FORCE),),
+    (Fault("not-granted", FORCE),),
+    (Fault("silent", FORCE, times=1),),
+    (Fault("slow", FORCE, seconds=0.3),),
+    (Fault("close", "values.xml", times=2),),
+    (Fault("garbled", "values.xml", times=1),),
+    (Fault("close-each"),),
+    (Fault("device-error", arg="Plug - Mode 3"),),
+)
+
+
+class Bench:
+    """A simulated charger at speed, the commands to it, and what its engine holds."""
+
+    def __init__(self, charger: Simulator, folder: Path) -> None:
+        self.charger = charger
+        self.memory = Memory(folder, charger.url)
+        self.how = How(wait=20.0 / SPEED * 3, least_pause=0.0)
+
+    @property
+    def live(self) -> LivePlug:
+        return self.charger.site.plugs[0]
+
+    def value(self, name: str) -> float:
+        device, _, short = name.rpartition(".")
+        if device == PLUG:
+            device, short = "EVSE", f"PLUG.{short}"
+        with self.charger.site.present() as now:
+            found = next(one for one in self.charger.site.devices() if one.name == device).values(now)[short]
+        assert isinstance(found, float)
+        return found
+
+    @property
+    def usable(self) -> bool:
+        return self.value("Plug - Mode 3.OUT_OF_SERVICE") == 0 and self.value(f"{PLUG}.ENABLE") == 1
+
+    def command(self, do: Callable[[Plug], Result]) -> Result | CclError:
+        control = Control(self.charger.url)
+        try:
+            with self.memory.alone(monotonic() + 5):
+                writer = Writer(control, self.memory, 1.0, "test", look_every=0.02)
+                return do(Plug(writer, None, 1.0))
+        except CclError as error:
+            return error
+        finally:
+            control.close()
+
+    def set(self, name: str, value: float) -> Result | CclError:
+        def do(plug: Plug) -> Result:
+            written = plug._writer.set({name: value}, self.how)
+            return Result(written.outcome, "", plug.look(), [written])
+
+        return self.command(do)
+
+
+def act(bench: Bench, chance: random.Random) -> str:
+    """A vehicle, a driver or a back end does something."""
+    live = bench.live
+    moves: dict[str, Callable[[], object]] = {
+        "a car comes": live.plug_in,
+        "a hungry car comes": lambda: live.plug_in(need_wh=500.0),
+        "the car leaves": live.unplug,
+        "a tag is shown": live.authorise,
+        "the back end stops": lambda: live.stop(5),
+        "the back end starts": lambda: bench.charger.site.force("EVSE", [(f"{PLUG}.REMOTE_START", 1.0)], 0.0),
+        "a fault": lambda: live.fail(64),
+        "it is repaired": lambda: live.fail(0),
+        "nothing": lambda: None,
+    }
+    move = chance.choice([*moves, "a car comes", "it is repaired"])
+    moves[move]()
+    return move
+
+
+def command(bench: Bench, chance: random.Random, late: bool) -> str:
+    """Give a command and compare what it says with what the engine holds; returns what was done."""
+    how, live = bench.how, bench.live
+    name = chance.choice("start start start stop pause enable disable limit limit set set".split())
+    before = bench.usable
+    said: Result | CclError
+    if name == "limit":
+        text = chance.choice(["16A", "10A", "50%", "100%", "32A", "0A", "7.5A"])
+        said = bench.command(lambda plug: plug.limit(text, how))
+        told = f"limit {text}"
+    elif name == "set":
+        variable, value = chance.choice(
+            [
+                ("Plug - Mode 3.PREDUCTION", float(chance.randrange(0, 101))),
+                (f"{PLUG}.ENABLE", float(chance.randrange(2))),
+                ("Plug - Mode 3.OUT_OF_SERVICE", float(chance.randrange(2))),
+            ]
+        )
+        said = bench.set(variable, value)
+        told = f"set {variable} {value:g}"
+        if isinstance(said, Result) and not late:
+            holds = bench.value(variable) == value
+            assert holds is (said.outcome in ("done", "already")), f"{told}: {said}"
+    else:
+        said = bench.command(lambda plug: getattr(plug, name)(how))
+        told = name
+    if isinstance(said, CclError):
+        return f"{told}: {said}"
+    outcome = said.outcome
+    good = outcome in ("done", "already")
+    if name == "limit" and good:
+        (written,) = said.written
+        (wanted,) = [*written.wanted.values()]
+        assert bench.value("Plug - Mode 3.PREDUCTION") == wanted, f"{told}: {said}"
+        if live.state is State.CHARGING and outcome == "done":
+            assert live.amperes <= 32 * (100 - wanted) / 100 + 1.5, f"{told}: {said}"
+    if name == "enable" and not late:
+        assert bench.usable is good, f"{told}: {said}"
+    if name == "disable" and not late:
+        assert bench.usable is not good, f"{told}: {said}"
+    if name == "start":
+        if good:
+            assert said.seen.under_way, f"{told}: {said}"
+        if outcome == "no_vehicle":
+            assert said.seen.connected is False
+            assert bench.value(f"{PLUG}.CC") == 0
+        if outcome == "not_taken":
+            assert not said.seen.charging
+    if name in ("stop", "pause") and outcome == "nothing":
+        assert not said.seen.under_way
+        assert bench.usable is before
+    return f"{told}: {outcome}"
+
+
+def test_what_a_command_says_is_what_the_engine_holds(tmp_path: Path) -> None:
+    taken, ended = 0, Counter[str]()
+    for number in range(SEQUENCES):
+        chance = random.Random(f"{SEED}/{number}")
+        dialect = chance.choice([name for name in DIALECTS if name not in UNTOLD])
+        story = [f"sequence {number}, {dialect}"]
+        folder = tmp_path / str(number)
+        with Simulator(dialect=Dialect.parse([dialect]), autopilot=False, speed=SPEED, seed=number) as charger:
+            bench = Bench(charger, folder)
+            try:
+                for _ in range(chance.randrange(3, 8)):
+                    charger.faults = chance.choice(FAULTS)
+                    story.append(f"{[fault.kind for fault in charger.faults]}")
+                    story.append(act(bench, chance))
+                    late = any(fault.kind == "late-writes" for fault in charger.faults)
+                    story.append(command(bench, chance, late))
+                    ended[story[-1].partition(": ")[2].partition(" ")[0]] += 1
+                    # What is still under way must not be taken for something that comes later.
+                    with charger.site.present():
+                        charger.site._pending.clear()
+            except Exception as error:
+                error.add_note("\n".join(story))
+                raise
+            writes = [request for request in charger.requests if request.method == "PUT"]
+            journal = (folder / JOURNAL).read_text().splitlines()
+            taken += sum('"result": "done"' in line for line in journal)
+            assert len(journal) <= len(writes), "a write was sent that the journal does not tell"
+
+    print(ended)  # noqa: T201 - shown by `pytest -s`, to see what the sequences came to
+    assert taken >= SEQUENCES / 2, "hardly a write was taken in all of these"
