@@ -115,7 +115,9 @@ def act(bench: Bench, chance: random.Random) -> str:
 def command(bench: Bench, chance: random.Random, late: bool) -> str:
     """Give a command and compare what it says with what the engine holds; returns what was done."""
     how, live = bench.how, bench.live
-    name = chance.choice("start start start stop pause enable disable limit limit set set".split())
+    name = chance.choice(
+        ["start", "start", "start", "stop", "pause", "enable", "disable", "limit", "limit", "set", "set"]
+    )
     before = bench.usable
     said: Result | CclError
     if name == "limit":
