@@ -18,6 +18,7 @@ import typer
 from ccl_exporter import __version__, cli_charge, cli_questions, cli_write
 from ccl_exporter.cli_shared import STOP_SIGNALS, ConfigFile, address, exit_code, on_signals
 from ccl_exporter.errors import CclError, UsageError
+from ccl_exporter.service_manager import say_ready
 
 if TYPE_CHECKING:
     from ccl_exporter.service import Options, Service
@@ -289,6 +290,7 @@ def _serve(charger: str | None, config_file: Path | None, options: "Options", st
         ),
     ):
         typer.echo(f"Metrics of {what} are on {url}/metrics. Stop with Ctrl-C.")
+        say_ready(os.environ)
         service.run()
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import sleep, time
@@ -80,11 +80,14 @@ def scrape(url: str, timeout: float | None = None) -> Scrape:
 
 
 class Process:
-    """A running command of ours: what it printed, where it serves, how it ended."""
+    """A running command of ours: what it printed, where it serves, how it ended.
 
-    def __init__(self, *arguments: str, env: dict[str, str] | None = None) -> None:
+    `within` is a program that starts it, as `strace` does.
+    """
+
+    def __init__(self, *arguments: str, env: dict[str, str] | None = None, within: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [str(COMMAND), *arguments],
+            [*within, str(COMMAND), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
