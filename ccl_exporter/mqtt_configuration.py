@@ -1,6 +1,7 @@
 """What the configuration file says of a broker to publish to (`mqtt`)."""
 
 import re
+import ssl
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, cast
@@ -103,7 +104,24 @@ class Broker(Model):
             raise ValueError("a client certificate is `cert_file` and `key_file`")
         if urlsplit(self.url).scheme == "mqtt" and (self.ca_file or self.cert_file):
             raise ValueError("certificates need a URL that begins with mqtts://")
+        if problem := self._certificates():
+            raise ValueError(problem)
         return self
+
+    def _certificates(self) -> str | None:
+        """What is wrong with them; a key with a password is refused, as nobody is there to be asked for it."""
+        if self.ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=self.ca_file)
+            except (ssl.SSLError, OSError):
+                return "`ca_file` holds no certificate in PEM"
+        if self.cert_file is not None:
+            try:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.load_cert_chain(self.cert_file, self.key_file, password=lambda: b"")
+            except (ssl.SSLError, OSError, ValueError):
+                return "`cert_file` and `key_file` are no certificate in PEM with its key, without a password"
+        return None
 
     def settings(self) -> MqttSettings:
         parts = urlsplit(self.url)

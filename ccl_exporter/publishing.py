@@ -14,7 +14,7 @@ from ccl_exporter.rounds import Rounds, Source
 from ccl_exporter.settings import MqttSettings
 from ccl_exporter.sinks.broker import Broker
 from ccl_exporter.sinks.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
-from ccl_exporter.sinks.mqtt import OFFLINE, ONLINE, documents, level, payload, scalars
+from ccl_exporter.sinks.mqtt import OFFLINE, ONLINE, documents, level, listed, listing, payload, scalars
 
 _BIRTH = b"online"
 _CHARGE = (
@@ -36,8 +36,9 @@ class Publisher:
         self._source = source
         self._place = Place(settings.topic, settings.discovery)
         self._own = f"{settings.topic}/"
+        self._listed = f"{self._own}chargers"
         self._birth = f"{settings.discovery}/status"
-        old, listen = [f"{self._own}#"], []
+        old, listen = [self._listed], []
         if settings.discovery:
             old.append(f"{settings.discovery}/device/+/config")
             listen.append(self._birth)
@@ -51,6 +52,7 @@ class Publisher:
         self._topics: dict[str, frozenset[str]] = {}
         self._introduced: dict[str, frozenset[str]] = {}
         self._seen: dict[str, tuple[Seen, tuple[str, ...]]] = {}
+        self._list = ""
 
     def start(self) -> None:
         self._broker.start()
@@ -106,8 +108,11 @@ class Publisher:
             self._broker.keep(topic, text)
 
     def _tidy(self, chargers: Sequence[Charger]) -> None:
-        """Once a round: take away what is of chargers that are no longer configured, and send what waits."""
+        """Once a round: say which chargers there are, take away what is of others, and send what waits."""
         urls = {charger.settings.name: charger.settings.url for charger in chargers}
+        if (now := listing(urls)) != self._list:
+            self._list = now
+            self._broker.keep(self._listed, now)
         for name in [name for name in list(self._stations) if name not in urls]:
             self._broker.keep(f"{self._own}{level(name)}/status", "")
             self._replace(name, {})
@@ -125,13 +130,21 @@ class Publisher:
         if topic == self._birth:
             if message == _BIRTH:
                 self._broker.send_again()
-        elif retained and message and self._is_old(topic, message):
+        elif not retained or not message:
+            return
+        elif topic == self._listed:
+            # Others may have topics beside ours; only what was listed is ours.
+            if gone := listed(message) - self._names():
+                self._broker.look([f"{self._own}{name}/#" for name in gone])
+        elif self._is_old(topic, message):
             self._broker.keep(topic, "")
 
+    def _names(self) -> set[str]:
+        return {level(one.settings.name) for one in self._source.chargers()}
+
     def _is_old(self, topic: str, message: bytes) -> bool:
-        chargers = self._source.chargers()
         if topic.startswith(self._own):
-            first = topic.removeprefix(self._own).partition("/")[0]
-            return topic != self._place.status and first not in {level(one.settings.name) for one in chargers}
+            return topic.removeprefix(self._own).partition("/")[0] not in self._names()
         station = station_of(self._place, message)
-        return station is not None and station not in {identity(one.settings.url) for one in chargers}
+        stations = {identity(one.settings.url) for one in self._source.chargers()}
+        return station is not None and station not in stations

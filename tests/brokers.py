@@ -15,7 +15,7 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 from support import server
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 @dataclass

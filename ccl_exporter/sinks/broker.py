@@ -46,8 +46,8 @@ class _Client(Client):
 class Broker:
     """Safe to be called from several threads. `status` is where the broker says `offline` once we are gone.
 
-    What it has on the topics of `look_at` is passed to `received` after each connecting, until `look_no_more`;
-    what comes on those of `listen_to`, always.
+    What it has on the topics of `look_at` is passed to `received` after each connecting, as is what it has on
+    those of `look`, until `look_no_more`; what comes on those of `listen_to`, always.
     """
 
     def __init__(
@@ -66,8 +66,9 @@ class Broker:
         self._lock = threading.Lock()
         self._newest: dict[str, str] = {}
         self._sent: dict[str, tuple[str, MQTTMessageInfo]] = {}
-        self._looked = 0
+        self._looking: dict[str, bool] = {}  # whether it was so at the last call of look_no_more
         self._stopping = False
+        self._gone = threading.Event()
         self._trouble: str | None = ""
         self.connected = False
         self.count = 0
@@ -96,8 +97,11 @@ class Broker:
             _, last = self._sent.get(self._status, ("", None))
         if self.connected and last is not None and last.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
             last.wait_for_publish(max(deadline - monotonic(), 0.0))
+        was = self.connected
         self._client.disconnect()
-        self._client.loop_stop()
+        # The library's thread ends by itself; while it tries to connect that would be long to wait for.
+        if was:
+            self._gone.wait(max(deadline - monotonic(), 0.0))
 
     def keep(self, topic: str, payload: str) -> None:
         """Have a message retained in the place of an older one; an empty one takes the topic away."""
@@ -121,13 +125,19 @@ class Broker:
             for topic in list(self._newest):
                 self._send(topic)
 
+    def look(self, topics: Sequence[str]) -> None:
+        """Look at what the broker has on these, too."""
+        with self._lock:
+            self._looking.update(dict.fromkeys(topics, False))
+        self._client.subscribe([(topic, _QOS) for topic in topics])
+
     def look_no_more(self) -> None:
-        """End looking at what the broker had, if that has begun before the last call of this."""
-        if self._looked == 1:
-            self._looked = 2
-        elif self._looked == 2:
-            self._looked = 0
-            self._client.unsubscribe(list(self._look_at))
+        """End looking at what the broker had, where that has begun before the last call of this."""
+        with self._lock:
+            over = [topic for topic, known in self._looking.items() if known]
+            self._looking = {topic: True for topic in self._looking if topic not in over}
+        if over:
+            self._client.unsubscribe(over)
 
     def _send(self, topic: str) -> None:
         if not self.connected or self._stopping or _under_way(self._sent.get(topic, (None, None))[1]):
@@ -143,10 +153,13 @@ class Broker:
         if reason.is_failure:
             self._say(f"the broker refuses us: {str(reason).lower()}")
             return
-        client.subscribe([(topic, _QOS) for topic in (*self._look_at, *self._listen_to)])
+        if self._listen_to:
+            client.subscribe([(topic, _QOS) for topic in self._listen_to])
+        # Before anything is sent: what it had is to be seen before it is overwritten.
+        self.look(self._look_at)
         with self._lock:
-            self._looked = 1
             self.connected = True
+            self._gone.clear()
             if not self._stopping:
                 self._newest[self._status] = ONLINE
         self._say(None)
@@ -158,6 +171,7 @@ class Broker:
     def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, _reason: Any, _more: Any) -> None:
         with self._lock:
             was, self.connected = self.connected, False
+        self._gone.set()
         if was:
             self._say("the connection broke off")
 

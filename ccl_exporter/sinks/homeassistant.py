@@ -25,7 +25,7 @@ _INSTANT = _template("(value_json.{key} | as_datetime).isoformat()")
 _PERCENT = _template("value_json.{key} * 100")
 _IS = _template("('ON' if value_json.{key} else 'OFF')")
 _IS_NOT = _template("('OFF' if value_json.{key} else 'ON')")
-_WORDS = _template("value_json.{key} | join(', ')")
+_WORDS = _template("(value_json.{key} | join(', ') or 'none')")
 _CHARGING = _template("('ON' if value_json.{key} == 'charging' else 'OFF')")
 
 

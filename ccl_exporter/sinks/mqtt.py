@@ -1,17 +1,19 @@
 """Samples as MQTT messages: what is said of which charger on which topic. Pure.
 
+    ccl/chargers                  ["garage"]
     ccl/garage/plug/EVSE.PLUG     {"state": "charging", "power_watts": 7350, "energy_kwh": 4855.39, ...}
     ccl/garage/station            {"temperature_celsius": 31.5, ...}
     ccl/garage/device/CCL1Mini    {"VI_volts": 232.1, ...}
 
-Keys are the metrics' names without `ccl_plug_`, `ccl_` or `ccl_variable_`; energies are there in kWh, too.
+Keys are the metrics' names without `ccl_plug_`, `ccl_` or `ccl_variable_`; energies are there in kWh, too,
+and the power of three phases as their sum.
 A value that nobody knows has no key.
 """
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ccl_exporter.model import Sample
 
@@ -20,6 +22,7 @@ ONLINE, OFFLINE = "online", "offline"
 STATION = "station"
 
 _NOT_IN_A_LEVEL = re.compile(r"[/+#%\x00-\x1f\x7f]")
+_PHASES = ("l1", "l2", "l3")
 _YES_OR_NO = ("vehicle_connected", "locked", "enabled")
 _JOULES_A_KWH = 3.6e6
 
@@ -31,6 +34,21 @@ Document = dict[str, Value]
 def level(name: str) -> str:
     """A name as one level of a topic: what MQTT gives a meaning is percent-encoded (MQTT 3.1.1, 4.7)."""
     return _NOT_IN_A_LEVEL.sub(lambda found: quote(found[0], safe=""), name)
+
+
+def listing(names: Iterable[str]) -> str:
+    """Which chargers there are, as they are called in topics."""
+    return json.dumps(sorted(map(level, names)), ensure_ascii=False)
+
+
+def listed(message: bytes) -> set[str]:
+    """The chargers of such a list; what is none has none."""
+    try:
+        found = json.loads(message)
+    except ValueError:
+        return set()
+    names = found if isinstance(found, list) else []
+    return {name for name in names if isinstance(name, str) and name and level(unquote(name)) == name}
 
 
 def documents(samples: Iterable[Sample]) -> dict[str, Document]:
@@ -46,6 +64,11 @@ def documents(samples: Iterable[Sample]) -> dict[str, Document]:
             document.update(labels)
         else:
             document.update(_values(key(sample.family.name, labels), sample))
+    for document in found.values():
+        phases = [document.get(f"power_watts_{phase}") for phase in _PHASES]
+        watts = [value for value in phases if isinstance(value, int | float)]
+        if len(watts) == len(_PHASES):  # of a part of them no sum is told
+            document["power_watts"] = _number(round(float(sum(watts)), 6))
     return found
 
 
