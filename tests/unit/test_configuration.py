@@ -176,7 +176,7 @@ MISTAKES = {
     "a pit": ("chargers: " + "[" * 60, "1: ", "too many levels"),
     "a list for a key": ("chargers: {a: {url: evse, [x]: y}}", "1: chargers.a.?: ", "plain word"),
     "an unknown key": ("charger: {}\n", "1: charger: ", "did you mean `chargers`"),
-    "a key of later": ("chargers: {}\nmqtt: []\n", "2: mqtt: ", "unknown key"),
+    "a key of later": ("chargers: {}\nocpp: []\n", "2: ocpp: ", "unknown key"),
     "nothing under a key": ("chargers:\n", "1: chargers: ", "no value"),
     "a list of chargers": ("chargers: [evse]", "1: chargers: ", "{garage: {url:"),
     "no mapping": ("chargers:\n  a: http://evse\n", "2: chargers.a: ", "{url: http://192.0.2.10}"),
@@ -342,7 +342,7 @@ class TestMistakes:
               garage: {{url: http://192.0.2.11}}
             chargers_from: {{file: 7}}
             probe: {{allow: [192.0.2.0/24]}}
-            mqtt: {{password: {SECRET}}}
+            ocpp: {{password: {SECRET}}}
             """
         )
 
@@ -359,7 +359,7 @@ class TestMistakes:
             ["14", "chargers.garage"],
             ["15", "chargers_from.file"],
             ["16", "probe.allow"],
-            ["17", "mqtt"],
+            ["17", "ocpp"],
         ]
 
     @pytest.mark.parametrize(
