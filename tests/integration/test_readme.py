@@ -85,10 +85,42 @@ def test_a_command_runs_as_it_stands_there(
         process = start(*arguments, *(("--web.listen-address", "127.0.0.1:0") if serving else ()))
         if serving:
             assert process.line(r"http://127\.0\.0\.1:\d+")
+        elif "--for" in arguments:
+            assert process.line("may take")
+            assert process.stop() == 0
         else:
             out, _ = process.process.communicate(timeout=60)
             assert out
             assert process.process.returncode == 0
+
+
+def test_the_night_tariff_can_be_tried_on_a_simulated_charger(tmp_path: Path) -> None:
+    """The lines as they stand there, whatever the hour is, four times as fast."""
+    (block,) = [block for language, block in BLOCKS if language == "bash"]
+    assert block.count("\n") == 5
+    with Simulator(autopilot=False) as simulator:
+        # Only to find a free port; the block starts its own.
+        port = simulator.port
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/ccl-exporter").symlink_to(COMMAND)
+    flags = f"--web.listen-address :{port} --speed 4"
+    lines = block.replace("simulate &", f"simulate {flags} &").replace(":9987", f":{port}").replace("10\n", "4\n")
+    script = "".join(f'{line}\ncodes="$codes $?"\n' for line in lines.splitlines())
+    ran = subprocess.run(
+        ["sh", "-c", f'{script}kill $!; wait; echo "$codes"'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    said = ran.stdout.splitlines()
+
+    assert ran.stderr == ""
+    assert set(said[-1].split()) <= {"0", "6"}, said
+    assert sum("nothing to do:" in line for line in said) == 1, "one of the two is not for this hour"
+    assert any("EVSE.PLUG: charging" in line and "it goes on until the car leaves" in line for line in said), said
+    assert re.search(r"EVSE\.PLUG: charging, 1\d\.\d A, .* limit 16\.0 A", ran.stdout), said
 
 
 def test_the_databases_are_a_valid_configuration(tmp_path: Path) -> None:
