@@ -1,0 +1,434 @@
+"""The Charger board: what the plug does and why not, energy, cost and charges; one source for three databases."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import cost
+from grafana import (
+    Board,
+    Data,
+    Json,
+    Line,
+    Panel,
+    Row,
+    coloured,
+    column,
+    graph,
+    per_day,
+    per_month,
+    series,
+    source_variable,
+    stat,
+    steps,
+    table,
+    timeline,
+    words,
+)
+from influxql import InfluxQL
+from names import FAULTS, REASONS, UP_DOWN, YES_NO, about, states, unit
+from promql import PromQL
+
+from ccl_exporter import families as f
+from ccl_exporter import finished_charges as finished
+from ccl_exporter.model import Family
+
+Source = PromQL | InfluxQL
+
+MONEY: Json = {"decimals": 2}
+BAND = steps((None, "red"), (207, "green"), (253, "red"))
+"""230 V and ten per cent either way (EN 50160)."""
+
+_CHARGE_COLUMNS = (
+    "Charger",
+    "Instance",
+    "Plug",
+    "Begin",
+    "End",
+    "Duration",
+    "Energy",
+    "Cost",
+    "Highest power",
+    "Stopped by",
+)
+
+
+def board(source: Source, uid: str, title: str, description: str) -> Board:
+    """The board for one kind of database."""
+    return Board(
+        uid=uid,
+        title=title,
+        description=description,
+        source=source.source,
+        variables=(source_variable(source.source), *source.variables, *cost.VARIABLES),
+        annotations=source.annotations,
+        rows=tuple(rows(source)),
+    )
+
+
+def rows(source: Source) -> Iterator[Row]:
+    """The rows from top to bottom; a new one is one more line here."""
+    yield Row("Now", tuple(_now(source)))
+    yield Row("What it did", tuple(_states(source)))
+    yield Row("Power", tuple(_power(source)))
+    yield Row("Energy and cost", tuple(_energy(source)))
+    yield Row("Charges", tuple(_charges(source)))
+    yield Row("Station and contact", tuple(_station(source)))
+
+
+def _value(source: Source, title: str, text: str, family: Family, *, weight: int = 3) -> Panel:
+    """The last value of a family of the plug."""
+    return stat(title, about(text, family), source.gauge(family), unit(family).name, weight=weight)
+
+
+def _now(source: Source) -> Iterator[Line]:
+    state = stat(
+        "State",
+        about("What the plug does now.", f.PLUG_STATE),
+        source.state(),
+        "none",
+        states("plug_state"),
+        weight=5,
+    )
+    yield Line(
+        4,
+        (
+            state,
+            _why(source),
+            stat(
+                "Power",
+                about("Of all phases.", f.PLUG_POWER),
+                source.power(),
+                "watt",
+                weight=3,
+                sparkline=True,
+            ),
+            stat(
+                "Current", about("Of the phase with the most.", f.PLUG_CURRENT), source.current(), "amp", weight=3
+            ),
+            _value(source, "Limit", "A car needs at least 6 A.", f.PLUG_CURRENT_LIMIT),
+            stat("Voltage", about("", f.PLUG_VOLTAGE), source.by_phase(f.PLUG_VOLTAGE), "volt", BAND, weight=3),
+        ),
+    )
+    yield Line(
+        4,
+        (
+            _value(source, "This charge", "Of the running charge, or of the last.", f.CHARGE_ENERGY),
+            _value(source, "Its duration", "", f.CHARGE_DURATION),
+            _value(source, "It began", "", f.CHARGE_BEGIN, weight=4),
+            _value(source, "Meter", "The register, as it is on the display.", f.PLUG_ENERGY),
+            stat(
+                "Temperature",
+                about("", f.STATION_TEMPERATURE),
+                source.of_the_station(f.STATION_TEMPERATURE),
+                "celsius",
+                steps((None, "green"), (55, "yellow"), (70, "red")),
+                weight=3,
+            ),
+            stat(
+                "Charger",
+                about("Whether the exporter can read it.", f.UP),
+                source.contact(),
+                "none",
+                UP_DOWN,
+                weight=4,
+            ),
+            stat(
+                "Last read",
+                about("", f.SCRAPE_TIMESTAMP),
+                source.of_the_station(f.SCRAPE_TIMESTAMP),
+                "dateTimeFromNow",
+                weight=4,
+            ),
+        ),
+    )
+
+
+def _why(source: Source) -> Panel:
+    reason = source.reason()
+    families = (f.PLUG_STATE, f.PLUG_ERROR, f.PLUG_ENABLED, f.PLUG_CURRENT_LIMIT, f.PLUG_CONNECTED)
+    if isinstance(source, InfluxQL):
+        return table(
+            "Why it is not charging",
+            about("From left to right: the first that is not as it should be is the reason.", *families),
+            source.facts(),
+            (
+                column("In service", **YES_NO),
+                column("Vehicle", **YES_NO),
+                column("Limit", "amp"),
+            ),
+            weight=9,
+        )
+    return stat(
+        "Why it is not charging",
+        about("The first reason that holds; a fault comes before all others.", *families),
+        reason or Data(()),
+        "none",
+        words(REASONS),
+        weight=7,
+    )
+
+
+def _states(source: Source) -> Iterator[Line]:
+    yield Line(
+        5,
+        (
+            timeline(
+                "State",
+                about("", f.PLUG_STATE),
+                source.state(),
+                states("plug_state"),
+            ),
+        ),
+    )
+    reason = source.reason()
+    if reason is not None:
+        text = "The first reason that holds, over time."
+        yield Line(5, (timeline("Why it was not charging", about(text), reason, words(REASONS)),))
+    yield Line(
+        7,
+        (
+            timeline(
+                "Faults of the plug",
+                about("A lane for each fault that held; none is well.", f.PLUG_ERROR),
+                source.faults(f.PLUG_ERROR),
+                FAULTS,
+            ),
+            timeline(
+                "Faults of the station",
+                about("A lane for each fault that held; none is well.", f.STATION_ERROR),
+                source.faults(f.STATION_ERROR),
+                FAULTS,
+            ),
+            timeline(
+                "Vehicle, lock, service",
+                about("", f.PLUG_CONNECTED, f.PLUG_LOCKED, f.PLUG_ENABLED),
+                source.in_use(),
+                YES_NO,
+            ),
+        ),
+    )
+
+
+def _power(source: Source) -> Iterator[Line]:
+    yield Line(
+        8,
+        (
+            graph(
+                "Power",
+                about("By phase, where the meter tells.", f.PLUG_POWER),
+                source.by_phase(f.PLUG_POWER),
+                "watt",
+            ),
+            graph(
+                "Current against the limit",
+                about(
+                    "The car chooses what it takes; the limit is what it may take.",
+                    f.PLUG_CURRENT,
+                    f.PLUG_CURRENT_LIMIT,
+                    f.PLUG_CURRENT_MAX,
+                ),
+                source.current_and_limits(),
+                "amp",
+                {"min": 0},
+                overrides=(
+                    series("limit$", "orange", lineStyle={"dash": [10, 10], "fill": "dash"}, fillOpacity=0),
+                    series("socket$", "red", lineStyle={"dash": [2, 10], "fill": "dash"}, fillOpacity=0),
+                ),
+            ),
+        ),
+    )
+    yield Line(
+        8,
+        (
+            graph(
+                "Voltage",
+                about("230 V and ten per cent either way are well.", f.PLUG_VOLTAGE),
+                source.by_phase(f.PLUG_VOLTAGE),
+                "volt",
+                BAND,
+                steps_shown=True,
+            ),
+            graph(
+                "Energy of this charge",
+                about("It begins anew with each charge and stays until the next.", f.CHARGE_ENERGY),
+                source.gauge(f.CHARGE_ENERGY),
+                "kwatth",
+                {"min": 0},
+            ),
+        ),
+    )
+
+
+_DAYS = {
+    "prometheus": "A day begins at midnight on the time axis, today's is what there is so far.",
+    "influxdb": "A day begins at midnight in UTC, today's is what there is so far.",
+}
+_BY_REGISTER = (
+    "From differences of the register, not from `increase()`, which extrapolates. "
+    "Energy that flowed while nobody read counts when the charger is read again."
+)
+_BY_HOUR = "From differences of the register by hour, each at its price: exact where prices change on the hour."
+_BY_CHARGE = "On the day on which a charge ended, its energy shared between the two prices by time."
+
+
+def _energy(source: Source) -> Iterator[Line]:
+    days = _DAYS[source.source]
+    how = _BY_CHARGE if isinstance(source, InfluxQL) else _BY_HOUR
+    paid = (finished.ENERGY, finished.BEGIN, finished.END) if isinstance(source, InfluxQL) else (f.PLUG_ENERGY,)
+    yield Line(
+        8,
+        (
+            per_day(
+                "Energy per day",
+                about(f"{_BY_REGISTER} {days}", f.PLUG_ENERGY),
+                source.energy_per_day(),
+                "kwatth",
+                weight=8,
+            ),
+            per_month(
+                "Energy per month",
+                about("Of all plugs that are chosen; the sum of the days.", f.PLUG_ENERGY),
+                source.energy_per_month(),
+                "kwatth",
+                {"decimals": 1},
+                weight=4,
+            ),
+        ),
+    )
+    yield Line(
+        8,
+        (
+            per_day(
+                "Cost per day",
+                about(f"{how} {cost.UTC}", *paid),
+                source.cost_per_day(),
+                "none",
+                MONEY,
+                weight=8,
+            ),
+            per_month(
+                "Cost per month",
+                about(f"Of all plugs that are chosen; the sum of the days. {cost.UTC}", *paid),
+                source.cost_per_month(),
+                "none",
+                MONEY,
+                weight=4,
+            ),
+        ),
+    )
+    yield Line(
+        8,
+        (
+            per_day(
+                "Idle while occupied",
+                about(
+                    f"How long a vehicle was connected and did not charge, to a minute or two. {days}",
+                    f.PLUG_CONNECTED,
+                    f.PLUG_STATE,
+                ),
+                source.idle_per_day(),
+                "dtdurations",
+                weight=8,
+            ),
+            graph(
+                "Meter",
+                about("The register; it only grows.", f.PLUG_ENERGY),
+                source.gauge(f.PLUG_ENERGY),
+                "kwatth",
+                {"decimals": 1},
+                weight=4,
+            ),
+        ),
+    )
+
+
+def _charges(source: Source) -> Iterator[Line]:
+    count, energy, paid = source.charges_summed()
+    families = source_families(source)
+    shared = (
+        f"The charger's own energy; a charge that spans both prices is shared between them by time. {cost.UTC}"
+    )
+    yield Line(
+        4,
+        (
+            stat("Charges", about("That ended in the range of the board.", families[2]), count, "none"),
+            stat("Their energy", about("What the charger itself says.", families[0]), energy, "kwatth"),
+            stat("Their cost", about(shared, *families[:3]), paid, "none", MONEY),
+        ),
+    )
+    yield Line(
+        10,
+        (
+            table(
+                "Charges",
+                about(
+                    "Those that ended in the range of the board, the latest first. Times are the charger's own. "
+                    + shared,
+                    *families,
+                ),
+                source.charges(_CHARGE_COLUMNS),
+                tuple(_charge_columns()),
+                sort="End",
+            ),
+        ),
+    )
+
+
+def source_families(source: Source) -> Sequence[Family]:
+    """Energy, begin, end and duration of the charges that ended."""
+    if isinstance(source, InfluxQL):
+        return (finished.ENERGY, finished.BEGIN, finished.END, finished.DURATION)
+    return source.charge
+
+
+def _charge_columns() -> Iterable[Json]:
+    yield column("Begin", "dateTimeAsLocal")
+    yield column("End", "dateTimeAsLocal")
+    yield column("Duration", "dtdurations")
+    yield column("Energy", "kwatth", decimals=3)
+    yield column("Cost", "none", decimals=2)
+    yield column("Highest power", "watt")
+    yield coloured("Stopped by", states("stop_reason"))
+
+
+def _station(source: Source) -> Iterator[Line]:
+    yield Line(
+        7,
+        (
+            graph(
+                "Temperature",
+                about("Of the board.", f.STATION_TEMPERATURE),
+                source.of_the_station(f.STATION_TEMPERATURE),
+                "celsius",
+            ),
+            graph(
+                "Time to read the charger",
+                about("Near the second line readings are cut short.", f.SCRAPE_DURATION, f.SCRAPE_TIMEOUT),
+                source.reading_time(),
+                "s",
+                {"min": 0},
+            ),
+        ),
+    )
+    yield Line(
+        6,
+        (
+            timeline("Contact", about("", f.UP), source.contact(), UP_DOWN),
+            timeline("Documents", about("", f.DOCUMENT_SUCCESS), source.documents(), UP_DOWN),
+            timeline(
+                "Station",
+                about("", f.STATION_STATE),
+                source.station_state(),
+                states("station_state"),
+            ),
+        ),
+    )
+    columns = ("Charger", "Instance", "Company", "Product", "Version")
+    firmware, rejected = source.firmware(columns), source.rejected()
+    last = []
+    if firmware is not None:
+        last.append(table("Firmware", about("", f.STATION_INFO), firmware, ()))
+    if rejected is not None:
+        text = "A register that lied; what was held back is in no panel here."
+        last.append(graph("Registers held back", about(text, f.REJECTED), rejected, "short", {"min": 0}))
+    if last:
+        yield Line(6, tuple(last))

@@ -1,0 +1,459 @@
+"""Pieces of Grafana dashboards in the classic JSON form (schemaVersion 42) that Grafana 10 to 13 load from files.
+
+Panels are values without a place; a board is rows of lines of panels, and `grid.py` gives each its place.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Json = dict[str, Any]
+
+DataSource = Literal["prometheus", "influxdb"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One query. `instant` asks for the end of the range only, `table` for rows instead of series."""
+
+    query: str
+    legend: str = ""
+    instant: bool = False
+    table: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What a panel shows: its queries, and what Grafana makes of the answers before it draws them."""
+
+    targets: tuple[Target, ...]
+    transformations: tuple[Json, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A panel without a place; `weight` is its share of the width of its line.
+
+    `last` shows another range than the board's, such as `30d`; `interval` is the least step.
+    """
+
+    kind: str
+    title: str
+    description: str
+    data: Data
+    defaults: Json
+    options: Json
+    overrides: tuple[Json, ...] = ()
+    weight: int = 1
+    last: str = ""
+    interval: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Panels side by side, all of one height in units of the grid."""
+
+    height: int
+    panels: Sequence[Panel]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Lines under a title that folds them away."""
+
+    title: str
+    lines: Sequence[Line]
+    collapsed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A dashboard. `range` is how far back it looks at first."""
+
+    uid: str
+    title: str
+    description: str
+    source: DataSource
+    variables: Sequence[Json]
+    annotations: Sequence[Json]
+    rows: Sequence[Row]
+    range: str = "24h"
+    tags: Sequence[str] = field(default=("ccl-exporter",))
+
+
+def data_source(kind: DataSource) -> Json:
+    """The data source that the board's variable chooses."""
+    return {"type": kind, "uid": "${datasource}"}
+
+
+# Colours and words
+
+
+def words(mapping: Mapping[int, tuple[str, str]]) -> Json:
+    """What values are called, and their colours."""
+    options = {
+        str(value): {"index": index, "text": text, "color": color}
+        for index, (value, (text, color)) in enumerate(mapping.items())
+    }
+    return {"mappings": [{"type": "value", "options": options}]}
+
+
+def steps(*pairs: tuple[float | None, str]) -> Json:
+    """Colours from a value upwards; the first begins at None."""
+    return {
+        "thresholds": {"mode": "absolute", "steps": [{"value": value, "color": color} for value, color in pairs]}
+    }
+
+
+PLAIN = steps((None, "blue"))
+
+
+# Panels
+
+
+def _defaults(unit: str, extra: Json, custom: Json | None = None) -> Json:
+    found: Json = {"unit": unit, "color": {"mode": "thresholds" if custom is None else "palette-classic"}}
+    if custom is not None:
+        found["custom"] = custom
+    return found | PLAIN | extra
+
+
+_REDUCED = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+
+
+def stat(  # noqa: PLR0913 - what a stat panel has
+    title: str,
+    description: str,
+    data: Data,
+    unit: str,
+    extra: Json | None = None,
+    *,
+    weight: int = 1,
+    sparkline: bool = False,
+    last: str = "",
+    interval: str = "",
+    total: bool = False,
+) -> Panel:
+    """One large value for each series: its last, or the sum of all of it."""
+    options = {
+        "colorMode": "value",
+        "graphMode": "area" if sparkline else "none",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "percentChangeColorMode": "standard",
+        "reduceOptions": {**_REDUCED, "calcs": ["sum"]} if total else _REDUCED,
+        "showPercentChange": False,
+        "textMode": "auto",
+        "wideLayout": True,
+    }
+    defaults = _defaults(unit, extra or {})
+    return Panel("stat", title, description, data, defaults, options, weight=weight, last=last, interval=interval)
+
+
+def bars(
+    title: str, description: str, data: Data, unit: str, extra: Json | None = None, *, weight: int = 1
+) -> Panel:
+    """One horizontal bar for each series."""
+    options = {
+        "displayMode": "basic",
+        "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": False},
+        "maxVizHeight": 300,
+        "minVizHeight": 16,
+        "minVizWidth": 8,
+        "namePlacement": "auto",
+        "orientation": "horizontal",
+        "reduceOptions": _REDUCED,
+        "showUnfilled": True,
+        "sizing": "auto",
+        "valueMode": "color",
+    }
+    return Panel("bargauge", title, description, data, _defaults(unit, extra or {}), options, weight=weight)
+
+
+def _legend(*calcs: str, show: bool = True) -> Json:
+    return {
+        "calcs": list(calcs),
+        "displayMode": "table" if calcs else "list",
+        "placement": "bottom",
+        "showLegend": show,
+    }
+
+
+def graph(  # noqa: PLR0913 - what a graph has
+    title: str,
+    description: str,
+    data: Data,
+    unit: str,
+    extra: Json | None = None,
+    *,
+    weight: int = 1,
+    overrides: Sequence[Json] = (),
+    steps_shown: bool = False,
+) -> Panel:
+    """Lines over time. `steps_shown` draws the thresholds as lines."""
+    custom = {
+        "drawStyle": "line",
+        "fillOpacity": 10,
+        "lineInterpolation": "linear",
+        "lineWidth": 1,
+        "showPoints": "auto",
+        "spanNulls": False,
+        "stacking": {"group": "A", "mode": "none"},
+        "thresholdsStyle": {"mode": "dashed" if steps_shown else "off"},
+    }
+    options = {"legend": _legend("lastNotNull", "max"), "tooltip": {"mode": "multi", "sort": "desc"}}
+    defaults = _defaults(unit, extra or {}, custom)
+    return Panel("timeseries", title, description, data, defaults, options, tuple(overrides), weight)
+
+
+def per_day(
+    title: str, description: str, data: Data, unit: str, extra: Json | None = None, *, weight: int = 1
+) -> Panel:
+    """A stacked bar for each of the last thirty days, drawn to the right of the midnight at which it begins."""
+    custom = {
+        "barAlignment": 1,
+        "barWidthFactor": 0.8,
+        "drawStyle": "bars",
+        "fillOpacity": 80,
+        "lineWidth": 0,
+        "showPoints": "never",
+        "stacking": {"group": "A", "mode": "normal"},
+        "thresholdsStyle": {"mode": "off"},
+    }
+    options = {"legend": _legend("sum"), "tooltip": {"mode": "multi", "sort": "desc"}}
+    defaults = _defaults(unit, {"min": 0, **(extra or {})}, custom)
+    return Panel(
+        "timeseries", title, description, data, defaults, options, weight=weight, last="30d", interval="1d"
+    )
+
+
+def per_month(
+    title: str, description: str, data: Data, unit: str, extra: Json | None = None, *, weight: int = 1
+) -> Panel:
+    """A bar for each month, named by the first column of a table."""
+    custom = {"fillOpacity": 80, "gradientMode": "none", "lineWidth": 1}
+    options = {
+        "barRadius": 0,
+        "barWidth": 0.8,
+        "fullHighlight": False,
+        "groupWidth": 0.7,
+        "legend": _legend(show=False),
+        "orientation": "auto",
+        "showValue": "auto",
+        "stacking": "none",
+        "tooltip": {"mode": "single", "sort": "none"},
+        "xTickLabelRotation": 0,
+        "xTickLabelSpacing": 0,
+    }
+    defaults = _defaults(unit, {"min": 0, **(extra or {})}, custom)
+    return Panel(
+        "barchart", title, description, data, defaults, options, weight=weight, last="400d", interval="1d"
+    )
+
+
+def timeline(
+    title: str, description: str, data: Data, extra: Json, *, weight: int = 1, legend: bool = False
+) -> Panel:
+    """A lane for each series, coloured by its value."""
+    options = {
+        "alignValue": "left",
+        "legend": _legend(show=legend),
+        "mergeValues": True,
+        "rowHeight": 0.8,
+        "showValue": "auto",
+        "tooltip": {"mode": "single", "sort": "none"},
+    }
+    custom = {"fillOpacity": 80, "lineWidth": 0, "spanNulls": False}
+    defaults = _defaults("none", extra, custom)
+    defaults["color"] = {"mode": "thresholds"}
+    return Panel("state-timeline", title, description, data, defaults, options, weight=weight)
+
+
+def table(
+    title: str,
+    description: str,
+    data: Data,
+    overrides: Sequence[Json],
+    *,
+    weight: int = 1,
+    sort: str = "",
+    descending: bool = True,
+) -> Panel:
+    """Rows and columns; each column's unit is an override."""
+    options = {
+        "cellHeight": "sm",
+        "showHeader": True,
+        "sortBy": [{"displayName": sort, "desc": descending}] if sort else [],
+    }
+    custom = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
+    return Panel(
+        "table", title, description, data, _defaults("none", {}, custom), options, tuple(overrides), weight
+    )
+
+
+# Overrides: how one column or series differs from its panel
+
+
+def _override(matcher: str, of: str, properties: Json) -> Json:
+    return {
+        "matcher": {"id": matcher, "options": of},
+        "properties": [{"id": name, "value": value} for name, value in properties.items()],
+    }
+
+
+def column(name: str, unit: str = "", *, link: Json | None = None, **properties: Any) -> Json:
+    """A table's column: its unit, a link behind its cells, and whatever else (`decimals=2`)."""
+    found: Json = {"unit": unit} if unit else {}
+    return _override("byName", name, found | properties | ({"links": [link]} if link else {}))
+
+
+def coloured(name: str, mapping: Json) -> Json:
+    """A table's column of words with their colours."""
+    return _override("byName", name, mapping | {"custom.cellOptions": {"type": "color-text"}})
+
+
+def series(pattern: str, color: str, **custom: Any) -> Json:
+    """The series whose name matches a pattern, in a colour and another style."""
+    properties = {f"custom.{name}": value for name, value in custom.items()}
+    return _override("byRegexp", f"/{pattern}/", {"color": {"mode": "fixed", "fixedColor": color}, **properties})
+
+
+# Transformations
+
+
+def merged(columns: Mapping[str, str], order: Sequence[str]) -> tuple[Json, ...]:
+    """Answers of several queries as one table: `columns` are those that stay and their headings, in `order`."""
+    return (
+        {"id": "merge", "options": {}},
+        {"id": "filterFieldsByName", "options": {"include": {"names": list(columns)}}},
+        {
+            "id": "organize",
+            "options": {
+                "excludeByName": {},
+                "indexByName": {name: order.index(heading) for name, heading in columns.items()},
+                "renameByName": {name: heading for name, heading in columns.items() if name != heading},
+            },
+        },
+    )
+
+
+def summed_by_series() -> tuple[Json, ...]:
+    """One row for each series, with its name and the sum of its values."""
+    return ({"id": "reduce", "options": {"labelsToFields": False, "mode": "seriesToRows", "reducers": ["sum"]}},)
+
+
+def summed_by_month(time: str, value: str) -> tuple[Json, ...]:
+    """Rows of days as one row for each month."""
+    as_text = {"targetField": time, "destinationType": "string", "dateFormat": "YYYY-MM"}
+    return (
+        {"id": "convertFieldType", "options": {"fields": {}, "conversions": [as_text]}},
+        {
+            "id": "groupBy",
+            "options": {
+                "fields": {
+                    time: {"aggregations": [], "operation": "groupby"},
+                    value: {"aggregations": ["sum"], "operation": "aggregate"},
+                }
+            },
+        },
+    )
+
+
+# Variables, annotations, links
+
+
+def source_variable(kind: DataSource) -> Json:
+    """The one choice of a data source."""
+    return {
+        "current": {},
+        "hide": 0,
+        "includeAll": False,
+        "label": "Data source",
+        "multi": False,
+        "name": "datasource",
+        "options": [],
+        "query": kind,
+        "refresh": 1,
+        "regex": "",
+        "skipUrlSync": False,
+        "type": "datasource",
+    }
+
+
+def query_variable(
+    kind: DataSource,
+    name: str,
+    label: str,
+    query: str,
+    *,
+    description: str = "",
+    every: str = ".+",
+    all_first: bool = True,
+) -> Json:
+    """Values that the data source knows, one or several or all; `every` is the pattern for all."""
+    written: Json | str = query
+    if kind == "prometheus":
+        written = {"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
+    return {
+        "allValue": every,
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]} if all_first else {},
+        "datasource": data_source(kind),
+        "definition": query,
+        "description": description,
+        "hide": 0,
+        "includeAll": True,
+        "label": label,
+        "multi": True,
+        "name": name,
+        "options": [],
+        "query": written,
+        "refresh": 2,
+        "regex": "",
+        "skipUrlSync": False,
+        "sort": 1,
+        "type": "query",
+    }
+
+
+def text_variable(name: str, label: str, value: str, description: str) -> Json:
+    """Something to type in."""
+    chosen = {"selected": True, "text": value, "value": value}
+    return {
+        "current": chosen,
+        "description": description,
+        "hide": 0,
+        "label": label,
+        "name": name,
+        "options": [chosen],
+        "query": value,
+        "skipUrlSync": False,
+        "type": "textbox",
+    }
+
+
+def annotation(kind: DataSource, name: str, color: str, **query: Any) -> Json:
+    """Marks on every graph, from a query."""
+    return {
+        "datasource": data_source(kind),
+        "enable": True,
+        "hide": False,
+        "iconColor": color,
+        "name": name,
+        **query,
+    }
+
+
+LINKS: Sequence[Json] = (
+    {
+        "asDropdown": True,
+        "icon": "external link",
+        "includeVars": True,
+        "keepTime": True,
+        "tags": ["ccl-exporter"],
+        "targetBlank": False,
+        "title": "Chargers",
+        "tooltip": "",
+        "type": "dashboards",
+        "url": "",
+    },
+)
