@@ -16,6 +16,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "cut": "closes the connection half way through the body",
         "close": "closes the connection without an answer",
         "reset": "resets the connection without an answer",
+        "lost-answer": "does what it is asked and closes the connection without an answer",
         "close-each": "closes the connection after each answer without saying so",
         "wrong-length": "announces a longer body than it sends",
         "endless": "sends a body that does not end (64 MB)",
@@ -35,14 +36,15 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "zeros": "energy registers read 0",
         "ignore-writes": "accepts writes and does nothing",
         "late-writes": "carries writes out late; argument: seconds",
+        "back-end": "a back end starts and stops charges, as OCPP would; argument: seconds between the two",
     }
 )
 """Kinds and what the engine does; besides these there is `status-NNN`, an answer with that code."""
 
 _STATUS = re.compile(r"status-[1-9][0-9][0-9]")
-_TIMED = frozenset({"slow", "drip", "drip-headers", "late-writes"})
+_TIMED = frozenset({"slow", "drip", "drip-headers", "late-writes", "back-end"})
 _DEFAULT_SECONDS: Mapping[str, float] = MappingProxyType(
-    {"slow": 12.0, "drip": 1.0, "drip-headers": 1.0, "late-writes": 30.0}
+    {"slow": 12.0, "drip": 1.0, "drip-headers": 1.0, "late-writes": 30.0, "back-end": 300.0}
 )
 
 
@@ -85,6 +87,12 @@ class Fault:
     def status(self) -> int | None:
         """The code of a `status-NNN` fault."""
         return int(self.kind.removeprefix("status-")) if _STATUS.fullmatch(self.kind) else None
+
+    @property
+    def refuses(self) -> bool:
+        """Whether an engine that answers so has not done what it was asked."""
+        status = self.status
+        return self.kind in ("not-granted", "redirect") or (status is not None and status < 500)
 
     def concerns(self, targets: Iterable[str]) -> bool:
         """Whether one of these spellings of a request's target contains `path`."""

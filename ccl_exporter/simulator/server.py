@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, incoming: Incoming, plan: Plan) -> None:
         kinds = {fault.kind for fault in plan.faults}
-        if kinds & {"close", "reset", "cut", "wrong-length", "endless", "close-each"}:
+        if kinds & {"close", "reset", "cut", "wrong-length", "endless", "close-each", "lost-answer"}:
             self.close_connection = True
         if not self._wait(math.inf if "silent" in kinds else plan.wait):
             self.close_connection = True
@@ -205,6 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
         if kinds & {"close", "reset"}:
             return
         answer = self.server.desk.answer(incoming, plan)
+        if "lost-answer" in kinds:
+            return
         body = b"" if self.command == "HEAD" else answer.body
         if "endless" in kinds:
             self._send_endlessly(answer, plan)

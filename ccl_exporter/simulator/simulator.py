@@ -13,7 +13,7 @@ from ccl_exporter.simulator import twin, wallbox
 from ccl_exporter.simulator.auth import Gate
 from ccl_exporter.simulator.dialect import Dialect
 from ccl_exporter.simulator.engine import Answer, Engine, ModelEngine
-from ccl_exporter.simulator.faults import Fault
+from ccl_exporter.simulator.faults import Fault, find
 from ccl_exporter.simulator.mangle import mangled
 from ccl_exporter.simulator.query import decoded
 from ccl_exporter.simulator.recordings import RecordingsEngine
@@ -94,6 +94,8 @@ class Simulator:
             self._times_left = {
                 number: fault.times for number, fault in enumerate(self._faults) if fault.times is not None
             }
+        back_end = find(self._faults, "back-end")
+        self.site.connect_back_end(None if back_end is None else back_end.wait)
 
     @property
     def port(self) -> int:
@@ -184,7 +186,8 @@ class Simulator:
         )
         if refused is not None:
             return refused
-        answer = self._engine.answer(incoming.method, incoming.target, incoming.body, dialect, plan.faults)
+        body = b"" if any(fault.refuses for fault in plan.faults) else incoming.body
+        answer = self._engine.answer(incoming.method, incoming.target, body, dialect, plan.faults)
         return mangled(answer, plan.faults)
 
     def _still_happens(self, number: int) -> bool:

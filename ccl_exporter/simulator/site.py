@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ccl_exporter.simulator.autopilot import TAG, Autopilot
+from ccl_exporter.simulator.back_end import BackEnd
 from ccl_exporter.simulator.charge import State, Stop, Vehicle
 from ccl_exporter.simulator.physics import Plug
 from ccl_exporter.simulator.variables import Device, Value, random_guid, time_guid
@@ -142,6 +143,7 @@ class Site:
             for place in self.model.places
             if autopilot
         ]
+        self._back_ends: list[BackEnd] = []
         self._pending: list[tuple[float, str, float]] = []
         self._overrides: dict[str, Value] = {}
         self._removed: set[str] = set()
@@ -203,6 +205,11 @@ class Site:
         with self._lock:
             self._removed.discard(name)
 
+    def connect_back_end(self, every: float | None) -> None:
+        """Let a back end start and stop charges at all plugs every so many seconds; None takes it away."""
+        with self.present() as now:
+            self._back_ends = [] if every is None else [BackEnd(p.plug, now, every) for p in self.model.places]
+
     def reboot(self) -> None:
         """Start the engine anew: systemId and RUNTIME change, charges go on (protocol.md 12)."""
         with self.present() as now:
@@ -245,7 +252,8 @@ class Site:
     def _advance(self, now: float) -> None:
         plugs = [place.plug for place in self.model.places]
         while True:
-            due = [plug.due() for plug in plugs] + [driver.due() for driver in self._drivers]
+            due = [plug.due() for plug in plugs]
+            due += [driver.due() for driver in self._drivers] + [back_end.due() for back_end in self._back_ends]
             at = min([*due, self._pending[0][0] if self._pending else math.inf])
             if at > now:
                 break
@@ -256,6 +264,8 @@ class Site:
                 self._carry_out(name, value, at)
             for plug in plugs:
                 plug.tick(at)
+            for back_end in self._back_ends:
+                back_end.act(at)
             for driver in self._drivers:
                 driver.act(at)
         self._now = now

@@ -36,6 +36,8 @@ FAULTS: tuple[tuple[Fault, ...], ...] = (
     (Fault("late-writes", seconds=60.0),),
     (Fault("close", FORCE),),
     (Fault("reset", FORCE, times=1),),
+    (Fault("lost-answer", FORCE),),
+    (Fault("back-end", seconds=20.0),),
     (Fault("status-500", FORCE),),
     (Fault("status-401", FORCE, times=1),),
     (Fault("status-403", FORCE),),

@@ -897,6 +897,35 @@ class TestFaults:
         bench.wait(1)
         assert bench.value("Plug - Mode 3.PREDUCTION") == "50.000000"
 
+    @pytest.mark.parametrize(
+        ("kind", "done"),
+        [("lost-answer", True), ("status-500", True), ("status-401", False), ("not-granted", False)],
+    )
+    def test_a_refused_write_is_not_done_and_one_whose_answer_is_lost_is(
+        self, bench: Bench, kind: str, done: bool
+    ) -> None:
+        bench.sim.faults = (Fault(kind, "forceVariables"),)
+        with contextlib.suppress(http.client.RemoteDisconnected):
+            bench.put("Plug - Mode 3", PREDUCTION=50)
+        bench.wait(60)
+
+        assert bench.value("Plug - Mode 3.PREDUCTION") == ("50.000000" if done else "0.000000")
+
+    def test_a_back_end_starts_and_stops_charges_under_us(self, bench: Bench) -> None:
+        plug = bench.sim.site.plugs[0]
+        bench.sim.faults = (Fault.parse("back-end:100"),)
+        bench.wait(100)
+        assert bench.state() is State.AVAILABLE
+        plug.plug_in()
+        bench.wait(110)
+        assert bench.state() is State.CHARGING
+        bench.wait(100)
+        assert (bench.state(), plug.stopped) == (State.WAITING_FOR_DISCONNECTION, Stop.REMOTE)
+        bench.sim.faults = ()
+        bench.wait(1000)
+
+        assert bench.state() is State.WAITING_FOR_DISCONNECTION
+
     def test_a_counted_fault_ends_by_itself_and_begins_anew_when_set_again(self, bench: Bench) -> None:
         fault = Fault("status-500", times=2)
         for _ in range(2):
