@@ -19,10 +19,13 @@ from ccl_exporter.plug_view import LEAST_AMPERES, View, told, view
 from ccl_exporter.powerstudio.lookup import Lookup
 from ccl_exporter.samples import plugs, samples
 from ccl_exporter.variables import Reading
+from ccl_exporter.write_memory import Override
 from ccl_exporter.writing import Holds, How, Outcome, Writer, Written
 
 CHARGE_PATIENCE = 3.0
 """How many times as long as for a write a charge may take to begin: the car has a say in it."""
+
+_A_DAY = 86_400.0
 
 _AMPERES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(A|%)")
 _SLACK, _MORE = 1.03, 0.5
@@ -230,24 +233,19 @@ class Plug(PlugReader):
         written = self._write(f"{vehicle}.PREDUCTION", float(percent), how)
         seen = self.look()
         says = f"{self.name} may take {allowed:.2f} A of {largest:g} A (PREDUCTION {percent})"
-        if written.outcome != "done":
-            return (
-                self._not_taken([written])
-                if written.outcome == "not_taken"
-                else self._planned(written, says, seen)
-            )
+        if written.outcome == "not_taken":
+            return self._not_taken([written])
+        if written.outcome == "planned":
+            return Result("planned", f"would see that {says}", seen, [written])
         seen = self._until(lambda now: _within(now, allowed), _from_now(how))
         if not _within(seen, allowed):
             says = (
                 f"PREDUCTION reads {percent}, but {seen.amperes or 0:.1f} A flow and {allowed:.2f} A are allowed"
             )
             return Result("not_taken", f"{self.name}: {says}", seen, [written])
-        return Result("done", says, seen, [written])
-
-    def _planned(self, written: Written, says: str, seen: View) -> Result:
         if written.outcome == "already":
             return Result("already", f"{says} already", seen, [written])
-        return Result("planned", f"would see that {says}", seen, [written])
+        return Result("done", says, seen, [written])
 
     def _result(self, written: Sequence[Written], seen: View, plan: str, accepted: str) -> Result:
         """What came of a command to the plug."""
@@ -263,11 +261,30 @@ class Plug(PlugReader):
         return Result("not_taken", unchanged(written[-1]), self.look(), written)
 
 
-def left_alone(seen: View, asked: float) -> Result | None:
-    """Why a charge that was `asked` for at that instant goes on; None once the car has left or charges anew."""
-    if seen.connected is False or seen.requested != asked:
+def left_alone(seen: View, override: Override, now: float) -> Result | None:
+    """Why the charge that `start --now` began goes on; None once the car has left or charges anew.
+
+    Where the charger does not tell when a charge was asked for, another one cannot be told from it:
+    there it is left alone for a day at most. `now` is in Unix seconds.
+    """
+    if seen.connected is False:
+        return None
+    if seen.requested is None or override.requested is None:
+        if not 0 <= now - override.said < _A_DAY:
+            return None
+    elif seen.requested != override.requested:
         return None
     return Result("nothing", f"left alone until the car leaves, as `start --now` says: {told(seen)}", seen)
+
+
+def had_its_night(seen: View, begun: float | None, opened: float) -> Result | None:
+    """Why no charge is begun again in hours that `opened` at that instant, if one was `begun` since and has ended.
+
+    A driver who stopped it and a car that is full are not to be started again every few minutes.
+    """
+    if begun is None or begun < opened or seen.state != "waiting_for_disconnection":
+        return None
+    return Result("nothing", f"nothing to do in these hours any more: {told(seen)}", seen)
 
 
 def unchanged(written: Written) -> str:

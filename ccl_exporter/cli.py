@@ -162,7 +162,8 @@ def demo(
 
 for question in (cli_questions.check, cli_questions.show, cli_questions.get, cli_questions.dump):
     app.command()(question)
-app.command("set")(cli_write.set_variables)
+# Else a value below zero would be taken for an option.
+app.command("set", context_settings={"ignore_unknown_options": True})(cli_write.set_variables)
 app.add_typer(cli_charge.charge)
 
 

@@ -91,7 +91,7 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     ] = None,
     timezone: Zone = None,
     now: Annotated[
-        bool, typer.Option("--now", help="Let this charge go on past `disable --nightly`, until the car leaves.")
+        bool, typer.Option("--now", help="At any hour, and past `disable --nightly`, until the car leaves.")
     ] = False,
     dry_run: DryRun = False,
     wait: Wait = 20.0,
@@ -101,14 +101,26 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 ) -> None:
     """Put the plug into service if need be, start a charge, and wait until it flows."""
 
+    from ccl_exporter.charging import had_its_night  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.night import window  # noqa: PLC0415 - keeps --help quick
+
+    hours = window(between, timezone) if between is not None else None
+
     def work(at: "Plug", session: Session) -> "Result":
+        memory = session.memory
+        if hours is not None and not now:
+            over = had_its_night(at.look(), memory.begun_nightly(at.name), hours.opened(time.time()))
+            if over is not None:
+                return over
         result = at.start(session.how)
-        if now and result.outcome in ("done", "already"):
-            session.memory.set_override(at.name, result.seen.requested)
+        if hours is not None and result.outcome == "done":
+            memory.note_begun_nightly(at.name)
+        if now and not session.how.dry_run and result.outcome in ("done", "already"):
+            memory.set_override(at.name, result.seen.requested)
             return replace(result, says=f"{result.says}; it goes on until the car leaves")
         return result
 
-    if (why := _keeps_out(between, None, timezone)) is not None:
+    if not now and (why := _keeps_out(between, None, timezone)) is not None:
         return finish(Ended("nothing", why, {}), as_json)
     target = Target("charge start", charger, config_file, timeout, _how(dry_run, wait, least_pause))
     return _at_plug(target, plug, work, as_json)
@@ -187,13 +199,13 @@ def disable(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     def work(at: "Plug", session: Session) -> "Result":
         from ccl_exporter.charging import left_alone  # noqa: PLC0415 - keeps --help quick
 
-        asked = session.memory.override(at.name)
-        if nightly and asked is not None:
-            alone = left_alone(at.look(), asked)
+        override = session.memory.override(at.name)
+        if nightly and override is not None:
+            alone = left_alone(at.look(), override, time.time())
             if alone is not None:
                 return alone
         if not session.how.dry_run:
-            session.memory.set_override(at.name, None)
+            session.memory.clear_override(at.name)
         return at.disable(session.how)
 
     if (why := _keeps_out(None, outside, timezone)) is not None:

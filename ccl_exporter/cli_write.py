@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,9 +24,10 @@ from ccl_exporter.cli_shared import (
     address,
     on_signals,
 )
-from ccl_exporter.errors import UsageError
+from ccl_exporter.errors import ChargerError, UsageError
 
 if TYPE_CHECKING:
+    from ccl_exporter.for_a_while import ForAWhile
     from ccl_exporter.write_memory import Memory
     from ccl_exporter.writing import How, Outcome, Writer, Written
 
@@ -126,7 +128,10 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
             ended = work(open_session)
         return finish(ended, as_json)
     stopped = threading.Event()
-    with ForAWhile(memory, seconds(length)) as meanwhile, on_signals(stopped.set, *STOP_SIGNALS):
+    # A terminal that is closed ends a command as well.
+    stops = (*STOP_SIGNALS, signal.SIGHUP)
+    good = True
+    with ForAWhile(memory, seconds(length)) as meanwhile, on_signals(stopped.set, *stops):
         try:
             with session(target, memory, replace(target.how, keep=meanwhile.keep)) as open_session:
                 ended = work(open_session)
@@ -134,11 +139,18 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
             if ended.outcome == "done":
                 stopped.wait(seconds(length))
         finally:
-            with session(
-                replace(target, command=f"{target.command}, put back"), memory, target.how
-            ) as open_session:
-                good = meanwhile.put_back(open_session.writer, warn)
+            if meanwhile.owes:
+                good = _put_back(replace(target, command=f"{target.command}, put back"), memory, meanwhile)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
+
+
+def _put_back(target: Target, memory: "Memory", meanwhile: "ForAWhile") -> bool:
+    try:
+        with session(target, memory, target.how) as open_session:
+            return meanwhile.put_back(open_session.writer, warn)
+    except ChargerError as error:
+        warn(f"nothing could be put back, the next command will try it again: {error}")
+        return False
 
 
 def finish(ended: Ended, as_json: bool) -> None:
@@ -224,6 +236,8 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, float]:
         raise UsageError(f"{texts[-1]!r} has no value: give VARIABLE VALUE, names with blanks in quotes")
     wanted: dict[str, float] = {}
     for name, text in zip(texts[::2], texts[1::2], strict=True):
+        if name.startswith("--"):
+            raise UsageError(f"there is no option {name}")
         try:
             value = float(text)
         except ValueError:

@@ -2,7 +2,7 @@
 
 CclError                      base; never raised itself
 ├── UsageError                a person gave something we cannot use: tell them, exit 2
-├── Unreadable                a file of our own cannot be read: tell its owner which, exit 1
+├── Unreadable                a file of our own cannot be read or kept: tell its owner which, exit 1
 └── ChargerError              the charger did not give what was asked; becomes a value in the snapshot
     ├── Unreachable           no connection: serve `ccl_up 0`, try again at the next scrape
     ├── TimedOut              the deadline passed: serve what is there, go on at the next scrape
@@ -23,7 +23,7 @@ class UsageError(CclError):
 
 
 class Unreadable(CclError):
-    """A file that an exporter wrote cannot be read; the message names it."""
+    """A file that an exporter wrote cannot be read, or not be written any more; the message names it."""
 
 
 class ChargerError(CclError):

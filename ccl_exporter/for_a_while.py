@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from time import time
 
 from ccl_exporter import listing
-from ccl_exporter.errors import ChargerError, Refused
+from ccl_exporter.errors import CclError, Garbled, Refused
 from ccl_exporter.write_memory import Memory, WayBack
-from ccl_exporter.writing import How, Writer, Written
+from ccl_exporter.writing import How, Writer, Written, number_of, same
 
 Say = Callable[[str], None]
 """Takes a sentence for a person."""
@@ -37,6 +37,11 @@ class ForAWhile:
         way = WayBack(written.device, known, dict(written.wanted), time() + self._seconds)
         self._owed.append((way, self._stack.enter_context(self._memory.owing(way))))
 
+    @property
+    def owes(self) -> bool:
+        """Whether there is anything to put back."""
+        return bool(self._owed)
+
     def put_back(self, writer: Writer, say: Say) -> bool:
         """Put everything back, the newest first; False if something could not be."""
         put = [_put_back(writer, way, done, say) for way, done in reversed(self._owed)]
@@ -55,14 +60,21 @@ def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say) 
     names = ", ".join(way.before)
     try:
         _, snapshot = writer.look_up(list(way.before))
-        rows = {row.id: row.value for row in listing.rows(snapshot, sensitive=True)}
-        strange = [name for name in way.before if rows.get(name) not in (way.before[name], way.during[name])]
+        rows = {row.id: number_of(row) for row in listing.rows(snapshot, sensitive=True)}
+        silent = [name for name in way.before if rows.get(name) is None]
+        if silent:
+            raise Garbled(f"{', '.join(silent)} has no number now, so its device may be silent")
+        strange = [
+            name
+            for name in way.before
+            if not (same(rows[name], way.before[name]) or same(rows[name], way.during[name]))
+        ]
         if strange:
             say(f"{', '.join(strange)} was changed by somebody else meanwhile and is left as it is")
             done()
             return True
-        written = writer.write(way.device, snapshot, way.before, How(force=True, least_pause=0.0))
-    except ChargerError as error:
+        written = writer.write(way.device, snapshot, way.before, How(force=True, back=True, least_pause=0.0))
+    except CclError as error:
         say(f"{names} could not be put back, the next command will try it again: {error}")
         return False
     if written.outcome == "not_taken":

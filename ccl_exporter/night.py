@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ccl_exporter.errors import UsageError
@@ -24,6 +24,12 @@ class Window:
         if self.begin < self.end:
             return self.begin <= at < self.end
         return at >= self.begin or at < self.end
+
+    def opened(self, now: float) -> float:
+        """When it last began, in Unix seconds."""
+        day = datetime.fromtimestamp(now, UTC).astimezone(self.zone)
+        begin = datetime.combine(day.date(), self.begin, self.zone)
+        return (begin if begin.timestamp() <= now else begin - timedelta(days=1)).timestamp()
 
     def clock(self, now: float) -> time:
         """What the clock on the wall shows."""

@@ -18,7 +18,7 @@ from socket import AF_UNIX, SOCK_DGRAM, socket
 from time import monotonic, sleep, time
 from typing import Any
 
-from ccl_exporter.errors import TimedOut, UsageError
+from ccl_exporter.errors import TimedOut, Unreadable, UsageError
 
 JOURNAL = "writes.log"
 SYSTEM_LOG = Path("/dev/log")
@@ -36,6 +36,17 @@ class WayBack:
     before: Mapping[str, float]
     during: Mapping[str, float]
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A charge that the end of the night is to leave alone; both in Unix seconds.
+
+    `requested` is when it was asked for, as the charger tells it, if it does; `said` when the command was given.
+    """
+
+    requested: float | None
+    said: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +109,43 @@ class Memory:
         at = self._facts().get("written", {}).get(variable)
         return None if at is None or at > self.now() else self.now() - at
 
-    def note_written(self, variables: Sequence[str]) -> None:
-        """Remember that variables are written now."""
+    def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
+        """Remember that variables are written now; call what this gives if they were not, after all."""
         facts = self._facts()
-        facts.setdefault("written", {}).update(dict.fromkeys(variables, self.now()))
+        before = dict(facts.setdefault("written", {}))
+        facts["written"].update(dict.fromkeys(variables, self.now()))
         self._keep("facts", facts)
+        return lambda: self._keep("facts", self._facts() | {"written": before})
 
     # A charge that the nightly end is to leave alone
 
-    def override(self, plug: str) -> float | None:
-        """When the charge was asked for that is to go on until the car leaves, as the charger tells it."""
-        found: float | None = self._facts().get("overrides", {}).get(plug)
-        return found
+    def override(self, plug: str) -> Override | None:
+        """The charge that is to go on until the car leaves."""
+        found = self._facts().get("overrides", {}).get(plug)
+        return None if found is None else Override(**found)
 
     def set_override(self, plug: str, requested: float | None) -> None:
+        """The charge that runs is to go on until the car leaves."""
         facts = self._facts()
-        overrides = facts.setdefault("overrides", {})
-        overrides.pop(plug, None)
-        if requested is not None:
-            overrides[plug] = requested
+        facts.setdefault("overrides", {})[plug] = asdict(Override(requested, self.now()))
+        self._keep("facts", facts)
+
+    def clear_override(self, plug: str) -> None:
+        """No charge is to be left alone any more."""
+        facts = self._facts()
+        if facts.get("overrides", {}).pop(plug, None) is not None:
+            self._keep("facts", facts)
+
+    # A night's charge, which is begun once
+
+    def begun_nightly(self, plug: str) -> float | None:
+        """When a command that keeps to hours of the day last began a charge, in Unix seconds."""
+        found: float | None = self._facts().get("nightly", {}).get(plug)
+        return found
+
+    def note_begun_nightly(self, plug: str) -> None:
+        facts = self._facts()
+        facts.setdefault("nightly", {})[plug] = self.now()
         self._keep("facts", facts)
 
     # Ways back
@@ -159,12 +188,16 @@ class Memory:
         """One line to the journal of writes, and to that of the system where there is one."""
         when = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"time": when, "user": _user(), **asdict(entry)}, ensure_ascii=False)
-        with (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
-            journal.write(f"{line}\n")
         priority = SysLogHandler.LOG_USER << 3 | SysLogHandler.LOG_NOTICE
         with suppress(OSError), socket(AF_UNIX, SOCK_DGRAM) as system:
             system.connect(str(self.system_log))
             system.send(f"<{priority}>ccl-exporter[{os.getpid()}]: {line}".encode())
+        try:
+            with (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
+                journal.write(f"{line}\n")
+        except OSError as error:
+            why = f"{self.folder / JOURNAL} cannot be written ({error.strerror})"
+            raise Unreadable(f"{why}, so it does not tell of this write: {entry.result}") from error
 
     def _facts(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):
@@ -176,11 +209,17 @@ class Memory:
     def _keep(self, name: str, facts: Mapping[str, Any]) -> None:
         """Write a file so that a crash leaves the old one or the new one."""
         fresh = self._own / f"{name}.new"
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump(facts, file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._own / f"{name}.json")
+        try:
+            with fresh.open("w", encoding="utf-8") as file:
+                json.dump(facts, file)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._own / f"{name}.json")
+        except OSError as error:
+            raise Unreadable(
+                f"{self._own} cannot be written ({error.strerror}), and nothing is written"
+                " to a charger without a record of it"
+            ) from error
 
 
 def _user() -> str:

@@ -53,11 +53,13 @@ class Written:
 class How:
     """How to write: `force` what has no known range, only say what would be done, how long to wait for it.
 
+    A way `back` makes no write wait that comes after it: what ends a charge must not be refused for its sake.
     `keep` is told of each write before it is sent, for those who have to put it back.
     """
 
     force: bool = False
     dry_run: bool = False
+    back: bool = False
     wait: float = PATIENCE
     least_pause: float = LEAST_PAUSE
     keep: Callable[[Written], None] | None = None
@@ -124,8 +126,8 @@ class Writer:
         found = {name: listing.the_one(rows, name) for name in wanted}
         for name, row in found.items():
             _check_writable(name, row, how.force)
-        before = {name: _number(row) for name, row in found.items()}
-        due = {name: value for name, value in wanted.items() if holds or not _same(before[name], value)}
+        before = {name: number_of(row) for name, row in found.items()}
+        due = {name: value for name, value in wanted.items() if holds or not same(before[name], value)}
         plan = Written("already", device, wanted, before, before, _personal(snapshot, wanted))
         if not due:
             return plan
@@ -137,20 +139,28 @@ class Writer:
         plan = replace(plan, wanted=due)
         if how.keep is not None and holds is None:
             how.keep(plan)
-        return self._put(plan, how.wait, holds)
+        return self._put(plan, how, holds)
 
-    def _put(self, plan: Written, wait: float, holds: "Holds | None") -> Written:
-        self._memory.note_written(list(plan.wanted))
+    def _put(self, plan: Written, how: How, holds: "Holds | None") -> Written:
+        # Noted first: what cannot be noted is not written.
+        take_back = self._memory.note_written(list(plan.wanted)) if not how.back else lambda: None
+        plan = replace(plan, after=dict.fromkeys(plan.wanted))
         result, done = "failed", plan
         try:
             try:
                 self._control.put(plan.device, plan.wanted, monotonic() + self._timeout)
             except Unsure as error:
                 plan = replace(plan, doubt=str(error))
+            except ChargerError:
+                take_back()
+                raise
             if holds is None:
-                done = self._read_back(plan, wait)
+                done = self._read_back(plan, how.wait)
             else:
-                done = replace(plan, outcome="done" if holds(monotonic() + wait) else "not_taken")
+                try:
+                    done = replace(plan, outcome="done" if holds(monotonic() + how.wait) else "not_taken")
+                except ChargerError as error:
+                    raise _unread(plan, error) from error
             result = done.outcome
         except ChargerError as error:
             result = f"failed: {error}"
@@ -168,8 +178,8 @@ class Writer:
             try:
                 snapshot = self.lookup.read(self._timeout, [plan.device])
                 rows = {row.id: row for row in listing.rows(snapshot, sensitive=True)}
-                after = {name: _number(rows.get(name)) for name in plan.wanted}
-                if all(_same(after[name], value) for name, value in plan.wanted.items()):
+                after = {name: number_of(rows.get(name)) for name in plan.wanted}
+                if all(same(after[name], value) for name, value in plan.wanted.items()):
                     return replace(plan, outcome="done", after=after)
             except ChargerError as error:
                 failure = error
@@ -177,9 +187,13 @@ class Writer:
                 break
             sleep(self.look_every)
         if after is None:
-            sent = plan.doubt or "the charger accepted the write"
-            raise Unreachable(f"{sent}; what came of it cannot be read: {failure}") from failure
+            raise _unread(plan, failure) from failure
         return replace(plan, outcome="not_taken", after=after)
+
+
+def _unread(plan: Written, failure: ChargerError | None) -> Unreachable:
+    sent = plan.doubt or "the charger accepted the write"
+    return Unreachable(f"{sent}; what came of it cannot be read: {failure}")
 
 
 def _personal(snapshot: Snapshot, names: Iterable[str]) -> frozenset[str]:
@@ -202,11 +216,13 @@ def _entry(url: str, command: str, written: Written, result: str) -> Entry:
     )
 
 
-def _number(row: listing.Row | None) -> float | None:
+def number_of(row: listing.Row | None) -> float | None:
+    """The number that a variable reads; None if it has none, or its device is silent."""
     return row.value if row is not None and isinstance(row.value, float) else None
 
 
-def _same(value: float | None, wanted: float) -> bool:
+def same(value: float | None, wanted: float) -> bool:
+    """Whether a variable that reads `value` is what was wanted of it."""
     return value is not None and abs(value - wanted) < _SAME
 
 
@@ -215,7 +231,9 @@ def _check_writable(name: str, row: listing.Row, force: bool) -> None:
         raise Refused(f"{name} cannot be written: the charger says it is read-only")
     if row.writable is None and not force:
         raise Refused(f"the charger does not say whether {name} can be written; --force writes it all the same")
-    if not isinstance(row.value, float) and not force:
+    if isinstance(row.value, str):
+        raise Refused(f"{name} holds a text, and only numbers can be written")
+    if row.value is None and not force:
         raise Garbled(f"{name} has no number now, so its device may be silent; --force writes it all the same")
 
 

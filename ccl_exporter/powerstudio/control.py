@@ -84,6 +84,8 @@ class Control(Transport):
             raise Refused("the charger does not allow this")
         if status in NOT_THIS_WAY:
             raise Absent(f"the engine cannot be written to: it answers {status}")
+        if status >= 500:
+            raise Unsure(f"the charger answers {status} to the write, which says nothing of it")
         if status not in _ACCEPTED:
             raise Garbled(f"the charger answers {status} to a write")
         self._login.granted()

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.charging import left_alone, reduction
+from ccl_exporter.charging import had_its_night, left_alone, reduction
 from ccl_exporter.errors import Refused, UsageError
 from ccl_exporter.plug_view import LEAST_AMPERES, View, told
+from ccl_exporter.write_memory import Override
 
 FREE = View("P", state="available", connected=False, enabled=True, limit=32.0)
 
@@ -114,4 +115,33 @@ def test_a_plug_is_told_in_one_line_with_the_reason_why_it_does_not_charge(seen:
     ids=["it charges", "it is full", "the car has left", "another charge"],
 )
 def test_a_charge_that_was_begun_now_is_left_alone_until_its_car_leaves(seen: View, goes_on: bool) -> None:
-    assert (left_alone(seen, 5.0) is not None) is goes_on
+    assert (left_alone(seen, Override(5.0, 6.0), 1e9) is not None) is goes_on
+
+
+@pytest.mark.parametrize(("later", "goes_on"), [(0.0, True), (86_399.0, True), (86_400.0, False), (-1.0, False)])
+@pytest.mark.parametrize(("told_then", "told_now"), [(None, None), (5.0, None), (None, 5.0)])
+def test_a_charge_that_cannot_be_told_from_another_is_left_alone_for_a_day(
+    told_then: float | None, told_now: float | None, later: float, goes_on: bool
+) -> None:
+    seen = replace(FREE, connected=True, state="charging", requested=told_now)
+
+    assert (left_alone(seen, Override(told_then, 1000.0), 1000.0 + later) is not None) is goes_on
+
+
+@pytest.mark.parametrize(
+    ("state", "begun", "over"),
+    [
+        ("waiting_for_disconnection", 1100.0, True),
+        ("waiting_for_disconnection", 900.0, False),
+        ("waiting_for_disconnection", None, False),
+        ("waiting_for_permission", 1100.0, False),
+        ("charging", 1100.0, False),
+    ],
+    ids=["it has ended", "that was last night", "it never began", "another car", "it charges"],
+)
+def test_a_charge_that_ended_in_a_night_is_not_begun_again_in_it(
+    state: str, begun: float | None, over: bool
+) -> None:
+    seen = replace(FREE, connected=True, state=state)
+
+    assert (had_its_night(seen, begun, 1000.0) is not None) is over

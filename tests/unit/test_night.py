@@ -33,6 +33,21 @@ def test_a_window_is_of_the_clock_on_the_wall(hours: str, zone: str, instant: st
     assert window(hours, zone).holds(at(instant)) is within
 
 
+@pytest.mark.parametrize(
+    ("hours", "zone", "instant", "opened"),
+    [
+        ("00:30-04:30", "UTC", "2026-11-24T00:30:00Z", "2026-11-24T00:30:00Z"),
+        ("00:30-04:30", "UTC", "2026-11-24T00:29:59Z", "2026-11-23T00:30:00Z"),
+        ("22:00-06:00", "UTC", "2026-11-24T05:00:00Z", "2026-11-23T22:00:00Z"),
+        ("00:30-04:30", "Europe/London", "2026-10-25T12:00:00Z", "2026-10-24T23:30:00Z"),
+        ("00:30-04:30", "Europe/London", "2026-10-26T00:29:00Z", "2026-10-24T23:30:00Z"),
+        ("00:30-04:30", "Europe/London", "2026-10-26T00:31:00Z", "2026-10-26T00:30:00Z"),
+    ],
+)
+def test_a_window_knows_when_it_last_opened(hours: str, zone: str, instant: str, opened: str) -> None:
+    assert window(hours, zone).opened(at(instant)) == at(opened)
+
+
 @pytest.mark.parametrize("text", ["", "0:30-4:30", "00:30", "24:00-04:30", "00:30-04:60", "00:30-00:30", "night"])
 def test_what_is_no_window_is_said(text: str) -> None:
     with pytest.raises(UsageError, match=r"is not a window of the day; it looks like 00:30-04:30"):

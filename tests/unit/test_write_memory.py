@@ -12,7 +12,7 @@ import pytest
 from support import Clock
 
 from ccl_exporter.errors import TimedOut, UsageError
-from ccl_exporter.write_memory import JOURNAL, Entry, Memory, WayBack
+from ccl_exporter.write_memory import JOURNAL, Entry, Memory, Override, WayBack
 
 URL = "http://192.0.2.10"
 WAY = WayBack("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)
@@ -143,3 +143,18 @@ class TestTheJournal:
         Memory(tmp_path, URL, system_log=tmp_path / "none").tell(self.ENTRY)
 
         assert (tmp_path / JOURNAL).read_text().count("\n") == 1
+
+
+def test_a_charge_that_is_to_go_on_and_the_start_of_a_night_are_kept(memory: Memory) -> None:
+    memory.set_override("P", 900.0)
+    memory.set_override("Q", None)
+    memory.note_begun_nightly("P")
+    later = Memory(memory.folder, URL)
+
+    assert later.override("P") == Override(900.0, 1000.0)
+    assert later.override("Q") == Override(None, 1000.0)
+    assert later.begun_nightly("P") == 1000.0
+    assert later.begun_nightly("Q") is None
+    later.clear_override("P")
+    later.clear_override("P")
+    assert memory.override("P") is None
