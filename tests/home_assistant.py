@@ -28,7 +28,7 @@ PYTHON = "CCL_HOME_ASSISTANT"
 It takes about 1 GB. At its first start it installs more of its own requirements from PyPI.
 """
 
-PATIENCE = 600.0
+START, PATIENCE = 600.0, 120.0  # seconds
 _BEGUN = "2025-01-01T00:00:00+00:00"
 _USER, _TOKEN, _KEY = "0" * 32, "1" * 32, "2" * 128
 
@@ -59,7 +59,7 @@ class HomeAssistant:
                 stdout=output,
                 stderr=output,
             )
-        self.wait(lambda: self.ask("/api/config").get("state") == "RUNNING", "Home Assistant is running")
+        self.wait(lambda: self.ask("/api/config").get("state") == "RUNNING", "it is running", START)
 
     def stop(self) -> None:
         """End it, upon which its registries are written."""
@@ -78,7 +78,7 @@ class HomeAssistant:
         }
         return {"entries": [entry]}
 
-    def wait(self, what: Callable[[], object], says: str) -> None:
+    def wait(self, what: Callable[[], object], says: str, patience: float = PATIENCE) -> None:
         began = monotonic()
         while True:
             try:
@@ -87,7 +87,7 @@ class HomeAssistant:
             except (urllib.error.URLError, ConnectionError, KeyError):
                 pass  # not yet
             assert self.process is None or self.process.poll() is None, self.log()
-            assert monotonic() - began < PATIENCE, f"not so: {says}: {self.log()[-5000:]}"
+            assert monotonic() - began < patience, f"not so: {says}: {self.log()[-5000:]}"
             sleep(0.2)
 
     def log(self) -> str:

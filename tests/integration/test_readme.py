@@ -79,6 +79,7 @@ def test_a_command_runs_as_it_stands_there(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GARAGE_PASSWORD", "change-me")
     (tmp_path / "ccl.yaml").write_text(CHARGERS)
+    (tmp_path / "mqtt.yaml").write_text(next(block for block in YAML if "mqtt:" in block))
     with Simulator() as simulator:
         arguments = [simulator.url if word == "http://evse" else word for word in arguments]
         serving = arguments[0] in ("serve", "simulate") and "--config.check" not in arguments
