@@ -151,6 +151,20 @@ class Clock:
         return self.at
 
 
+def project_files() -> list[str]:
+    """What belongs to the project: what git knows or would take, or all of an unpacked source distribution."""
+    if not (PROJECT / ".git").exists():
+        return [str(path.relative_to(PROJECT)) for path in PROJECT.rglob("*") if path.is_file()]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=PROJECT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [name for name in listed.stdout.split("\0") if name and (PROJECT / name).exists()]
+
+
 def server(program: str) -> str:
     """The path of a server from Debian; skipped visibly where it is missing, and an error in CI."""
     found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")

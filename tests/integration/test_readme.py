@@ -11,7 +11,7 @@ import pytest
 import trustme
 from charging import Station
 from readme_table import FIELDS_README, README, with_fields, with_table
-from support import COMMAND, PROJECT, Scrape, Start, get, scrape, server
+from support import COMMAND, PROJECT, Scrape, Start, get, project_files, scrape, server
 
 from ccl_exporter.simulator import Simulator
 
@@ -188,14 +188,7 @@ def test_there_are_two_commands_that_do_all_the_set_up() -> None:
 
 
 def test_the_first_command_serves_metrics_in_a_fresh_copy(tmp_path: Path) -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=PROJECT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
+    for name in project_files():
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, target)
