@@ -13,15 +13,19 @@ from support import get, server
 
 
 @contextmanager
-def running(folder: Path, scrape_configs: str) -> Iterator[str]:
-    """A Prometheus on loopback with these scrape configurations, every second; yields its URL."""
+def running(folder: Path, scrape_configs: str, *, agent: bool = False) -> Iterator[str]:
+    """A Prometheus on loopback with these scrape configurations, every second; yields its URL.
+
+    As an agent it stores nothing and only forwards.
+    """
     config = folder / "prometheus.yml"
     config.write_text(f"global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n{scrape_configs}")
     process = subprocess.Popen(
         [
             server("prometheus"),
             f"--config.file={config}",
-            f"--storage.tsdb.path={folder / 'data'}",
+            *(("--enable-feature=agent",) if agent else ()),
+            f"--storage.{'agent' if agent else 'tsdb'}.path={folder / 'data'}",
             "--web.listen-address=127.0.0.1:0",
             "--log.format=json",
         ],
