@@ -26,6 +26,9 @@ from ccl_exporter.settings import InfluxSettings
 
 _MOST_READ = 64 * 1024
 _MOST_SHOWN = 200
+LONGEST_PATIENCE = 120.0
+"""Seconds that an answer is waited for in the end, where a database needs longer than configured."""
+
 LONGEST_WAIT = 3600.0
 """Seconds that a server may ask us to wait; more would look as if nothing was sent any more."""
 
@@ -72,6 +75,7 @@ class Writer:
 
     def __init__(self, settings: InfluxSettings) -> None:
         self._timeout = settings.timeout
+        self._patience = settings.timeout
         self._url = _url(settings)
         self._headers = {
             "Content-Type": "text/plain; charset=utf-8",
@@ -90,9 +94,13 @@ class Writer:
         return Accepted() if isinstance(outcome, Rejected) else outcome
 
     def write(self, lines: Sequence[str]) -> Outcome:
-        """Send lines in one request and read the answer. Never raises for what the server does."""
+        """Send lines in one request and read the answer. Never raises for what the server does.
+
+        After each answer that did not come in time the next one is waited for twice as long:
+        who takes a minute for what it stores would else be sent the same again and again, and never anything more.
+        """
         body = gzip.compress("\n".join(lines).encode(), compresslevel=5, mtime=0)
-        deadline = monotonic() + self._timeout
+        began = monotonic()
         try:
             response = self._pool.request(
                 "POST",
@@ -101,12 +109,15 @@ class Writer:
                 headers=self._headers,
                 retries=False,
                 redirect=False,
-                timeout=urllib3.Timeout(total=self._timeout),
+                timeout=urllib3.Timeout(connect=self._timeout, read=self._patience),
                 preload_content=False,
             )
-            text = _read(response, deadline)
+            text = _read(response, began + self._patience)
         except (HTTPError, OSError, ValueError) as error:
+            if _late(error):
+                self._patience = max(min(self._patience * 2, LONGEST_PATIENCE), self._timeout)
             return Later(_why(error, self._timeout))
+        self._patience = max(min((monotonic() - began) * 2, LONGEST_PATIENCE), self._timeout)
         return outcome(response.status, response.headers, text, len(lines))
 
 
@@ -189,9 +200,14 @@ def _wait(headers: Mapping[str, str]) -> float | None:
     return min(max((until - datetime.fromtimestamp(time(), UTC)).total_seconds(), 0.0), LONGEST_WAIT)
 
 
+def _late(error: Exception) -> bool:
+    """Whether there was a server, and it did not answer in time."""
+    return isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError)
+
+
 def _why(error: Exception, timeout: float) -> str:
     """Why there was no answer, in words that hold neither the URL nor a secret."""
-    if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
+    if _late(error):
         return f"no complete answer within {timeout:g} seconds"
     if isinstance(error, urllib3.exceptions.SSLError):
         return "no trust in its certificate, or no TLS there"

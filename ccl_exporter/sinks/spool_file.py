@@ -1,5 +1,6 @@
 """The spool's file: its tables, and what is asked of them; every function may raise `sqlite3.Error`."""
 
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ _JOURNAL_BYTES = 4 * 1024 * 1024
 
 
 def connected(path: Path) -> sqlite3.Connection:
+    # Nobody else may read when a car was at home; what SQLite makes beside the file is as open as the file.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, timeout=5, check_same_thread=False)
     db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     db.execute("PRAGMA journal_mode = WAL")

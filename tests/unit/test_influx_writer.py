@@ -5,7 +5,7 @@ import socket
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -29,10 +29,14 @@ SECRET = "hunter-4711"  # noqa: S105 - nobody's
 
 @contextmanager
 def answering(
-    status: int, headers: dict[str, str], text: str
+    status: int, headers: dict[str, str], text: str, after: float = 0.0
 ) -> Iterator[tuple[str, list[tuple[str, dict[str, str], bytes]]]]:
-    """A server that gives one answer to every request; its URL, and the requests: target, headers, body."""
+    """A server that gives one answer to every request, `after` some seconds; its URL, and the requests.
+
+    These are target, headers, body.
+    """
     asked: list[tuple[str, dict[str, str], bytes]] = []
+    over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -40,13 +44,16 @@ def answering(
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             asked.append((self.path, dict(self.headers), body))
+            over.wait(after)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             if status != 204:
                 self.send_header("Content-Length", str(len(text.encode())))
-            self.end_headers()
-            self.wfile.write(text.encode())
+            # Who waits no longer is not told late.
+            with suppress(ConnectionError):
+                self.end_headers()
+                self.wfile.write(text.encode())
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -58,6 +65,7 @@ def answering(
         try:
             yield f"http://127.0.0.1:{server.server_port}", asked
         finally:
+            over.set()
             server.shutdown()
             thread.join()
 
@@ -233,6 +241,25 @@ def test_no_answer_is_for_later_and_is_waited_for_no_longer_than_configured(
     assert isinstance(outcome, Later)
     assert said in outcome.reason
     assert took < 30  # of a server that would answer for ever
+
+
+def test_a_database_that_always_needs_longer_than_configured_is_understood_in_the_end() -> None:
+    """It stores what it gets: who never waited for its answer would send the same for ever."""
+    with answering(204, {}, "", after=0.5) as (url, asked):
+        writer = Writer(settings(url, timeout=0.1))
+        outcomes = [writer.write(["m x=1 1"])]
+        while not isinstance(outcomes[-1], Accepted):
+            outcomes.append(writer.write(["m x=1 1"]))
+            assert len(outcomes) < 10
+        needed = len(asked)
+        # And the next one is not too short for it again.
+        assert writer.write(["m x=2 2"]) == Accepted()
+        writer.close()
+
+    assert needed > 1
+    assert set(map(type, outcomes[:-1])) == {Later}
+    # A log gets a change, not a state.
+    assert len({outcome.reason for outcome in outcomes if isinstance(outcome, Later)}) == 1
 
 
 def test_nobody_there_is_for_later() -> None:

@@ -174,6 +174,16 @@ def test_two_processes_do_not_share_a_file(opened: Callable[..., Spool], path: P
     opened()
 
 
+def test_nobody_else_may_read_when_a_car_was_at_home(
+    opened: Callable[..., Spool], clock: Clock, path: Path
+) -> None:
+    fill(opened(), clock, 3)
+    files = list(path.parent.iterdir())
+
+    assert {file.suffix for file in files} >= {".db", ".db-wal"}
+    assert {file.stat().st_mode & 0o077 for file in files} == {0}
+
+
 def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolError, match="cannot be used"):
