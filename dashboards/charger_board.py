@@ -14,11 +14,11 @@ from grafana import (
     column,
     graph,
     per_day,
-    per_month,
     series,
     source_variable,
     stat,
     steps,
+    summed_bars,
     table,
     timeline,
     words,
@@ -102,10 +102,16 @@ def _now(source: Source) -> Iterator[Line]:
                 sparkline=True,
             ),
             stat(
-                "Current", about("Of the phase with the most.", f.PLUG_CURRENT), source.current(), "amp", weight=3
+                "Current",
+                about("Of the phase with the most; with InfluxQL the mean.", f.PLUG_CURRENT),
+                source.current(),
+                "amp",
+                weight=3,
             ),
             _value(source, "Limit", "A car needs at least 6 A.", f.PLUG_CURRENT_LIMIT),
-            stat("Voltage", about("", f.PLUG_VOLTAGE), source.by_phase(f.PLUG_VOLTAGE), "volt", BAND, weight=3),
+            stat(
+                "Voltage", about("Mean of the phases.", f.PLUG_VOLTAGE), source.voltage(), "volt", BAND, weight=3
+            ),
         ),
     )
     yield Line(
@@ -284,12 +290,12 @@ def _energy(source: Source) -> Iterator[Line]:
                 "kwatth",
                 weight=8,
             ),
-            per_month(
+            summed_bars(
                 "Energy per month",
                 about("Of all plugs that are chosen; the sum of the days.", f.PLUG_ENERGY),
                 source.energy_per_month(),
                 "kwatth",
-                {"decimals": 1},
+                {"decimals": 2},
                 weight=4,
             ),
         ),
@@ -305,7 +311,7 @@ def _energy(source: Source) -> Iterator[Line]:
                 MONEY,
                 weight=8,
             ),
-            per_month(
+            summed_bars(
                 "Cost per month",
                 about(f"Of all plugs that are chosen; the sum of the days. {cost.UTC}", *paid),
                 source.cost_per_month(),
@@ -334,7 +340,7 @@ def _energy(source: Source) -> Iterator[Line]:
                 about("The register; it only grows.", f.PLUG_ENERGY),
                 source.gauge(f.PLUG_ENERGY),
                 "kwatth",
-                {"decimals": 1},
+                {"decimals": 2},
                 weight=4,
             ),
         ),
@@ -350,7 +356,7 @@ def _charges(source: Source) -> Iterator[Line]:
     yield Line(
         4,
         (
-            stat("Charges", about("That ended in the range of the board.", families[2]), count, "none"),
+            stat("Number of charges", about("That ended in the range of the board.", families[2]), count, "none"),
             stat("Their energy", about("What the charger itself says.", families[0]), energy, "kwatth"),
             stat("Their cost", about(shared, *families[:3]), paid, "none", MONEY),
         ),
@@ -410,7 +416,7 @@ def _station(source: Source) -> Iterator[Line]:
         ),
     )
     yield Line(
-        6,
+        8,
         (
             timeline("Contact", about("", f.UP), source.contact(), UP_DOWN),
             timeline("Documents", about("", f.DOCUMENT_SUCCESS), source.documents(), UP_DOWN),
@@ -418,7 +424,7 @@ def _station(source: Source) -> Iterator[Line]:
                 "Station",
                 about("", f.STATION_STATE),
                 source.station_state(),
-                states("station_state"),
+                states("station_state") | {"noValue": "not told"},
             ),
         ),
     )
@@ -428,7 +434,9 @@ def _station(source: Source) -> Iterator[Line]:
     if firmware is not None:
         last.append(table("Firmware", about("", f.STATION_INFO), firmware, ()))
     if rejected is not None:
-        text = "A register that lied; what was held back is in no panel here."
-        last.append(graph("Registers held back", about(text, f.REJECTED), rejected, "short", {"min": 0}))
+        text = "Registers that lied, none is well; what was held back is in no panel here."
+        last.append(
+            graph("Registers held back", about(text, f.REJECTED), rejected, "short", {"min": 0, "noValue": "none"})
+        )
     if last:
         yield Line(6, tuple(last))

@@ -16,11 +16,11 @@ from grafana import (
     graph,
     merged,
     per_day,
-    per_month,
     query_variable,
     source_variable,
     stat,
     steps,
+    summed_bars,
     summed_by_series,
     table,
     text_variable,
@@ -313,14 +313,14 @@ def _energy() -> Iterator[Line]:
                 "kwatth",
                 weight=2,
             ),
-            per_month(
+            summed_bars(
                 "Energy per month",
                 about("Of all plugs; the sum of the days.", f.PLUG_ENERGY),
                 fleet.energy_per_month(),
                 "kwatth",
                 {"decimals": 1},
             ),
-            per_month(
+            summed_bars(
                 "Energy of 30 days by plug",
                 about("The sum of the days, the thirty plugs with the most.", f.PLUG_ENERGY),
                 Data(
@@ -329,6 +329,7 @@ def _energy() -> Iterator[Line]:
                 ),
                 "kwatth",
                 {"decimals": 1},
+                last="30d",
             ),
         ),
     )

@@ -121,7 +121,7 @@ def _defaults(unit: str, extra: Json, custom: Json | None = None) -> Json:
 _REDUCED = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 
-def stat(  # noqa: PLR0913 - what a stat panel has
+def stat(
     title: str,
     description: str,
     data: Data,
@@ -130,24 +130,21 @@ def stat(  # noqa: PLR0913 - what a stat panel has
     *,
     weight: int = 1,
     sparkline: bool = False,
-    last: str = "",
-    interval: str = "",
-    total: bool = False,
 ) -> Panel:
-    """One large value for each series: its last, or the sum of all of it."""
+    """One large value for each series: its last."""
     options = {
         "colorMode": "value",
         "graphMode": "area" if sparkline else "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "percentChangeColorMode": "standard",
-        "reduceOptions": {**_REDUCED, "calcs": ["sum"]} if total else _REDUCED,
+        "reduceOptions": _REDUCED,
         "showPercentChange": False,
         "textMode": "auto",
         "wideLayout": True,
     }
     defaults = _defaults(unit, extra or {})
-    return Panel("stat", title, description, data, defaults, options, weight=weight, last=last, interval=interval)
+    return Panel("stat", title, description, data, defaults, options, weight=weight)
 
 
 def bars(
@@ -227,10 +224,17 @@ def per_day(
     )
 
 
-def per_month(
-    title: str, description: str, data: Data, unit: str, extra: Json | None = None, *, weight: int = 1
+def summed_bars(
+    title: str,
+    description: str,
+    data: Data,
+    unit: str,
+    extra: Json | None = None,
+    *,
+    weight: int = 1,
+    last: str = "400d",
 ) -> Panel:
-    """A bar for each month, named by the first column of a table."""
+    """A bar for each row of sums of days, named by its first column; by default of the last thirteen months."""
     custom = {"fillOpacity": 80, "gradientMode": "none", "lineWidth": 1}
     options = {
         "barRadius": 0,
@@ -246,9 +250,7 @@ def per_month(
         "xTickLabelSpacing": 0,
     }
     defaults = _defaults(unit, {"min": 0, **(extra or {})}, custom)
-    return Panel(
-        "barchart", title, description, data, defaults, options, weight=weight, last="400d", interval="1d"
-    )
+    return Panel("barchart", title, description, data, defaults, options, weight=weight, last=last, interval="1d")
 
 
 def timeline(

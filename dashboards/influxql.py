@@ -48,9 +48,10 @@ def _over_time(what: str, measurement: str, tags: Sequence[str], alias: str = ""
     return Target(_select(what, measurement, tags, "$__interval"), f"{legend} {alias}".strip())
 
 
-def _table(query: str, *hidden: str) -> Data:
-    unwanted = {"id": "organize", "options": {"excludeByName": dict.fromkeys(("Time", *hidden), True)}}
-    return Data((Target(query, table=True),), (unwanted,))
+def _table(query: str) -> Data:
+    headings = {tag: tag.capitalize() for tag in _PLUG_TAGS}
+    options = {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": headings}
+    return Data((Target(query, table=True),), ({"id": "organize", "options": options},))
 
 
 class InfluxQL:
@@ -110,10 +111,19 @@ class InfluxQL:
         return _table(_select(what, "ccl_plug", _PLUG_TAGS))
 
     def power(self) -> Data:
-        measurement, field = stored(f.PLUG_POWER)
+        return self._of_all_phases(f.PLUG_POWER, "")
+
+    def voltage(self) -> Data:
+        """The mean of the phases."""
+        return self._of_all_phases(f.PLUG_VOLTAGE, " / 3")
+
+    def _of_all_phases(self, family: Family, shared: str) -> Data:
+        measurement, field = stored(family)
         whole = " + ".join(f'mean("{field}_{phase}")' for phase in _PHASES)
         return Data(
-            tuple(_over_time(what, measurement, _PLUG_TAGS) for what in (f'mean("{field}")', whole)),
+            tuple(
+                _over_time(what, measurement, _PLUG_TAGS) for what in (f'mean("{field}")', f"({whole}){shared}")
+            ),
         )
 
     def by_phase(self, family: Family) -> Data:
@@ -127,7 +137,8 @@ class InfluxQL:
         )
 
     def current(self) -> Data:
-        return self.by_phase(f.PLUG_CURRENT)
+        """The mean of the phases."""
+        return self._of_all_phases(f.PLUG_CURRENT, " / 3")
 
     def current_and_limits(self) -> Data:
         limits = ((f.PLUG_CURRENT_LIMIT, "limit"), (f.PLUG_CURRENT_MAX, "socket"))

@@ -177,6 +177,10 @@ class PromQL:
         """The highest of the phases."""
         return self.one(self.most(self.phases(f.PLUG_CURRENT)))
 
+    def voltage(self) -> Data:
+        """The mean of the phases."""
+        return self.one(f"avg by ({', '.join(self.by)}) ({self.phases(f.PLUG_VOLTAGE)})")
+
     def current_and_limits(self) -> Data:
         return Data(
             (
@@ -368,7 +372,7 @@ class Scraped(PromQL):
 
     def rejected(self) -> Data | None:
         grown = f"increase({self.of_station(f.REJECTED)}[$__rate_interval])"
-        query = f"sum by (instance, device, variable, reason) ({grown})"
+        query = f"sum by (instance, device, variable, reason) ({grown}) > 0"
         return self.one(query, legend="{{instance}} {{device}} {{variable}}: {{reason}}")
 
 

@@ -89,7 +89,7 @@ def board() -> Board:
 def _devices() -> Iterator[Line]:
     status = Target(f"{f.DEVICE_STATUS.name}{{{_DEVICE}}}", "{{instance}} {{device}}")
     yield Line(
-        7,
+        10,
         (
             timeline(
                 "Devices",
