@@ -194,10 +194,30 @@ def test_nothing_that_the_service_imports_can_write_to_a_charger() -> None:
             pending += [name for name in imports(module) if name in MODULES]
 
     assert "ccl_exporter.powerstudio.transport" in seen
+    sent = set()
     for module in seen:
         source = MODULES[module].read_text(encoding="utf-8")
         assert "forceVariables" not in source, module
-        assert not re.search(r"session\.(put|post|patch|delete|request|send)\b", source), module
+        assert not re.search(r"import_module|__import__", source), f"{module} may import what nobody sees here"
+        assert not re.search(r"(requests|session)\.(put|post|patch|delete|request|send)\b", source), module
+        words, verbs = set(), set()
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Constant):
+                words.add(node.value)
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", None) in (
+                "urlopen",
+                "request",
+                "putrequest",
+            ):
+                # A connection that passes on what it was called with names no verb of its own.
+                named = [arg for arg in node.args[:1] if not isinstance(arg, ast.Starred)]
+                verbs |= {arg.value if isinstance(arg, ast.Constant) else "?" for arg in named}
+        assert not words & {"PUT", "PATCH", "DELETE"}, module
+        if module.startswith("ccl_exporter.powerstudio."):
+            sent |= verbs
+        elif "POST" in verbs:
+            assert module == "ccl_exporter.sinks.influx_writer", f"{module} sends something"
+    assert sent == {"GET"}
 
 
 def test_no_room_is_larger_than_four_hundred_lines() -> None:
