@@ -187,10 +187,13 @@ class InfluxQL:
         return Data((Target(days, "$tag_charger $tag_plug"),))
 
     def energy_per_month(self) -> Data:
-        return _per_month(f'SELECT sum("Energy") AS "Energy" FROM ({self._days()})', "Energy")
+        return Data((Target(self._days(), table=True),), summed_by_month("Time", "Energy"))
 
     def cost_per_month(self) -> Data:
-        return _per_month(f'SELECT sum("paid") AS "Cost" FROM ({self._costs()})', "Cost")
+        days = (
+            f'SELECT sum("paid") AS "Cost" FROM ({self._costs()}) WHERE $timeFilter GROUP BY time(1d) fill(none)'
+        )
+        return Data((Target(days, table=True),), summed_by_month("Time", "Cost"))
 
     def idle_per_day(self) -> Data:
         """Minutes in which a vehicle was seen that did not charge."""
@@ -250,8 +253,3 @@ class InfluxQL:
 
     def rejected(self) -> Data | None:
         return None
-
-
-def _per_month(query: str, value: str) -> Data:
-    days = f"{query} WHERE $timeFilter GROUP BY time(1d) fill(none)"
-    return Data((Target(days, table=True),), summed_by_month("Time", value))
