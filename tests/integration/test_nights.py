@@ -94,6 +94,7 @@ class House:
 
     charger: Simulator
     clock: Clock
+    config: Path
     powered: bool = True
 
     def wait(self, at: datetime) -> None:
@@ -130,11 +131,18 @@ class House:
                 text=True,
                 timeout=300,
                 check=False,
-                env={**os.environ, "TZ": "UTC", "CCL_CHARGER": self.charger.url},
+                env={**os.environ, "TZ": "UTC", "CCL_CHARGER": "garage", "CCL_CONFIG_FILE": str(self.config)},
             )
             allowed = {0, *map(int, setting(SERVICE, "SuccessExitStatus")[0].split())}
             assert ran.returncode in allowed, (at.astimezone(LONDON), command, ran.stdout, ran.stderr)
             assert ran.stderr == ""
+
+
+def configuration(charger: Simulator, folder: Path) -> Path:
+    """A configuration file that names a charger as the units do."""
+    path = folder / "ccl.yaml"
+    path.write_text(f"chargers:\n  garage:\n    url: {charger.url}\n")
+    return path
 
 
 def on(night: int, clock: str) -> datetime:
@@ -162,10 +170,12 @@ def events(house: House) -> list[tuple[datetime, Callable[[], object]]]:
     return happens
 
 
-def test_charges_are_in_the_cheap_hours_of_each_night_that_a_car_is_there_and_never_outside(state: Path) -> None:
+def test_charges_are_in_the_cheap_hours_of_each_night_that_a_car_is_there_and_never_outside(
+    tmp_path: Path,
+) -> None:
     clock = Clock((FIRST - timedelta(hours=1)).timestamp())
     with Simulator(autopilot=False, clock=clock) as charger:
-        house = House(charger, clock)
+        house = House(charger, clock, configuration(charger, tmp_path))
         readings: dict[tuple[int, str], float] = {}
 
         def read(night: int, edge: str) -> None:
@@ -256,3 +266,19 @@ def test_the_lines_for_cron_are_the_commands_of_the_unit_at_the_instants_of_the_
     assert user == setting(SERVICE, "User")[0]
     assert shlex.split(command) == [INSTALLED, *unit_commands()[number], ">", "/dev/null"]
     assert len(lines) == 2
+
+
+def test_the_commands_of_the_page_are_those_of_the_unit_and_run(tmp_path: Path) -> None:
+    page = (UNITS / "README.md").read_text(encoding="utf-8")
+    commands = [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("ccl-exporter ")]
+    ((now,), rest) = [commands[2:], commands[:2]]
+    assert rest == unit_commands()
+    assert f"{INSTALLED} {shlex.join(now)}\n" in page, "as it is given to systemd-run"
+    with Simulator(autopilot=False, speed=20.0) as charger:
+        charger.site.plugs[0].plug_in(need_wh=100_000.0)
+        config = configuration(charger, tmp_path)
+        words = [str(config) if word == "/etc/ccl-exporter/ccl.yaml" else word for word in now]
+        ran = subprocess.run([str(COMMAND), *words], capture_output=True, text=True, check=False)
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "it goes on until the car leaves" in ran.stdout

@@ -104,7 +104,7 @@ def test_the_night_tariff_can_be_tried_on_a_simulated_charger(tmp_path: Path) ->
         port = simulator.port
     (tmp_path / ".venv/bin").mkdir(parents=True)
     (tmp_path / ".venv/bin/ccl-exporter").symlink_to(COMMAND)
-    flags = f"--web.listen-address :{port} --speed 4"
+    flags = f"--web.listen-address 127.0.0.1:{port} --speed 4"
     lines = block.replace("simulate &", f"simulate {flags} &").replace(":9987", f":{port}").replace("10\n", "4\n")
     script = "".join(f'{line}\ncodes="$codes $?"\n' for line in lines.splitlines())
     ran = subprocess.run(
