@@ -7,6 +7,7 @@ and is left alone for a while when it is absent.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from time import monotonic, time
 
@@ -75,10 +76,11 @@ class Charger:
     def close(self) -> None:
         self._engine.close()
 
-    def read(self, timeout: float, wanted: Wanted | None = None) -> Snapshot:
+    def read(self, timeout: float, wanted: Wanted | None = None, oldest: float = inf) -> Snapshot:
         """Everything that can be read within `timeout` seconds, or what another caller has just read.
 
         `wanted` may leave out variables; a reading of all serves those who want fewer, not the reverse.
+        A reading that was begun more than `oldest` seconds ago does not serve.
         Never raises for what the charger does.
         """
         started, began = monotonic(), self._now()
@@ -88,13 +90,14 @@ class Charger:
             if not self._turn.wait_for(lambda: not self._reading, timeout):
                 return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False)
             latest = self._latest
-            if latest is not None and latest.serves(wanted) and latest.read_until >= began - SHARED_FOR:
+            if latest is not None and latest.serves(wanted, began, oldest):
                 self._counts = replace(self._counts, shared=self._counts.shared + 1)
                 return latest.snapshot
             if self._now() < self._rest_until:
                 self._counts = replace(self._counts, spared=self._counts.spared + 1)
                 return self._spared(started, timeout)
             self._reading = True
+            begun = self._now()
         snapshot = None
         try:
             left = max(timeout - (monotonic() - started), 0.0)
@@ -103,13 +106,13 @@ class Charger:
             with self._turn:
                 self._reading = False
                 if snapshot is not None:
-                    self._note(snapshot, wanted)
+                    self._note(_Result(snapshot, wanted, begun, self._now()))
                 self._turn.notify_all()
         return snapshot
 
-    def _note(self, snapshot: Snapshot, wanted: Wanted | None) -> None:
-        self._latest = _Result(snapshot, wanted, self._now())
-        if wanted is None or not snapshot.up:
+    def _note(self, result: "_Result") -> None:
+        self._latest, snapshot = result, result.snapshot
+        if result.wanted is None or not snapshot.up:
             self._full = snapshot
         self._absent = 0 if snapshot.up else self._absent + 1
         rest = 0.0
@@ -133,11 +136,13 @@ class Charger:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """A snapshot, what was wanted of it, and when it was complete, on the governor's clock."""
+    """A snapshot, what was wanted of it, when it was begun and when it was complete, on the governor's clock."""
 
     snapshot: Snapshot
     wanted: Wanted | None
+    begun: float
     read_until: float
 
-    def serves(self, wanted: Wanted | None) -> bool:
-        return self.wanted is None or self.wanted == wanted
+    def serves(self, wanted: Wanted | None, at: float, oldest: float) -> bool:
+        recent = self.read_until >= at - SHARED_FOR and self.begun >= at - oldest
+        return recent and (self.wanted is None or self.wanted == wanted)

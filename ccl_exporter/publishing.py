@@ -108,11 +108,8 @@ class Publisher:
             self._broker.keep(topic, text)
 
     def _tidy(self, chargers: Sequence[Charger]) -> None:
-        """Once a round: say which chargers there are, take away what is of others, and send what waits."""
+        """Once a round: take away what is of chargers that are gone, say which there are, and send what waits."""
         urls = {charger.settings.name: charger.settings.url for charger in chargers}
-        if (now := listing(urls)) != self._list:
-            self._list = now
-            self._broker.keep(self._listed, now)
         for name in [name for name in list(self._stations) if name not in urls]:
             self._broker.keep(f"{self._own}{level(name)}/status", "")
             self._replace(name, {})
@@ -122,6 +119,10 @@ class Publisher:
                 for topic in introduced:
                     self._broker.keep(topic, "")
             self._seen.pop(name, None)
+        # At the end, so that who is killed before has still listed what is to be taken away.
+        if (now := listing(urls)) != self._list:
+            self._list = now
+            self._broker.keep(self._listed, now)
         self._broker.catch_up()
         self._broker.look_no_more()
 

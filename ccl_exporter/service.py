@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from math import inf
 from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,7 @@ _LEAST_SCRAPES, _MOST_SCRAPES = 8, 256
 
 _FIRST_TIDYING, _LONGEST_TIDYING = 60.0, 3600.0  # seconds
 
+_PUBLISHED_AGE = 0.2  # seconds that a reading which is published may be old, so that a change is heard in time
 _PAGE_AGE = 8.0  # seconds after which the page, which renews itself every ten, wants a new reading
 _PAGE_PATIENCE = 5.0  # seconds that a person waits for it
 _LOOK_FOR_INVENTORY = 1.0  # seconds between two looks whether the second inventory is due
@@ -160,7 +163,8 @@ class Service:
         if self._publisher is None and wanted is not None and not self._stopping.is_set():
             from ccl_exporter.publishing import Publisher  # noqa: PLC0415 - its library is an extra
 
-            self._publisher = Publisher(wanted, Source(self._fleet.chargers, self._taken))
+            taken = partial(self._taken, oldest=_PUBLISHED_AGE)
+            self._publisher = Publisher(wanted, Source(self._fleet.chargers, taken))
             self._publisher.start()
 
     def _refresh_inventory(self) -> None:
@@ -258,16 +262,20 @@ class Service:
         snapshot, found = self._taken(charger, scrape.timeout, scrape.modules)
         return found, snapshot.up
 
-    def _taken(self, charger: Charger, timeout: float, modules: Sequence[Module]) -> tuple[Snapshot, list[Sample]]:
-        """A reading of a charger, for whichever sink."""
-        snapshot = self._booked(charger, timeout, modules)
+    def _taken(
+        self, charger: Charger, timeout: float, modules: Sequence[Module], oldest: float = inf
+    ) -> tuple[Snapshot, list[Sample]]:
+        """A reading of a charger, for whichever sink, begun at most `oldest` seconds ago."""
+        snapshot = self._booked(charger, timeout, modules, oldest)
         found = samples(snapshot, modules=modules, exclude=charger.settings.exclude)
         self._moves.watch(charger.settings.name, found)
         return snapshot, found
 
-    def _booked(self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES) -> Snapshot:
+    def _booked(
+        self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, oldest: float = inf
+    ) -> Snapshot:
         """A reading of a charger, booked in the ledger of charges."""
-        snapshot = charger.read(timeout, None if "walk" in modules else needed)
+        snapshot = charger.read(timeout, None if "walk" in modules else needed, oldest)
         if self._ledger is not None:
             self._ledger.note(charger.settings.name, snapshot)
         return snapshot

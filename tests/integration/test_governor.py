@@ -100,6 +100,21 @@ def test_a_reading_of_everything_serves_those_who_want_less_and_not_the_reverse(
     assert len(simulator.requests) == asked
 
 
+def test_who_wants_to_hear_of_changes_gets_a_reading_as_new_as_he_says(simulator: Simulator, clock: Clock) -> None:
+    charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
+    first = charger.read(10)
+    clock.at += 0.2
+    shared = charger.read(10, oldest=0.25)
+    clock.at += 0.2
+    new = charger.read(10, oldest=0.25)
+    clock.at += 0.2
+
+    assert shared is first
+    assert new is not first
+    assert charger.read(10) is new
+    assert simulator.max_in_flight == 1
+
+
 def test_what_the_meaning_does_not_need_is_not_asked_for(simulator: Simulator, clock: Clock) -> None:
     charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
     for _ in range(3):
