@@ -6,7 +6,8 @@ over midnight if the second is the lesser. The same hour twice is no cheap hours
 
 from collections.abc import Callable, Sequence
 
-from grafana import Json, text_variable
+from grafana import Json
+from top import text_variable
 
 Least = Callable[[str, str], str]
 """Writes the lesser of a number of seconds within a day and another."""

@@ -1,7 +1,9 @@
 """The Fleet board: which plug is broken, idle or absent, by the labels that /sd gives to chargers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from exporter_row import exporter_lines
+from fleet import fleet
 from grafana import (
     Board,
     Data,
@@ -16,19 +18,17 @@ from grafana import (
     graph,
     merged,
     per_day,
-    query_variable,
-    source_variable,
     stat,
     steps,
     summed_bars,
     summed_by_series,
     table,
-    text_variable,
     timeline,
     words,
 )
-from names import FAULTS, KWH, REASONS, UP_DOWN, YES_NO, about, numbered, unit
-from promql import Scraped, total_per_day
+from names import FAULTS, KWH, REASONS, UP_DOWN, YES_NO, about, numbered
+from registers import total_per_day
+from top import source_variable
 
 from ccl_exporter import families as f
 from ccl_exporter.model import Family
@@ -41,49 +41,6 @@ _GOAL = steps((None, "red"), (0.95, "yellow"), (0.97, "green"))
 """97 per cent is what 23 CFR 680.116 wants."""
 
 _ZERO_IS_WELL = steps((None, "green"), (1, "red"))
-_GROUP = "$label=~`${group:regex}`"
-
-_EXPORTER = 'instance=~"$exporter"'
-
-
-class Fleet(Scraped):
-    """The exporter's names, of the chargers that a label chooses."""
-
-    station = f"{Scraped.station}, {_GROUP}"
-    plug = station
-    variables = (
-        query_variable("prometheus", "job", "Job", "label_values(ccl_up, job)"),
-        text_variable("label", "Label", "site", "A label that /sd gives to chargers; boards group by it."),
-        query_variable(
-            "prometheus",
-            "group",
-            "Its value",
-            'label_values(ccl_up{job=~"$job"}, $label)',
-            every=".*",
-            description="Chargers without the label belong to all.",
-        ),
-        query_variable(
-            "prometheus", "instance", "Instance", f'label_values(ccl_up{{job=~"$job", {_GROUP}}}, instance)'
-        ),
-        query_variable(
-            "prometheus",
-            "exporter",
-            "Exporter",
-            "label_values(ccl_exporter_build_info, instance)",
-            description="Only for the last row: the exporter itself.",
-        ),
-    )
-
-    def status(self) -> str:
-        """The status of each plug as its number in the list."""
-        terms = (
-            f'{f.PLUG_STATUS.name}{{{f.PLUG_STATUS.name}="{word}", {self.plug}}} * {number}'
-            for number, word in enumerate(f.PLUG_STATUS.states)
-        )
-        return self.summed(" or ".join(terms))
-
-
-fleet = Fleet()
 
 
 def board() -> Board:
@@ -101,7 +58,7 @@ def board() -> Board:
             Row("Energy", tuple(_energy())),
             Row("Idle while occupied", tuple(_idle())),
             Row("Absent and slow chargers", tuple(_contact())),
-            Row("Exporter and queues", tuple(_exporter())),
+            Row("Exporter and queues", tuple(exporter_lines())),
         ),
     )
 
@@ -411,104 +368,6 @@ def _contact() -> Iterator[Line]:
                 about("How many chargers have which.", f.STATION_INFO),
                 Data((Target(versions, instant=True, table=True),), merged(columns, tuple(columns.values()))),
                 (),
-            ),
-        ),
-    )
-
-
-def _own(family: Family, *, rate: bool = False) -> str:
-    series = f"{family.name}{{{_EXPORTER}}}"
-    return f"rate({series}[$__rate_interval])" if rate else series
-
-
-def _flow(title: str, text: str, families: Sequence[Family], labels: Sequence[str]) -> Panel:
-    """Several counters by the second."""
-    legend = " ".join(f"{{{{{label}}}}}" for label in ("instance", *labels))
-    targets = tuple(Target(_own(family, rate=True), f"{legend} {_said(family)}") for family in families)
-    return graph(title, about(text, *families), Data(targets), "cps", {"min": 0})
-
-
-def _said(family: Family) -> str:
-    name = family.name.removesuffix("_total")
-    for part in ("ccl_exporter_charger_", "ccl_influxdb_", "ccl_mqtt_", "_points", "_messages"):
-        name = name.replace(part, "")
-    return name.replace("_", " ")
-
-
-def _exporter() -> Iterator[Line]:
-    def last(
-        title: str, text: str, family: Family, unit_name: str, extra: Json | None = None, by: str = ""
-    ) -> Panel:
-        legend = "{{instance}}" + (f" {{{{{by}}}}}" if by else "")
-        factor = unit(family).factor if unit_name == "dateTimeFromNow" else ""
-        return stat(
-            title, about(text, family), fleet.one(f"{_own(family)}{factor}", legend=legend), unit_name, extra
-        )
-
-    yield Line(
-        4,
-        (
-            stat(
-                "Version",
-                about("", f.BUILD_INFO),
-                fleet.one(_own(f.BUILD_INFO), legend="{{version}}"),
-                "none",
-                words({1: ("runs", "green")}),
-            ),
-            last(
-                "Configuration",
-                "",
-                f.RELOAD_SUCCESSFUL,
-                "none",
-                words({0: ("refused", "red"), 1: ("well", "green")}),
-            ),
-            last("Broker", "", f.MQTT_CONNECTED, "none", UP_DOWN),
-            last("Waiting in queues", "", f.INFLUXDB_SPOOL_POINTS, "short", by="sink"),
-            last("Queues on disk", "", f.INFLUXDB_SPOOL_BYTES, "bytes", by="sink"),
-            last("Database last took", "", f.INFLUXDB_LAST_SUCCESS, "dateTimeFromNow", by="sink"),
-        ),
-    )
-    oldest = f"time() - {_own(f.INFLUXDB_SPOOL_OLDEST)}"
-    yield Line(
-        8,
-        (
-            graph(
-                "Age of the oldest reading that waits",
-                about("It grows while a database is away; none is well.", f.INFLUXDB_SPOOL_OLDEST),
-                fleet.one(oldest, legend="{{instance}} {{sink}}"),
-                "s",
-                {"min": 0, "noValue": "none"},
-            ),
-            _flow(
-                "Points",
-                "What is stored to be sent, sent, refused and lost.",
-                (f.INFLUXDB_SPOOLED, f.INFLUXDB_SENT, f.INFLUXDB_REJECTED, f.INFLUXDB_DROPPED),
-                ("sink",),
-            ),
-            graph(
-                "Time a database takes",
-                about("", f.INFLUXDB_SEND_SECONDS),
-                fleet.one(_own(f.INFLUXDB_SEND_SECONDS), legend="{{instance}} {{sink}}"),
-                "s",
-                {"min": 0},
-            ),
-        ),
-    )
-    yield Line(
-        8,
-        (
-            _flow(
-                "Readings of chargers",
-                "By charger; shared ones cost a charger nothing, spared ones would have asked one that is absent.",
-                (f.READS, f.FAILED_READS, f.SHARED_READINGS, f.SPARED_READS),
-                ("charger",),
-            ),
-            _flow("Messages to the broker", "", (f.MQTT_SENT,), ()),
-            timeline(
-                "Chargers that are left alone",
-                about("Whether an absent charger is not even tried now.", f.RESTING_UNTIL),
-                fleet.one(f"{_own(f.RESTING_UNTIL)} > bool time()", legend="{{charger}}"),
-                words({0: ("no", "green"), 1: ("left alone", "yellow")}),
             ),
         ),
     )

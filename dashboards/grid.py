@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from string import ascii_uppercase
 
-from grafana import LINKS, Board, DataSource, Json, Line, Panel, Row, Target, data_source
+from grafana import Board, DataSource, Json, Line, Panel, Row, Target, data_source
+from top import LINKS
 
 COLUMNS = 24
 
@@ -99,6 +100,7 @@ def _panel(panel: Panel, source: DataSource, number: int, place: Json) -> Json:
         found["timeFrom"] = panel.last
     if panel.interval:
         found["interval"] = panel.interval
+        found["maxDataPoints"] = 1000  # or a narrow panel would take longer steps
     return found
 
 

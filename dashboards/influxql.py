@@ -6,9 +6,10 @@ A day here is a day in UTC, as InfluxDB divides time. What a charge cost comes f
 from collections.abc import Sequence
 
 import cost
-from grafana import Data, DataSource, Json, Target, annotation, query_variable, summed_by_month
+from grafana import Data, DataSource, Json, Target, summed_by_month
 from names import KWH, codes, unit
 from stored import stored
+from top import annotation, query_variable
 
 from ccl_exporter import families as f
 from ccl_exporter import finished_charges as finished

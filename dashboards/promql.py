@@ -7,38 +7,16 @@ charger's names then stand for themselves.
 from collections.abc import Sequence
 
 import cost
-from grafana import (
-    Data,
-    DataSource,
-    Json,
-    Target,
-    annotation,
-    merged,
-    query_variable,
-    summed_by_series,
-)
+from grafana import Data, DataSource, Json, Target, merged, summed_by_series
 from names import KWH, codes, unit
+from registers import MONTH, PRICE, total_per_day
+from top import annotation, query_variable
 
 from ccl_exporter import families as f
 from ccl_exporter import finished_charges as finished
 from ccl_exporter.catalogue import catalogue
 from ccl_exporter.model import Family
 from ccl_exporter.plug_view import LEAST_AMPERES
-
-LONGEST_GAP = "7d"
-"""How far back the last known register is looked for when a charger was absent."""
-
-MONTH = (
-    "label_replace(count_values(`month`, "
-    "year(vector(time() + 43200)) * 100 + month(vector(time() + 43200))), "
-    "`month`, `$1-$2`, `month`, `(....)(..)`)"
-)
-"""1 with the label `month` of the day that begins now; by its noon, as midnight is not that of UTC everywhere."""
-
-CHEAP = "((hour(vector(time() - 1800)) - $cheap_from + 24) % 24 < bool ($cheap_to - $cheap_from + 24) % 24)"
-"""1 if the hour that ends now is a cheap one."""
-
-PRICE = f"($price + ($cheap_price - $price) * {CHEAP})"
 
 
 def _least(some: str, limit: str) -> str:
@@ -48,23 +26,6 @@ def _least(some: str, limit: str) -> str:
 def coded(condition: str, code: int) -> str:
     """A number where a condition holds, no series where it does not."""
     return f"({condition}) * 0 + {code}"
-
-
-def total_per_day(register: str, price: str = "") -> str:
-    """Kilowatt-hours, or their cost, of the day that begins now, from differences of a register."""
-    if price:
-        hour = _grown(register, "1h", "")
-        return f"sum_over_time(({hour}{KWH} * on () group_left () {price})[86399s:1h] offset -1d)"
-    return f"{_grown(register, '1d', ' offset -1d')}{KWH}"
-
-
-def _grown(register: str, window: str, moved: str) -> str:
-    """By how much a register has grown in a window; from the last value before it, else from its first."""
-    before = " offset 1h" if not moved else ""
-    return (
-        f"clamp_min(last_over_time({register}[{window}]{moved}) - "
-        f"(last_over_time({register}[{LONGEST_GAP}]{before}) or min_over_time({register}[{window}]{moved})), 0)"
-    )
 
 
 class PromQL:
@@ -163,7 +124,7 @@ class PromQL:
             coded(f"{value(f.PLUG_CONNECTED)} == 0", 4),
             coded(state("waiting_for_permission"), 5),
             coded(state("waiting_for_disconnection"), 6),
-            coded(f"{value(f.PLUG_ENABLED)} == 1", 7),
+            coded(f"{value(f.PLUG_STATE)} >= -1000", 7),  # whatever it is
         )
         return self.one(" or ".join(ladder))
 

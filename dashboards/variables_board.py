@@ -2,23 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from grafana import (
-    Board,
-    Data,
-    Line,
-    Panel,
-    Row,
-    Target,
-    column,
-    graph,
-    merged,
-    query_variable,
-    source_variable,
-    table,
-    timeline,
-)
+from grafana import Board, Data, Line, Panel, Row, Target, column, graph, merged, table, timeline
 from names import UP_DOWN, about, unit
 from promql import Scraped
+from top import query_variable, source_variable
 
 from ccl_exporter import families as f
 

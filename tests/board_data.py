@@ -24,7 +24,7 @@ from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.plausibility import Gate
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.samples import Module, needed, samples
-from ccl_exporter.simulator import Fault, Simulator
+from ccl_exporter.simulator import Dialect, Fault, Simulator
 from ccl_exporter.sinks.influx import lines
 from ccl_exporter.sinks.prometheus import exposition
 
@@ -89,6 +89,18 @@ def days(folder: Path, length: float) -> Days:
         found.finished.append(charge)
         found.pushed += lines(charge_samples(charge), charge.charger, round((charge.ended or END) * 1000))
     again.close()
+    return found
+
+
+def an_hour(dialect: Dialect) -> Days:
+    """The hour before `END` of one wallbox that speaks otherwise, read but for the walk."""
+    found, clock = Days(END - 3600), Clock(END - 3600)
+    with Simulator(dialect=dialect, clock=clock) as simulator:
+        reader = _Reader(GARAGE, simulator, Engine(GARAGE, simulator.url, now=clock))
+        while clock.at <= END:
+            _note(found, GARAGE, clock.at, samples(reader.read(clock.at, ("meaning",)), modules=("meaning",)))
+            clock.at += STEP
+        reader.engine.close()
     return found
 
 

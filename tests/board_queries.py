@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from support import PROJECT
@@ -13,6 +12,13 @@ FOLDER = PROJECT / "dashboards"
 BOARDS: Mapping[str, dict[str, Any]] = {
     path.name: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))
 }
+
+OWN = (
+    *("Version", "Configuration", "Broker", "Waiting in queues", "Queues on disk", "Database last took"),
+    *("Age of the oldest reading that waits", "Points", "Time a database takes", "Readings of chargers"),
+    *("Messages to the broker", "Chargers that are left alone", "variable exporter"),
+)
+"""What only the exporter itself has, on /metrics."""
 
 Values = Mapping[str, str | Sequence[str]]
 """What is chosen: a text, or for a variable of several values a list; an empty list is all."""
@@ -33,6 +39,10 @@ class Query:
 
     def __str__(self) -> str:
         return f"{self.board}: {self.place}"
+
+
+def title(query: Query) -> str:
+    return query.place if " " in query.place and query.kind in ("variable", "annotation") else query.place[:-2]
 
 
 def panels(board: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -121,7 +131,3 @@ def _regex(value: str) -> str:
 
 def _in_double_quotes(value: str) -> str:
     return re.sub(r"[$^*{}\[\]+?.()|]", r"\\\\\g<0>", value.replace("\\", "\\\\\\\\"))
-
-
-def write(path: Path, lines: Sequence[str]) -> None:
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

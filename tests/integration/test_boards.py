@@ -4,16 +4,13 @@ Simulated chargers are read by the exporter's own code over two days in a time o
 month, in some twenty seconds. CCL_BOARD_DAYS=7 in the environment makes it a week, in a few minutes.
 """
 
-import json
 import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic, sleep, time
 from typing import Any
 
 import pytest
@@ -25,6 +22,7 @@ from board_data import (
     GARAGE,
     STEP,
     Days,
+    an_hour,
     days,
     in_milliseconds,
     in_pieces,
@@ -32,14 +30,11 @@ from board_data import (
     prometheus,
     recorded,
 )
-from board_queries import BOARDS, Query, defaults, panels, queries
-from brokers import Broker
-from brokers import running as broker_running
+from board_queries import BOARDS, OWN, defaults, queries, title
 from databases import Influx, Victoria, running
-from prometheus import running as scraping
-from support import PROJECT, Start, server
+from support import PROJECT
 
-from ccl_exporter.simulator import Simulator
+from ccl_exporter.simulator import Dialect
 
 LENGTH = float(os.environ.get("CCL_BOARD_DAYS", "1.75")) * 86_400
 PRICES: Mapping[str, str] = {"price": "0.30", "cheap_price": "0.10", "cheap_from": "22", "cheap_to": "6"}
@@ -53,13 +48,6 @@ RIGHTLY_EMPTY = {
 """Panels that are empty on these days, and why."""
 
 BY_RULES = ("Availability of 30 days", "Availability by month", "annotation Alerts")
-OWN = (
-    *("Version", "Configuration", "Broker", "Waiting in queues", "Queues on disk", "Database last took"),
-    *("Age of the oldest reading that waits", "Points", "Time a database takes", "Readings of chargers"),
-    *("Messages to the broker", "Chargers that are left alone", "variable exporter"),
-)
-"""What only the exporter itself has, on /metrics."""
-
 BIT_BY_BIT = {"Faults of the plug": 2, "Faults of the station": 1}
 """Panels with a query for each bit, and how many bits were set on these days."""
 
@@ -99,10 +87,6 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
             post(f"{influx.url}/write?db=evse&precision=ms", piece)
         victoria.export("ccl_scrape_up")  # makes what was written visible
         yield Sources(found, url, victoria.url, influx.url)
-
-
-def title(query: Query) -> str:
-    return query.place if " " in query.place and query.kind in ("variable", "annotation") else query.place[:-2]
 
 
 @pytest.mark.parametrize("board", sorted(BOARDS))
@@ -305,6 +289,33 @@ def test_a_variable_is_shown_whatever_its_device_is_called(sources: Sources, dev
     assert shown == [(device, variable)] * 2  # in its graph and in the table
 
 
+# Another firmware
+
+
+@pytest.mark.parametrize("dialect", ["no-charge-points", "no-plug-state", "wallbox-proven", "no-information"])
+def test_a_charger_that_tells_less_is_shown_as_far_as_it_goes(tmp_path: Path, dialect: str) -> None:
+    found, victoria = an_hour(Dialect.parse([dialect])), Victoria(tmp_path / "victoria")
+    with running(victoria):
+        post(f"{victoria.url}/api/v1/import/prometheus", "\n".join(in_milliseconds(found.scraped)) + "\n")
+        post(f"{victoria.url}/api/v2/write?db=pushed&precision=ms", "\n".join(found.pushed) + "\n")
+        victoria.export("ccl_up")  # makes what was written visible
+        for board in (*BY_REGISTER, "fleet.json"):
+            asker = Asker(victoria.url, {**defaults(board), **PRICES}, END, range=3600.0, interval=STEP)
+            shown = {title(query) for query in queries(board) if asker.ask(query)}
+            wanted = {"Plugs", "Status of each plug", "Contact"}
+            if board != "fleet.json":
+                wanted = {
+                    "State",
+                    "Why it is not charging",
+                    "Power",
+                    "Limit",
+                    "Meter",
+                    "Energy per day",
+                    "Contact",
+                }
+            assert wanted <= shown, board
+
+
 # What the rules record
 
 
@@ -341,163 +352,3 @@ def test_availability_and_alerts_are_what_the_rules_say(sources: Sources, tmp_pa
 
 def _name(rule: Mapping[str, str]) -> str:
     return rule.get("record") or rule["alert"]
-
-
-# The exporter itself
-
-
-def test_the_exporter_and_its_queues_are_shown_as_they_run(start: Start, tmp_path: Path, state: Path) -> None:
-    """With a database that takes everything, one that is away, a broker, and an absent charger."""
-    broker, victoria = Broker(tmp_path / "broker"), Victoria(tmp_path / "victoria")
-    away = Victoria(tmp_path / "away")
-    with Simulator() as wallbox, Simulator("twin") as twin, broker_running(broker), running(victoria):
-        config = tmp_path / "ccl.yaml"
-        config.write_text(
-            f"chargers:\n  garage: {{url: '{wallbox.url}', labels: {{site: home}}}}\n"
-            f"  double: {{url: '{twin.url}', labels: {{site: north}}}}\n"
-            f"  absent: {{url: '{away.url}', labels: {{site: north}}, timeout: 500ms}}\n"
-            "influxdb:\n"
-            f"  - {{url: '{victoria.url}', version: 2, org: home, bucket: evse, "
-            "token: t, name: here, interval: 1s}\n"
-            f"  - {{url: '{away.url}', version: 1, database: evse, name: away, interval: 1s}}\n"
-            f"mqtt: {{url: 'mqtt://127.0.0.1:{broker.port}', interval: 1s}}\n"
-        )
-        process = start("serve", "--config.file", str(config), "--web.listen-address", "127.0.0.1:0")
-        address = process.line(r"http://(127\.0\.0\.1:\d+)")[1]
-        jobs = f"""\
-- job_name: exporter
-  static_configs: [{{targets: ["{address}"]}}]
-- job_name: evse
-  metrics_path: /probe
-  http_sd_configs: [{{url: "http://{address}/sd"}}]
-  relabel_configs:
-  - {{source_labels: [__address__], target_label: __param_target}}
-  - {{source_labels: [__param_target], target_label: instance}}
-  - {{target_label: __address__, replacement: "{address}"}}
-"""
-        with scraping(tmp_path, jobs) as url:
-            missing = _await_answers(url)
-
-    assert not missing
-
-
-def _await_answers(url: str) -> set[str]:
-    """Ask until every query of the exporter's row has an answer, and for a while at most; those that have none."""
-    began = monotonic()
-    mine = [query for query in queries("fleet.json") if title(query) in OWN]
-    missing = {query.place: query for query in mine}
-    while missing and monotonic() - began < 120:
-        sleep(1)
-        asker = Asker(url, defaults("fleet.json"), time(), range=300.0, interval=1.0)
-        missing = {place: query for place, query in missing.items() if not _answered(asker, query)}
-    asker = Asker(url, defaults("fleet.json"), time(), range=300.0, interval=1.0)
-    for query in queries("fleet.json"):
-        asker.ask(query)  # raises where it is not understood
-    return set(missing)
-
-
-def _answered(asker: Asker, query: Query) -> bool:
-    try:
-        return bool(asker.ask(query))
-    except OSError:
-        return False  # not ready yet
-
-
-# Grafana's own types
-
-OPTIONS = {
-    "stat": "stat",
-    "bargauge": "bargauge",
-    "timeseries": "timeseries",
-    "state-timeline": "statetimeline",
-    "barchart": "barchart",
-    "table": "table",
-}
-"""Kinds of panels and where the types of their options are."""
-
-OF_A_DATA_SOURCE = {
-    *("expr", "query", "alias", "editorMode", "format", "instant", "legendFormat", "range", "rawQuery"),
-    *(
-        "resultFormat",
-        "titleFormat",
-        "textFormat",
-        "step",
-        "tagsColumn",
-        "textColumn",
-        "timeEndColumn",
-        "titleColumn",
-    ),
-}
-"""Keys that a data source adds to a query, which the type of a dashboard leaves open."""
-
-PLAIN = """\
-type Plain<T> = 0 extends 1 & T ? any
-  : T extends string ? `${T}`
-  : T extends number | boolean | null | undefined ? T
-  : T extends (infer Item)[] ? Plain<Item>[]
-  : T extends object ? { [Key in keyof T]: Plain<T[Key]> } : T;
-"""
-"""In JSON a member of an enumeration is its text."""
-
-
-def typed(board: Mapping[str, Any]) -> str:
-    """A board as TypeScript, with the options of each panel beside it."""
-    marks = [_of_grafana(mark) for mark in board["annotations"]["list"]]
-    # Grafana itself writes these two and its type does not have them: what a list of variables shows of a query,
-    # and a data source that nobody has chosen yet.
-    variables = [
-        {key: one[key] for key in one if key != "definition" and (key, one[key]) != ("current", {})}
-        for one in board["templating"]["list"]
-    ]
-    shown = [
-        {**panel, "targets": [_of_grafana(target) for target in panel["targets"]]} if "targets" in panel else panel
-        for panel in board["panels"]
-    ]
-    whole = {**board, "annotations": {"list": marks}, "templating": {"list": variables}, "panels": shown}
-    lines = ['import type { Dashboard } from "@grafana/schema";', PLAIN]
-    folder = "./node_modules/@grafana/schema/dist/types/raw/composable"
-    for name in OPTIONS.values():
-        lines.append(f'import type {{ Options as {name} }} from "{folder}/{name}/panelcfg/x/types.gen";')
-    lines.append(f"export const board: Plain<Dashboard> = {json.dumps(whole, ensure_ascii=False)};")
-    for panel in panels(board):
-        options = json.dumps(panel["options"], ensure_ascii=False)
-        lines.append(f"export const options{panel['id']}: Partial<Plain<{OPTIONS[panel['type']]}>> = {options};")
-    return "\n".join(lines)
-
-
-def _of_grafana(query: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: query[key] for key in query if key not in OF_A_DATA_SOURCE}
-
-
-def test_the_json_is_a_dashboard_by_grafanas_own_types(tmp_path: Path) -> None:
-    """With @grafana/schema and TypeScript from npm."""
-    npm = server("npm")
-    (tmp_path / "package.json").write_text('{"private": true}')
-    packages = ["typescript@5.9.3", "@grafana/schema@13.2.3"]
-    install = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", *packages]
-    subprocess.run(install, cwd=tmp_path, check=True, capture_output=True)
-    for name, board in BOARDS.items():
-        (tmp_path / f"{Path(name).stem}.ts").write_text(typed(board))
-    done = _checked(tmp_path)
-    assert done.returncode == 0, done.stdout[:3000]
-
-    mistakes = {'"graphTooltip": 1': '"graphTooltip": "one"', '"textMode": "auto"': '"textMode": "odd"'}
-    text = typed(BOARDS["charger.json"])
-    for right, wrong in mistakes.items():
-        text = text.replace(right, wrong)
-    (tmp_path / "charger.ts").write_text(text)
-    found = _checked(tmp_path, "charger.ts").stdout
-    assert "DashboardCursorSync" in found, "it would not have found a wrong value of the board"
-    assert '"odd"' in found, "it would not have found a wrong option of a panel"
-
-
-def _checked(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
-    tsc = folder / "node_modules" / ".bin" / "tsc"
-    options = ["--noEmit", "--strict", "--skipLibCheck", "--moduleResolution", "bundler", "--module", "esnext"]
-    return subprocess.run(
-        [str(tsc), *options, *(files or sorted(path.name for path in folder.glob("*.ts")))],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )

@@ -4,7 +4,11 @@ The rules are those of Grafana's dashboard-linter, for every kind of panel; what
 """
 
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import promql_parser as promql
@@ -89,6 +93,32 @@ def test_the_files_are_what_the_source_builds() -> None:
     for name, board in SOURCES.items():
         assert (FOLDER / name).read_text(encoding="utf-8") == written(board), "run: python dashboards/build.py"
     assert set(SOURCES) == set(BOARDS)
+
+
+def test_the_command_of_the_page_builds_them(tmp_path: Path) -> None:
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    (command,) = [line for line in page.splitlines() if line.startswith("python dashboards/")]
+    shutil.copytree(FOLDER, tmp_path / "dashboards", ignore=shutil.ignore_patterns("*.json"))
+
+    subprocess.run([sys.executable, *command.split()[1:]], cwd=tmp_path, check=True)
+
+    for path in FOLDER.glob("*.json"):
+        assert (tmp_path / "dashboards" / path.name).read_bytes() == path.read_bytes()
+        assert f"`{path.name}`" in page
+
+
+MAY_KNOW = {"catalogue", "families", "finished_charges", "model", "plug_view", "sinks.influx"}
+"""What the source may import of the exporter: its catalogue, never what reads or serves."""
+
+
+def test_the_source_knows_the_exporters_catalogue_and_stays_small() -> None:
+    for path in FOLDER.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        found = re.findall(
+            r"^from ccl_exporter import (\w+)|^from ccl_exporter\.([\w.]+) import", text, re.MULTILINE
+        )
+        assert {one or other for one, other in found} <= MAY_KNOW, path.name
+        assert text.count("\n") <= 450, path.name
 
 
 @pytest.mark.parametrize("name", NAMES)
