@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -245,12 +246,13 @@ def test_behind_the_wall_only_the_exporter_reaches_the_charger_and_only_its_read
             assert "answers on" in started.stdout.readline()
         open_before = reaches(house, "192.0.2.2", "198.51.100.10", 8080)
         subprocess.run(inside(router, server("nft"), "-f", str(NEIGHBOURS / "nftables.conf")), check=True)
-        exporter = [reaches(house, "192.0.2.1", "198.51.100.10", port) for port in (80, 8080, 65432)]
-        stranger = [reaches(house, "192.0.2.2", "198.51.100.10", port) for port in (80, 8080, 65432)]
-        back = [
-            reaches(garage, "198.51.100.10", address, port)
-            for address, port in (("192.0.2.1", 9986), ("198.51.100.1", 22))
+        ways = [
+            *((house, "192.0.2.1", "198.51.100.10", port) for port in (80, 8080, 65432)),
+            *((house, "192.0.2.2", "198.51.100.10", port) for port in (80, 8080, 65432)),
+            (garage, "198.51.100.10", "192.0.2.1", 9986),
+            (garage, "198.51.100.10", "198.51.100.1", 22),
         ]
+        found = list(ThreadPoolExecutor(len(ways)).map(lambda way: reaches(*way), ways))
         shown = subprocess.run(
             inside(house, str(COMMAND), "get", "EVSE.PLUG.AE", "-c", "http://198.51.100.10"),
             check=True,
@@ -259,7 +261,5 @@ def test_behind_the_wall_only_the_exporter_reaches_the_charger_and_only_its_read
         ).stdout
 
     assert open_before == "open"
-    assert exporter == ["open", "silence", "silence"]
-    assert stranger == ["silence", "silence", "silence"]
-    assert back == ["silence", "silence"]
+    assert found == ["open", *["silence"] * 7]
     assert float(shown) > 0
