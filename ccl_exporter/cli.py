@@ -1,6 +1,5 @@
 """The commands; only here and in the modules beside it (`cli_...`) is anything printed or an exit code picked."""
 
-import ctypes
 import logging
 import os
 import resource
@@ -18,6 +17,7 @@ import typer
 from ccl_exporter import __version__, cli_charge, cli_questions, cli_write
 from ccl_exporter.cli_shared import STOP_SIGNALS, ConfigFile, address, exit_code, on_signals
 from ccl_exporter.errors import CclError, UsageError
+from ccl_exporter.memory import share_memory
 from ccl_exporter.service_manager import say_ready
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 LISTEN = "127.0.0.1:9986"
 SIMULATE_LISTEN = "127.0.0.1:9987"
-
-_M_ARENA_MAX = -8  # of mallopt(3), glibc
 
 
 class LogLevel(StrEnum):
@@ -253,21 +251,12 @@ def _allow_many_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _share_memory() -> None:
-    """Let all threads take memory from one place; else glibc keeps what was freed once for each of them.
-
-    The figures are in tests/benchmarks/README.md; other C libraries have no such function.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-
-
 def _serve(charger: str | None, config_file: Path | None, options: "Options", state: Path | None) -> None:
     from ccl_exporter.fleet import one  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
 
     _allow_many_connections()
-    _share_memory()
+    share_memory()
     if config_file is None:
         settings = address(charger)
         what = settings.url

@@ -7,6 +7,7 @@ until it has stayed there long enough to be the truth.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from ccl_exporter.model import Snapshot
@@ -66,8 +67,8 @@ class Gate:
         watts, told = _watts(reading), _told(reading)
         held = set()
         for name, understood in reading.registers():
-            for reason in REASONS:
-                self._counts.setdefault((name, reason), 0)
+            for counted in _counted(name):
+                self._counts.setdefault(counted, 0)
             clock = reading.number(f"{understood.device}.VDTTM", "timestamp")
             level = _Level(understood.value, snapshot.taken, clock)
             reason_now = self._judge(name, level, watts.get(name), told.get(name, 0.0))
@@ -98,6 +99,12 @@ class Gate:
         self._believed[name] = level
         del self._waiting[name]
         return None
+
+
+@lru_cache(maxsize=10_000)
+def _counted(name: str) -> tuple[tuple[str, str], ...]:
+    """What is counted of a register, by id and reason; chargers of one make share it."""
+    return tuple((name, reason) for reason in REASONS)
 
 
 def _strange(before: _Level | None, level: _Level, watts: float | None) -> Reason | None:

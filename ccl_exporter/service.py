@@ -27,6 +27,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.fleet import Fleet
 from ccl_exporter.ledger import Ledger
 from ccl_exporter.ledger_file import LEDGER
+from ccl_exporter.memory import give_back
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.rounds import Source
 from ccl_exporter.samples import Module, needed, samples
@@ -192,6 +193,7 @@ class Service:
             gc.unfreeze()
             gc.collect()
             gc.freeze()
+            give_back()
             pause = min(pause * 2, _LONGEST_TIDYING)
 
     # What the routes need

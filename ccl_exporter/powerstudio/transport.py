@@ -143,8 +143,27 @@ class _Connection(HTTPConnection):
         raise NewConnectionError(self, str(failure)) from failure
 
 
+class _Place:
+    """Where a pool keeps its one connection; a queue for many threads would be 4 kB of each charger."""
+
+    def __init__(self, maxsize: int) -> None:
+        self._maxsize = maxsize
+        self._kept: list[HTTPConnection | None] = []
+
+    def get(self, block: bool = True, timeout: float | None = None) -> HTTPConnection | None:
+        if not self._kept:
+            raise queue.Empty
+        return self._kept.pop()
+
+    def put(self, connection: HTTPConnection | None, block: bool = True, timeout: float | None = None) -> None:
+        if len(self._kept) >= self._maxsize:
+            raise queue.Full
+        self._kept.append(connection)
+
+
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
+    QueueCls = _Place
 
 
 class Transport:

@@ -1,22 +1,17 @@
 """What the push to a database costs and keeps, beside influxdb-client's own batching, as a table.
 
-    python tests/benchmarks/push.py [FOLDER]
-
 Readings are those of a simulated wallbox that charges; the database is a real InfluxDB 1.6 on loopback.
-FOLDER is where the spool lies, by default a temporary folder; its disk decides how fast it is.
+The disk of the folder where the spool lies decides how fast it is.
 """
 
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, process_time, sleep, time
 from typing import Literal
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from databases import Influx
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -208,6 +203,7 @@ def killed(code: str, url: str, path: Path) -> int:
 
 
 def main(folder: Path) -> None:
+    """Measure and print the table; the spools and the database are in `folder`."""
     rows: list[tuple[str, str, str]] = []
     database = Influx(folder / "influxdb")
     database.start()
@@ -243,11 +239,3 @@ def main(folder: Path) -> None:
     print("| what | ccl-exporter | influxdb-client, batching |\n| --- | --- | --- |")  # noqa: T201 - the result
     for row in rows:
         print("| " + " | ".join(row) + " |")  # noqa: T201 - the result
-
-
-if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            main(Path(temporary))

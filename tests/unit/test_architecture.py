@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "ccl_exporter.catalogue": set(),
     "ccl_exporter.settings": {"ccl_exporter.errors", "ccl_exporter.model"},
     "ccl_exporter.logs": set(),
+    "ccl_exporter.memory": set(),
     "ccl_exporter.service_manager": set(),
     "ccl_exporter.families": {"ccl_exporter.catalogue", "ccl_exporter.model"},
     "ccl_exporter.powerstudio.wire": {"ccl_exporter.errors", "ccl_exporter.model"},
