@@ -163,7 +163,7 @@ class _Place:
 
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
-    QueueCls = _Place
+    QueueCls = _Place  # type: ignore[assignment] # has what a pool asks of its queue
 
 
 class Transport:
