@@ -230,7 +230,7 @@ class PromQL:
     def _by_end(self, expression: str, end: str) -> str:
         """The last value in the range for each charge, with its end as a label; what has none yet is left out."""
         labels = ", ".join(self.by)
-        ends = f"count_values without () (`end`, {end})"
+        ends = f"count_values without () (`end`, {end} >= $__from / 1000)"
         return (
             f"last_over_time((({self.summed(expression)}) * on ({labels}) group_left (end) {ends})[$__range:1m])"
         )

@@ -40,6 +40,7 @@ class Asker:
             {
                 "__interval": f"{step:.0f}s",
                 "__rate_interval": f"{max(step + self.interval, 4 * self.interval):.0f}s",
+                "__from": f"{begin * 1000:.0f}",
                 "__range": f"{span:.0f}s",
                 "__range_s": f"{span:.0f}",
                 "timeFilter": f"time >= {begin * 1000:.0f}ms and time <= {self.end * 1000:.0f}ms",

@@ -1,7 +1,7 @@
 """Every query of every dashboard, asked of real databases: it is understood, finds something, and tells the truth.
 
 Simulated chargers are read by the exporter's own code over two days in a time of their own, across the end of a
-month, in some twenty seconds. CCL_BOARD_DAYS=7 in the environment makes it a week, in a few minutes.
+month, in some twenty seconds. CCL_BOARD_DAYS=5 in the environment makes it five days, in some minutes.
 """
 
 import os

@@ -37,6 +37,7 @@ OWN = "the exporter's own metrics come from /metrics, whose instance is the expo
 BUILT_IN = {
     "__interval": "1m",
     "__rate_interval": "1m",
+    "__from": "1790000000000",
     "__range": "1d",
     "__range_s": "86400",
     "timeFilter": "time > now() - 1d",
