@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccl_exporter import __version__, cli_charge, cli_questions, cli_write
+from ccl_exporter import __version__, cli_charge, cli_follow, cli_plan, cli_questions, cli_write
 from ccl_exporter.cli_shared import STOP_SIGNALS, ConfigFile, address, exit_code, on_signals
 from ccl_exporter.errors import CclError, UsageError
 from ccl_exporter.memory import share_memory
@@ -162,6 +162,8 @@ for question in (cli_questions.check, cli_questions.show, cli_questions.get, cli
     app.command()(question)
 # Else a value below zero would be taken for an option.
 app.command("set", context_settings={"ignore_unknown_options": True})(cli_write.set_variables)
+for command in (cli_follow.follow, cli_plan.plan):
+    cli_charge.charge.command()(command)
 app.add_typer(cli_charge.charge)
 
 

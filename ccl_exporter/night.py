@@ -48,10 +48,11 @@ def window(text: str, zone: str | None) -> Window:
     if found is None or found.group(1, 2) == found.group(3, 4):
         raise UsageError(f"{text!r} is not a window of the day; it looks like 00:30-04:30")
     begin, end = (time(int(found[at]), int(found[at + 1])) for at in (1, 3))
-    return Window(begin, end, _zone(zone))
+    return Window(begin, end, zone_of(zone))
 
 
-def _zone(name: str | None) -> tzinfo:
+def zone_of(name: str | None) -> tzinfo:
+    """A time zone by its name, without one that of this machine; raises `UsageError`."""
     if name is None:
         own = datetime.now().astimezone().tzinfo
         return own if own is not None else UTC

@@ -28,8 +28,11 @@ LOOK_EVERY = 0.5
 
 _SAME = 1e-6  # six decimals are what the engine sends
 
-Outcome = Literal["done", "already", "planned", "not_taken", "nothing", "no_vehicle"]
-"""What came of a command; `planned` is what --dry-run would do, `nothing` that there was nothing to do."""
+Outcome = Literal["done", "already", "planned", "sent", "not_taken", "nothing", "no_vehicle"]
+"""What came of a command; `planned` is what --dry-run would do, `nothing` that there was nothing to do.
+
+`sent` is for those who read back themselves what came of it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class How:
 
     A way `back` makes no write wait that comes after it: what ends a charge must not be refused for its sake.
     `keep` is told of each write before it is sent, for those who have to put it back.
+    With `later` the write is sent and not read back: the caller looks again soon anyway, and must not wait.
     """
 
     force: bool = False
@@ -63,6 +67,7 @@ class How:
     wait: float = PATIENCE
     least_pause: float = LEAST_PAUSE
     keep: Callable[[Written], None] | None = None
+    later: bool = False
 
 
 Holds = Callable[[float], bool]
@@ -154,7 +159,9 @@ class Writer:
             except ChargerError:
                 take_back()
                 raise
-            if holds is None:
+            if how.later:
+                done = replace(plan, outcome="sent")
+            elif holds is None:
                 done = self._read_back(plan, how.wait)
             else:
                 try:

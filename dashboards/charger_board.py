@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import cost
 from energy_rows import charge_lines, energy_lines
+from following import follow_lines
 from grafana import (
     Board,
     Data,
@@ -21,6 +22,7 @@ from grafana import (
 )
 from influxql import InfluxQL
 from names import FAULTS, REASONS, UP_DOWN, YES_NO, about, states, unit
+from promql import Scraped
 from sources import Source
 from top import source_variable
 
@@ -49,6 +51,8 @@ def rows(source: Source) -> Iterator[Row]:
     yield Row("Now", tuple(_now(source)))
     yield Row("What it did", tuple(_states(source)))
     yield Row("Power", tuple(_power(source)))
+    if isinstance(source, Scraped):
+        yield Row("Following the sun or a supply", tuple(follow_lines(source)))
     yield Row("Energy and cost", tuple(energy_lines(source)))
     yield Row("Charges", tuple(charge_lines(source)))
     yield Row("Station and contact", tuple(_station(source)))

@@ -95,33 +95,55 @@ def test_a_command_runs_as_it_stands_there(
             assert process.process.returncode == 0
 
 
-def test_the_night_tariff_can_be_tried_on_a_simulated_charger(tmp_path: Path) -> None:
-    """The lines as they stand there, whatever the hour is, four times as fast."""
-    (block,) = [block for language, block in BLOCKS if language == "bash"]
-    assert block.count("\n") == 5
+def as_it_stands(block: str, folder: Path) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run the lines of a block that begins with a simulated charger, four times as fast; and their exit codes."""
     with Simulator(autopilot=False) as simulator:
         # Only to find a free port; the block starts its own.
         port = simulator.port
-    (tmp_path / ".venv/bin").mkdir(parents=True)
-    (tmp_path / ".venv/bin/ccl-exporter").symlink_to(COMMAND)
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/bin/ccl-exporter").symlink_to(COMMAND)
     flags = f"--web.listen-address 127.0.0.1:{port} --speed 4"
     lines = block.replace("simulate &", f"simulate {flags} &").replace(":9987", f":{port}").replace("10\n", "4\n")
     script = "".join(f'{line}\ncodes="$codes $?"\n' for line in lines.splitlines())
     ran = subprocess.run(
         ["sh", "-c", f'{script}kill $!; wait; echo "$codes"'],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
+    *_, codes = ran.stdout.splitlines()
+    return ran, codes.split()
+
+
+def test_the_night_tariff_can_be_tried_on_a_simulated_charger(tmp_path: Path) -> None:
+    """The lines as they stand there, whatever the hour is."""
+    (block,) = [block for language, block in BLOCKS if language == "bash"]
+    assert block.count("\n") == 5
+    ran, codes = as_it_stands(block, tmp_path)
     said = ran.stdout.splitlines()
 
     assert ran.stderr == ""
-    assert set(said[-1].split()) <= {"0", "6"}, said
+    assert set(codes) <= {"0", "6"}, said
     assert sum("nothing to do:" in line for line in said) == 1, "one of the two is not for this hour"
     assert any("EVSE.PLUG: charging" in line and "it goes on until the car leaves" in line for line in said), said
     assert re.search(r"EVSE\.PLUG: charging, 1\d\.\d A, .* limit 16\.0 A", ran.stdout), said
+
+
+def test_surplus_charging_can_be_tried_on_a_simulated_charger(tmp_path: Path) -> None:
+    """The lines as they stand there."""
+    (block,) = [block for language, block in BLOCKS if language == "shell"]
+    assert block.count("\n") == 3
+    ran, codes = as_it_stands(block, tmp_path)
+    limits = [float(limit) for limit in re.findall(r"the limit is to be ([0-9.]+) A", ran.stdout)]
+
+    assert "no more numbers" in ran.stderr
+    assert codes == ["0", "0", "0"], ran.stdout
+    assert len(limits) >= 2, ran.stdout
+    assert limits == sorted(limits, reverse=True)
+    assert 7 < limits[-1] < limits[0] < 18
+    assert "not charging: its limit is 0.0 A" in ran.stdout
 
 
 def test_the_databases_are_a_valid_configuration(tmp_path: Path) -> None:

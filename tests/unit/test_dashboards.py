@@ -22,6 +22,7 @@ from support import PROJECT
 
 from ccl_exporter.families import EXPORTER, FAMILIES
 from ccl_exporter.finished_charges import FINISHED_CHARGE
+from ccl_exporter.follow_families import FOLLOW
 from ccl_exporter.model import Family, Sample
 from ccl_exporter.sinks.influx import by_field, field_of, lines
 
@@ -108,7 +109,7 @@ def test_the_command_of_the_page_builds_them(tmp_path: Path) -> None:
         assert f"`{path.name}`" in page
 
 
-MAY_KNOW = {"catalogue", "families", "finished_charges", "model", "plug_view", "sinks.influx"}
+MAY_KNOW = {"catalogue", "families", "finished_charges", "follow_families", "model", "plug_view", "sinks.influx"}
 """What the source may import of the exporter: its catalogue, never what reads or serves."""
 
 
@@ -296,7 +297,7 @@ def scraped_names() -> dict[str, set[str]]:
     def labels(family: Family) -> set[str]:
         return {*family.labels, *([family.name] if family.states else [])} | ATTACHED
 
-    found = {family.name: labels(family) for family in (*FAMILIES, *EXPORTER)}
+    found = {family.name: labels(family) for family in (*FAMILIES, *EXPORTER, *FOLLOW)}
     found |= {name: {"plug"} | ATTACHED for name in RECORDED}
     return found | {"ALERTS": {"alertname", "alertstate"} | ATTACHED}
 

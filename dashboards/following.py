@@ -1,0 +1,66 @@
+"""The row of the Charger board for `charge follow`, which serves its own metrics; only a Prometheus has them."""
+
+from collections.abc import Iterator
+
+from grafana import Data, Line, Target, graph, timeline, words
+from names import about
+from promql import Scraped
+
+from ccl_exporter import follow_families as follow
+from ccl_exporter.model import Family
+
+_SCRAPED = "Of `charge follow`, if it is scraped with the job and the instance of its charger."
+
+
+def follow_lines(source: Scraped) -> Iterator[Line]:
+    """What is free, what is taken, and why."""
+    yield Line(
+        8,
+        (
+            graph(
+                "Power that is free, and the number",
+                about(_SCRAPED, follow.FREE, follow.NUMBER),
+                _asked(source, follow.FREE, follow.NUMBER),
+                "watt",
+            ),
+            graph(
+                "Limit, and what is taken",
+                about(_SCRAPED, follow.TARGET, follow.LIMIT, follow.CURRENT),
+                _asked(source, follow.TARGET, follow.LIMIT, follow.CURRENT),
+                "amp",
+                {"min": 0},
+            ),
+        ),
+    )
+    yield Line(
+        6,
+        (
+            timeline(
+                "Why the limit is what it is",
+                about(_SCRAPED, follow.REASON),
+                source.faults(follow.REASON),
+                words({1: ("holds", "blue")}),
+                weight=2,
+            ),
+            graph(
+                "Writes left",
+                about(_SCRAPED, follow.WRITES_LEFT),
+                _asked(source, follow.WRITES_LEFT),
+                "short",
+                {"min": 0},
+            ),
+        ),
+    )
+
+
+def _asked(source: Scraped, *families: Family) -> Data:
+    """A line for each family, called as it is without the beginning and the unit."""
+    return Data(
+        tuple(
+            Target(
+                source.of_station(family),
+                f"{source.station_legend} {family.name.removeprefix('ccl_follow_').rpartition('_')[0]}",
+            )
+            for family in families
+        )
+    )

@@ -1,0 +1,267 @@
+"""Plans carried out: against a simulated charger at speed, and by the installed command."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, sleep, time
+
+import pytest
+from support import COMMAND, PROJECT, Process, Start
+
+from ccl_exporter.charging import Plug, Result
+from ccl_exporter.errors import UsageError
+from ccl_exporter.plan import Plan
+from ccl_exporter.plan_loop import Goal, Planner
+from ccl_exporter.powerstudio.control import Control
+from ccl_exporter.prices import Slot, parse
+from ccl_exporter.simulator import Simulator
+from ccl_exporter.write_memory import Memory
+from ccl_exporter.writing import How, Writer
+
+SPEED = 120.0
+QUARTER = 900.0
+KILOWATTS = 7.4
+
+
+class House:
+    """A planner and the charger it plans for, in the charger's own quick time."""
+
+    def __init__(self, simulator: Simulator, folder: Path, need: float) -> None:
+        self.simulator = simulator
+        self.memory = Memory(folder, simulator.url)
+        self.control = Control(simulator.url)
+        self.begin = self.now()
+        self.slots: Sequence[Slot] = ()
+        self.trouble: str | None = None
+        self.plans: list[Plan] = []
+        self.said: list[str] = []
+        self._register = simulator.site.plugs[0].energy_wh
+        writer = Writer(self.control, self.memory, 2.0, "test", look_every=0.02)
+        plug = Plug(writer, None, 2.0)
+        how = How(wait=1.0, least_pause=0.0)
+
+        def at_plug(work: Callable[[], Result]) -> Result:
+            with self.memory.alone(monotonic() + 5):
+                return work()
+
+        self.planner = Planner(
+            Goal(need, self.begin + 8 * QUARTER, KILOWATTS),
+            self.prices,
+            plug.look,
+            lambda: at_plug(lambda: plug.start(how)),
+            lambda: at_plug(lambda: plug.disable(how)),
+            self.plans.append,
+            self.said.append,
+            self.now,
+        )
+
+    def now(self) -> float:
+        with self.simulator.site.present() as now:
+            return now
+
+    def prices(self) -> Sequence[Slot]:
+        if self.trouble is not None:
+            raise UsageError(self.trouble)
+        return self.slots
+
+    def cost(self, *prices: float) -> None:
+        """Prices of the quarters of an hour since the begin."""
+        self.slots = [
+            Slot(self.begin + number * QUARTER, self.begin + (number + 1) * QUARTER, price)
+            for number, price in enumerate(prices)
+        ]
+
+    def live(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Rounds until the plan is over, or something else is so."""
+        while self.planner.turn() and not until():
+            sleep(0.05)
+
+    @property
+    def charged(self) -> float:
+        """Kilowatt-hours since the begin."""
+        return (self.simulator.site.plugs[0].energy_wh - self._register) / 1000
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with Simulator(autopilot=False, speed=SPEED) as simulator:
+        simulator.site.plugs[0].plug_in(50_000)
+        found = House(simulator, tmp_path / "state", 2.5)
+        yield found
+        found.control.close()
+
+
+def test_a_plan_is_carried_out_in_its_cheap_time_and_is_over_when_the_need_is_met(house: House) -> None:
+    house.cost(9, 9, 2, 1, 9, 9, 9, 9)
+    house.live(lambda: house.now() > house.begin + 1.5 * QUARTER)
+    assert house.charged == 0
+    house.live()
+
+    assert house.planner.left <= 0.1
+    assert 2.3 <= house.charged <= 3.2
+    assert "all that was needed" in house.said[-1]
+    assert house.now() < house.begin + 6 * QUARTER
+
+
+def test_a_new_plan_is_made_when_the_prices_change_and_the_last_one_stays_while_they_cannot_be_read(
+    house: House,
+) -> None:
+    house.cost(1, 1, 9, 9, 9, 9, 9, 9)
+    house.live(lambda: house.simulator.site.plugs[0].watts > 0)
+    house.trouble = "the file is empty"
+    house.live(lambda: any("the file is empty" in line for line in house.said))
+    assert house.simulator.site.plugs[0].watts > 0
+    house.trouble = None
+    house.cost(9, 9, 9, 9, 1, 1, 1, 9)
+    house.live(lambda: house.simulator.site.plugs[0].watts == 0)
+
+    assert len(house.plans) >= 2
+    assert any(line == "a new plan: the prices changed" for line in house.said)
+    assert all(piece.begin >= house.begin + 4 * QUARTER for piece in house.plans[-1].pieces)
+
+
+def test_a_new_plan_is_made_when_the_car_takes_less_than_was_thought(house: House) -> None:
+    plug = house.simulator.site.plugs[0]
+    plug.unplug()
+    plug.plug_in(50_000, most_amperes=10.0)
+    house.cost(1, 1, 3, 3, 9, 9, 9, 9)
+    house.live(lambda: len(house.plans) > 1)
+
+    assert any(re.search(r"a new plan: .* kWh are left", line) for line in house.said)
+    assert house.plans[-1].pieces[-1].end > house.plans[0].pieces[-1].end
+
+
+def test_a_car_that_comes_later_gets_a_plan_of_what_is_left_of_the_time(house: House) -> None:
+    house.simulator.site.plugs[0].unplug()
+    house.cost(1, 1, 3, 2, 9, 9, 9, 9)
+    house.live(lambda: house.now() > house.begin + 2 * QUARTER)
+    house.simulator.site.plugs[0].plug_in(50_000)
+    house.live(lambda: any("the car came" in line for line in house.said))
+
+    assert house.plans[-1].pieces[0].begin >= house.begin + 2 * QUARTER
+
+
+# The command
+
+
+def clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def table(now: float, *prices: float) -> str:
+    rows = [f"{clock(now + n * 1800)},{clock(now + (n + 1) * 1800)},{price}" for n, price in enumerate(prices)]
+    return "\n".join(["begin,end,price", *rows, ""])
+
+
+def test_a_plan_is_shown_and_nothing_is_done_in_a_dry_run(tmp_path: Path) -> None:
+    by = clock(time() + 4 * 1800 - 300)
+    shown = subprocess.run(
+        [str(COMMAND), "charge", "plan", "-", "--need", "5kWh", "--by", by, "--dry-run", "--timezone", "UTC"],
+        input=table(time() - 60, 9, 2, 4, 9, 9),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+    assert shown[0].split() == ["BEGIN", "END", "PRICE", "KWH", "COST"]
+    assert [line.split()[2:] for line in shown[1:-1]] == [["2", "3.60", "7.20"], ["4", "1.40", "5.60"]]
+    assert shown[-1] == "5.00 kWh cost 12.80, 2.56 for each"
+
+
+def test_a_plan_becomes_timers(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
+    flags = ["--need", "5kWh", "--by", clock(time() + 7000), "--timers", str(tmp_path), "-c", "http://192.0.2.10"]
+    subprocess.run([str(COMMAND), "charge", "plan", str(prices), *flags], check=True, capture_output=True)
+
+    service = (tmp_path / "ccl-charge-plan-start.service").read_text()
+    assert f"ExecStart={COMMAND} charge start --charger http://192.0.2.10\n" in service
+    assert "charge disable" in (tmp_path / "ccl-charge-plan-end.service").read_text()
+    assert (tmp_path / "ccl-charge-plan-start.timer").read_text().count("OnCalendar=") == 1
+
+
+def test_the_command_keeps_a_car_waiting_and_leaves_the_plug_in_service(start: Start, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
+    with Simulator(autopilot=False, speed=10) as simulator:
+        plug = simulator.site.plugs[0]
+        plug.plug_in(50_000)
+        plug.authorise()
+        flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", simulator.url)
+        process: Process = start("charge", "plan", str(prices), *flags)
+        process.line("5.00 kWh cost")
+        process.line("is out of service")
+        with simulator.site.present():
+            assert not simulator.site.model.places[0].plug.limits.usable
+        code = process.stop()
+
+        assert code == 1, "the car has not got what it needs"
+        assert plug.watts == 0
+        with simulator.site.present():
+            assert simulator.site.model.places[0].plug.limits.usable
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--need", "5", "--by", "07:00"), "--need '5'"),
+        (("--need", "0kWh", "--by", "07:00"), "--need '0kWh'"),
+        (("--need", "5kWh", "--by", "7"), "is not a time"),
+        (("--need", "5kWh", "--by", "07:00", "--power", "16A"), "--power '16A'"),
+        (("--need", "5kWh", "--by", "07:00", "--timezone", "Mars/Olympus"), "no such time zone"),
+        (("--need", "5kWh", "--by", "07:00"), "there are no prices in it"),
+    ],
+)
+def test_a_plan_that_cannot_be_made_is_refused(flags: tuple[str, ...], says: str) -> None:
+    done = subprocess.run(
+        [str(COMMAND), "charge", "plan", "-", "--dry-run", *flags],
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "CCL_CHARGER": "http://192.0.2.10"},
+    )
+
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
+PAGE = PROJECT / "deploy" / "follow" / "README.md"
+PAGES = PAGE.read_text(encoding="utf-8") + (PROJECT / "README.md").read_text(encoding="utf-8")
+COMMANDS = sorted(
+    set(re.findall(r"^(?:\.venv/bin/)?ccl-exporter (charge (?:follow|plan) .*)$", PAGES, re.MULTILINE))
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_pages_runs_as_it_stands_there(
+    command: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rates.json").write_text(
+        json.dumps(
+            [
+                {"begin": clock(time() + n * 1800), "end": clock(time() + (n + 1) * 1800), "price": 5}
+                for n in range(60)
+            ]
+        )
+    )
+    with Simulator(autopilot=False) as simulator:
+        words = [simulator.url if word == "http://evse" else word for word in shlex.split(command)]
+        words = [str(tmp_path) if word == "/etc/systemd/system" else word for word in words]
+        process: Process = start(*words)
+        if "--timers" in words:
+            process.line("Four units are in")
+        else:
+            process.line("BEGIN" if "plan" in words else "Safe current")
+
+
+def test_the_sample_of_prices_is_understood() -> None:
+    (sample,) = re.findall(r"```csv\n(.*?)```", PAGES, re.DOTALL)
+
+    assert [slot.price for slot in parse(sample)] == [7.5, 6.9]

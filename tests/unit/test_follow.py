@@ -1,0 +1,454 @@
+"""How a follower decides: by a number that it may not believe, with writes that are counted."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ccl_exporter.charging import reduction
+from ccl_exporter.errors import Refused
+from ccl_exporter.feeds import Newest, NoNumberError, answered, reading
+from ccl_exporter.follow import Car, Decision, Mode, Policy, Rules, Seen, amperes_at, percent_for
+from ccl_exporter.follow_budget import Budget
+from ccl_exporter.follow_trust import Meaning, Number, Trust, Unit, What
+
+CHARGING = Car(percent=0, amperes=32.0, watts=32 * 230.0, volts=230.0, phases=1, wants=True)
+
+
+@dataclass
+class Room:
+    """A policy, a trust, and a car that obeys at once and takes `most` amperes at most."""
+
+    mode: Mode = "surplus"
+    what: What = "available"
+    unit: Unit = "W"
+    roof: float = 8000.0
+    supply: float = 14_000.0
+    most: float = 32.0
+    obeys: bool = True
+    every: float = 2.0
+    writes: int = 60
+    safe: float = 0.0
+    now: float = 1000.0
+    car: Car = CHARGING
+    sent: list[tuple[float, int]] = field(default_factory=list)
+    last: Decision = field(default_factory=lambda: Decision(None, 0.0, ""))
+
+    def __post_init__(self) -> None:
+        supply = (self.supply, "W") if self.mode == "supply" and self.what == "import" else None
+        self.trust = Trust(Meaning(self.what, self.unit, self.mode, supply, self.roof))
+        self.policy = Policy(Rules(self.mode, 32.0, safe=self.safe), Budget(self.writes))
+
+    @property
+    def limit(self) -> float:
+        return amperes_at(self.car.percent, 32.0)
+
+    def look(self, number: Number | None, day: int = 1) -> Decision:
+        self.now += self.every
+        free, trouble = self.trust.judge(number, self.now, self.car)
+        self.last = self.policy.decide(Seen(self.now, day, self.car, free, trouble))
+        if self.last.percent is not None:
+            self.policy.wrote(self.now, self.last.percent)
+            self.sent.append((self.now, self.last.percent))
+            if self.obeys:
+                self.obey(self.last.percent)
+        return self.last
+
+    def obey(self, percent: int) -> None:
+        limit = amperes_at(percent, 32.0)
+        amperes = min(limit, self.most) if limit >= 6 and self.car.wants else 0.0
+        self.car = replace(self.car, percent=percent, amperes=amperes, watts=amperes * 230.0)
+
+    def hear(self, value: float, seconds: float, day: int = 1) -> Decision:
+        """New numbers of one value for some time."""
+        for _ in range(int(seconds / self.every)):
+            self.look(Number(value, self.now + self.every), day)
+        return self.last
+
+    def hear_house(self, load: float, seconds: float, lie: float = 1.0) -> Decision:
+        """The import of a house with this load besides the car, times a lie, for some time."""
+        for step in range(int(seconds / self.every)):
+            self.look(Number((load + self.car.watts + step % 7) * lie, self.now + self.every))
+        return self.last
+
+    def silence(self, seconds: float) -> Decision:
+        """No new number for some time."""
+        old = self.trust._last
+        for _ in range(int(seconds / self.every)):
+            self.look(old)
+        return self.last
+
+
+# What whole per cents can do
+
+
+@given(st.floats(0, 40), st.sampled_from([16.0, 20.0, 32.0, 63.0]))
+def test_a_reduction_never_gives_more_than_was_wished_nor_less_than_a_car_needs(
+    amperes: float, largest: float
+) -> None:
+    given_ = amperes_at(percent_for(amperes, largest), largest)
+
+    assert given_ <= amperes + 1e-6
+    assert given_ == 0 or given_ >= 6
+    assert amperes > largest or amperes < 6.7 or amperes - given_ < largest / 100 + 1e-6
+
+
+@given(st.integers(0, 320))
+def test_it_is_the_reduction_that_charge_limit_writes(tenths: int) -> None:
+    amperes = tenths / 10
+    try:
+        expected = reduction(f"{amperes}A", 32.0)
+    except Refused:
+        expected = 100
+
+    assert percent_for(amperes, 32.0) == expected
+
+
+# Following
+
+
+def test_the_sun_is_followed_down_at_once_and_up_with_patience() -> None:
+    room = Room()
+    room.hear(4600, 30)
+    assert 18 < room.limit <= 20
+
+    room.hear(2300, 12)
+    assert 9 < room.limit <= 10
+    room.hear(4600, 10)
+    assert room.limit <= 10
+    room.hear(4600, 30)
+    assert 18 < room.limit <= 20
+
+
+def test_noise_costs_no_writes() -> None:
+    room = Room()
+    room.hear(4600, 60)
+    before = len(room.sent)
+    for number in range(600):
+        room.look(Number(4600 + 60 * math.sin(number), room.now + 2))
+
+    assert len(room.sent) <= before + 2
+
+
+def test_without_enough_sun_the_car_pauses_and_it_does_not_start_at_every_ray() -> None:
+    room = Room()
+    room.hear(4600, 120)
+    room.hear(0, 600)
+    assert room.limit == 0
+    assert room.last.reason == "too_little"
+    for _ in range(30):
+        room.hear(2000, 20)
+        room.hear(0, 40)
+    assert room.policy.starts == 0
+
+    room.hear(3500, 600)
+    assert room.limit > 12
+    assert room.policy.starts == 1
+
+
+def test_a_passing_cloud_is_bridged_with_the_least_current() -> None:
+    room = Room()
+    room.hear(5000, 600)
+    room.hear(1000, 60)
+
+    assert room.last.reason == "bridging"
+    assert 6 <= room.limit < 6.2
+
+
+def test_a_day_has_so_many_starts_and_the_next_day_has_them_again() -> None:
+    room = Room()
+    for _ in range(20):
+        room.hear(0, 900)
+        room.hear(5000, 900)
+    assert room.policy.starts == 8
+    room.hear(0, 900)
+    assert room.limit == 0
+
+    room.hear(5000, 900, day=2)
+    assert room.policy.starts == 9
+
+
+def test_with_a_floor_the_car_never_pauses() -> None:
+    room = Room(mode="floor")
+    room.hear(4600, 60)
+    room.hear(-500, 1200)
+
+    assert 6 <= room.limit < 6.2
+    assert room.policy.starts == 0
+
+
+def test_a_supply_that_is_exceeded_means_less_at_the_next_look() -> None:
+    room = Room(mode="supply", what="import", safe=6.1)
+    room.hear_house(2000, 300)
+    assert room.limit == 32
+    decision = room.look(Number(12_000 + room.car.watts, room.now + 2))
+
+    assert decision.urgent
+    assert room.limit * 230 <= 14_000 - 12_000
+
+
+def test_a_supply_that_is_exceeded_leaves_room_for_one_more_load() -> None:
+    room = Room(mode="supply", what="import", safe=6.1)
+    room.hear_house(6400, 60)
+    assert room.limit == 32
+    room.look(Number(7000 + room.car.watts, room.now + 2))
+
+    assert 6 <= room.limit <= 7000 / 230 - 15
+
+
+def test_a_limit_that_a_car_does_not_use_is_lowered_without_a_pause() -> None:
+    car = replace(CHARGING, amperes=10.0, watts=2300.0)
+    room = Room(mode="supply", what="import", safe=6.1, most=10.0, car=car)
+    room.hear_house(2000, 60)
+    assert room.limit == 32
+    room.hear_house(9500, 30)
+
+    assert 10 < room.limit < 20
+    assert room.car.amperes == 10
+
+
+def test_a_supply_gives_back_in_steps_and_only_what_stays_free() -> None:
+    room = Room(mode="supply", what="import", safe=6.1)
+    room.hear_house(13_000, 60)
+    assert room.limit == 0
+    room.hear_house(2000, 90)
+    assert room.limit == 0
+    room.hear_house(2000, 300)
+    assert room.limit == 32
+    (began, first), (next_at, second) = room.sent[1:]
+    assert amperes_at(first, 32.0) == 16
+    assert next_at - began >= 15
+    assert second == 0
+
+
+def test_no_more_is_raised_at_once_than_the_ramp_allows() -> None:
+    room = Room()
+    room.hear(1500, 60)
+    room.hear(7400, 40)
+    steps = [amperes_at(percent, 32.0) for _, percent in room.sent]
+
+    assert len(steps) >= 2
+    assert max(after - before for before, after in pairwise(steps)) <= 16
+
+
+def test_a_car_that_takes_less_than_allowed_is_offered_no_more_and_costs_no_writes() -> None:
+    room = Room(most=10.0)
+    room.hear(3500, 60)
+    before = len(room.sent)
+    for _ in range(20):
+        room.hear(4500, 60)
+        room.hear(6500, 60)
+
+    assert len(room.sent) <= before + 2
+    assert room.limit < 20
+
+
+def test_without_a_charge_there_is_the_safe_current_written_once() -> None:
+    room = Room(car=replace(CHARGING, amperes=0.0, watts=0.0, wants=False))
+    room.hear(5000, 1200)
+
+    assert room.last.reason == "no_vehicle"
+    assert room.sent == [(room.sent[0][0], 100)]
+
+
+# Numbers that are not to be believed
+
+
+@pytest.mark.parametrize("mode", ["surplus", "floor", "supply"])
+def test_a_stale_number_means_the_safe_current_within_a_minute_and_it_is_left_when_the_number_returns(
+    mode: Mode,
+) -> None:
+    room = Room(mode=mode, what="available", safe=6.1)
+    room.hear(5000, 200)
+    assert room.limit > 15
+    lost = room.now
+    room.silence(60)
+    assert room.last.reason == "stale"
+    assert 6 <= room.limit < 6.2
+    assert room.sent[-1][0] - lost <= 40
+
+    room.hear(5000, 300)
+    assert room.limit > 15
+
+
+def test_a_number_that_is_repeated_with_its_old_date_is_stale() -> None:
+    room = Room()
+    room.hear(5000, 120)
+    old = Number(5000.0, room.now)
+    for _ in range(25):
+        room.look(Number(old.value, old.at))
+
+    assert room.last.reason == "stale"
+    assert room.limit == 0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 5e6, 1e308])
+def test_absurd_numbers_are_passed_over_and_if_nothing_else_comes_the_current_is_safe(value: float) -> None:
+    room = Room()
+    room.hear(5000, 120)
+    before = room.limit
+    room.hear(value, 10)
+    assert room.limit == before
+    room.hear(value, 40)
+
+    assert room.last.reason == "absurd"
+    assert room.limit == 0
+
+
+def test_a_sign_that_is_wrong_is_seen_by_what_the_car_takes() -> None:
+    room = Room(mode="surplus", what="import", roof=4000.0)
+    room.hear_house(2500, 400, lie=-1.0)
+
+    assert room.last.reason == "contradiction"
+    assert room.limit == 0
+    assert room.policy.starts == 1
+    spent = len(room.sent)
+    room.hear_house(2500, 400, lie=-1.0)
+    assert len(room.sent) == spent
+
+
+def test_a_unit_that_changes_is_seen_by_what_the_car_takes() -> None:
+    room = Room(mode="supply", what="import", roof=0.0, safe=6.1)
+    room.hear_house(2000, 300)
+    assert room.limit == 32
+    room.hear_house(2000, 30, lie=0.001)
+
+    assert room.last.reason == "contradiction"
+    assert 6 <= room.limit < 6.2
+
+
+def test_an_import_that_stands_still_while_the_car_changes_is_not_believed() -> None:
+    room = Room(mode="supply", what="import", safe=6.1, every=2.0)
+    room.hear_house(8000, 120)
+    limit = room.limit
+    assert 6 < limit < 32
+    room.car = replace(room.car, amperes=6.0, watts=1380.0)
+    frozen = Number(9000.0, 0.0)
+    for step in range(60):
+        room.car = replace(room.car, watts=1380.0 if step < 5 else 4000.0)
+        room.look(replace(frozen, at=room.now + 2))
+
+    assert room.last.reason == "contradiction"
+
+
+def test_amperes_are_those_of_the_phase_and_kilowatts_a_thousand_watts() -> None:
+    for unit, value in (("kW", 4.6), ("A", 20.0), ("W", 4600.0)):
+        room = Room(unit=unit)  # type: ignore[arg-type] # one of the units
+        room.hear(value, 60)
+        assert 19 < room.limit <= 20, unit
+
+
+# Writes
+
+
+def wild(room: Room) -> Iterator[Number]:
+    """The worst that a feed can do: from much to nothing and back, for ever."""
+    step = 0
+    while True:
+        step += 1
+        yield Number(14_000.0 if step // 20 % 2 else 0.0, room.now + room.every)
+
+
+@pytest.mark.parametrize("mode", ["surplus", "floor", "supply"])
+def test_whatever_the_feed_does_an_hour_has_no_more_writes_than_the_budget(mode: Mode) -> None:
+    room = Room(mode=mode, what="available", roof=20_000.0, safe=6.1)
+    numbers = wild(room)
+    for _ in range(3 * 1800):
+        room.look(next(numbers))
+
+    times = [at for at, _ in room.sent]
+    assert max(sum(at <= other < at + 3600 for other in times) for at in times) <= 60
+
+
+def test_a_supply_keeps_writes_for_what_cannot_wait_so_that_the_last_word_is_a_low_one() -> None:
+    room = Room(mode="supply", what="available", safe=6.1, writes=20)
+    numbers = wild(room)
+    for _ in range(1800):
+        number = next(numbers)
+        room.look(number)
+        if number.value == 0.0 and room.last.percent is None:
+            assert room.limit == 0
+
+
+def test_a_charger_that_ignores_a_write_is_asked_again_after_longer_and_longer_rests() -> None:
+    room = Room(obeys=False)
+    room.hear(3000, 3600)
+
+    assert room.last.reason == "not_taken"
+    assert 5 <= len(room.sent) <= 20
+    room.obeys = True
+    room.hear(3000, 700)
+    assert room.last.reason == "following"
+    assert room.limit < 13.1
+
+
+def test_a_supply_that_stays_exceeded_though_the_limit_is_low_pauses_the_car() -> None:
+    room = Room(mode="supply", what="import", safe=6.1)
+    room.hear_house(9000, 120)
+    limit = room.limit
+    assert 6 < limit < 32
+    room.car = replace(room.car, amperes=32.0, watts=7360.0)
+    for _ in range(15):
+        room.look(Number(9000 + 7360.0, room.now + 2))
+
+    assert room.last.reason in ("not_obeyed", "too_little")
+    assert room.sent[-1][1] == 100
+
+
+def test_writes_of_before_the_start_count() -> None:
+    budget = Budget(60, [990.0, 900.0, -2700.0])
+
+    assert budget.left(1000.0) == 58
+    assert budget.left(4600.0) == 60
+
+
+# What feeds give
+
+
+def test_a_number_may_be_dated_and_may_be_a_member_of_json() -> None:
+    assert reading("1234.5", None) == (1234.5, None)
+    assert reading(" -3 1790000000 ", None) == (-3.0, 1790000000.0)
+    assert reading('{"emeter": {"power": -12.5}}', "emeter.power") == (-12.5, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"), [("", None), ("on", None), ("1 2 3", None), ("{}", "power"), ("[1]", "power"), ("5", "a")]
+)
+def test_what_is_no_number_is_told(text: str, field: str | None) -> None:
+    with pytest.raises(NoNumberError):
+        reading(text, field)
+
+
+def test_the_answers_of_prometheus_are_understood_with_the_date_of_a_sample() -> None:
+    def answer(kind: str, result: str) -> bytes:
+        return f'{{"status": "success", "data": {{"resultType": "{kind}", "result": {result}}}}}'.encode()
+
+    assert answered(answer("scalar", '[1790000000, "3.5"]')) == (3.5, None)
+    assert answered(answer("vector", '[{"metric": {}, "value": [1790000000, "-7"]}]')) == (-7.0, None)
+    assert answered(answer("matrix", '[{"values": [[1789999990, "1"], [1789999995.5, "2"]]}]')) == (
+        2.0,
+        1789999995.5,
+    )
+    for wrong in (answer("vector", "[]"), b"<html>", b"[]", answer("vector", '[{"value": 1}]'), b"null"):
+        with pytest.raises(NoNumberError):
+            answered(wrong)
+    with pytest.raises(NoNumberError, match="bad query"):
+        answered(b'{"status": "error", "error": "bad query"}')
+
+
+def test_a_clock_that_is_set_makes_no_number_younger() -> None:
+    now, wall = [100.0], [1_790_000_000.0]
+    newest = Newest(lambda: now[0], lambda: wall[0])
+    newest.take(5.0, wall[0] - 20)
+    assert newest.number == Number(5.0, 80.0)
+    wall[0] += 3600
+    newest.take(6.0, wall[0] - 20)
+    assert newest.number == Number(6.0, 80.0)
+    wall[0] -= 7200
+    newest.take(7.0, wall[0] + 3600)
+    assert newest.number == Number(6.0, 80.0)
+    assert "clocks" in newest.trouble
