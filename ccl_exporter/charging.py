@@ -128,7 +128,11 @@ class Plug(PlugReader):
         if device is None or name not in Reading(snapshot).listed:
             raise Absent(f"the charger has no {name}")
         self._lookup.describe([name], monotonic() + self._timeout)
-        return self._writer.write(device, self._read(), {name: value}, how, holds)
+        reading = Reading(snapshot := self._read())
+        if reading.raw(name) is not None and reading.writable(name) is None:
+            # An engine that describes no variable obeys all the same, and what is written here is known.
+            how = replace(how, force=True)
+        return self._writer.write(device, snapshot, {name: value}, how, holds)
 
     def enable(self, how: How) -> Result:
         """Put the plug into service."""

@@ -222,6 +222,11 @@ class Reading:
             return None
         return value if self.trusted(variable) else None
 
+    def writable(self, name: str) -> bool | None:
+        """Whether the engine says that a variable can be written; None if it does not say."""
+        variable = self._variables.get(name)
+        return variable.info.writable if variable is not None and variable.info is not None else None
+
     def number(self, name: str | None, quantity: str) -> float | None:
         """The value of a variable in base units, if it is of this quantity."""
         found = self.understand(name) if name is not None else None

@@ -12,7 +12,7 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import NewConnectionError
 
 from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut, Unsure
-from ccl_exporter.powerstudio.transport import HEADERS, NOT_THIS_WAY, Transport, causes, quoted
+from ccl_exporter.powerstudio.transport import HEADERS, LOGIN_TRIES, NOT_THIS_WAY, Transport, causes, quoted
 
 _FORCE = "services/user/forceVariables.xml"
 _ACCEPTED = (200, 204)
@@ -55,7 +55,9 @@ class Control(Transport):
     def _force(self, device: str, values: Mapping[str, float], deadline: float) -> tuple[int, bytes]:
         url = f"{self.url}/{_FORCE}?id={quoted(device)}"
         response = self._write(url, body(values), deadline)
-        if response.status == 401 and self._login.accept(response.headers.get("WWW-Authenticate", ""), url):
+        for _ in range(LOGIN_TRIES):
+            if response.status != 401 or not self._login.accept(response.headers.get("WWW-Authenticate", ""), url):
+                break
             response.close()
             response = self._write(url, body(values), deadline)
         try:

@@ -46,6 +46,9 @@ HEADERS = {
 NOT_THIS_WAY = frozenset({400, 404, 405, 410, 414, 501})
 """Statuses by which an engine says that it has no such document or cannot read such a request."""
 
+LOGIN_TRIES = 2
+"""How often a request is sent again after a 401: the nonce of the first may be stale already (RFC 7616)."""
+
 
 def quoted(name: str, charset: str = "utf-8") -> str:
     """A device or variable name for a request target: blanks as %20, never `+` (protocol.md 6).
@@ -220,7 +223,9 @@ class Transport:
 
     def _exchange(self, url: str, deadline: float) -> bytes:
         response = self._resent(url, deadline)
-        if response.status == 401 and self._login.accept(response.headers.get("WWW-Authenticate", ""), url):
+        for _ in range(LOGIN_TRIES):
+            if response.status != 401 or not self._login.accept(response.headers.get("WWW-Authenticate", ""), url):
+                break
             _done_with(response)
             response = self._resent(url, deadline)
         try:
