@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import disk_usage
 from time import time
 
 from ccl_exporter.sinks import spool_file as file
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 MOST_SET_ASIDE = 10_000
 """Refused lines that are kept for people to look at; the oldest go first."""
+
+_ROOM_LEFT = 10 * 1024**2
+"""Bytes of the disk that readings leave free: SQLite needs some to forget what was sent."""
 
 _PAGES_GIVEN_BACK = 256  # to the file system after each settling; more would hold up who stores
 _Act = Callable[[sqlite3.Connection], None]
@@ -190,6 +194,8 @@ class Spool:
         body = zlib.compress("\n".join(lines).encode())
 
         def store(db: sqlite3.Connection) -> None:
+            if disk_usage(self.path.parent).free < _ROOM_LEFT:
+                raise sqlite3.OperationalError("the disk is full")
             with db:
                 row = (taken, len(lines), body)
                 newest = db.execute("INSERT INTO batch (taken, points, body) VALUES (?, ?, ?)", row).lastrowid

@@ -312,6 +312,34 @@ def test_a_full_disk_loses_only_what_comes_meanwhile_and_counts_it(tmp_path: Pat
     assert done.stderr.count("cannot store a reading") == 1
 
 
+def test_a_spool_that_filled_the_disk_takes_readings_again_once_it_was_sent(tmp_path: Path) -> None:
+    program = """
+        import random, sys
+        from pathlib import Path
+        from ccl_exporter.sinks.spool import Spool
+        spool = Spool(Path(sys.argv[1]) / "spool.db", 2**30, 1e12)
+        spool.open()
+        put = lambda: spool.put([random.randbytes(2000).hex()], 1.0)
+        stored = sum(put() for _ in range(9000))
+        assert 0 < stored < 9000 and spool.counts.dropped == 9000 - stored, spool.counts
+        while batches := spool.take(300):
+            spool.settle(batches[-1].id)
+        assert spool.counts.sent == stored and spool.counts.points == 0, spool.counts
+        assert put()
+        spool.close()
+    """
+    mounted = 'mount -t tmpfs -o size=20m none "$2" && exec "$0" -c "$1" "$2"'
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", mounted, sys.executable, dedent(program), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_many_threads_store_while_one_settles_and_nothing_is_lost(
     opened: Callable[..., Spool], clock: Clock
 ) -> None:
