@@ -41,6 +41,8 @@ class Stop(IntEnum):
     TIMER = 6
     DISABLED = 7
     ERROR = 8
+    VEHICLE_COMMUNICATION = 9
+    VEHICLE_OVER_CURRENT = 10
 
 
 @dataclass

@@ -44,6 +44,8 @@ class Dialect:
     padded: bool = False
     extra_elements: bool = False
 
+    version: str = "4.2.3"
+    """Of the software, in information.xml."""
     server_header: str | None = "CirCarLife Scada 4.2.3"
     date_header: bool = False
     auth: Auth = "none"
@@ -149,6 +151,7 @@ NAMES: Mapping[str, Named] = MappingProxyType(
         "length-empty": _but("a target that is too long answers an empty root", length_answer="empty"),
         "no-length-limit": _but("targets may have any length", length_limit=None),
         "no-server-header": _but("answers lack the Server header", server_header=None),
+        "patched": _but("version 4.3.1", version="4.3.1", server_header="CirCarLife Scada 4.3.1"),
         "date-header": _but("answers have a Date header", date_header=True),
         "basic": _but("Basic authentication", auth="basic"),
         "digest": _but("Digest authentication, MD5 with qop=auth", auth="digest"),

@@ -152,7 +152,7 @@ def status(site: Site) -> Element:
     return node("systemStatus", leaf("deviceStatus", 1), *stamps, count, event)
 
 
-def information(site: Site) -> Element:
+def information(site: Site, version: str) -> Element:
     """information.xml, about 26 kB of it pictures (protocol.md 2.2)."""
     drivers = (
         node("device", leaf("type", name), leaf("name", name.title()), leaf("image", _picture(name)))
@@ -161,7 +161,7 @@ def information(site: Site) -> Element:
     return node(
         "systemInformation",
         leaf("name", "CirCarLife Scada"),
-        leaf("version", "4.2.3"),
+        leaf("version", version),
         leaf("company", "Circontrol"),
         leaf("mainDevice", site.guid(site.model.main_device)),
         leaf("type", 8),

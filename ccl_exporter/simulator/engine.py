@@ -66,7 +66,7 @@ class ModelEngine:
             CHARGE_POINTS + "chargeState.xml": ("chargesState", self._plugs(charge_points.charge_state)),
             "/services/devices/deviceState.xml": ("deviceState", self._device_state),
             "/services/system/status.xml": ("systemStatus", lambda *_: documents.status(site)),
-            "/services/system/information.xml": ("systemInformation", lambda *_: documents.information(site)),
+            "/services/system/information.xml": ("systemInformation", self._information),
             "/services/system/eventsActions.xml": ("eventsActions", lambda *_: node("eventsActions")),
             "/services/events/actived.xml": ("activedEvents", lambda *_: node("activedEvents")),
             "/services/events/notified.xml": ("notifiedEvents", lambda *_: node("notifiedEvents")),
@@ -124,6 +124,9 @@ class ModelEngine:
 
     def _plugs(self, build: Callable[[View, Site], Element]) -> Handler:
         return lambda view, *_: build(view, self._site)
+
+    def _information(self, _view: View, _query: Query, dialect: Dialect, _faults: Sequence[Fault]) -> Element:
+        return documents.information(self._site, dialect.version)
 
     def _device_state(self, view: View, query: Query, dialect: Dialect, faults: Sequence[Fault]) -> Element:
         return documents.device_state(view, dialect, faults, self._site, query.first("id"))

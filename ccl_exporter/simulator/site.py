@@ -119,6 +119,11 @@ class LivePlug:
         with self._site.acting() as now:
             self._plug.fail(now, error)
 
+    def set_register(self, watt_hours: float) -> None:
+        """Let the meter go on from another reading, as one that was exchanged or lost its memory."""
+        with self._site.acting():
+            self._plug.energy = watt_hours
+
 
 class Site:
     """The model in time. Whoever asks or acts first brings it to the present; the clock never goes back."""
