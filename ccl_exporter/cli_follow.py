@@ -18,7 +18,7 @@ from ccl_exporter.cli_write import DryRun, seconds, warn
 from ccl_exporter.errors import UsageError
 
 if TYPE_CHECKING:
-    from ccl_exporter.feeds import Feed
+    from ccl_exporter.feeds import Feed, Newest
     from ccl_exporter.follow import Rules
     from ccl_exporter.follow_loop import Follower
     from ccl_exporter.follow_trust import Meaning
@@ -230,9 +230,8 @@ def _run(run: _Run) -> None:
     raise typer.Exit(Exit.DONE if good else Exit.NOT_TAKEN)
 
 
-def _follower(run: _Run, newest: object, running: ExitStack) -> "Follower":
+def _follower(run: _Run, newest: "Newest", running: ExitStack) -> "Follower":
     """A follower of the plug, with nobody else who follows it."""
-    from ccl_exporter.feeds import Newest  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.follow import Policy, percent_for  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.follow_budget import HOUR, Budget  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.follow_charger import (  # noqa: PLC0415 - keeps --help quick
@@ -248,7 +247,6 @@ def _follower(run: _Run, newest: object, running: ExitStack) -> "Follower":
     from ccl_exporter.state import ChargerLock  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.writing import Writer  # noqa: PLC0415 - keeps --help quick
 
-    assert isinstance(newest, Newest)  # noqa: S101 - its class is imported late
     settings, memory = run.settings, run.memory
     lock = ChargerLock(memory.folder, settings.url, settings.pause)
     control = Control(settings.url, settings.credentials, settings.source_address, lock)
