@@ -184,7 +184,7 @@ def test_a_query_is_followed_by_the_date_of_its_sample(charging: Simulator, star
     class Prometheus(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
-            values = [[time() - 1, "3000"]] if len(asked) < 8 else [[time() - 90, "3000"]]
+            values = [[time() - 1, "3000"]] if len(asked) < 4 else [[time() - 90, "3000"]]
             data = {"resultType": "matrix", "result": [{"metric": {}, "values": values}]}
             body = json.dumps({"status": "success", "data": data}).encode()
             self.send_response(200)

@@ -13,7 +13,7 @@ from house import STARTS, Days, evening, optimum, solar_day
 from ccl_exporter.follow import Rules
 
 DAYS = int(os.environ.get("CCL_DAYS", "6"))
-EVENINGS = int(os.environ.get("CCL_EVENINGS", "3"))
+EVENINGS = int(os.environ.get("CCL_EVENINGS", "2"))
 SUPPLY, LESS_THAN_SUPPLY = 14_000.0, 13_500.0
 
 
