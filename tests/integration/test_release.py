@@ -163,8 +163,15 @@ def test_the_wheel_installs_and_serves_on_a_new_python(
 def test_the_lowest_versions_of_all_libraries_serve(built: tuple[Path, Path], tmp_path: Path) -> None:
     """Those that pyproject.toml names, of what it names. Long form, with the unit tests: CCL_RELEASE_SUITE=1."""
     _, wheel = built
-    extra = "test" if LONG else "mqtt"
-    found = installed(sys.executable, tmp_path, "--resolution=lowest-direct", f"{wheel}[{extra}]")
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    named = [*project["dependencies"], *extras["mqtt"], *(extras["test"] if LONG else [])]
+    named = [requirement for requirement in named if not requirement.startswith("ccl-exporter")]
+    found = installed(sys.executable, tmp_path, "--resolution=lowest-direct", wheel, *named)
+    versions = dict(line.split("==") for line in uv("pip", "freeze", python=found).splitlines() if "==" in line)
+    for requirement in project["dependencies"]:
+        name, lowest = re.findall(r"^([\w-]+)>=([\d.]+)", requirement)[0]
+        assert re.fullmatch(rf"{re.escape(lowest)}(\.0)*", versions[name.lower()]), requirement
 
     assert serves(found, tmp_path)
     if LONG:
