@@ -48,9 +48,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def installed(python: str, folder: Path, *what: str | Path) -> Path:
-    """A new environment of an interpreter with something in it; the interpreter of that."""
+    """A new environment of an interpreter with something and pip in it; the interpreter of that."""
     environment = folder / "environment"
-    uv("venv", "--python", python, environment)
+    uv("venv", "--seed", "--python", python, environment)
     found = environment / "bin" / "python"
     uv("pip", "install", *what, python=found)
     return found
