@@ -423,10 +423,10 @@ def old(stage: Stage) -> Iterator[float]:  # noqa: PLR0915 - one thing after the
     yield 23 * HOUR
     site.clear_value(f"{plug}.AE")
     stage.expect("CclRegisterReset", 8, 70, plug)
-    yield 25 * HOUR
+    yield 24.2 * HOUR
     stage.arrive()
     stage.simulator.faults = (Fault("status-500", "chargeInfo"),)
-    stage.expect("CclReadingPartial", 40, 85)
+    stage.expect("CclReadingPartial", 75, 125)
     yield 26 * HOUR
     stage.simulator.faults = ()
     stage.leave()
