@@ -82,9 +82,10 @@ class Sources:
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
     folder = tmp_path_factory.mktemp("boards")
     found = days(folder, LENGTH)
-    victoria, influx = Victoria(folder / "victoria"), Influx(folder / "influx")
     with ExitStack() as stack:
         url = stack.enter_context(prometheus(folder, found.scraped))
+        # Made now, as each chooses its port when it is made.
+        victoria, influx = Victoria(folder / "victoria"), Influx(folder / "influx")
         stack.enter_context(running(victoria))
         stack.enter_context(running(influx))
         influx.create()
