@@ -1,4 +1,4 @@
-"""The commands; only here and in the modules beside it (`cli_...`) is anything printed or an exit code picked."""
+"""The commands; only here and in `commands` is anything printed or an exit code picked."""
 
 import logging
 import os
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccl_exporter import __version__, cli_charge, cli_follow, cli_plan, cli_questions, cli_write
-from ccl_exporter.cli_shared import STOP_SIGNALS, ConfigFile, address, exit_code, on_signals
+from ccl_exporter import __version__
+from ccl_exporter.commands import charge, follow, plan, questions, write
+from ccl_exporter.commands.shared import STOP_SIGNALS, ConfigFile, address, exit_code, on_signals
 from ccl_exporter.errors import CclError, UsageError
 from ccl_exporter.memory import share_memory
 from ccl_exporter.service_manager import say_ready
@@ -130,7 +131,7 @@ def _check_files(config_file: Path | None, web_config_file: Path | None) -> None
     if config_file is None and web_config_file is None:
         raise UsageError("there is nothing to check: name --config.file or --web.config.file")
     if config_file is not None:
-        from ccl_exporter import configuration  # noqa: PLC0415 - only with a file
+        from ccl_exporter.configuration import document as configuration  # noqa: PLC0415 - only with a file
 
         count = len(configuration.load(config_file, os.environ).settings.chargers)
         typer.echo(f"{config_file} is well: {count} {'charger' if count == 1 else 'chargers'}.")
@@ -158,13 +159,13 @@ def demo(
         _serve(simulator.url, None, options, None)
 
 
-for question in (cli_questions.check, cli_questions.show, cli_questions.get, cli_questions.dump):
+for question in (questions.check, questions.show, questions.get, questions.dump):
     app.command()(question)
 # Else a value below zero would be taken for an option.
-app.command("set", context_settings={"ignore_unknown_options": True})(cli_write.set_variables)
-for command in (cli_follow.follow, cli_plan.plan):
-    cli_charge.charge.command()(command)
-app.add_typer(cli_charge.charge)
+app.command("set", context_settings={"ignore_unknown_options": True})(write.set_variables)
+for command in (follow.follow, plan.plan):
+    charge.charge.command()(command)
+app.add_typer(charge.charge)
 
 
 @app.command()
@@ -264,7 +265,7 @@ def _serve(charger: str | None, config_file: Path | None, options: "Options", st
         what = settings.url
         service = Service(one(settings), options, state)
     else:
-        from ccl_exporter import configuration  # noqa: PLC0415 - only with a file
+        from ccl_exporter.configuration import document as configuration  # noqa: PLC0415 - only with a file
 
         if charger is not None:
             raise UsageError("name a charger or a configuration file, not both")

@@ -12,7 +12,7 @@ from time import monotonic, time
 
 from ccl_exporter import families as f
 from ccl_exporter.charger import Charger
-from ccl_exporter.finished_charges import charge_samples
+from ccl_exporter.ledger.finished import charge_samples
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.rounds import Rounds, Source
 from ccl_exporter.settings import InfluxSettings

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from ccl_exporter.charger import Charger
-from ccl_exporter.finished_charges import FinishedCharges
+from ccl_exporter.ledger.finished import FinishedCharges
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.samples import Module
 

@@ -25,8 +25,8 @@ from ccl_exporter import families as f
 from ccl_exporter.charger import Charger
 from ccl_exporter.errors import UsageError
 from ccl_exporter.fleet import Fleet
-from ccl_exporter.ledger import Ledger
-from ccl_exporter.ledger_file import LEDGER
+from ccl_exporter.ledger.file import LEDGER
+from ccl_exporter.ledger.ledger import Ledger
 from ccl_exporter.memory import give_back
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.rounds import Source
@@ -38,8 +38,8 @@ from ccl_exporter.web.page import View, page
 from ccl_exporter.web.security import WebSecurity
 
 if TYPE_CHECKING:
-    from ccl_exporter.configuration import Configuration
-    from ccl_exporter.inventory_source import Inventory
+    from ccl_exporter.configuration.document import Configuration
+    from ccl_exporter.configuration.inventory import Inventory
     from ccl_exporter.publishing import Publisher
     from ccl_exporter.push import Pushes
 
@@ -319,7 +319,7 @@ def _old(charger: Charger) -> bool:
 def _inventory(configuration: "Configuration | None") -> "Inventory | None":
     if configuration is None or configuration.source is None:
         return None
-    from ccl_exporter.inventory_source import Inventory  # noqa: PLC0415 - only with a second inventory
+    from ccl_exporter.configuration.inventory import Inventory  # noqa: PLC0415 - only with a second inventory
 
     return Inventory(configuration.source, configuration.settings)
 

@@ -9,7 +9,7 @@ from names import about, states
 from sources import Source
 
 from ccl_exporter import families as f
-from ccl_exporter import finished_charges as finished
+from ccl_exporter.ledger import finished
 from ccl_exporter.model import Family
 
 MONEY: Json = {"decimals": 2}

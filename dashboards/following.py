@@ -6,7 +6,7 @@ from grafana import Data, Line, Target, graph, timeline, words
 from names import about
 from promql import Scraped
 
-from ccl_exporter import follow_families as follow
+from ccl_exporter.following import families as follow
 from ccl_exporter.model import Family
 
 _SCRAPED = "Of `charge follow`, if it is scraped with the job and the instance of its charger."

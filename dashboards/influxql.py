@@ -12,7 +12,7 @@ from stored import stored
 from top import annotation, query_variable
 
 from ccl_exporter import families as f
-from ccl_exporter import finished_charges as finished
+from ccl_exporter.ledger import finished
 from ccl_exporter.model import Family
 
 CHARGER = '"charger" =~ /^${charger:regex}$/'

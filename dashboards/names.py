@@ -117,4 +117,4 @@ REASONS: Mapping[int, tuple[str, str]] = {
     6: ("charge has ended, vehicle still there", WAITING),
     7: ("see its state", LEAST_COLOR),
 }
-"""Why a plug does not charge, the first that holds; the ladder of `ccl_exporter/plug_view.py`."""
+"""Why a plug does not charge, the first that holds; the ladder of `ccl_exporter/charging/view.py`."""

@@ -13,10 +13,10 @@ from registers import MONTH, PRICE, total_per_day
 from top import annotation, query_variable
 
 from ccl_exporter import families as f
-from ccl_exporter import finished_charges as finished
 from ccl_exporter.catalogue import catalogue
+from ccl_exporter.charging.view import LEAST_AMPERES
+from ccl_exporter.ledger import finished
 from ccl_exporter.model import Family
-from ccl_exporter.plug_view import LEAST_AMPERES
 
 
 def _least(some: str, limit: str) -> str:

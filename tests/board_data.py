@@ -16,10 +16,10 @@ from pathlib import Path
 
 from support import Clock, get, server
 
-from ccl_exporter.charges import FinishedCharge
 from ccl_exporter.families import FAMILIES
-from ccl_exporter.finished_charges import charge_samples
-from ccl_exporter.ledger import Ledger
+from ccl_exporter.ledger.accounts import FinishedCharge
+from ccl_exporter.ledger.finished import charge_samples
+from ccl_exporter.ledger.ledger import Ledger
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.plausibility import Gate
 from ccl_exporter.powerstudio.engine import Engine

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from support import Clock
 
-from ccl_exporter.follow import Car, Policy, Rules, Seen
-from ccl_exporter.follow_budget import Budget
-from ccl_exporter.follow_trust import Meaning, Number, Trust
+from ccl_exporter.following.budget import Budget
+from ccl_exporter.following.follow import Car, Policy, Rules, Seen
+from ccl_exporter.following.trust import Meaning, Number, Trust
 from ccl_exporter.simulator.site import Site
 from ccl_exporter.simulator.wallbox import build
 

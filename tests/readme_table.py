@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ccl_exporter.families import EXPORTER, FAMILIES
-from ccl_exporter.finished_charges import FINISHED_CHARGE
+from ccl_exporter.ledger.finished import FINISHED_CHARGE
 from ccl_exporter.model import Family, Sample
 from ccl_exporter.sinks.influx import by_field, field_of, lines
 

@@ -1,0 +1,1 @@
+"""Samples written down: exposition text, line protocol with its durable queue, MQTT."""

@@ -1,0 +1,1 @@
+"""Routes, security and the page for people."""

@@ -14,9 +14,9 @@ from importlib.resources import files
 from string import Template
 
 from ccl_exporter import families as f
-from ccl_exporter.diagnosis import failure
-from ccl_exporter.listing import Row, number, rows
 from ccl_exporter.model import Family, Sample, Snapshot
+from ccl_exporter.questions.diagnosis import failure
+from ccl_exporter.questions.listing import Row, number, rows
 from ccl_exporter.samples import samples
 from ccl_exporter.variables import Reading
 

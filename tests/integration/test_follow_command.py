@@ -22,17 +22,17 @@ from prometheus import await_value
 from prometheus import running as prometheus
 from support import COMMAND, PROJECT, Clock, Process, Scrape, Start, get, server
 
-from ccl_exporter.feeds import Newest
-from ccl_exporter.follow import Policy, Rules, percent_for
-from ccl_exporter.follow_budget import Budget
-from ccl_exporter.follow_charger import FollowedPlug, Owed, written_lately
-from ccl_exporter.follow_families import FOLLOW
-from ccl_exporter.follow_loop import Follower
-from ccl_exporter.follow_trust import Meaning, Trust
+from ccl_exporter.charging.memory import JOURNAL, Memory
+from ccl_exporter.charging.writing import Writer
+from ccl_exporter.following.budget import Budget
+from ccl_exporter.following.charger import FollowedPlug, Owed, written_lately
+from ccl_exporter.following.families import FOLLOW
+from ccl_exporter.following.feeds import Newest
+from ccl_exporter.following.follow import Policy, Rules, percent_for
+from ccl_exporter.following.loop import Follower
+from ccl_exporter.following.trust import Meaning, Trust
 from ccl_exporter.powerstudio.control import Control
 from ccl_exporter.simulator import Fault, Simulator
-from ccl_exporter.write_memory import JOURNAL, Memory
-from ccl_exporter.writing import Writer
 
 PLUG = "EVSE.PLUG"
 PREDUCTION = "Plug - Mode 3.PREDUCTION"

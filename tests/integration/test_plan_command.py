@@ -13,15 +13,15 @@ from time import monotonic, sleep, time
 import pytest
 from support import COMMAND, PROJECT, Process, Start
 
-from ccl_exporter.charging import Plug, Result
+from ccl_exporter.charging.memory import Memory
+from ccl_exporter.charging.plug import Plug, Result
+from ccl_exporter.charging.writing import How, Writer
 from ccl_exporter.errors import UsageError
-from ccl_exporter.plan import Plan
-from ccl_exporter.plan_loop import Goal, Planner
+from ccl_exporter.planning.loop import Goal, Planner
+from ccl_exporter.planning.plan import Plan
+from ccl_exporter.planning.prices import Slot, parse
 from ccl_exporter.powerstudio.control import Control
-from ccl_exporter.prices import Slot, parse
 from ccl_exporter.simulator import Simulator
-from ccl_exporter.write_memory import Memory
-from ccl_exporter.writing import How, Writer
 
 SPEED = 240.0
 QUARTER = 900.0

@@ -13,7 +13,7 @@ from databases import Database, Influx, Victoria, running
 from support import COMMAND, OPENMETRICS, Process, Scrape, Start, get
 
 from ccl_exporter.charger import Charger
-from ccl_exporter.charges import FinishedCharge
+from ccl_exporter.ledger.accounts import FinishedCharge
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.push import Pushes
 from ccl_exporter.rounds import Source
@@ -329,11 +329,12 @@ def test_without_a_database_nothing_of_the_push_is_imported(tmp_path: Path) -> N
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from ccl_exporter import cli, configuration\n"
+        "from ccl_exporter import cli\n"
+        "from ccl_exporter.configuration import document\n"
         "from ccl_exporter.service import Options, Service\n"
         "from ccl_exporter.settings import ListenAddress\n"
         "Path('ccl.yaml').write_text('chargers: {a: {url: evse}}')\n"
-        "read = configuration.load(Path('ccl.yaml'), {})\n"
+        "read = document.load(Path('ccl.yaml'), {})\n"
         "service = Service(read.settings, Options(ListenAddress('127.0.0.1', 0)), Path('state'), None, read)\n"
         "service.bind()\n"
         "import threading\n"

@@ -170,7 +170,7 @@ def test_the_file_of_fifty_bays_is_a_valid_configuration(tmp_path: Path) -> None
 
 def test_the_table_of_charges_is_what_the_command_prints(state: Path) -> None:
     (sample,) = [block for language, block in BLOCKS if not language and block.startswith("BEGIN ")]
-    from ccl_exporter.ledger import Ledger  # noqa: PLC0415 - likewise
+    from ccl_exporter.ledger.ledger import Ledger  # noqa: PLC0415 - likewise
 
     station, ledger = Station(), Ledger(state / "charges.db")
     ledger.note("garage", station.read())

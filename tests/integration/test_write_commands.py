@@ -15,10 +15,10 @@ from time import monotonic, sleep
 import pytest
 from support import COMMAND, Start, get, scrape
 
+from ccl_exporter.charging.memory import JOURNAL, Memory
 from ccl_exporter.simulator import Dialect, Fault, Simulator, State
 from ccl_exporter.simulator.xml import document, node
 from ccl_exporter.state import ChargerLock
-from ccl_exporter.write_memory import JOURNAL, Memory
 
 SPEED = 20.0
 """So that a write shows in a quarter of a second."""

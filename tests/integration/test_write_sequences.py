@@ -12,15 +12,15 @@ from time import monotonic
 
 import pytest
 
-from ccl_exporter.charging import Plug, Result
+from ccl_exporter.charging.memory import JOURNAL, Memory
+from ccl_exporter.charging.plug import Plug, Result
+from ccl_exporter.charging.writing import How, Writer
 from ccl_exporter.errors import CclError
 from ccl_exporter.model import Credentials
 from ccl_exporter.powerstudio.control import Control
 from ccl_exporter.simulator import DIALECTS, Dialect, Fault, Simulator
 from ccl_exporter.simulator.charge import State
 from ccl_exporter.simulator.site import LivePlug
-from ccl_exporter.write_memory import JOURNAL, Memory
-from ccl_exporter.writing import How, Writer
 
 SEQUENCES = int(os.environ.get("CCL_SEQUENCES", "20"))
 SEED = int(os.environ.get("CCL_SEED", "4711"))

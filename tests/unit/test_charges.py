@@ -7,7 +7,7 @@ from charging import OTHER, PLUG, START, Station
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter.charges import (
+from ccl_exporter.ledger.accounts import (
     Account,
     FinishedCharge,
     PlugReading,

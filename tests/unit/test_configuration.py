@@ -18,9 +18,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.configuration import Configuration, load
+from ccl_exporter.configuration.document import Configuration, load
+from ccl_exporter.configuration.inventory import MAX_BYTES, Inventory
 from ccl_exporter.errors import UsageError
-from ccl_exporter.inventory_source import MAX_BYTES, Inventory
 from ccl_exporter.model import Credentials
 from ccl_exporter.settings import ChargerSettings, Settings
 

@@ -21,8 +21,8 @@ from grid import COLUMNS
 from support import PROJECT
 
 from ccl_exporter.families import EXPORTER, FAMILIES
-from ccl_exporter.finished_charges import FINISHED_CHARGE
-from ccl_exporter.follow_families import FOLLOW
+from ccl_exporter.following.families import FOLLOW
+from ccl_exporter.ledger.finished import FINISHED_CHARGE
 from ccl_exporter.model import Family, Sample
 from ccl_exporter.sinks.influx import by_field, field_of, lines
 
@@ -109,7 +109,15 @@ def test_the_command_of_the_page_builds_them(tmp_path: Path) -> None:
         assert f"`{path.name}`" in page
 
 
-MAY_KNOW = {"catalogue", "families", "finished_charges", "follow_families", "model", "plug_view", "sinks.influx"}
+MAY_KNOW = {
+    "catalogue",
+    "families",
+    "charging.view",
+    "following",
+    "ledger",
+    "model",
+    "sinks.influx",
+}
 """What the source may import of the exporter: its catalogue, never what reads or serves."""
 
 

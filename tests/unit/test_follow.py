@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.charging import reduction
+from ccl_exporter.charging.plug import reduction
 from ccl_exporter.errors import Refused
-from ccl_exporter.feeds import Newest, NoNumberError, answered, reading
-from ccl_exporter.follow import Car, Decision, Mode, Policy, Rules, Seen, amperes_at, percent_for
-from ccl_exporter.follow_budget import Budget
-from ccl_exporter.follow_trust import Meaning, Number, Trust, Unit, What
+from ccl_exporter.following.budget import Budget
+from ccl_exporter.following.feeds import Newest, NoNumberError, answered, reading
+from ccl_exporter.following.follow import Car, Decision, Mode, Policy, Rules, Seen, amperes_at, percent_for
+from ccl_exporter.following.trust import Meaning, Number, Trust, Unit, What
 
 CHARGING = Car(percent=0, amperes=32.0, watts=32 * 230.0, volts=230.0, phases=1, wants=True)
 

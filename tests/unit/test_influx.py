@@ -10,7 +10,7 @@ from line_protocol_parser import parse_line
 
 from ccl_exporter import families as f
 from ccl_exporter.charger import Charger
-from ccl_exporter.finished_charges import FINISHED_CHARGE
+from ccl_exporter.ledger.finished import FINISHED_CHARGE
 from ccl_exporter.model import Family, Sample
 from ccl_exporter.samples import samples
 from ccl_exporter.settings import ChargerSettings

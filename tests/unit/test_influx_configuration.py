@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ccl_exporter.configuration import load
+from ccl_exporter.configuration.document import load
 from ccl_exporter.errors import UsageError
 from ccl_exporter.model import Credentials
 from ccl_exporter.settings import InfluxSettings, SpoolSettings

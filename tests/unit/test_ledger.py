@@ -14,11 +14,11 @@ from charging import OTHER, PLUG, Station
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter import ledger_file
-from ccl_exporter.charges import FinishedCharge
 from ccl_exporter.errors import Unreadable
-from ccl_exporter.ledger import Ledger
-from ccl_exporter.ledger_file import read
+from ccl_exporter.ledger import file as ledger_file
+from ccl_exporter.ledger.accounts import FinishedCharge
+from ccl_exporter.ledger.file import read
+from ccl_exporter.ledger.ledger import Ledger
 from ccl_exporter.model import Snapshot
 
 KWH = 3.6e6

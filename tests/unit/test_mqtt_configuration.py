@@ -7,7 +7,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from ccl_exporter.configuration import load
+from ccl_exporter.configuration.document import load
 from ccl_exporter.errors import UsageError
 from ccl_exporter.model import Credentials
 from ccl_exporter.settings import MqttSettings

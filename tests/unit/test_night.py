@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
+from ccl_exporter.charging.night import window
 from ccl_exporter.errors import UsageError
-from ccl_exporter.night import window
 
 
 def at(text: str) -> float:

@@ -11,8 +11,8 @@ from time import monotonic
 import pytest
 from support import Clock
 
+from ccl_exporter.charging.memory import JOURNAL, Entry, Memory, Override, WayBack
 from ccl_exporter.errors import TimedOut, UsageError
-from ccl_exporter.write_memory import JOURNAL, Entry, Memory, Override, WayBack
 
 URL = "http://192.0.2.10"
 WAY = WayBack("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)

@@ -1,0 +1,85 @@
+"""Putting back what was changed only for a while: in time, on a signal, or by the next command after a crash."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from time import time
+
+from ccl_exporter.charging.memory import Memory, WayBack
+from ccl_exporter.charging.writing import How, Writer, Written, number_of, same
+from ccl_exporter.errors import CclError, Garbled, Refused
+from ccl_exporter.questions import listing
+
+Say = Callable[[str], None]
+"""Takes a sentence for a person."""
+
+
+class ForAWhile:
+    """What a command changes for some seconds, kept on disk until it was put back; a context."""
+
+    def __init__(self, memory: Memory, seconds: float) -> None:
+        self._memory = memory
+        self._seconds = seconds
+        self._stack = ExitStack()
+        self._owed: list[tuple[WayBack, Callable[[], None]]] = []
+
+    def __enter__(self) -> "ForAWhile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def keep(self, written: Written) -> None:
+        """Remember what there was before a write; raises `Refused` if nobody knows."""
+        before = {name: value for name, value in written.before.items() if name in written.wanted}
+        known = {name: value for name, value in before.items() if value is not None}
+        if known != before:
+            raise Refused("nobody knows what there was before, so it could not be put back")
+        way = WayBack(written.device, known, dict(written.wanted), time() + self._seconds)
+        self._owed.append((way, self._stack.enter_context(self._memory.owing(way))))
+
+    @property
+    def owes(self) -> bool:
+        """Whether there is anything to put back."""
+        return bool(self._owed)
+
+    def put_back(self, writer: Writer, say: Say) -> bool:
+        """Put everything back, the newest first; False if something could not be."""
+        put = [_put_back(writer, way, done, say) for way, done in reversed(self._owed)]
+        return all(put)
+
+
+def settle(memory: Memory, writer: Writer, say: Say) -> None:
+    """Put back what commands that were killed have left behind."""
+    with memory.owed() as owed:
+        for way, done in owed:
+            say("a command was ended before it could put back what it had changed for a while")
+            _put_back(writer, way, done, say)
+
+
+def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say) -> bool:
+    names = ", ".join(way.before)
+    try:
+        _, snapshot = writer.look_up(list(way.before))
+        rows = {row.id: number_of(row) for row in listing.rows(snapshot, sensitive=True)}
+        silent = [name for name in way.before if rows.get(name) is None]
+        if silent:
+            raise Garbled(f"{', '.join(silent)} has no number now, so its device may be silent")
+        strange = [
+            name
+            for name in way.before
+            if not (same(rows[name], way.before[name]) or same(rows[name], way.during[name]))
+        ]
+        if strange:
+            say(f"{', '.join(strange)} was changed by somebody else meanwhile and is left as it is")
+            done()
+            return True
+        written = writer.write(way.device, snapshot, way.before, How(force=True, back=True, least_pause=0.0))
+    except CclError as error:
+        say(f"{names} could not be put back, the next command will try it again: {error}")
+        return False
+    if written.outcome == "not_taken":
+        say(f"{names} could not be put back, the next command will try it again")
+        return False
+    say(f"{names} is what it was before: {', '.join(listing.number(value) for value in way.before.values())}")
+    done()
+    return True

@@ -1,0 +1,1 @@
+"""The commands of the shell, with `cli`: flags in, sentences and exit codes out."""

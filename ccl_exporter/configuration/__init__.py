@@ -1,0 +1,1 @@
+"""What the configuration file says, checked, and where else chargers may come from."""

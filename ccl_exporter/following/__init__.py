@@ -1,0 +1,1 @@
+"""Letting a car follow the sun or leave the rest of a house enough."""

@@ -1,0 +1,150 @@
+"""The plug that a follower limits: its meter, the one variable that is written, what is kept on disk."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+
+from ccl_exporter import families as f
+from ccl_exporter.charging.memory import JOURNAL, Memory, WayBack
+from ccl_exporter.charging.plug import Plug
+from ccl_exporter.charging.view import view
+from ccl_exporter.charging.writing import How, Writer, Written
+from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut
+from ccl_exporter.following.follow import Car
+from ccl_exporter.model import Snapshot
+from ccl_exporter.samples import samples
+from ccl_exporter.variables import Reading
+
+_A_MOMENT = 1.0
+"""Seconds that an urgent write waits for other commands; the charger itself still takes one request at a time."""
+
+_JOURNAL_TAIL = 512 * 1024
+_USUAL_VOLTS = 230.0
+"""What a phase is taken to have where no meter tells."""
+
+
+class FollowedPlug(Plug):
+    """A plug whose limit is set again and again. `timeout` is for each answer, in seconds.
+
+    Raises what is wrong with the charger, `Absent` if it has nothing that limits a current.
+    """
+
+    def __init__(self, writer: Writer, memory: Memory, name: str | None, timeout: float) -> None:
+        super().__init__(writer, name, timeout)
+        self._memory = memory
+        snapshot = self._read()
+        reading = Reading(snapshot)
+        vehicle = self._info.vehicle_device
+        largest = reading.number(f"{vehicle}.INTENSITY", "amperes") or self._info.supported_amperes
+        self.variable = f"{vehicle}.PREDUCTION"
+        if vehicle is None or not largest or self.variable not in reading.listed:
+            raise Absent(f"the charger does not tell how the current of {self.name} is limited")
+        self.device = vehicle
+        self.largest = largest
+        self._lookup.describe([self.variable], monotonic() + timeout)
+        self._last = self._read()
+
+    def car(self) -> Car:
+        """What the plug does now."""
+        self._last = snapshot = self._lookup.read(self._timeout, self._devices)
+        found = list(samples(snapshot, modules=("meaning",)))
+        seen = view(found, self.name)
+        volts = [one.value for one in found if one.family is f.PLUG_VOLTAGE and one.labels[:1] == (self.name,)]
+        volts = [value for value in volts if value > 0] or [_USUAL_VOLTS]
+        percent = Reading(snapshot).raw(self.variable)
+        if percent is None:
+            raise Garbled(f"the charger does not tell {self.variable}")
+        amperes = seen.amperes or 0.0
+        mean = sum(volts) / len(volts)
+        return Car(
+            percent=round(percent),
+            amperes=amperes,
+            watts=seen.watts if seen.watts is not None else amperes * mean * len(volts),
+            volts=mean,
+            phases=len(volts),
+            wants=seen.under_way or seen.state is None,
+        )
+
+    def send(self, percent: int, urgent: bool = False) -> Written:
+        """Write the reduction without waiting for what comes of it; an urgent one waits for nobody."""
+        how = How(least_pause=0.0, later=True)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._memory.alone(monotonic() + (_A_MOMENT if urgent else self._timeout)))
+            except TimedOut:
+                if not urgent:
+                    raise
+            return self._put(percent, self._last, how)
+
+    def set(self, percent: int, wait: float) -> Written:
+        """Write the reduction and see that it holds."""
+        with self._memory.alone(monotonic() + self._timeout):
+            return self._put(percent, self._read(), How(least_pause=0.0, wait=wait))
+
+    def _put(self, percent: int, snapshot: Snapshot, how: How) -> Written:
+        return self._writer.write(self.device, snapshot, {self.variable: float(percent)}, how)
+
+
+class Owed:
+    """The safe current, kept on disk as what whoever comes after a follower that was killed has to put back."""
+
+    def __init__(self, memory: Memory, device: str, variable: str, safe: int) -> None:
+        self._memory = memory
+        self._device, self._variable, self._safe = device, variable, safe
+        self._held = ExitStack()
+
+    def instead_of(self, percent: int, until: float) -> None:
+        """Owe it in the place of a reduction that is in force or about to be; `until` in Unix seconds."""
+        before, during = {self._variable: float(self._safe)}, {self._variable: float(percent)}
+        fresh = ExitStack()
+        fresh.callback(fresh.enter_context(self._memory.owing(WayBack(self._device, before, during, until))))
+        self._held.close()
+        self._held = fresh
+
+    def settle(self) -> None:
+        """The safe current is set: nothing is owed any more."""
+        self._held.close()
+        self._held = ExitStack()
+
+
+@contextmanager
+def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
+    """Keep a second follower of a plug out; raises `Refused`."""
+    own = folder / "follow"
+    own.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = own / hashlib.sha256(f"{url} {plug}".encode()).hexdigest()[:16]
+    with path.open("a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            who = lock.read(20).strip()
+            raise Refused(
+                f"{plug} of {url} is followed already, by process {who}: stop that one first,"
+                " two would set its limit against each other"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def written_lately(folder: Path, url: str, variable: str, now: float, seconds: float) -> list[float]:
+    """How many seconds ago commands of this machine wrote a variable, by their journal; `now` in Unix seconds."""
+    ages: list[float] = []
+    with suppress(OSError), (folder / JOURNAL).open("rb") as journal:
+        journal.seek(0, os.SEEK_END)
+        journal.seek(max(journal.tell() - _JOURNAL_TAIL, 0))
+        for line in journal.read().splitlines():
+            with suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                age = now - datetime.fromisoformat(entry["time"]).timestamp()
+                if entry["charger"] == url and variable in entry["variables"] and age < seconds:
+                    ages.append(max(age, 0.0))
+    return ages

@@ -1,0 +1,1 @@
+"""Charging when it costs least."""
