@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,29 +21,44 @@ def running(folder: Path, scrape_configs: str, *, agent: bool = False) -> Iterat
     """
     config = folder / "prometheus.yml"
     config.write_text(f"global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n{scrape_configs}")
-    process = subprocess.Popen(
-        [
-            server("prometheus"),
-            f"--config.file={config}",
-            *(("--enable-feature=agent",) if agent else ()),
-            f"--storage.{'agent' if agent else 'tsdb'}.path={folder / 'data'}",
-            "--web.listen-address=127.0.0.1:0",
-            "--log.format=json",
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with server_of(config, folder, agent=agent) as url:
+        yield url
+
+
+@contextmanager
+def server_of(config: Path, folder: Path, *flags: str, agent: bool = False) -> Iterator[str]:
+    """A Prometheus with a configuration file; yields its URL."""
+    with listening(
+        server("prometheus"),
+        f"--config.file={config}",
+        *(("--enable-feature=agent",) if agent else ()),
+        f"--storage.{'agent' if agent else 'tsdb'}.path={folder / 'data'}",
+        "--web.listen-address=127.0.0.1:0",
+        *flags,
+    ) as url:
+        yield url
+
+
+@contextmanager
+def listening(*command: str) -> Iterator[str]:
+    """A server of the Prometheus family on a port that it chose; yields its URL once it listens."""
+    process = subprocess.Popen([*command, "--log.format=json"], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
+    # Read on after that, lest a full pipe stops it.
+    reader = threading.Thread(target=process.stderr.read)
     try:
         for line in process.stderr:
             said = json.loads(line)
             if said.get("msg") == "Listening on":
-                yield f"http://{said['address']}"
                 break
         else:
-            raise AssertionError("Prometheus did not start")
+            raise AssertionError(f"{command[0]} did not start")
+        reader.start()
+        yield f"http://{said['address']}"
     finally:
         process.terminate()
+        if reader.is_alive():
+            reader.join()
         process.communicate()
 
 
