@@ -77,7 +77,7 @@ def _serve(start: Start, config: Path, address: str) -> Process:
     return process
 
 
-def test_normal_life_is_silent_and_each_fault_arrives_once_and_goes(watched: Watched) -> None:
+def test_normal_life_is_silent_and_each_fault_arrives_and_goes(watched: Watched) -> None:
     told = watched.receiver
     _are_found_and_read(watched)
 
@@ -119,7 +119,7 @@ def test_normal_life_is_silent_and_each_fault_arrives_once_and_goes(watched: Wat
     told.wait("firing", alertname="CclFaultFlapping", instance="garage")
     told.wait("resolved", alertname="CclChargerUnreachable", instance="street")
 
-    # The exporter dies, as by lack of memory: this is told once, and nothing of its chargers.
+    # The exporter dies, as by lack of memory: this is told, and nothing of its chargers.
     watched.exporter.process.kill()
     before = len(told.told)
     down = told.wait("firing", alertname="CclExporterDown")
