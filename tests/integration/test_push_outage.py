@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from time import monotonic, sleep, time
 from typing import Literal
 
@@ -98,9 +99,11 @@ def test_a_day_of_a_hundred_chargers_is_caught_up_while_readings_go_on(tmp_path:
         f"{HOURS:g} h of {CHARGERS} chargers: {backlog.points} points, {backlog.bytes / 1e6:.1f} MB on disk; "
         f"stored at {backlog.points / filled:.0f}/s, sent at {sent_rate:.0f}/s, "
         f"{sent_rate / taken_rate:.0f} times as fast as taken; live readings every {LIVE_INTERVAL:g} s, "
-        f"longest gap {max(gaps, default=0):.2f} s"
+        f"gaps of {median(gaps):.2f} s, at most {max(gaps):.2f} s"
     )
     assert lost == 0
     assert count + left == rounds * CHARGERS + sum(map(len, reads.values()))
     assert sent_rate >= 20 * taken_rate
-    assert max(gaps, default=0.0) < 3 * LIVE_INTERVAL
+    # As often as configured; the odd late one of a busy machine would be in time for the interval of the outage.
+    assert median(gaps) < 1.2 * LIVE_INTERVAL
+    assert max(gaps) < INTERVAL
