@@ -18,7 +18,7 @@ from ccl_exporter import __version__
 from ccl_exporter.commands import charge, follow, plan, questions, write
 from ccl_exporter.commands.shared import STOP_SIGNALS, ConfigFile, address, exit_code, on_signals
 from ccl_exporter.errors import CclError, UsageError
-from ccl_exporter.memory import share_memory
+from ccl_exporter.memory import collect_seldom, share_memory
 from ccl_exporter.service_manager import say_ready
 
 if TYPE_CHECKING:
@@ -260,6 +260,7 @@ def _serve(charger: str | None, config_file: Path | None, options: "Options", st
 
     _allow_many_connections()
     share_memory()
+    collect_seldom()
     if config_file is None:
         settings = address(charger)
         what = settings.url

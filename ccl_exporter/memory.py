@@ -1,18 +1,39 @@
-"""What the C library does with memory that was freed; only glibc has these functions.
+"""How memory is taken, looked through and given back; the figures are in tests/benchmarks/README.md.
 
-The figures are in tests/benchmarks/README.md.
+What is asked of the C library only glibc has.
 """
 
 import ctypes
+import gc
 from contextlib import suppress
 
 _M_ARENA_MAX = -8  # of mallopt(3)
+
+_NEW_OBJECTS = 50_000
+"""Objects until Python's collector looks for rings among the new ones; a scrape makes thousands and frees them."""
 
 
 def share_memory() -> None:
     """Let all threads take memory from one place; else what was freed is kept once for each of them."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
+def collect_seldom() -> None:
+    """Keep the collector from looking all the time through readings, which leave no rings but of damaged XML."""
+    gc.set_threshold(_NEW_OBJECTS)
+
+
+def keep() -> None:
+    """Take what lives now out of the collector's sight; with thousands of chargers a look takes half a second."""
+    gc.collect()
+    gc.freeze()
+    give_back()
+
+
+def look_again() -> None:
+    """Let the collector see all again, as much of it may be gone."""
+    gc.unfreeze()
 
 
 def give_back() -> None:

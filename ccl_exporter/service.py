@@ -1,6 +1,5 @@
 """The running exporter: chargers, their samples, the server; started, reloaded and stopped together."""
 
-import gc
 import logging
 import platform
 import select
@@ -20,14 +19,13 @@ from cheroot.server import HTTPConnection
 from cheroot.wsgi import Server
 from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR
 
-from ccl_exporter import __version__
+from ccl_exporter import __version__, memory
 from ccl_exporter import families as f
 from ccl_exporter.charger import Charger
 from ccl_exporter.errors import UsageError
 from ccl_exporter.fleet import Fleet
 from ccl_exporter.ledger.file import LEDGER
 from ccl_exporter.ledger.ledger import Ledger
-from ccl_exporter.memory import give_back
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.rounds import Source
 from ccl_exporter.samples import Module, needed, samples
@@ -183,17 +181,10 @@ class Service:
                 log.info("the inventory can be used again")
 
     def _tidy_memory(self) -> None:
-        """Keep what lives long out of Python's collector, which would stop all scrapes to look through it.
-
-        With thousands of chargers that is half a second, every few seconds.
-        What has died since the last time is collected first; the pauses between grow to an hour.
-        """
+        """Keep what lives long out of the collector's sight; the pauses between grow to an hour."""
         pause = _FIRST_TIDYING
         while not self._stopping.wait(pause):
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
-            give_back()
+            memory.keep()
             pause = min(pause * 2, _LONGEST_TIDYING)
 
     # What the routes need
@@ -234,6 +225,7 @@ class Service:
                 raise
             self._configuration, self._inventory = configuration, _inventory(configuration)
             self._fleet.update(configuration.settings)
+            memory.look_again()
             self._push()
             self._reloaded, self._reload_good = time(), True
             log.info("the configuration was read again: %d chargers", len(configuration.settings.chargers))
@@ -346,6 +338,11 @@ def _logged() -> Iterator[list[str]]:
 
 class _Connection(HTTPConnection):
     """A connection whose request is not answered any more once who asked has hung up, tired of waiting."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # These caches, which nobody asks, tie it to itself: only the collector could free it.
+        del self.resolve_peer_creds, self.get_peer_creds
 
     @property
     def hung_up(self) -> bool:

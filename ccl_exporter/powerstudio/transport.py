@@ -10,7 +10,7 @@ import queue
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, Rea
 from urllib3.util import parse_url
 
 from ccl_exporter import __version__
-from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut, TooLarge, Unreachable
+from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, TooLarge, Unreachable
 from ccl_exporter.model import Credentials
 from ccl_exporter.powerstudio.login import Login
 from ccl_exporter.state import ChargerLock
@@ -103,18 +103,21 @@ def _addresses(host: str, port: int, seconds: float) -> list[Any]:
     return found
 
 
+class _Opened:
+    """How often a connection was opened; it knows no pool, as urllib3 holds connections as long as that lives."""
+
+    times = 0
+
+
 class _Connection(HTTPConnection):
-    """An HTTP connection over `_DeadlineSocket`; urllib3's timeout is taken for the whole of a request.
+    """An HTTP connection over `_DeadlineSocket`; urllib3's timeout is taken for the whole of a request."""
 
-    `opened` is called each time that it connects.
-    """
-
-    def __init__(self, *args: Any, opened: Callable[[], None], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, opened: _Opened, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._opened = opened
 
     def connect(self) -> None:
-        self._opened()
+        self._opened.times += 1
         super().connect()
 
     def request(self, *args: Any, **kwargs: Any) -> None:
@@ -192,7 +195,7 @@ class Transport:
         self._root = len(self.url) - len(urlsplit(self.url).path)
         self.requests = 0
         self.clock: float | None = None
-        self._opened = 0
+        self._opened = _Opened()
         self._source = (source_address, 0) if source_address is not None else None
         self._pool = self._connections()
 
@@ -201,10 +204,7 @@ class Transport:
         root, source = parse_url(self.url), self._source
         if root.scheme == "https":
             return HTTPSConnectionPool(root.host or "", root.port, source_address=source)
-        return _Pool(root.host or "", root.port, source_address=source, opened=self._note_opened)
-
-    def _note_opened(self) -> None:
-        self._opened += 1
+        return _Pool(root.host or "", root.port, source_address=source, opened=self._opened)
 
     def close(self) -> None:
         self._pool.close()
@@ -235,11 +235,11 @@ class Transport:
 
     def _resent(self, url: str, deadline: float) -> BaseHTTPResponse:
         """Send; a kept connection that the engine closed meanwhile is no answer, so send it again, once."""
-        opened = self._opened
+        opened = self._opened.times
         try:
             return self._send(url, deadline)
         except ProtocolError:
-            if self._opened > opened or url.startswith("https:"):
+            if self._opened.times > opened or url.startswith("https:"):
                 raise
         return self._send(url, deadline)
 
@@ -285,23 +285,26 @@ class Transport:
         """Run an exchange and turn the libraries' errors into ours; the one place that knows theirs."""
         try:
             return exchange()
-        except ReadTimeoutError as error:
-            raise TimedOut(f"no complete answer from {self.host} in time") from error
         except (HTTPError, OSError) as error:
             chain = list(causes(error))
-            reason = chain[-1]
-            if isinstance(reason, TimeoutError):
-                raise TimedOut(f"no complete answer from {self.host} in time") from error
-            if isinstance(reason, socket.gaierror):
-                raise Unreachable(f"no host is called {self.host}") from error
-            if any(isinstance(cause, NewConnectionError) for cause in chain):
-                detail = reason.strerror if isinstance(reason, OSError) else None
-                raise Unreachable(f"no connection to {self.host}: {detail or reason}") from error
-            if isinstance(reason, ssl.SSLCertVerificationError):
-                raise Unreachable(
-                    f"the certificate of {self.host} is not trusted: {reason.verify_message}"
-                ) from error
-            raise Garbled(f"the answer of {self.host} broke off or is not HTTP") from error
+            for cause in chain:
+                # urllib3's frames hold the errors and these the frames: a ring that only the collector could free.
+                cause.__traceback__ = None
+            raise self._meaning(chain) from error
+
+    def _meaning(self, chain: Sequence[BaseException]) -> ChargerError:
+        """Our error for an error of the libraries and what it came from."""
+        reason = chain[-1]
+        if isinstance(chain[0], ReadTimeoutError) or isinstance(reason, TimeoutError):
+            return TimedOut(f"no complete answer from {self.host} in time")
+        if isinstance(reason, socket.gaierror):
+            return Unreachable(f"no host is called {self.host}")
+        if any(isinstance(cause, NewConnectionError) for cause in chain):
+            detail = reason.strerror if isinstance(reason, OSError) else None
+            return Unreachable(f"no connection to {self.host}: {detail or reason}")
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return Unreachable(f"the certificate of {self.host} is not trusted: {reason.verify_message}")
+        return Garbled(f"the answer of {self.host} broke off or is not HTTP")
 
 
 def _done_with(response: BaseHTTPResponse) -> None:
