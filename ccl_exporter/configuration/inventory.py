@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-import requests
 import yaml
 from urllib3.exceptions import HTTPError
 
 from ccl_exporter import __version__
 from ccl_exporter.errors import UsageError
 from ccl_exporter.settings import ChargerSettings, Settings
+
+if TYPE_CHECKING:
+    import requests
 
 MAX_BYTES = 4 * 1024 * 1024
 """The largest configuration or inventory that is read; a charger takes about 100 bytes of it."""
@@ -334,6 +336,8 @@ class Inventory:
 
 def _fetched(url: str) -> bytes:
     """The body of a GET, at most one byte more than `MAX_BYTES`; raises `UsageError` without the URL."""
+    import requests  # noqa: PLC0415 - most configurations are files, and it takes two megabytes
+
     deadline = monotonic() + MAX_SECONDS
     # The libraries' own texts hold the URL with its query, so none of them is passed on.
     try:
@@ -356,7 +360,7 @@ def _fetched(url: str) -> bytes:
     raise UsageError(problem)
 
 
-def _answer(session: requests.Session, url: str, deadline: float) -> requests.Response:
+def _answer(session: "requests.Session", url: str, deadline: float) -> "requests.Response":
     left = deadline - monotonic()
     if left <= 0:
         raise TimeoutError
@@ -369,7 +373,7 @@ def _answer(session: requests.Session, url: str, deadline: float) -> requests.Re
     return session.get(url, headers=headers, timeout=left, allow_redirects=False, stream=True)
 
 
-def _body(response: requests.Response, deadline: float) -> bytes:
+def _body(response: "requests.Response", deadline: float) -> bytes:
     if response.status_code != 200:
         raise UsageError(f"cannot be read: it answers {response.status_code}")
     if response.headers.get("Content-Encoding", "identity") != "identity":

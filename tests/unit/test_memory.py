@@ -29,7 +29,9 @@ def simulated(start: Start) -> Callable[..., str]:
 
     def run(*faults: str) -> str:
         arguments = [part for fault in faults for part in ("--fault", fault)]
-        return start("simulate", "--web.listen-address", "127.0.0.1:0", *arguments).line(r"http://127\.0\.0\.1:\d+")[0]
+        return start("simulate", "--web.listen-address", "127.0.0.1:0", *arguments).line(
+            r"http://127\.0\.0\.1:\d+"
+        )[0]
 
     return run
 
