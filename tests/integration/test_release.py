@@ -155,7 +155,12 @@ def test_the_wheel_installs_and_serves_on_a_new_python(
         uv("pip", "install", f"{wheel}[test]", python=found)
         environment = {name: value for name, value in os.environ.items() if name != "CCL_RELEASE_SUITE"}
         suite = subprocess.run(
-            [found, "-m", "pytest", "-q", "-n", "4"], cwd=folder, capture_output=True, text=True, env=environment, check=False
+            [found, "-m", "pytest", "-q", "-n", "4"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
         )
         assert suite.returncode == 0, suite.stdout[-20000:]
 
