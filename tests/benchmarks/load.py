@@ -90,7 +90,7 @@ async def paced(targets: Sequence[Target], interval: float, rounds: int) -> Scra
     return found
 
 
-async def flat_out(targets: Sequence[Target], scrapes: int, workers: int = 2) -> Scrapes:
+async def flat_out(targets: Sequence[Target], scrapes: int, workers: int = 4) -> Scrapes:
     """One after the other around the ring, a few at a time."""
     found = Scrapes()
     order = iter(range(scrapes))

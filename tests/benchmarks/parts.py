@@ -170,7 +170,7 @@ def growth(short: bool) -> Iterator[Row]:
             cpu = (exporting.cpu() - cpu) / (interval * rounds)
             memory, threads = exporting.megabytes(), exporting.threads()
         seconds = sorted(found["seconds"].get("idle", []) + found["seconds"].get("charging", []))
-        about = f"{count:,} chargers every {interval:g} s"
+        about = f"{count:,} charger{'s' if count > 1 else ''} every {interval:g} s"
         large = count >= 2000
         late = found["failed"] + len(healthy) * rounds - len(seconds) + sum(second > 1 for second in seconds)
         yield Row(f"{about}: late or failed, of {len(seconds)}", late, must="0" if large else "")
