@@ -13,6 +13,9 @@ from ccl_exporter.planning.prices import Slot
 AGAIN = 60.0
 """Seconds until something that failed is tried again."""
 
+_AT_THE_END = 600.0
+"""Seconds after the time is over in which a charge that still goes on is tried to be ended."""
+
 _FULL = 0.05
 """Kilowatt-hours below which a need is met: the meter counts in tens of watt-hours."""
 
@@ -61,17 +64,24 @@ class Planner:
             seen = self.look()
         except ChargerError as error:
             self._tell(f"the charger cannot be read, the plan stays: {error}")
-            return now < self.goal.by
+            return now < self.goal.by + _AT_THE_END
         self._count(seen)
-        if self.left <= _FULL:
-            self._tell(f"{self._charged:.2f} kWh are charged, all that was needed")
-            return False
-        if now >= self.goal.by:
-            self._tell(f"the time is over: {self._charged:.2f} of {self.goal.need:g} kWh are charged")
-            return False
-        self._plan(now, seen)
-        self._carry_out(now, seen)
-        return True
+        met = self.left <= _FULL
+        if not met and now < self.goal.by:
+            self._plan(now, seen)
+            self._carry_out(self.plan.holds(now), now, seen)
+            return True
+        # A charge that nobody ends goes on through the dear hours, as the plug is put into service afterwards.
+        if seen.under_way and now < self.goal.by + _AT_THE_END:
+            self._carry_out(False, now, seen)
+            return True
+        charged = f"{self._charged:.2f}"
+        self._tell(
+            f"{charged} kWh are charged, all that was needed"
+            if met
+            else f"the time is over: {charged} of {self.goal.need:g} kWh are charged"
+        )
+        return False
 
     @property
     def left(self) -> float:
@@ -116,8 +126,7 @@ class Planner:
         )
         return ahead + self.plan.missing
 
-    def _carry_out(self, now: float, seen: View) -> None:
-        wanted = self.plan.holds(now)
+    def _carry_out(self, wanted: bool, now: float, seen: View) -> None:
         if wanted == (seen.under_way or (seen.connected is False and seen.enabled is True)):
             return None
         if not wanted and seen.enabled is False:

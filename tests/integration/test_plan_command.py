@@ -31,7 +31,9 @@ KILOWATTS = 7.4
 class House:
     """A planner and the charger it plans for, in the charger's own quick time."""
 
-    def __init__(self, simulator: Simulator, folder: Path, need: float) -> None:
+    def __init__(
+        self, simulator: Simulator, folder: Path, need: float, kilowatts: float = KILOWATTS, quarters: int = 8
+    ) -> None:
         self.simulator = simulator
         self.memory = Memory(folder, simulator.url)
         self.control = Control(simulator.url)
@@ -50,7 +52,7 @@ class House:
                 return work()
 
         self.planner = Planner(
-            Goal(need, self.begin + 8 * QUARTER, KILOWATTS),
+            Goal(need, self.begin + quarters * QUARTER, kilowatts),
             self.prices,
             plug.look,
             lambda: at_plug(lambda: plug.start(how)),
@@ -106,6 +108,27 @@ def test_a_plan_is_carried_out_in_its_cheap_time_and_is_over_when_the_need_is_me
     assert 2.3 <= house.charged <= 4.0
     assert "all that was needed" in house.said[-1]
     assert house.now() < house.begin + 6 * QUARTER
+
+
+@pytest.mark.parametrize(
+    ("need", "kilowatts", "says"),
+    [
+        pytest.param(1.0, KILOWATTS / 2, "all that was needed", id="the car takes more than was thought"),
+        pytest.param(50.0, KILOWATTS, "the time is over", id="there is not enough time"),
+    ],
+)
+def test_no_charge_goes_on_when_a_plan_is_over(tmp_path: Path, need: float, kilowatts: float, says: str) -> None:
+    with Simulator(autopilot=False, speed=SPEED) as simulator:
+        simulator.site.plugs[0].plug_in(50_000)
+        house = House(simulator, tmp_path / "state", need, kilowatts, quarters=2)
+        house.cost(1, 1, 9)
+        house.live()
+        after = house.planner.look()
+        house.control.close()
+
+    assert house.charged > 0
+    assert says in house.said[-1]
+    assert not after.under_way
 
 
 def test_a_new_plan_is_made_when_the_prices_change_and_the_last_one_stays_while_they_cannot_be_read(
