@@ -38,6 +38,8 @@ class Goal:
 class Planner:
     """One plug, one goal. `prices` gives the slots as they are now; raises `UsageError` if they cannot be read.
 
+    Later they may be unreadable for a while; if they are so at first there is no plan, and `turn` raises it too.
+
     `start` and `stop` begin and end a charge.
     """
 
@@ -102,6 +104,8 @@ class Planner:
         try:
             slots = self.prices()
         except UsageError as error:
+            if not self._slots:
+                raise
             self._tell(f"the prices cannot be used, the last ones stay: {error}")
             slots = self._slots
         came = self._connected is False and seen.connected is True

@@ -70,11 +70,14 @@ def shown(at: float) -> str:
 def _from_csv(text: str) -> Iterable[Slot]:
     rows = csv.DictReader(text.splitlines())
     wanted = _SHAPES[2]
-    missing = [name for name in wanted if name not in (rows.fieldnames or ())]
-    if missing:
-        raise UsageError(f"the first line has no {', '.join(missing)}: it must name begin, end and price")
-    for row in rows:
-        yield _slot(row, wanted, f"line {rows.line_num}")
+    try:
+        missing = [name for name in wanted if name not in (rows.fieldnames or ())]
+        if missing:
+            raise UsageError(f"the first line has no {', '.join(missing)}: it must name begin, end and price")
+        for row in rows:
+            yield _slot(row, wanted, f"line {rows.line_num}")
+    except csv.Error as error:
+        raise UsageError(f"the prices are not CSV: {error}") from None
 
 
 def _from_json(text: str) -> Iterable[Slot]:

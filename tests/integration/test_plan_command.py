@@ -229,6 +229,21 @@ def test_the_command_keeps_a_car_waiting_and_leaves_the_plug_in_service(start: S
             assert simulator.site.model.places[0].plug.limits.usable
 
 
+def test_prices_that_cannot_be_read_from_the_first_end_the_command_and_no_charge(
+    start: Start, tmp_path: Path
+) -> None:
+    with Simulator(autopilot=False, speed=10) as simulator:
+        plug = simulator.site.plugs[0]
+        plug.plug_in(50_000)
+        plug.authorise()
+        flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", simulator.url)
+        process: Process = start("charge", "plan", str(tmp_path / "misspelt.csv"), *flags)
+        process.wait_for_log("misspelt.csv cannot be read: No such file")
+
+        assert process.process.wait() == 2
+        assert not any(request.method == "PUT" for request in simulator.requests)
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [

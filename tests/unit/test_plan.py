@@ -220,6 +220,8 @@ def test_a_price_without_an_end_holds_for_two_days() -> None:
         ("[5]", "entry 1 has no"),
         ('{"data": [{"from": "2026-05-25T12:00Z", "to": null, "intensity": {}}]}', "is not a price"),
         ("[{", "not JSON"),
+        pytest.param(f"begin,end,price,{'x' * 200_000}\n", "not CSV: field larger", id="a header without an end"),
+        pytest.param(f"begin,end,price\n{'x' * 200_000}\n", "not CSV: field larger", id="a row without an end"),
     ],
 )
 def test_prices_that_cannot_be_used_are_told_with_where_they_are(text: str, says: str) -> None:
