@@ -1,12 +1,14 @@
 """Putting back what was changed only for a while: in time, on a signal, or by the next command after a crash."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from time import time
+from time import monotonic, sleep, time
 
 from ccl_exporter.charging.memory import Memory, WayBack
+from ccl_exporter.charging.view import TAKEN_WITHIN
 from ccl_exporter.charging.writing import How, Writer, Written, number_of, same
 from ccl_exporter.errors import CclError, Garbled, Refused
+from ccl_exporter.model import Snapshot
 from ccl_exporter.questions import listing
 
 Say = Callable[[str], None]
@@ -34,7 +36,8 @@ class ForAWhile:
         known = {name: value for name, value in before.items() if value is not None}
         if known != before:
             raise Refused("nobody knows what there was before, so it could not be put back")
-        way = WayBack(written.device, known, dict(written.wanted), time() + self._seconds)
+        now = time()
+        way = WayBack(written.device, known, dict(written.wanted), now + self._seconds, now)
         self._owed.append((way, self._stack.enter_context(self._memory.owing(way))))
 
     @property
@@ -59,15 +62,11 @@ def settle(memory: Memory, writer: Writer, say: Say) -> None:
 def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say) -> bool:
     names = ", ".join(way.before)
     try:
-        _, snapshot = writer.look_up(list(way.before))
-        rows = {row.id: number_of(row) for row in listing.rows(snapshot, sensitive=True)}
-        silent = [name for name in way.before if rows.get(name) is None]
-        if silent:
-            raise Garbled(f"{', '.join(silent)} has no number now, so its device may be silent")
+        snapshot, reads = _once_taken(writer, way)
         strange = [
             name
             for name in way.before
-            if not (same(rows[name], way.before[name]) or same(rows[name], way.during[name]))
+            if not (same(reads[name], way.before[name]) or same(reads[name], way.during[name]))
         ]
         if strange:
             say(f"{', '.join(strange)} was changed by somebody else meanwhile and is left as it is")
@@ -83,3 +82,27 @@ def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say) 
     say(f"{names} is what it was before: {', '.join(listing.number(value) for value in way.before.values())}")
     done()
     return True
+
+
+def _once_taken(writer: Writer, way: WayBack) -> tuple[Snapshot, Mapping[str, float]]:
+    """What the variables read once the last write to them acts; until then they read as before it.
+
+    If nothing is to be seen of that write, it can still come for `TAKEN_WITHIN` after it was sent.
+    """
+    deadline = monotonic() + min(way.sent + TAKEN_WITHIN - time(), TAKEN_WITHIN)
+    while True:
+        _, snapshot = writer.look_up(list(way.before))
+        reads = _numbers(snapshot, way)
+        taken = way.during != way.before and all(same(reads[name], way.during[name]) for name in way.before)
+        if taken or monotonic() >= deadline:
+            return snapshot, reads
+        sleep(writer.look_every)
+
+
+def _numbers(snapshot: Snapshot, way: WayBack) -> Mapping[str, float]:
+    rows = {row.id: number_of(row) for row in listing.rows(snapshot, sensitive=True)}
+    found = {name: value for name in way.before if (value := rows.get(name)) is not None}
+    silent = [name for name in way.before if name not in found]
+    if silent:
+        raise Garbled(f"{', '.join(silent)} has no number now, so its device may be silent")
+    return found

@@ -29,13 +29,14 @@ _LOOK_AGAIN = 0.05  # seconds; the kernel has no way to wait for a file lock unt
 class WayBack:
     """What a command that changed something for a while has to put back: values before, and those that it set.
 
-    `until` is in Unix seconds.
+    `until` and `sent`, which is when `during` was written, are in Unix seconds.
     """
 
     device: str
     before: Mapping[str, float]
     during: Mapping[str, float]
     until: float
+    sent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,10 @@ from ccl_exporter.model import Family, Sample
 LEAST_AMPERES = 6
 """The least that can be offered to a car (IEC 61851-1)."""
 
+TAKEN_WITHIN = 10.0
+"""Seconds within which a write must show; the charger takes up to five, and reads as before until then
+(protocol.md 9.2)."""
+
 _UNDER_WAY = ("starting", "resuming", "charging", "pausing", "paused", "waiting_for_power")
 
 

@@ -59,6 +59,7 @@ class How:
     A way `back` makes no write wait that comes after it: what ends a charge must not be refused for its sake.
     `keep` is told of each write before it is sent, for those who have to put it back.
     With `later` the write is sent and not read back: the caller looks again soon anyway, and must not wait.
+    `again` writes what it reads already, for those who know that another write is still to act.
     """
 
     force: bool = False
@@ -68,6 +69,7 @@ class How:
     least_pause: float = LEAST_PAUSE
     keep: Callable[[Written], None] | None = None
     later: bool = False
+    again: bool = False
 
 
 Holds = Callable[[float], bool]
@@ -132,7 +134,9 @@ class Writer:
         for name, row in found.items():
             _check_writable(name, row, how.force)
         before = {name: number_of(row) for name, row in found.items()}
-        due = {name: value for name, value in wanted.items() if holds or not same(before[name], value)}
+        due = {
+            name: value for name, value in wanted.items() if holds or how.again or not same(before[name], value)
+        }
         plan = Written("already", device, wanted, before, before, _personal(snapshot, wanted))
         if not due:
             return plan

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 from ccl_exporter import families as f
 from ccl_exporter.charging.memory import JOURNAL, Memory, WayBack
 from ccl_exporter.charging.plug import Plug
-from ccl_exporter.charging.view import view
+from ccl_exporter.charging.view import TAKEN_WITHIN, view
 from ccl_exporter.charging.writing import How, Writer, Written
 from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut
 from ccl_exporter.following.follow import Car
@@ -49,6 +49,7 @@ class FollowedPlug(Plug):
         self.largest = largest
         self._lookup.describe([self.variable], monotonic() + timeout)
         self._last = self._read()
+        self._sent, self._sent_at, self._shown = 0, float("-inf"), True
 
     def car(self) -> Car:
         """What the plug does now."""
@@ -61,6 +62,7 @@ class FollowedPlug(Plug):
         if percent is None:
             raise Garbled(f"the charger does not tell {self.variable}")
         amperes = seen.amperes or 0.0
+        self._shown = self._shown or round(percent) == self._sent
         mean = sum(volts) / len(volts)
         return Car(
             percent=round(percent),
@@ -73,17 +75,21 @@ class FollowedPlug(Plug):
 
     def send(self, percent: int, urgent: bool = False) -> Written:
         """Write the reduction without waiting for what comes of it; an urgent one waits for nobody."""
-        how = How(least_pause=0.0, later=True)
+        # Until a write shows, the charger reads as before it, which says nothing of what is to be.
+        how = How(least_pause=0.0, later=True, again=not self._shown)
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._memory.alone(monotonic() + (_A_MOMENT if urgent else self._timeout)))
             except TimedOut:
                 if not urgent:
                     raise
+            self._sent, self._sent_at, self._shown = percent, monotonic(), False
             return self._put(percent, self._last, how)
 
     def set(self, percent: int, wait: float) -> Written:
-        """Write the reduction and see that it holds."""
+        """Write the reduction once the last one acts, which would come after it, and see that it holds."""
+        while monotonic() < self._sent_at + TAKEN_WITHIN and self.car().percent != self._sent:
+            sleep(self._writer.look_every)
         with self._memory.alone(monotonic() + self._timeout):
             return self._put(percent, self._read(), How(least_pause=0.0, wait=wait))
 
@@ -99,11 +105,12 @@ class Owed:
         self._device, self._variable, self._safe = device, variable, safe
         self._held = ExitStack()
 
-    def instead_of(self, percent: int, until: float) -> None:
-        """Owe it in the place of a reduction that is in force or about to be; `until` in Unix seconds."""
+    def instead_of(self, percent: int, now: float) -> None:
+        """Owe it in the place of a reduction that is in force or about to be written; `now` in Unix seconds."""
         before, during = {self._variable: float(self._safe)}, {self._variable: float(percent)}
         fresh = ExitStack()
-        fresh.callback(fresh.enter_context(self._memory.owing(WayBack(self._device, before, during, until))))
+        way = WayBack(self._device, before, during, until=now, sent=now)
+        fresh.callback(fresh.enter_context(self._memory.owing(way)))
         self._held.close()
         self._held = fresh
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil, exp
 from typing import Literal
 
-from ccl_exporter.charging.view import LEAST_AMPERES
+from ccl_exporter.charging.view import LEAST_AMPERES, TAKEN_WITHIN
 from ccl_exporter.following.budget import Budget
 
 Mode = Literal["surplus", "floor", "supply"]
@@ -31,9 +31,6 @@ REASONS = (
     "leaving",
 )
 """Why the limit is what it is."""
-
-TAKEN_WITHIN = 10.0
-"""Seconds within which a write must show; the charger takes up to five (protocol.md 9.2)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from pathlib import Path
@@ -22,6 +23,7 @@ from prometheus import await_value
 from prometheus import running as prometheus
 from support import COMMAND, PROJECT, Clock, Process, Scrape, Start, get, server
 
+from ccl_exporter.charging.for_a_while import settle
 from ccl_exporter.charging.memory import JOURNAL, Memory
 from ccl_exporter.charging.writing import Writer
 from ccl_exporter.following.budget import Budget
@@ -35,7 +37,8 @@ from ccl_exporter.powerstudio.control import Control
 from ccl_exporter.simulator import Fault, Simulator
 
 PLUG = "EVSE.PLUG"
-PREDUCTION = "Plug - Mode 3.PREDUCTION"
+MODE3 = "Plug - Mode 3"
+PREDUCTION = f"{MODE3}.PREDUCTION"
 TO_BE = r"the limit is to be ([0-9.]+) A"
 
 
@@ -161,6 +164,31 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
         check=False,
     )
     assert (again.returncode, again.stdout) == (6, "nothing to put back\n")
+
+
+@pytest.mark.parametrize(
+    ("ending", "before"), [(signal.SIGKILL, 0.0), (signal.SIGKILL, 100.0), (signal.SIGTERM, 100.0)]
+)
+def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_safe_current(
+    ending: signal.Signals, before: float, start: Start, tmp_path: Path, state: Path
+) -> None:
+    path = tmp_path / "free"
+    with Simulator(autopilot=False, speed=1) as charging, told(path, 4000.0):
+        charging.site.plugs[0].plug_in(50_000)
+        charging.site.plugs[0].authorise()
+        charging.site.force(MODE3, [(PREDUCTION, before)], 0.0)
+        process = follow(start, charging, "--mode", "floor", "--safe", "0A", "--file", str(path))
+        process.line(TO_BE)
+        assert reduction(charging) == before
+        process.process.send_signal(ending)
+        process.process.wait()
+        # At once, as the write acts 2 to 5 seconds later.
+        memory = Memory(state, charging.url)
+        with closing(Control(charging.url)) as control:
+            settle(memory, Writer(control, memory, 5.0, "put back"), print)
+
+        assert reduction(charging) == 100
+    assert [entry["result"] for entry in writes(state)] == ["sent", "done"]
 
 
 def test_standard_input_is_followed_until_it_ends(charging: Simulator) -> None:
@@ -433,6 +461,21 @@ def test_a_charger_that_cannot_be_read_gets_the_safe_current_all_the_same(loop: 
     for _ in loop.live(150, lambda second: 2000.0 + second % 9):
         pass
     assert loop.amperes > 20
+
+
+def test_a_charger_that_falls_silent_before_a_write_shows_gets_the_safe_current_though_it_read_that(
+    loop: Loop,
+) -> None:
+    loop.simulator.site.force(MODE3, [(PREDUCTION, 81.0)], 0.0)
+    for _ in loop.live(200, lambda second: 2000.0 + second % 9):
+        if any(line.startswith("the limit is to be") for line in loop.said):
+            break
+    assert reduction(loop.simulator) == 81
+    loop.simulator.faults = (Fault("status-500", "values"), Fault("status-500", "deviceState"))
+    for _ in loop.live(60, None):
+        pass
+
+    assert reduction(loop.simulator) == 81
 
 
 def test_writes_of_the_last_hour_are_known_after_a_restart(loop: Loop, clock: Clock) -> None:
