@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ccl_exporter.commands.charge import PlugName
-from ccl_exporter.commands.shared import STOP_SIGNALS, ChargerOption, ConfigFile, Exit, address, on_signals
+from ccl_exporter.commands.shared import STOP_OR_HANG_UP, ChargerOption, ConfigFile, Exit, address, on_signals, say
 from ccl_exporter.commands.write import DryRun, seconds, warn
 from ccl_exporter.errors import UsageError
 
@@ -208,7 +208,7 @@ def _run(run: _Run) -> None:
 
     with ExitStack() as running:
         follower = _follower(run, newest, running)
-        running.enter_context(on_signals(stop, *STOP_SIGNALS))
+        running.enter_context(on_signals(stop, *STOP_OR_HANG_UP))
         _promise(run, follower)
         follower.begin()
         threading.Thread(target=run.feed.run, args=(newest, stopped), name="feed", daemon=True).start()
@@ -262,7 +262,7 @@ def _follower(run: _Run, newest: "Newest", running: ExitStack) -> "Follower":
     budget = Budget(run.chosen.writes, [monotonic() - age for age in ages])
     trust = Trust(run.meaning)
     owed = Owed(memory, plug.device, plug.variable, percent_for(rules.safe, plug.largest))
-    follower = Follower(plug, newest, trust, Policy(rules, budget), owed, typer.echo, run.dry_run)
+    follower = Follower(plug, newest, trust, Policy(rules, budget), owed, say, run.dry_run)
     if run.listen is not None:
         from ccl_exporter.following.metrics import serve  # noqa: PLC0415 - only where they are wanted
         from ccl_exporter.settings import listen_address  # noqa: PLC0415 - likewise
@@ -271,7 +271,7 @@ def _follower(run: _Run, newest: "Newest", running: ExitStack) -> "Follower":
         info = {"mode": rules.mode, "plug": plug.name}
         port, end = serve(where.host, where.port, lambda: follower.status, info)
         running.callback(end)
-        typer.echo(f"Metrics of the follower are on http://{where.host}:{port}/metrics.")
+        say(f"Metrics of the follower are on http://{where.host}:{port}/metrics.")
     return follower
 
 
@@ -286,22 +286,20 @@ def _promise(run: _Run, follower: "Follower") -> None:
         if meaning.what == "import"
         else "the power that is available to the car"
     )
-    typer.echo(
+    say(
         f"Follows {run.feed.says} at {plug.name} of {run.settings.url}, which has {plug.largest:g} A;"
         f" mode {rules.mode}."
     )
-    typer.echo(
-        f"The number is {sign}, in {meaning.unit}; a roof of at most {meaning.roof / 1000:g} kW is believed."
-    )
-    typer.echo(
+    say(f"The number is {sign}, in {meaning.unit}; a roof of at most {meaning.roof / 1000:g} kW is believed.")
+    say(
         f"Safe current: {safe:.2f} A, within 60 s, when the number is older than {meaning.stale:.0f} s or cannot"
         " be, and when this command ends; it is left again when the number returns."
     )
-    typer.echo(
+    say(
         "Killed with SIGKILL, this command sets nothing: the next command that writes to this charger does, or"
         " `charge follow --put-back`, as the systemd unit has it."
     )
-    typer.echo(f"At most {run.chosen.writes} writes in any hour, and {rules.starts_a_day} starts a day.")
+    say(f"At most {run.chosen.writes} writes in any hour, and {rules.starts_a_day} starts a day.")
 
 
 def _put_back(settings: "ChargerSettings", memory: "Memory", timeout: float) -> None:
@@ -313,13 +311,13 @@ def _put_back(settings: "ChargerSettings", memory: "Memory", timeout: float) -> 
     with memory.owed() as owed:
         count = len(owed)
     if not count:
-        typer.echo("nothing to put back")
+        say("nothing to put back")
         raise typer.Exit(Exit.NOTHING)
     lock = ChargerLock(memory.folder, settings.url, settings.pause)
     control = Control(settings.url, settings.credentials, settings.source_address, lock)
     try:
         with memory.alone(monotonic() + timeout):
-            settle(memory, Writer(control, memory, timeout, "charge follow, put back"), typer.echo)
+            settle(memory, Writer(control, memory, timeout, "charge follow, put back"), say)
     finally:
         control.close()
     with memory.owed() as owed:

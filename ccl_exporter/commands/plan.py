@@ -17,13 +17,14 @@ import typer
 
 from ccl_exporter.commands.charge import PlugName, Zone
 from ccl_exporter.commands.shared import (
-    STOP_SIGNALS,
+    STOP_OR_HANG_UP,
     ChargerOption,
     ConfigFile,
     Exit,
     Patience,
     address,
     on_signals,
+    say,
 )
 from ccl_exporter.commands.write import DryRun, Target, session
 from ccl_exporter.errors import UsageError
@@ -107,7 +108,7 @@ def _carry_out(
             return work(Plug(open_session.writer, name, target.timeout), target.how)
 
     stopped = threading.Event()
-    with ForAWhile(memory, goal.by - time()) as meanwhile, on_signals(stopped.set, *STOP_SIGNALS):
+    with ForAWhile(memory, goal.by - time()) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         disabled: list[Written] = []
 
         def keep(written: "Written") -> None:
@@ -128,7 +129,7 @@ def _carry_out(
                 lambda: at_plug(lambda plug, how: plug.start(how)),
                 stop,
                 partial(_show, where),
-                typer.echo,
+                say,
             )
             try:
                 while not stopped.is_set() and planner.turn():
@@ -137,7 +138,7 @@ def _carry_out(
             finally:
                 back = replace(target, command="charge plan, put back")
                 with session(back, memory, target.how) as open_session:
-                    good = meanwhile.put_back(open_session.writer, typer.echo)
+                    good = meanwhile.put_back(open_session.writer, say)
     raise typer.Exit(Exit.DONE if good and planner.left <= goal.need * _NEARLY else Exit.FAILED)
 
 
@@ -174,12 +175,12 @@ def _show(where: "tzinfo | None", planned: "Plan") -> None:
         (clock(one.begin), clock(one.end), f"{one.price:g}", f"{one.kilowatt_hours:.2f}", f"{one.cost:.2f}")
         for one in planned.pieces
     ]
-    typer.echo(aligned(lines))
+    say(aligned(lines))
     total = planned.kilowatt_hours
     mean = f", {planned.cost / total:.2f} for each" if total else ""
-    typer.echo(f"{total:.2f} kWh cost {planned.cost:.2f}{mean}")
+    say(f"{total:.2f} kWh cost {planned.cost:.2f}{mean}")
     if planned.missing > 0.005:
-        typer.echo(f"{planned.missing:.2f} kWh cannot be had: there is no time, or no price, for them")
+        say(f"{planned.missing:.2f} kWh cannot be had: there is no time, or no price, for them")
 
 
 def _write_timers(

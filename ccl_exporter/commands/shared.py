@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ccl_exporter.settings import ChargerSettings
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_OR_HANG_UP = (*STOP_SIGNALS, signal.SIGHUP)
+"""For those who have something to put back: a terminal that is closed ends them as well."""
 
 
 class Exit(IntEnum):
@@ -87,10 +90,22 @@ def transport(settings: "ChargerSettings") -> "Iterator[Transport]":
         transport.close()
 
 
+def say(sentence: str, err: bool = False) -> None:
+    """Print a sentence; that nobody reads any more, such as a `tee` that is gone, must stop nothing."""
+    try:
+        typer.echo(sentence, err=err)
+    except OSError:
+        # Nor may what could not be printed fail again when Python flushes it at its end.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())
+        os.close(nowhere)
+
+
 @contextmanager
 def on_signals(act: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
-    """Let signals call something instead of ending the process."""
-    before = {number: signal.signal(number, lambda *_: act()) for number in numbers}
+    """Let signals call something instead of ending the process; under `nohup` a closed terminal ends nothing."""
+    wanted = [one for one in numbers if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda *_: act()) for number in wanted}
     try:
         yield
     finally:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ccl_exporter.commands.shared import (
-    STOP_SIGNALS,
+    STOP_OR_HANG_UP,
     ChargerOption,
     ConfigFile,
     Exit,
     Patience,
     address,
     on_signals,
+    say,
 )
 from ccl_exporter.errors import ChargerError, UsageError
 
@@ -89,7 +89,7 @@ class Ended:
 
 def warn(sentence: str) -> None:
     """Say what a person must see, whatever the command prints."""
-    typer.echo(f"ccl-exporter: {sentence}", err=True)
+    say(f"ccl-exporter: {sentence}", err=True)
 
 
 @contextmanager
@@ -128,10 +128,8 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
             ended = work(open_session)
         return finish(ended, as_json)
     stopped = threading.Event()
-    # A terminal that is closed ends a command as well.
-    stops = (*STOP_SIGNALS, signal.SIGHUP)
     good = True
-    with ForAWhile(memory, seconds(length)) as meanwhile, on_signals(stopped.set, *stops):
+    with ForAWhile(memory, seconds(length)) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         try:
             with session(target, memory, replace(target.how, keep=meanwhile.keep)) as open_session:
                 ended = work(open_session)

@@ -191,6 +191,22 @@ def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_sa
     assert [entry["result"] for entry in writes(state)] == ["sent", "done"]
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP])
+def test_the_safe_current_is_set_though_nobody_reads_any_more_what_is_said(
+    ending: signal.Signals, charging: Simulator, start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "free"
+    with told(path, 4000.0):
+        process = follow(start, charging, "--file", str(path))
+        process.line(TO_BE)
+        assert process.process.stdout is not None
+        process.process.stdout.close()
+        process.process.send_signal(ending)
+        code = process.process.wait()
+
+    assert (code, reduction(charging)) == (0, 100)
+
+
 def test_standard_input_is_followed_until_it_ends(charging: Simulator) -> None:
     arguments = ["--stdin", "--number", "available", "--unit", "kW", "-c", charging.url]
     done = subprocess.run(

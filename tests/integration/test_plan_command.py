@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -208,7 +209,10 @@ def test_a_plan_becomes_timers(tmp_path: Path) -> None:
     assert (tmp_path / "ccl-charge-plan-start.timer").read_text().count("OnCalendar=") == 1
 
 
-def test_the_command_keeps_a_car_waiting_and_leaves_the_plug_in_service(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_the_command_keeps_a_car_waiting_and_leaves_the_plug_in_service(
+    ending: signal.Signals, start: Start, tmp_path: Path
+) -> None:
     prices = tmp_path / "prices.csv"
     prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
     with Simulator(autopilot=False, speed=10) as simulator:
@@ -221,7 +225,8 @@ def test_the_command_keeps_a_car_waiting_and_leaves_the_plug_in_service(start: S
         process.line("is out of service")
         with simulator.site.present():
             assert not simulator.site.model.places[0].plug.limits.usable
-        code = process.stop()
+        process.process.send_signal(ending)
+        code = process.process.wait()
 
         assert code == 1, "the car has not got what it needs"
         assert plug.watts == 0
