@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from time import time
 
 from ccl_exporter.charging.plug import Result
-from ccl_exporter.charging.view import View
+from ccl_exporter.charging.view import View, told
 from ccl_exporter.errors import ChargerError, UsageError
 from ccl_exporter.planning.plan import Plan, cheapest
 from ccl_exporter.planning.prices import Slot
@@ -13,8 +13,14 @@ from ccl_exporter.planning.prices import Slot
 AGAIN = 60.0
 """Seconds until something that failed is tried again."""
 
+_RARELY = 900.0
+"""Seconds between two starts that no charge follows, at most: the time between them doubles up to this."""
+
 _AT_THE_END = 600.0
 """Seconds after the time is over in which a charge that still goes on is tried to be ended."""
+
+_ENDED = ("stopping", "waiting_for_disconnection")
+"""States in which a charge has ended and the car is still there."""
 
 _FULL = 0.05
 """Kilowatt-hours below which a need is met: the meter counts in tens of watt-hours."""
@@ -58,6 +64,9 @@ class Planner:
     _connected: bool | None = None
     _said: str = ""
     _tried: float = float("-inf")
+    _pause: float = AGAIN
+    _charges: bool = False
+    """Whether the car has charged since it came, or since the plug was last out of service."""
 
     def turn(self) -> bool:
         """One round: look, plan anew if something has changed, start or end the charge. False once it is over."""
@@ -68,6 +77,10 @@ class Planner:
             self._tell(f"the charger cannot be read, the plan stays: {error}")
             return now < self.goal.by + _AT_THE_END
         self._count(seen)
+        if seen.charging:
+            self._charges = True
+        elif seen.connected is False or seen.enabled is False:
+            self._charges, self._pause = False, AGAIN
         met = self.left <= _FULL
         if not met and now < self.goal.by:
             self._plan(now, seen)
@@ -135,15 +148,20 @@ class Planner:
             return None
         if not wanted and seen.enabled is False:
             return None
-        if now - self._tried < AGAIN:
+        if wanted and self._charges and seen.state in _ENDED:
+            return self._tell(f"the car or its driver ended the charge, it is not begun again: {told(seen)}")
+        if now - self._tried < (self._pause if wanted else AGAIN):
             return None
         self._tried = now
         try:
             result = self.start() if wanted else self.stop()
         except ChargerError as error:
             return self._tell(f"it is tried again in a minute: {error}")
+        self._charges = self._charges or result.seen.charging
         if result.outcome in ("done", "already"):
-            self._tried = float("-inf")
+            self._tried, self._pause = float("-inf"), AGAIN
+        elif wanted and result.outcome == "not_taken":
+            self._pause = min(2 * self._pause, _RARELY)
         return self._tell(result.says)
 
     def _tell(self, sentence: str) -> None:

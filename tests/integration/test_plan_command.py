@@ -22,7 +22,7 @@ from ccl_exporter.planning.loop import Goal, Planner
 from ccl_exporter.planning.plan import Plan
 from ccl_exporter.planning.prices import Slot, parse
 from ccl_exporter.powerstudio.control import Control
-from ccl_exporter.simulator import Simulator
+from ccl_exporter.simulator import Simulator, State
 
 SPEED = 240.0
 QUARTER = 900.0
@@ -168,6 +168,33 @@ def test_a_car_that_comes_later_gets_a_plan_of_what_is_left_of_the_time(house: H
     house.live(lambda: any("the car came" in line for line in house.said))
 
     assert house.plans[-1].pieces[0].begin >= house.begin + 2 * QUARTER
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["the car is full", "its driver stops it"])
+def test_a_charge_that_the_car_or_its_driver_ended_is_not_begun_again_until_the_car_leaves(
+    tmp_path: Path, full: bool
+) -> None:
+    with Simulator(autopilot=False, speed=SPEED) as simulator:
+        plug = simulator.site.plugs[0]
+        plug.plug_in(500 if full else 50_000)
+        house = House(simulator, tmp_path / "state", 20.0, quarters=24)
+        house.cost(*[1] * 24)
+        house.live(lambda: plug.watts > 0)
+        if not full:
+            plug.authorise()
+        house.live(lambda: plug.state is State.WAITING_FOR_DISCONNECTION)
+        ended = house.now()
+        house.live(lambda: house.now() > ended + QUARTER)
+        writes = sum(request.method == "PUT" for request in simulator.requests)
+        plug.unplug()
+        house.planner.turn()
+        plug.plug_in(50_000)
+        house.live(lambda: plug.watts > 0)
+        house.control.close()
+
+    assert writes == 1
+    assert any("the car or its driver ended the charge" in line for line in house.said)
+    assert plug.watts > 0
 
 
 # The command
