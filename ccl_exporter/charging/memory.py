@@ -140,7 +140,7 @@ class Memory:
     # A night's charge, which is begun once
 
     def begun_nightly(self, plug: str) -> float | None:
-        """When a command that keeps to hours of the day last began a charge, in Unix seconds."""
+        """When a command that keeps to hours of the day last began a charge or saw one, in Unix seconds."""
         found: float | None = self._facts().get("nightly", {}).get(plug)
         return found
 

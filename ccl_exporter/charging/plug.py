@@ -282,8 +282,9 @@ def left_alone(seen: View, override: Override, now: float) -> Result | None:
 
 
 def had_its_night(seen: View, begun: float | None, opened: float) -> Result | None:
-    """Why no charge is begun again in hours that `opened` at that instant, if one was `begun` since and has ended.
+    """Why no charge is begun again in hours that `opened` at that instant, if one was there since and has ended.
 
+    `begun` is when one was last begun or seen in such hours.
     A driver who stopped it and a car that is full are not to be started again every few minutes.
     """
     if begun is None or begun < opened or seen.state != "waiting_for_disconnection":

@@ -113,7 +113,8 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             if over is not None:
                 return over
         result = at.start(session.how)
-        if hours is not None and result.outcome == "done":
+        if hours is not None and result.seen.charging and not session.how.dry_run:
+            # One that was begun before these hours counts as well: full is full.
             memory.note_begun_nightly(at.name)
         if now and not session.how.dry_run and result.outcome in ("done", "already"):
             memory.set_override(at.name, result.seen.requested)

@@ -375,6 +375,22 @@ class TestCharging:
 
         assert ccl(wallbox, *start)[0] == 0
 
+    def test_a_charge_that_was_under_way_already_and_has_ended_in_these_hours_is_not_begun_again_either(
+        self, wallbox: Simulator
+    ) -> None:
+        start = ("charge", "start", "--between", around(-1), "--timezone", "UTC", "--min-interval", "0")
+        plug = wallbox.site.plugs[0]
+        plug.plug_in(need_wh=100_000)
+        plug.authorise()
+        until(wallbox, State.CHARGING)
+        assert ccl(wallbox, *start)[0] == 6
+        plug.authorise()
+        until(wallbox, State.WAITING_FOR_DISCONNECTION)
+        ended, said = ccl(wallbox, *start)
+
+        assert "nothing to do in these hours any more" in said
+        assert (ended, writes(wallbox)) == (6, 0)
+
 
 def test_nothing_that_a_service_has_loaded_can_write_and_nobody_can_make_it(
     start: Start, wallbox: Simulator
