@@ -69,12 +69,14 @@ def plan(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     from ccl_exporter.charging.night import zone_of  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.planning.loop import Goal  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.planning.plan import cheapest, deadline  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.planning.timers import LOADED_WITHIN  # noqa: PLC0415 - keeps --help quick
 
     where, now = zone_of(timezone) if timezone is not None else None, time()
     goal = Goal(_quantity(_ENERGY, need, "--need", "20kWh"), deadline(by, now, where), _kilowatts(power))
     read = _prices(prices)
     if dry_run or timers is not None:
-        planned = cheapest(read(), goal.need, goal.kilowatts, now, goal.by)
+        begin = now + LOADED_WITHIN if timers is not None else now
+        planned = cheapest(read(), goal.need, goal.kilowatts, begin, goal.by)
         _show(where, planned)
         if timers is not None and not dry_run:
             _write_timers(timers, planned, charger, config_file, plug)
@@ -194,14 +196,17 @@ def _write_timers(
     more = ["--charger", charger or os.environ.get("CCL_CHARGER") or address(charger, config_file).url]
     more += ["--config.file", str(config_file.resolve())] if config_file is not None else []
     more += ["--plug", plug] if plug is not None else []
-    commands = [_unit_words([own, "charge", word, *more]) for word in ("start", "disable")]
+    start, end = (_unit_words([own, "charge", word, *more]) for word in ("start", "disable"))
     try:
-        for name, text in units(planned, *commands).items():
+        for name, text in units(planned, start, end, with_secrets=config_file is not None).items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
+    # Timers of an earlier plan are active even when their times are over, and `start` would leave them so.
     typer.echo(
-        f"Four units are in {folder}; systemctl daemon-reload && systemctl start {NAME}-{{start,end}}.timer"
+        f"Four units are in {folder}; within five minutes:"
+        f" systemctl daemon-reload && systemctl restart {NAME}-{{start,end}}.timer\n"
+        "Until the first start a car charges as it likes: `charge disable` makes it wait"
     )
 
 

@@ -236,6 +236,27 @@ def test_a_plan_becomes_timers(tmp_path: Path) -> None:
     assert (tmp_path / "ccl-charge-plan-start.timer").read_text().count("OnCalendar=") == 1
 
 
+def test_timers_can_be_loaded_before_they_begin_and_know_the_secrets_of_a_configuration(tmp_path: Path) -> None:
+    prices, config = tmp_path / "prices.csv", tmp_path / "ccl.yaml"
+    config.write_text("chargers:\n  garage:\n    url: http://192.0.2.10\n")
+    now = time()
+    prices.write_text(table(now - 60, 1, 9, 9, 9))
+    flags = ["--need", "1kWh", "--by", clock(now + 7000), "--timers", str(tmp_path), "-c", "garage"]
+    shown = subprocess.run(
+        [str(COMMAND), "charge", "plan", str(prices), *flags, "--config.file", str(config)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+    (begin,) = re.findall(r"OnCalendar=(.*) UTC", (tmp_path / "ccl-charge-plan-start.timer").read_text())
+    assert datetime.fromisoformat(f"{begin}+00:00").timestamp() >= now + 299
+    assert "systemctl daemon-reload && systemctl restart ccl-charge-plan-{start,end}.timer" in shown
+    for service in ("start", "end"):
+        unit = (tmp_path / f"ccl-charge-plan-{service}.service").read_text()
+        assert "\nLoadCredential=secrets:/etc/ccl-exporter/secrets\n" in unit
+
+
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
 def test_the_command_keeps_a_car_waiting_and_leaves_the_plug_in_service(
     ending: signal.Signals, start: Start, tmp_path: Path

@@ -242,7 +242,7 @@ def test_prices_that_are_there_twice_are_one_and_those_that_disagree_are_refused
 
 def test_timers_begin_and_end_each_block_in_utc_and_systemd_takes_them(tmp_path: Path) -> None:
     plan = cheapest(hours(1, 9, 1), 10.0, 5.0, 0, 3 * 3600)
-    files = units(plan, "/bin/true charge start --charger 'http://192.0.2.10'", "/bin/true charge disable")
+    files = units(plan, "/bin/true charge start --charger 'http://192.0.2.10'", "/bin/true charge disable", True)
     start, end = files["ccl-charge-plan-start.timer"], files["ccl-charge-plan-end.timer"]
 
     assert "OnCalendar=1970-01-01 00:00:00 UTC\nOnCalendar=1970-01-01 02:00:00 UTC\n" in start
