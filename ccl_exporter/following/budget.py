@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 HOUR = 3600.0
 _BURST = 600.0
+_LEAST_RESERVE = 5
 
 
 class Budget:
@@ -12,7 +13,7 @@ class Budget:
 
     def __init__(self, most: int, written: Iterable[float] = ()) -> None:
         self.most = most
-        self.reserve = most // 5
+        self.reserve = max(most // 5, _LEAST_RESERVE)
         self._written = deque(sorted(written))
 
     def spend(self, now: float) -> None:

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,6 +59,8 @@ class Newest:
     def take(self, value: float, taken: float | None = None) -> None:
         """A number, with its Unix time if it is known; else it is as old as its arrival."""
         age = 0.0 if taken is None else self._wall() - taken
+        if isnan(age):
+            return self.fail("the date of the number is none")
         if age < -_FUTURE:
             return self.fail(f"the number is dated {-age:.0f} s in the future: one of the clocks is wrong")
         self.trouble = ""

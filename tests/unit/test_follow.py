@@ -299,6 +299,14 @@ def test_absurd_numbers_are_passed_over_and_if_nothing_else_comes_the_current_is
     assert room.limit == 0
 
 
+def test_a_number_whose_date_is_none_does_not_count() -> None:
+    newest = Newest(lambda: 1000.0, lambda: 1000.0)
+    newest.take_text("4000 nan", None)
+
+    assert newest.number is None
+    assert "date" in newest.trouble
+
+
 def test_a_sign_that_is_wrong_is_seen_by_what_the_car_takes() -> None:
     room = Room(mode="surplus", what="import", roof=4000.0)
     room.hear_house(2500, 400, lie=-1.0)
@@ -372,6 +380,19 @@ def test_a_supply_keeps_writes_for_what_cannot_wait_so_that_the_last_word_is_a_l
         room.look(number)
         if number.value == 0.0 and room.last.percent is None:
             assert room.limit == 0
+
+
+@pytest.mark.parametrize("writes", [10, 14])
+def test_a_small_budget_too_has_a_write_left_for_the_safe_current(writes: int) -> None:
+    room = Room(writes=writes)
+    for _ in range(20):
+        room.hear(6500, 60)
+        room.hear(2500, 60)
+    room.hear(5000, 120)
+    assert room.limit > 0
+    room.silence(60)
+
+    assert (room.last.reason, room.limit) == ("stale", 0)
 
 
 def test_a_charger_that_ignores_a_write_is_asked_again_after_longer_and_longer_rests() -> None:
