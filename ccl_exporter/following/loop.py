@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import date
-from time import monotonic, time
+from time import monotonic, sleep, time
 
-from ccl_exporter.errors import CclError, ChargerError
+from ccl_exporter.errors import CclError, ChargerError, Refused
 from ccl_exporter.following.charger import FollowedPlug, Owed
 from ccl_exporter.following.feeds import Newest
 from ccl_exporter.following.follow import Car, Decision, Policy, Seen, amperes_at, percent_for
@@ -18,6 +18,7 @@ SILENT = 20.0
 
 _BLIND_AGAIN = 30.0
 _LONGEST_PAUSE = 300.0
+_LEAVE_AGAIN = 2.0
 
 Say = Callable[[str], None]
 
@@ -113,6 +114,8 @@ class Follower:
                 written = self.plug.set(self.safe, wait / 2)
             except CclError as error:
                 self.say(f"the safe current could not be set: {error}")
+                if isinstance(error, Refused):
+                    return False
                 good = False
             else:
                 good = written.outcome in ("done", "already")
@@ -123,8 +126,9 @@ class Follower:
                 self.owed.settle()
                 self.say(f"the limit is {self._amperes(self.safe)}, the safe current, and stays so")
                 return True
-            if self.clock() >= deadline:
+            if self.clock() + _LEAVE_AGAIN >= deadline:
                 return False
+            sleep(_LEAVE_AGAIN)
 
     def _silent(self, now: float, error: ChargerError) -> None:
         """Nothing can be read; after a while the safe current is sent all the same, it may arrive."""

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from pathlib import Path
-from time import time
+from time import monotonic, time
 
 import pytest
 from board_asking import Asker
@@ -492,6 +492,15 @@ def test_a_charger_that_falls_silent_before_a_write_shows_gets_the_safe_current_
         pass
 
     assert reduction(loop.simulator) == 81
+
+
+def test_a_charger_that_fails_at_once_is_asked_for_the_safe_current_with_rests(loop: Loop) -> None:
+    loop.follower.clock = monotonic
+    loop.simulator.faults = (Fault("status-500"),)
+    good = loop.follower.leave(5.0)
+
+    assert not good
+    assert 1 <= sum(line.startswith("the safe current could not be set") for line in loop.said) <= 3
 
 
 def test_writes_of_the_last_hour_are_known_after_a_restart(loop: Loop, clock: Clock) -> None:
