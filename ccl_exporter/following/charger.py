@@ -57,8 +57,12 @@ class FollowedPlug(Plug):
         found = list(samples(snapshot, modules=("meaning",)))
         seen = view(found, self.name)
         volts = [one.value for one in found if one.family is f.PLUG_VOLTAGE and one.labels[:1] == (self.name,)]
+        reading = Reading(snapshot)
+        if not volts and f"{self._info.meter}.VI2" in reading.listed:
+            # Taken for one phase, three would be given three times what is free.
+            raise Garbled(f"the meter of {self.name} does not answer, so nobody knows how many phases are used")
         volts = [value for value in volts if value > 0] or [_USUAL_VOLTS]
-        percent = Reading(snapshot).raw(self.variable)
+        percent = reading.raw(self.variable)
         if percent is None:
             raise Garbled(f"the charger does not tell {self.variable}")
         amperes = seen.amperes or 0.0

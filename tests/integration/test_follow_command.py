@@ -26,6 +26,7 @@ from support import COMMAND, PROJECT, Clock, Process, Scrape, Start, get, server
 from ccl_exporter.charging.for_a_while import settle
 from ccl_exporter.charging.memory import JOURNAL, Memory
 from ccl_exporter.charging.writing import Writer
+from ccl_exporter.errors import Garbled
 from ccl_exporter.following.budget import Budget
 from ccl_exporter.following.charger import FollowedPlug, Owed, written_lately
 from ccl_exporter.following.families import FOLLOW
@@ -492,6 +493,17 @@ def test_a_charger_that_falls_silent_before_a_write_shows_gets_the_safe_current_
         pass
 
     assert reduction(loop.simulator) == 81
+
+
+def test_a_meter_of_three_phases_that_does_not_answer_is_not_taken_for_one_phase(tmp_path: Path) -> None:
+    with Simulator("twin", autopilot=False) as charger, closing(Control(charger.url)) as control:
+        memory = Memory(tmp_path, charger.url)
+        plug = FollowedPlug(Writer(control, memory, 5.0, "charge follow"), memory, "Poste Été.PLUG_A", 5.0)
+        assert plug.car().phases == 3
+        charger.faults = (Fault("device-error", arg="Meter"),)
+
+        with pytest.raises(Garbled, match="how many phases"):
+            plug.car()
 
 
 def test_a_charger_that_fails_at_once_is_asked_for_the_safe_current_with_rests(loop: Loop) -> None:
