@@ -380,6 +380,13 @@ def test_what_the_unit_runs_are_commands_of_ours() -> None:
     assert [flag for flag in flags if flag not in shown.stdout] == []
 
 
+def test_the_unit_has_the_secrets_that_the_service_has() -> None:
+    units = [UNIT, UNIT.with_name("ccl-exporter.service")]
+    loaded = [re.findall(r"^LoadCredential=.*", unit.read_text(encoding="utf-8"), re.M) for unit in units]
+
+    assert loaded[0] == loaded[1] != []
+
+
 # The whole loop in simulated time
 
 
