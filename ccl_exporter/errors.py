@@ -56,3 +56,15 @@ class Garbled(ChargerError):
 
 class TooLarge(Garbled):
     """The answer passes the cap on bytes, elements or depth."""
+
+
+def forget_frames(error: BaseException) -> None:
+    """Drop the frames of a library's error and of those that it came from.
+
+    Some libraries' frames hold the error, and the error holds them: a ring that only the collector could free,
+    with the whole answer of a charger in it.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        cause.__traceback__ = None
+        cause = cause.__cause__ or cause.__context__

@@ -20,7 +20,7 @@ def share_memory() -> None:
 
 
 def collect_seldom() -> None:
-    """Keep the collector from looking all the time through readings, which leave no rings but of damaged XML."""
+    """Keep the collector from looking all the time through readings, which leave no rings (a test says so)."""
     gc.set_threshold(_NEW_OBJECTS)
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
+
+from urllib3.util import parse_url
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.model import Credentials
@@ -134,6 +137,11 @@ def charger_settings(text: str, environment: Mapping[str, str]) -> ChargerSettin
     # One charger has one URL, by which its lock is known.
     where = host if port is None or (scheme, int(port)) in _DEFAULT_PORTS else f"{host}:{port}"
     url = f"{scheme}://{where}{(found['path'] or '').rstrip('/')}"
+    try:
+        parse_url(url)
+        urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not the address of a charger: no host can be called so") from error
     return ChargerSettings(name=where, url=url, credentials=_credentials(environment))
 
 

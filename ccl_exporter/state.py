@@ -6,7 +6,7 @@ import logging
 import os
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep, time
 
@@ -62,7 +62,9 @@ class ChargerLock:
             finally:
                 self._ended = time()
                 if self._file is not None:
-                    os.utime(self._file)
+                    # A disk that can only be read any more must not keep a charger from being read.
+                    with suppress(OSError):
+                        os.utime(self._file)
         finally:
             if self._file is not None:
                 fcntl.flock(self._file, fcntl.LOCK_UN)

@@ -76,7 +76,8 @@ class Variables:
     """The variables of an inventory, each looked up once: it stays the same for hundreds of readings."""
 
     def __init__(self, inventory: Inventory, facts: Catalogue) -> None:
-        self._inventory = inventory
+        # Not the inventory itself: this is kept for as long as that lives, which would then be for ever.
+        self._infos, self._settled = inventory.variables, inventory.settled
         self._facts = facts
         self._found: dict[str, Variable | None] = {}
         self.devices: dict[str, Device] = {device.id: device for device in inventory.devices}
@@ -98,7 +99,7 @@ class Variables:
         if device is None:
             return None
         short = name[len(device.id) + 1 :]
-        info = self._inventory.variables.get(name)
+        info = self._infos.get(name)
         described = self._describe(name, short, device, info)
         unit = self._facts.units.get(described.code or "") if described is not None else None
         sensitive = self._facts.sensitive(device.type, short)
@@ -145,7 +146,7 @@ class Variables:
             return Described(info.unit, info.factor)
         if known is not None and known.unit is not None:
             return Described(known.unit, known.factor)
-        if known is not None or name in self._inventory.settled:
+        if known is not None or name in self._settled:
             return Described()
         return None
 

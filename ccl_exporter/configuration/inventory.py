@@ -361,9 +361,7 @@ def _fetched(url: str) -> bytes:
 
 
 def _answer(session: "requests.Session", url: str, deadline: float) -> "requests.Response":
-    left = deadline - monotonic()
-    if left <= 0:
-        raise TimeoutError
+    left = max(deadline - monotonic(), 0.001)
     headers = {
         "User-Agent": f"ccl-exporter/{__version__}",
         "Accept": "application/yaml, application/json, text/*",

@@ -31,11 +31,14 @@ _Entries = tuple[tuple[str, str | None, VariableInfo], ...]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A piece of work: `read` asks and says whether all of it is done; `skip` leaves its head out."""
+    """A piece of work: `read` asks and says whether all of it is done; `skip` leaves its head out.
+
+    They are told whose work it is, as a reader that held methods of itself would never be free.
+    """
 
     document: DocumentName
-    read: Callable[[float], bool]
-    skip: Callable[[], bool]
+    read: "Callable[[InventoryReader, float], bool]"
+    skip: "Callable[[InventoryReader], bool]"
 
 
 class InventoryReader:
@@ -74,13 +77,14 @@ class InventoryReader:
         """
         self._delays = 0
         self._asked.clear()
+        reader = InventoryReader
         steps = [
-            _Step("devices", self._read_devices, self._skip_devices),
-            _Step("device_info", self._read_device_info, self._skip_device_info),
-            _Step("plug_info", self.read_plug_info, lambda: True),
-            _Step("information", self._read_information, lambda: True),
-            _Step("var_info", self._read_var_info_by_device, self._skip_var_info_by_device),
-            _Step("var_info", self._read_var_info_by_name, self._skip_var_info_by_name),
+            _Step("devices", reader._read_devices, reader._skip_devices),
+            _Step("device_info", reader._read_device_info, reader._skip_device_info),
+            _Step("plug_info", reader.read_plug_info, lambda _: True),
+            _Step("information", reader._read_information, lambda _: True),
+            _Step("var_info", reader._read_var_info_by_device, reader._skip_var_info_by_device),
+            _Step("var_info", reader._read_var_info_by_name, reader._skip_var_info_by_name),
         ]
         if only is None or "devices" in only or not self.inventory.devices:
             self._steps = steps
@@ -107,7 +111,7 @@ class InventoryReader:
         """
         current = self._steps[0]
         try:
-            done = current.read(deadline)
+            done = current.read(self, deadline)
         except TimedOut:
             self._delays += 1
             if self._delays >= _PATIENCE:
@@ -122,7 +126,7 @@ class InventoryReader:
 
     def _pass_over(self, current: _Step) -> None:
         self._delays = 0
-        if current.skip():
+        if current.skip(self):
             self._finish_step()
 
     def _finish_step(self) -> None:

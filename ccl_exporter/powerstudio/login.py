@@ -59,7 +59,7 @@ class Login:
         from requests.utils import parse_dict_header  # noqa: PLC0415 - likewise
 
         fields: dict[str, str] = parse_dict_header(challenge)  # type: ignore[no-untyped-call] # it has no types
-        if self._credentials is None or not {"realm", "nonce"} <= fields.keys():
+        if self._credentials is None or not (fields.get("realm") and fields.get("nonce")):
             return None
         digest: Any = HTTPDigestAuth(self._credentials.username, self._credentials.password)
         # requests keeps this by thread; here one reader at a time comes, though not always the same thread.

@@ -25,7 +25,16 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, Rea
 from urllib3.util import parse_url
 
 from ccl_exporter import __version__
-from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, TooLarge, Unreachable
+from ccl_exporter.errors import (
+    Absent,
+    ChargerError,
+    Garbled,
+    Refused,
+    TimedOut,
+    TooLarge,
+    Unreachable,
+    forget_frames,
+)
 from ccl_exporter.model import Credentials
 from ccl_exporter.powerstudio.login import Login
 from ccl_exporter.state import ChargerLock
@@ -287,9 +296,7 @@ class Transport:
             return exchange()
         except (HTTPError, OSError) as error:
             chain = list(causes(error))
-            for cause in chain:
-                # urllib3's frames hold the errors and these the frames: a ring that only the collector could free.
-                cause.__traceback__ = None
+            forget_frames(error)
             raise self._meaning(chain) from error
 
     def _meaning(self, chain: Sequence[BaseException]) -> ChargerError:

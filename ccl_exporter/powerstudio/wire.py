@@ -15,7 +15,7 @@ from math import isfinite
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from ccl_exporter.errors import Garbled, Refused, TooLarge
+from ccl_exporter.errors import Garbled, Refused, TooLarge, forget_frames
 from ccl_exporter.model import (
     Charge,
     Device,
@@ -43,6 +43,7 @@ _PLAIN = re.compile(
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _DATE_WITHOUT_POINT = re.compile(r"[0-9]{14}([0-9]{3})?")
+_DIGITS = tuple("-+0123456789")  # what numbers and dates begin with
 _MAX_FACTOR = 12  # a power of ten beyond pico and tera is damage, not a scale
 
 
@@ -72,16 +73,21 @@ def document(data: bytes) -> ET.Element:
         # The other parser says better what is wrong.
         with suppress(ET.ParseError):
             return _not_too_deep(ET.fromstring(data))  # noqa: S314 - it is plain
+    parser = DefusedXMLParser(target=_CappedBuilder(), forbid_dtd=True)
     try:
-        parser = DefusedXMLParser(target=_CappedBuilder(), forbid_dtd=True)
         parser.feed(data)
         root: ET.Element = parser.close()
     except DefusedXmlException as error:
+        forget_frames(error)
         _check_refusal(data)
-        raise Garbled("the document has a DTD or entities, which no charger needs") from error
+        raise Garbled("the document has a DTD or entities, which no charger needs") from None
     except (ET.ParseError, ValueError, LookupError) as error:
+        forget_frames(error)
         _check_refusal(data)
-        raise Garbled(f"not well-formed XML: {error}" if data.strip() else "an empty answer") from error
+        raise Garbled(f"not well-formed XML: {error}" if data.strip() else "an empty answer") from None
+    finally:
+        # It holds itself by its handlers, and the whole document, until then.
+        vars(parser).clear()
     return root
 
 
@@ -122,8 +128,12 @@ def _text(parent: ET.Element, tag: str) -> str:
 
 
 def _shared(text: str | None) -> str:
-    """A text without blanks around it; equal ones of all chargers are one in memory, as most of them recur."""
-    return sys.intern((text or "").strip())
+    """A text without blanks around it; equal ones of all chargers are one in memory, as most of them recur.
+
+    Numbers and dates do not, and in Python 3.12 what is one in memory stays there for ever.
+    """
+    text = (text or "").strip()
+    return text if text[:1] in _DIGITS else sys.intern(text)
 
 
 def _reference(parent: ET.Element, tag: str) -> str | None:

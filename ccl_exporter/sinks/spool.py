@@ -194,7 +194,11 @@ class Spool:
         body = zlib.compress("\n".join(lines).encode())
 
         def store(db: sqlite3.Connection) -> None:
-            if disk_usage(self.path.parent).free < _ROOM_LEFT:
+            try:
+                full = disk_usage(self.path.parent).free < _ROOM_LEFT
+            except OSError as error:
+                raise sqlite3.OperationalError(f"its folder: {error.strerror}") from error
+            if full:
                 raise sqlite3.OperationalError("the disk is full")
             with db:
                 row = (taken, len(lines), body)

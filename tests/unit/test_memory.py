@@ -1,7 +1,4 @@
-"""What a reading needs is free when it is over: nothing waits for Python's collector, so that looks seldom.
-
-Only the parser of damaged documents leaves rings.
-"""
+"""What a reading needs is free when it is over: nothing waits for Python's collector, so that looks seldom."""
 
 import gc
 import http.client
@@ -17,6 +14,8 @@ import pytest
 from support import Clock, Start
 
 from ccl_exporter.charger import Charger
+from ccl_exporter.model import Inventory
+from ccl_exporter.samples import samples
 from ccl_exporter.service import Options, Service
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Settings
 
@@ -66,7 +65,9 @@ def test_what_lies_in_a_ring_is_counted() -> None:
     assert found["Charger"] == 1
 
 
-@pytest.mark.parametrize("fault", ["", "silent", "drip:0.05", "close", "cut", "status-500", "endless"])
+@pytest.mark.parametrize(
+    "fault", ["", "silent", "drip:0.05", "close", "cut", "garbled", "laughs", "status-500", "endless"]
+)
 def test_a_reading_leaves_no_ring(simulated: Callable[..., str], fault: str) -> None:
     clock = Clock(0.0)
     charger = Charger(ChargerSettings("wallbox", simulated(*([fault] if fault else []))), now=clock)
@@ -90,6 +91,31 @@ def test_a_charger_that_cannot_be_reached_leaves_no_ring() -> None:
         assert not charger.read(5).up
 
     assert found == {}
+
+
+def test_a_charger_that_was_never_read_whole_is_gone_when_it_leaves_the_configuration() -> None:
+    with rings() as found:
+        charger = Charger(ChargerSettings("wallbox", "http://127.0.0.1:1"))
+        reference = weakref.ref(charger)
+        assert not charger.read(5).up
+        del charger
+
+    assert reference() is None
+    assert found == {}
+
+
+def test_inventories_that_were_read_again_are_not_kept(simulated: Callable[..., str]) -> None:
+    """They are read again every hour, in several pieces."""
+    clock = Clock(0.0)
+    charger = Charger(ChargerSettings("wallbox", simulated()), now=clock)
+
+    def hours(count: int) -> int:
+        for _ in range(count * 12):
+            clock.at += 300
+            samples(charger.read(10))
+        return sum(isinstance(thing, Inventory) for thing in gc.get_objects())
+
+    assert hours(2) >= hours(4)
 
 
 def test_a_charger_that_left_the_configuration_is_gone_with_its_connection(simulated: Callable[..., str]) -> None:

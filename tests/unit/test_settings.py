@@ -56,6 +56,10 @@ class TestCharger:
             pytest.param("the charger", id="blank inside"),
             pytest.param("http://ev\x00se", id="zero byte"),
             pytest.param("http:/evse", id="one slash"),
+            pytest.param("http://[192.0.2.10]", id="IPv4 in brackets"),
+            pytest.param("http://[::1::2]", id="two gaps"),
+            pytest.param("http://evs%e", id="per cent"),
+            pytest.param("http://ü_x", id="no name in any script"),
         ],
     )
     def test_anything_else_is_a_mistake_that_is_named(self, text: str) -> None:

@@ -792,6 +792,7 @@ class TestLogin:
             b"WWW-Authenticate: Negotiate",
             b"WWW-Authenticate: Digest",
             b"WWW-Authenticate: Digest nonce",
+            b'WWW-Authenticate: Digest realm="a", nonce',
             b'WWW-Authenticate: Digest realm="a", nonce="b", algorithm=ROT13',
             b'WWW-Authenticate: Digest realm="a", nonce="b", qop="other"',
             b"WWW-Authenticate: \xff\xfe",
