@@ -77,14 +77,13 @@ class InventoryReader:
         """
         self._delays = 0
         self._asked.clear()
-        reader = InventoryReader
         steps = [
-            _Step("devices", reader._read_devices, reader._skip_devices),
-            _Step("device_info", reader._read_device_info, reader._skip_device_info),
-            _Step("plug_info", reader.read_plug_info, lambda _: True),
-            _Step("information", reader._read_information, lambda _: True),
-            _Step("var_info", reader._read_var_info_by_device, reader._skip_var_info_by_device),
-            _Step("var_info", reader._read_var_info_by_name, reader._skip_var_info_by_name),
+            _Step("devices", InventoryReader._read_devices, InventoryReader._skip_devices),
+            _Step("device_info", InventoryReader._read_device_info, InventoryReader._skip_device_info),
+            _Step("plug_info", InventoryReader.read_plug_info, lambda _: True),
+            _Step("information", InventoryReader._read_information, lambda _: True),
+            _Step("var_info", InventoryReader._read_var_info_by_device, InventoryReader._skip_var_info_by_device),
+            _Step("var_info", InventoryReader._read_var_info_by_name, InventoryReader._skip_var_info_by_name),
         ]
         if only is None or "devices" in only or not self.inventory.devices:
             self._steps = steps
