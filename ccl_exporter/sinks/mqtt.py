@@ -13,6 +13,7 @@ A value that nobody knows has no key.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from urllib.parse import quote, unquote
 
 from ccl_exporter.model import Sample
@@ -21,7 +22,14 @@ ONLINE, OFFLINE = "online", "offline"
 
 STATION = "station"
 
-_NOT_IN_A_LEVEL = re.compile(r"[/+#%\x00-\x1f\x7f]")
+_NON_CHARACTERS = "\ufdd0-\ufdef" + "".join(
+    chr(plane << 16 | end) for plane in range(17) for end in (0xFFFE, 0xFFFF)
+)
+# Brokers end a connection for a control or a non-character in a topic (MQTT 3.1.1, 1.5.3).
+_NOT_IN_A_LEVEL = re.compile(rf"[/+#%\x00-\x1f\x7f-\x9f\ud800-\udfff{_NON_CHARACTERS}]")
+# A topic has three levels that others named, and 65,535 bytes at most (MQTT 3.1.1, 4.7.3).
+_LONGEST_LEVEL = 1024
+_CUT = 64  # characters, of twelve bytes at most
 _PHASES = ("l1", "l2", "l3")
 _YES_OR_NO = ("vehicle_connected", "locked", "enabled")
 _JOULES_A_KWH = 3.6e6
@@ -32,8 +40,18 @@ Document = dict[str, Value]
 
 
 def level(name: str) -> str:
-    """A name as one level of a topic: what MQTT gives a meaning is percent-encoded (MQTT 3.1.1, 4.7)."""
-    return _NOT_IN_A_LEVEL.sub(lambda found: quote(found[0], safe=""), name)
+    """A name as one level of a topic: what MQTT gives a meaning or forbids is percent-encoded (MQTT 3.1.1, 4.7).
+
+    Of a name that is too long the beginning is left, and what tells it from others with the same.
+    """
+    encoded = _encoded(name)
+    if len(encoded.encode()) <= _LONGEST_LEVEL:
+        return encoded
+    return f"{_encoded(name[:_CUT])}-{sha256(encoded.encode()).hexdigest()[:12]}"
+
+
+def _encoded(name: str) -> str:
+    return _NOT_IN_A_LEVEL.sub(lambda found: quote(found[0], safe="", errors="surrogatepass"), name)
 
 
 def listing(names: Iterable[str]) -> str:

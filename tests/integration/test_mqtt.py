@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from time import time
+from urllib.parse import quote
 
 import pytest
 import trustme
@@ -16,6 +17,7 @@ from paho.mqtt.client import Client
 from support import OPENMETRICS, Process, Scrape, Start, get, server
 
 from ccl_exporter.simulator import Simulator
+from ccl_exporter.sinks.mqtt import level
 
 PLUG = "ccl/garage/plug/EVSE.PLUG"
 
@@ -109,6 +111,15 @@ class TestReadings:
             f"{topic} 1 1"
             for topic in ("ccl/status", "ccl/chargers", "ccl/garage/status", "ccl/garage/station", PLUG)
         }
+
+    @pytest.mark.parametrize("character", ["\x85", "\ufffe", "\ufdd0", "\U0010ffff"], ids=ascii)
+    def test_a_name_with_what_brokers_do_not_take_ends_no_connection(
+        self, character: str, broker: Broker, listener: Listener
+    ) -> None:
+        listener.client.publish(f"ccl/{level(character)}", "there", qos=1)
+
+        assert listener.text(f"ccl/{quote(character)}") == "there"
+        assert "malformed" not in (broker.folder / "log").read_text()
 
     def test_nothing_personal_is_on_the_bus(
         self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve

@@ -119,6 +119,16 @@ def test_any_name_is_one_level_and_no_two_are_the_same(one: str, other: str) -> 
     assert (found == level(other)) is (one == other)
 
 
+@pytest.mark.parametrize("character", ["x", "é", "/", "\U0010ffff"], ids=ascii)
+def test_a_name_that_is_too_long_for_a_topic_is_cut_and_stays_one_of_its_own(character: str) -> None:
+    name = character * 70_000
+    found = level(name)
+
+    assert len(found.encode()) <= 1024
+    assert found != level(name + "x")
+    assert listed(listing([name]).encode()) == {found}
+
+
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), max_size=4))
 def test_a_list_of_chargers_is_read_back(names: list[str]) -> None:
     assert listed(listing(names).encode()) == set(map(level, names))
