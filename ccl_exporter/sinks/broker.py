@@ -176,7 +176,11 @@ class Broker:
             self._say("the connection broke off")
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        self._received(message.topic, bytes(message.payload), message.retain)
+        # Anybody may write there, and what is raised here would end the library's thread unnoticed.
+        try:
+            self._received(message.topic, bytes(message.payload), message.retain)
+        except Exception as error:  # noqa: BLE001
+            log.warning("mqtt: %s: a message is passed over: %s", self.settings.shown, repr(error)[:200])
 
     def _say(self, trouble: str | None) -> None:
         """A line in the log when the broker becomes or is no longer reachable, or for another reason."""

@@ -221,6 +221,6 @@ def station_of(where: Place, message: bytes) -> str | None:
         device, topics = parts["device"], [entry["topic"] for entry in parts["availability"]]
         station = device.get("via_device") or device["identifiers"][0]
         name = parts["origin"]["name"]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         return None
     return str(station) if name == "ccl-exporter" and where.status in topics else None

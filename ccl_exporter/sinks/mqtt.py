@@ -60,10 +60,10 @@ def listing(names: Iterable[str]) -> str:
 
 
 def listed(message: bytes) -> set[str]:
-    """The chargers of such a list; what is none has none."""
+    """The chargers of such a list; what is none has none, and what `level` would not have made is left out."""
     try:
         found = json.loads(message)
-    except ValueError:
+    except (ValueError, RecursionError):
         return set()
     names = found if isinstance(found, list) else []
     return {name for name in names if isinstance(name, str) and name and level(unquote(name)) == name}

@@ -3,20 +3,23 @@
 import json
 import re
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from urllib.parse import quote
 
 import pytest
 import trustme
 from benchmarks.processes import farm
-from brokers import Broker, Listener, listening, running
+from brokers import PATIENCE, Broker, Listener, listening, running
 from paho.mqtt.client import Client
 from support import OPENMETRICS, Process, Scrape, Start, get, server
 
+from ccl_exporter.settings import MqttSettings
 from ccl_exporter.simulator import Simulator
+from ccl_exporter.sinks.broker import Broker as Connection
 from ccl_exporter.sinks.mqtt import level
 
 PLUG = "ccl/garage/plug/EVSE.PLUG"
@@ -433,6 +436,48 @@ class TestHomeAssistant:
             listener.wait(lambda: sum(topic == PLUG for topic, _, _, _ in listener.heard[heard:]) >= 3)
 
             assert {topic: listener.newest[topic].decode() for topic in strangers} == strangers
+
+
+@pytest.mark.parametrize("topic", ["ccl/chargers", "homeassistant/device/abc/config"])
+@pytest.mark.parametrize("text", ["[" * 100_000, json.dumps(["x" * 70_000])], ids=["brackets", "a long name"])
+def test_nothing_that_anybody_left_on_the_broker_ends_the_publishing(
+    topic: str, text: str, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
+) -> None:
+    listener.client.publish(topic, text, qos=1, retain=True)
+    listener.text(topic)
+    serve_file(configuration(broker, ", discovery: homeassistant", garage=garage))
+
+    listener.wait(lambda: sum(topic == PLUG for topic, _, _, _ in listener.heard) >= 3)
+
+
+def test_a_message_that_nobody_expected_is_a_line_in_the_log_and_the_next_is_received(
+    broker: Broker, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    received: list[bytes] = []
+    both = threading.Event()
+
+    def receive(_topic: str, message: bytes, _retained: bool) -> None:
+        received.append(message)
+        if len(received) == 2:
+            both.set()
+        raise ZeroDivisionError("one\ntwo")
+
+    connection = Connection(MqttSettings("127.0.0.1", broker.port), "ccl/status", [], ["said"], receive)
+    connection.start()
+    try:
+        listener.text("ccl/status", "online")
+        listener.client.publish("said", "first", qos=1)
+        listener.client.publish("said", "second", qos=1)
+        assert both.wait(PATIENCE)
+        connection.keep("ccl/after", "still there")
+        listener.text("ccl/after", "still there")
+    finally:
+        connection.stop(monotonic() + 10)
+
+    assert received == [b"first", b"second"]
+    lines = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
+    assert len(lines) == 2
+    assert all("ZeroDivisionError('one\\ntwo')" in line for line in lines)
 
 
 def test_nothing_that_is_said_on_the_bus_reaches_a_charger(

@@ -122,7 +122,11 @@ def test_a_message_is_known_again_by_those_of_the_same_topic(read: Read) -> None
         assert station_of(Place("other", "homeassistant"), message.encode()) is None
 
 
-@pytest.mark.parametrize("message", [b"", b"{", b"[]", b"7", b"{}", b'{"device": {"identifiers": []}}'])
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"{", b"[]", b"7", b"{}", b'{"device": {"identifiers": []}}', b"[" * 100_000],
+    ids=range(7),
+)
 def test_what_others_wrote_is_of_no_charger_of_ours(message: bytes) -> None:
     assert station_of(PLACE, message) is None
 

@@ -135,7 +135,12 @@ def test_a_list_of_chargers_is_read_back(names: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [b"", b"{", b"\xff", b"7", b'{"a": 1}', json.dumps(["", "#", "+/x", "a/b", 7, None]).encode()]
+    "message",
+    [
+        *(b"", b"{", b"\xff", b"7", b'{"a": 1}', json.dumps(["", "#", "+/x", "a/b", 7, None]).encode()),
+        *(b"[" * 100_000, json.dumps(["x" * 70_000, "\ud800"]).encode()),
+    ],
+    ids=range(8),
 )
 def test_what_is_no_list_of_ours_names_no_topics(message: bytes) -> None:
     assert listed(message) == set()
