@@ -72,6 +72,8 @@ class Publisher:
     def _publish(self, charger: Charger, snapshot: Snapshot, found: list[Sample]) -> None:
         name = charger.settings.name
         own = f"{self._own}{level(name)}"
+        if self._stations.get(name, charger.settings.url) != charger.settings.url:
+            self._forget(name)
         self._stations[name] = charger.settings.url
         messages = {}
         if snapshot.up:
@@ -83,6 +85,14 @@ class Publisher:
             if self.settings.discovery:
                 self._introduce(charger, found)
         self._broker.keep(f"{own}/status", ONLINE if snapshot.up else OFFLINE)
+
+    def _forget(self, name: str) -> None:
+        """Another charger has this name now: what was told of the one before goes, unless it has another name."""
+        introduced = self._introduced.pop(name, frozenset())
+        if self._stations[name] not in {one.settings.url for one in self._source.chargers()}:
+            for topic in introduced:
+                self._broker.keep(topic, "")
+        self._seen.pop(name, None)
 
     def _replace(self, name: str, messages: Mapping[str, str]) -> None:
         """Publish a reading, and take away what it no longer has."""

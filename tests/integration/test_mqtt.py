@@ -378,6 +378,39 @@ class TestHomeAssistant:
         devices = [message for topic, message, _, _ in listener.heard if topic.startswith("homeassistant/device/")]
         assert all(devices), "a device was taken away in between"
 
+    def test_another_charger_under_the_same_name_takes_the_place_of_the_one_before(
+        self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve, tmp_path: Path
+    ) -> None:
+        process = serve_file(configuration(broker, ", discovery: homeassistant", garage=garage))
+        listener.wait(lambda: len(discovered(listener)) == 2)
+        before = set(discovered(listener))
+        with Simulator(autopilot=False) as other:
+            (tmp_path / "ccl.yaml").write_text(configuration(broker, ", discovery: homeassistant", garage=other))
+            process.process.send_signal(1)
+            listener.wait(lambda: len(discovered(listener)) == 2 and not before & set(discovered(listener)))
+
+        assert set(discovered(listener).values()) == {"garage", "garage EVSE.PLUG"}
+
+    def test_two_chargers_that_change_names_are_both_still_there(
+        self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve, tmp_path: Path
+    ) -> None:
+        with Simulator(autopilot=False) as other:
+            more = ", discovery: homeassistant"
+            process = serve_file(configuration(broker, more, garage=garage, carport=other))
+            listener.wait(lambda: len(discovered(listener)) == 4)
+            before = discovered(listener)
+            (tmp_path / "ccl.yaml").write_text(configuration(broker, more, garage=other, carport=garage))
+            process.process.send_signal(1)
+            listener.wait(
+                lambda: (
+                    discovered(listener).keys() == before.keys()
+                    and all(name != before[topic] for topic, name in discovered(listener).items())
+                )
+            )
+
+        devices = [message for topic, message, _, _ in listener.heard if topic.startswith("homeassistant/device/")]
+        assert all(devices), "a device was taken away in between"
+
     @pytest.mark.parametrize("running_on", [True, False], ids=["by a reload", "while the exporter was away"])
     def test_a_charger_that_leaves_the_configuration_leaves_the_broker(
         self,
