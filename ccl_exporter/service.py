@@ -172,9 +172,13 @@ class Service:
             if inventory is None:
                 continue
             before = inventory.error
-            if inventory.refresh(monotonic()):
-                self._fleet.update(inventory.settings)
-                log.info("the inventory has changed: %d chargers", len(inventory.settings.chargers))
+            changed = inventory.refresh(monotonic())
+            with self._reloading:
+                if self._inventory is not inventory:
+                    continue  # What was read meanwhile belongs to a configuration that is not in force any more.
+                if changed:
+                    self._fleet.update(inventory.settings)
+                    log.info("the inventory has changed: %d chargers", len(inventory.settings.chargers))
             if inventory.error is not None and before is None:
                 log.warning("the inventory cannot be used, the last one stays: %s", inventory.error)
             elif inventory.error is None and before is not None:

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import queue
 import random
 import signal
 import socket
@@ -10,6 +11,8 @@ import subprocess
 import threading
 import urllib.error
 from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic, sleep
 from urllib.parse import quote, urlsplit
@@ -57,6 +60,11 @@ def status(url: str, method: str = "GET") -> tuple[int, str]:
     body = response.read().decode()
     connection.close()
     return response.status, body
+
+
+def targets(url: str) -> list[str]:
+    """The names that discovery tells."""
+    return [group["targets"][0] for group in json.loads(get(f"{url}/sd"))]
 
 
 def test_a_probe_answers_for_one_charger_and_without_the_exporters_own_metrics(
@@ -161,7 +169,7 @@ def test_a_reload_takes_what_is_new_and_keeps_the_old_when_it_is_wrong(
     config.write_text(good.replace("garage", "barn"))
     reload()
     process.wait_for_log("the configuration was read again")
-    names = [group["targets"][0] for group in json.loads(get(f"{url}/sd"))]
+    names = targets(url)
     config.write_text("chargers: {barn: {url: 7, colour: red}}\n")
     code = reload()
     process.wait_for_log("has mistakes")
@@ -191,6 +199,73 @@ def test_a_second_inventory_is_taken_up_without_a_restart(
 
     assert before == 200
     assert [status(f"{url}/probe?target={name}")[0] for name in ("one", "two")] == [200, 200]
+
+
+class InventoryServer(ThreadingHTTPServer):
+    """An inventory over HTTP; each question waits in `questions` until the test sets it, then has the answer."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _InventoryAnswer)
+        self.text = ""
+        self.questions: queue.Queue[threading.Event] = queue.Queue()
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+
+    def question(self) -> threading.Event:
+        return self.questions.get(timeout=60)
+
+
+class _InventoryAnswer(BaseHTTPRequestHandler):
+    server: InventoryServer
+
+    def do_GET(self) -> None:
+        question = threading.Event()
+        self.server.questions.put(question)
+        question.wait()
+        body = self.server.text.encode()
+        with suppress(OSError):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def inventory() -> Iterator[InventoryServer]:
+    with InventoryServer() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_reload_while_the_inventory_is_read_is_not_undone_by_it(
+    inventory: InventoryServer, tmp_path: Path, start: Start
+) -> None:
+    path = tmp_path / "ccl.yaml"
+    source = f"chargers_from: {{url: '{inventory.url}', interval: 1s}}\n"
+    path.write_text(f"chargers: {{old: {{url: 'http://127.0.0.1:9'}}}}\n{source}")
+    inventory.text = "one: {url: 'http://127.0.0.2:9'}\n"
+    process = start("serve", "--config.file", str(path), "--web.listen-address", "127.0.0.1:0")
+    inventory.question().set()
+    url = process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0]
+    under_way = inventory.question()
+    inventory.text += "two: {url: 'http://127.0.0.3:9'}\n"
+    path.write_text(f"chargers: {{new: {{url: 'http://127.0.0.1:9'}}}}\n{source}")
+    process.process.send_signal(signal.SIGHUP)
+    inventory.question().set()
+    process.wait_for_log("the configuration was read again: 3 chargers")
+    under_way.set()
+    following = inventory.question()  # comes when what was under way has been dealt with
+    names = targets(url)
+    following.set()
+
+    assert names == ["new", "one", "two"]
 
 
 def test_a_charger_that_is_down_may_fail_the_scrape_for_those_who_want_that(start: Start) -> None:
