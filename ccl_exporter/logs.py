@@ -1,7 +1,10 @@
-"""How a log line is written: logfmt as Prometheus' own programs do, or JSON."""
+"""How a log line is written: logfmt as Prometheus' own programs do, or JSON; what one thread logs meanwhile."""
 
 import json
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 _LEVELS = {"WARNING": "warn", "CRITICAL": "error"}
@@ -49,3 +52,23 @@ def _quoted(value: str) -> str:
 def _escaped(text: str) -> str:
     """Characters that would break a line or steer a terminal as JSON escapes; nobody trusts a charger's words."""
     return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """What this thread logs meanwhile."""
+    lines: list[str] = []
+    thread = threading.get_ident()
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread:
+                lines.append(f"level={record.levelname.lower()} {record.getMessage()}")
+
+    handler = Collector()
+    logger = logging.getLogger("ccl_exporter")
+    logger.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)

@@ -6,7 +6,6 @@ import select
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -26,6 +25,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.fleet import Fleet
 from ccl_exporter.ledger.file import LEDGER
 from ccl_exporter.ledger.ledger import Ledger
+from ccl_exporter.logs import logged
 from ccl_exporter.model import Sample, Snapshot
 from ccl_exporter.rounds import Source
 from ccl_exporter.samples import Module, needed, samples
@@ -51,6 +51,7 @@ _FIRST_TIDYING, _LONGEST_TIDYING = 60.0, 3600.0  # seconds
 _PUBLISHED_AGE = 0.2  # seconds that a reading which is published may be old, so that a change is heard in time
 _PAGE_AGE = 8.0  # seconds after which the page, which renews itself every ten, wants a new reading
 _PAGE_PATIENCE = 5.0  # seconds that a person waits for it
+_UNUSABLE = "the inventory cannot be used, the last one stays: %s"
 _LOOK_FOR_INVENTORY = 1.0  # seconds between two looks whether the second inventory is due
 
 
@@ -180,7 +181,7 @@ class Service:
                     self._fleet.update(inventory.settings)
                     log.info("the inventory has changed: %d chargers", len(inventory.settings.chargers))
             if inventory.error is not None and before is None:
-                log.warning("the inventory cannot be used, the last one stays: %s", inventory.error)
+                log.warning(_UNUSABLE, inventory.error)
             elif inventory.error is None and before is not None:
                 log.info("the inventory can be used again")
 
@@ -222,7 +223,9 @@ class Service:
             raise UsageError("there is no configuration file to read again")
         with self._reloading:
             try:
-                configuration = self._load()
+                # What the inventory said last may not have reached the fleet yet.
+                last = self._inventory.settings if self._inventory is not None else self._fleet.settings
+                configuration = self._load().after(self._configuration, last)
             except UsageError as error:
                 self._reload_good = False
                 log.warning("the configuration has mistakes, the old one stays: %s", error)
@@ -300,7 +303,7 @@ class Service:
 
     def _debug(self, charger: Charger, scrape: Scrape) -> Answer:
         """What a probe would say, with the log of it and the configuration, masked like everything else."""
-        with _logged() as lines:
+        with logged() as lines:
             found, _ = self._read(charger, scrape)
         body, _ = exposition(found, f.FAMILIES, "")
         parts = ("Logs for the probe:", *lines, "", "Metrics that would have been returned:", body.decode())
@@ -317,27 +320,9 @@ def _inventory(configuration: "Configuration | None") -> "Inventory | None":
         return None
     from ccl_exporter.configuration.inventory import Inventory  # noqa: PLC0415 - only with a second inventory
 
-    return Inventory(configuration.source, configuration.settings)
-
-
-@contextmanager
-def _logged() -> Iterator[list[str]]:
-    """What this thread logs meanwhile."""
-    lines: list[str] = []
-    thread = threading.get_ident()
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == thread:
-                lines.append(f"level={record.levelname.lower()} {record.getMessage()}")
-
-    handler = Collector()
-    logger = logging.getLogger("ccl_exporter")
-    logger.addHandler(handler)
-    try:
-        yield lines
-    finally:
-        logger.removeHandler(handler)
+    if configuration.trouble is not None:
+        log.warning(_UNUSABLE, configuration.trouble)
+    return Inventory(configuration.source, configuration.settings, configuration.trouble)
 
 
 class _Connection(HTTPConnection):

@@ -6,7 +6,7 @@ which would quote the file, is passed on or kept as a context.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from ipaddress import ip_address, ip_network
@@ -174,6 +174,30 @@ class Configuration:
     settings: Settings
     source: InventorySource | None = None
     trouble: str | None = None
+
+    def after(self, last: "Configuration | None", settings: Settings) -> "Configuration":
+        """This one, with the chargers of its inventory from before if that cannot be read now.
+
+        `settings` are those in force of the `last` configuration. Its chargers of the inventory stay but for
+        those whose name or URL the file itself has now. Raises `UsageError` with the trouble if the inventory
+        is another than the last one: nothing is known of that.
+        """
+        if self.trouble is None or self.source is None:
+            return self
+        if (
+            last is None
+            or last.source is None
+            or (self.source.file, self.source.url) != (last.source.file, last.source.url)
+        ):
+            raise UsageError(self.trouble)
+        own = self.settings.chargers
+        servers = {_server(charger.url) for charger in own.values()}
+        kept = {
+            name: charger
+            for name, charger in settings.chargers.items()
+            if name not in last.source.own.chargers and name not in own and _server(charger.url) not in servers
+        }
+        return replace(self, settings=replace(self.settings, chargers={**own, **kept}))
 
     def masked(self, settings: Settings | None = None) -> str:
         """The configuration in force as YAML, `<secret>` for every secret; `settings` are newer ones, if any."""

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -52,10 +53,8 @@ def read_text(path: Path) -> str:
 def _decoded(data: bytes) -> str:
     if len(data) > MAX_BYTES:
         raise UsageError(f"is larger than {MAX_BYTES} bytes")
-    try:
+    with suppress(UnicodeDecodeError):
         return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        pass
     # Raised out here: the error above holds the bytes, which may hold passwords, and must not become its context.
     raise UsageError("is not text in UTF-8")
 
@@ -278,12 +277,12 @@ class _State:
 class Inventory:
     """The settings with the last good inventory; safe to use from several threads.
 
-    `settings` is what is there before the first refresh, which always reads.
+    `settings` is what is there before the first refresh, which always reads; `error` is why it lacks the source.
     """
 
-    def __init__(self, source: InventorySource, settings: Settings) -> None:
+    def __init__(self, source: InventorySource, settings: Settings, error: str | None = None) -> None:
         self._source = source
-        self._state = _State(settings)
+        self._state = _State(settings, error=error)
         self._refreshing = threading.Lock()
 
     @property

@@ -268,6 +268,40 @@ def test_a_reload_while_the_inventory_is_read_is_not_undone_by_it(
     assert names == ["new", "one", "two"]
 
 
+@pytest.mark.parametrize("broken", ["one: {", None], ids=["mistake", "away"])
+def test_a_reload_keeps_the_last_inventory_while_it_cannot_be_used(
+    broken: str | None, tmp_path: Path, start: Start
+) -> None:
+    path, more = tmp_path / "ccl.yaml", tmp_path / "more.yaml"
+    good = "one: {url: 'http://127.0.0.2:9'}\nmoved: {url: 'http://127.0.0.3:9'}\n"
+    more.write_text(good)
+    source = "chargers_from: {file: more.yaml, interval: 1h}\n"
+    path.write_text(f"chargers: {{old: {{url: 'http://127.0.0.1:9'}}}}\n{source}")
+    process = start(
+        "serve", "--config.file", str(path), "--web.listen-address", "127.0.0.1:0", "--web.enable-lifecycle"
+    )
+    url = process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0]
+    if broken is None:
+        more.unlink()
+    else:
+        more.write_text(broken)
+    path.write_text(f"chargers: {{new: {{url: 'http://127.0.0.3:9'}}}}\n{source}")
+    process.process.send_signal(signal.SIGHUP)
+    process.wait_for_log("the configuration was read again")
+    kept = targets(url)
+    process.wait_for_log(r"the inventory cannot be used, the last one stays: .*more\.yaml")
+    path.write_text(path.read_text().replace("more.yaml", "other.yaml"))
+    code, says = status(f"{url}/-/reload", "POST")
+    refused = targets(url)
+    more.write_text(good.replace("moved", "two").replace("127.0.0.3", "127.0.0.4"))
+    process.wait_for_log("the inventory can be used again")
+
+    assert kept == refused == ["new", "one"]
+    assert code == 500
+    assert "other.yaml: cannot be read" in says
+    assert targets(url) == ["new", "one", "two"]
+
+
 def test_a_charger_that_is_down_may_fail_the_scrape_for_those_who_want_that(start: Start) -> None:
     process = start("serve", "http://127.0.0.1:9", "--web.fail-on-down", "--web.listen-address", "127.0.0.1:0")
     code, body = status(process.line(r"http://127\.0\.0\.1:\d+/metrics")[0])
