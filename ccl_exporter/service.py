@@ -96,6 +96,8 @@ class Service:
         self._reloading = threading.Lock()
         self._stopping = threading.Event()
         self._page_reads = ThreadPoolExecutor(8, thread_name_prefix="page")
+        self._read_for_page: set[str] = set()
+        self._paging = threading.Lock()
         self._security = WebSecurity(options.web_config)
         self._server = _Server(
             (options.listen.host, options.listen.port),
@@ -213,7 +215,7 @@ class Service:
             self._booked(old[0], _PAGE_PATIENCE)
         else:
             for charger in old:
-                self._page_reads.submit(self._read_if_old, charger)
+                self._read_meanwhile(charger)
         views = [View(charger.settings.name, charger.latest) for charger in chargers]
         return page(views, time(), __version__, opened)
 
@@ -281,9 +283,20 @@ class Service:
             self._ledger.note(charger.settings.name, snapshot)
         return snapshot
 
+    def _read_meanwhile(self, charger: Charger) -> None:
+        """Have a charger read for the page, but once: silent ones take longer than the page to renew itself."""
+        with self._paging:
+            if charger.settings.name not in self._read_for_page:
+                self._read_for_page.add(charger.settings.name)
+                self._page_reads.submit(self._read_if_old, charger)
+
     def _read_if_old(self, charger: Charger) -> None:
-        if _old(charger):
-            self._booked(charger, _PAGE_PATIENCE)
+        try:
+            if _old(charger):
+                self._booked(charger, _PAGE_PATIENCE)
+        finally:
+            with self._paging:
+                self._read_for_page.discard(charger.settings.name)
 
     def _own(self, chargers: Sequence[Charger]) -> Iterator[Sample]:
         yield Sample(f.BUILD_INFO, (platform.python_version(), __version__), 1.0)

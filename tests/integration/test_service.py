@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ import pytest
 from support import COMMAND, OPENMETRICS, PROJECT, Scrape, Start, get, scrape, server
 
 import ccl_exporter
+from ccl_exporter.service import Options, Service
+from ccl_exporter.settings import ChargerSettings, ListenAddress, Settings
 from ccl_exporter.simulator import Simulator
 
 
@@ -123,6 +126,28 @@ def test_the_page_shows_the_charger_even_if_nobody_scrapes(serve: Callable[..., 
 
     assert "Not charging" in page
     assert "1234.56 kWh" in page
+
+
+def test_a_page_that_is_viewed_often_has_a_silent_charger_read_only_once_at_a_time(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        silent = {
+            name: ChargerSettings(name, f"http://127.0.0.1:{trap.getsockname()[1]}")
+            for name, trap in {"one": one, "two": two}.items()
+        }
+        service = Service(Settings(silent), Options(ListenAddress("127.0.0.1", 0)), tmp_path)
+        url = service.bind()
+        serving = threading.Thread(target=service.run)
+        serving.start()
+        try:
+            for _ in range(5):
+                get(url)
+            # The pool takes a thread more for each reading that finds all others at work.
+            readers = [thread.name for thread in threading.enumerate() if thread.name.startswith("page")]
+        finally:
+            service.stop()
+            serving.join()
+
+    assert len(readers) == 2
 
 
 def test_the_charger_may_be_named_by_the_environment(start: Start) -> None:
