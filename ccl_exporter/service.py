@@ -181,6 +181,7 @@ class Service:
                     continue  # What was read meanwhile belongs to a configuration that is not in force any more.
                 if changed:
                     self._fleet.update(inventory.settings)
+                    memory.look_again()
                     log.info("the inventory has changed: %d chargers", len(inventory.settings.chargers))
             if inventory.error is not None and before is None:
                 log.warning(_UNUSABLE, inventory.error)
