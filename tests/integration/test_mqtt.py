@@ -495,7 +495,9 @@ def test_a_message_that_nobody_expected_is_a_line_in_the_log_and_the_next_is_rec
             both.set()
         raise ZeroDivisionError("one\ntwo")
 
-    connection = Connection(MqttSettings("127.0.0.1", broker.port), "ccl/status", [], ["said"], receive)
+    connection = Connection(
+        MqttSettings("127.0.0.1", broker.port), "ccl/status", ["ccl/chargers"], ["said"], receive
+    )
     connection.start()
     try:
         listener.text("ccl/status", "online")
