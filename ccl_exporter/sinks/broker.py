@@ -179,7 +179,7 @@ class Broker:
         # Anybody may write there, and what is raised here would end the library's thread unnoticed.
         try:
             self._received(message.topic, bytes(message.payload), message.retain)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - whatever it may be
             log.warning("mqtt: %s: a message is passed over: %s", self.settings.shown, repr(error)[:200])
 
     def _say(self, trouble: str | None) -> None:
