@@ -103,9 +103,8 @@ def say(sentence: str, err: bool = False) -> None:
 
 @contextmanager
 def on_signals(act: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
-    """Let signals call something instead of ending the process; under `nohup` a closed terminal ends nothing."""
-    wanted = [one for one in numbers if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda *_: act()) for number in wanted}
+    """Let signals call something instead of ending the process."""
+    before = {number: signal.signal(number, lambda *_: act()) for number in numbers}
     try:
         yield
     finally:
