@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 from urllib3 import BaseHTTPResponse
-from urllib3.connection import HTTPConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
 from urllib3.util import parse_url
+from urllib3.util.ssl_ import create_urllib3_context
 
 from ccl_exporter import __version__
 from ccl_exporter.errors import (
@@ -70,24 +72,47 @@ def quoted(name: str, charset: str = "utf-8") -> str:
         return quote(name, safe="")
 
 
-class _DeadlineSocket(socket.socket):
-    """A socket whose every wait ends at `deadline` (monotonic seconds)."""
+class _Line:
+    """What a transport and its connection share: until when (monotonic seconds), and how often it was opened.
 
-    deadline: float
+    It knows no pool, as urllib3 holds connections as long as that lives.
+    """
 
-    def _shorten(self) -> None:
+    deadline = 0.0
+    opened = 0
+
+    def left(self) -> float:
         left = self.deadline - monotonic()
         if left <= 0:
             raise TimeoutError("the deadline passed")
-        self.settimeout(left)
+        return left
+
+
+class _DeadlineSocket(socket.socket):
+    """A socket whose every wait ends at its line's deadline."""
+
+    line: _Line
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self._shorten()
+        self.settimeout(self.line.left())
         return super().recv_into(*args, **kwargs)
 
     def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self._shorten()
+        self.settimeout(self.line.left())
         super().sendall(*args, **kwargs)
+
+
+class _SecureSocket(_DeadlineSocket, ssl.SSLSocket):
+    """The same over TLS, whose handshake knows a deadline by itself."""
+
+
+@cache
+def _trusting() -> ssl.SSLContext:
+    """TLS with the system's authorities, made once: each is megabytes."""
+    context = create_urllib3_context()
+    context.load_default_certs()
+    context.sslsocket_class = _SecureSocket
+    return context
 
 
 def _addresses(host: str, port: int, seconds: float) -> list[Any]:
@@ -112,50 +137,47 @@ def _addresses(host: str, port: int, seconds: float) -> list[Any]:
     return found
 
 
-class _Opened:
-    """How often a connection was opened; it knows no pool, as urllib3 holds connections as long as that lives."""
-
-    times = 0
-
-
 class _Connection(HTTPConnection):
-    """An HTTP connection over `_DeadlineSocket`; urllib3's timeout is taken for the whole of a request."""
+    """An HTTP connection that keeps the deadline of its line, from the name to the last byte."""
 
-    def __init__(self, *args: Any, opened: _Opened, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, line: _Line, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._opened = opened
+        self._line = line
 
     def connect(self) -> None:
-        self._opened.times += 1
+        self._line.opened += 1
         super().connect()
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        self._deadline = monotonic() + float(self.timeout or 0)
-        if isinstance(self.sock, _DeadlineSocket):
-            self.sock.deadline = self._deadline
-        super().request(*args, **kwargs)
 
     def _new_conn(self) -> socket.socket:
         failure: Exception = OSError("no address")
         try:
-            addresses = _addresses(self.host, self.port, self._deadline - monotonic())
+            addresses = _addresses(self.host, self.port, self._line.deadline - monotonic())
         except OSError as error:
             raise NewConnectionError(self, str(error)) from error
         for family, kind, protocol, _, address in addresses:
             sock = _DeadlineSocket(family, kind, protocol)
             try:
-                sock.deadline = self._deadline
-                sock._shorten()
+                sock.line = self._line
+                sock.settimeout(self._line.left())
                 if self.source_address is not None:
                     sock.bind(self.source_address)
                 sock.connect(address)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(self._line.left())
             except OSError as error:
                 sock.close()
                 failure = error.with_traceback(None)
             else:
                 return sock
         raise NewConnectionError(self, str(failure)) from failure
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    """The same over TLS."""
+
+    def connect(self) -> None:
+        super().connect()
+        cast(_SecureSocket, self.sock).line = self._line
 
 
 class _Place:
@@ -181,6 +203,11 @@ class _Pool(HTTPConnectionPool):
     QueueCls = _Place  # type: ignore[assignment] # has what a pool asks of its queue
 
 
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+    QueueCls = _Place  # type: ignore[assignment] # likewise
+
+
 class Transport:
     """GETs from one charger over one kept connection; one caller at a time.
 
@@ -204,7 +231,7 @@ class Transport:
         self._root = len(self.url) - len(urlsplit(self.url).path)
         self.requests = 0
         self.clock: float | None = None
-        self._opened = _Opened()
+        self._line = _Line()
         self._source = (source_address, 0) if source_address is not None else None
         self._pool = self._connections()
 
@@ -212,8 +239,10 @@ class Transport:
         """The one connection to the engine, opened when it is needed and again when the engine closed it."""
         root, source = parse_url(self.url), self._source
         if root.scheme == "https":
-            return HTTPSConnectionPool(root.host or "", root.port, source_address=source)
-        return _Pool(root.host or "", root.port, source_address=source, opened=self._opened)
+            return _SecurePool(
+                root.host or "", root.port, source_address=source, line=self._line, ssl_context=_trusting()
+            )
+        return _Pool(root.host or "", root.port, source_address=source, line=self._line)
 
     def close(self) -> None:
         self._pool.close()
@@ -244,11 +273,11 @@ class Transport:
 
     def _resent(self, url: str, deadline: float) -> BaseHTTPResponse:
         """Send; a kept connection that the engine closed meanwhile is no answer, so send it again, once."""
-        opened = self._opened.times
+        opened = self._line.opened
         try:
             return self._send(url, deadline)
         except ProtocolError:
-            if self._opened.times > opened or url.startswith("https:"):
+            if self._line.opened > opened:
                 raise
         return self._send(url, deadline)
 
@@ -257,6 +286,7 @@ class Transport:
         if left <= 0:
             raise TimedOut("no time was left to ask")
         self.requests += 1
+        self._line.deadline = deadline
         return self._pool.urlopen(
             "GET",
             url[self._root :],
