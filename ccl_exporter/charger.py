@@ -1,7 +1,7 @@
 """One charger and its one reader: whoever asks, Prometheus pairs, a push, a page, gets the same result.
 
 The charger never has two requests in flight, has a pause between them,
-and is left alone for a while when it is absent.
+and is left alone for a while when it is absent, but for those who would wait longer than who found it so.
 """
 
 import threading
@@ -24,6 +24,9 @@ SHARED_FOR = 0.9
 
 PATIENT_READS = 3
 """Reads in a row that an absent charger may fail before it is left alone."""
+
+MORE_PATIENT = 0.5
+"""Seconds by which somebody must wait longer than those who found a charger absent to ask it nevertheless."""
 
 FIRST_REST = 2.0
 LONGEST_REST = 30.0
@@ -61,6 +64,7 @@ class Charger:
         self._latest: _Result | None = None
         self._full: Snapshot | None = None
         self._absent = 0
+        self._absent_within = 0.0
         self._rest_until = float("-inf")
         self._counts = Counts()
 
@@ -90,23 +94,23 @@ class Charger:
             if not self._turn.wait_for(lambda: not self._reading, timeout):
                 return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False)
             latest = self._latest
-            if latest is not None and latest.serves(wanted, began, oldest):
+            left = max(timeout - (monotonic() - started), 0.0)
+            if latest is not None and latest.serves(wanted, began, oldest, left):
                 self._counts = replace(self._counts, shared=self._counts.shared + 1)
                 return latest.snapshot
-            if self._now() < self._rest_until:
+            if self._now() < self._rest_until and left <= self._absent_within + MORE_PATIENT:
                 self._counts = replace(self._counts, spared=self._counts.spared + 1)
                 return self._spared(started, timeout)
             self._reading = True
             begun = self._now()
         snapshot = None
         try:
-            left = max(timeout - (monotonic() - started), 0.0)
             snapshot = replace(self._gate.passed(self._engine.read(left, wanted)), timeout=timeout)
         finally:
             with self._turn:
                 self._reading = False
                 if snapshot is not None:
-                    self._note(_Result(snapshot, wanted, begun, self._now()))
+                    self._note(_Result(snapshot, wanted, left, begun, self._now()))
                 self._turn.notify_all()
         return snapshot
 
@@ -115,6 +119,7 @@ class Charger:
         if result.wanted is None or not snapshot.up:
             self._full = snapshot
         self._absent = 0 if snapshot.up else self._absent + 1
+        self._absent_within = 0.0 if snapshot.up else max(self._absent_within, result.within)
         rest = 0.0
         if self._absent >= PATIENT_READS:
             rest = min(FIRST_REST * 2.0 ** min(self._absent - PATIENT_READS, 10), LONGEST_REST)
@@ -136,13 +141,16 @@ class Charger:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """A snapshot, what was wanted of it, when it was begun and when it was complete, on the governor's clock."""
+    """A snapshot, what was wanted of it, the seconds it had, when it was begun and complete on the governor's clock."""
 
     snapshot: Snapshot
     wanted: Wanted | None
+    within: float
     begun: float
     read_until: float
 
-    def serves(self, wanted: Wanted | None, at: float, oldest: float) -> bool:
+    def serves(self, wanted: Wanted | None, at: float, oldest: float, within: float) -> bool:
         recent = self.read_until >= at - SHARED_FOR and self.begun >= at - oldest
-        return recent and (self.wanted is None or self.wanted == wanted)
+        # That it did not answer in one second tells nothing to who waits ten.
+        told = self.snapshot.up or within <= self.within + MORE_PATIENT
+        return recent and told and (self.wanted is None or self.wanted == wanted)

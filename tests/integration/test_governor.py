@@ -144,3 +144,35 @@ def test_an_absent_charger_is_left_alone_for_longer_and_longer_and_comes_back(cl
     assert back.up
     assert charger.counts.spared > 100
     assert charger.counts.resting_until == 0
+
+
+def test_who_waits_longer_asks_a_slow_charger_that_others_have_no_patience_for(clock: Clock) -> None:
+    with Simulator(autopilot=False, clock=clock, latency=0.6) as simulator:
+        charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
+        impatient = []
+        for _ in range(PATIENT_READS):
+            impatient.append(charger.read(0.3))
+            clock.at += SHARED_FOR + 0.1
+        impatient.append(charger.read(0.3))
+        patient = charger.read(30)
+        simulator.clear_requests()
+        shared = charger.read(0.3)
+
+    assert not any(snapshot.up for snapshot in impatient)
+    assert not impatient[-1].requests
+    assert patient.up
+    assert shared is patient
+
+
+def test_a_silent_charger_is_asked_once_by_who_waits_longer_and_then_left_alone_for_all(clock: Clock) -> None:
+    with Simulator(autopilot=False, clock=clock, latency=3.0) as simulator:
+        charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
+        for _ in range(PATIENT_READS):
+            charger.read(0.1)
+            clock.at += SHARED_FOR + 0.1
+        longer = charger.read(1.0)
+        clock.at += SHARED_FOR + 0.1
+
+    assert longer.requests
+    assert not charger.read(1.0).requests
+    assert not charger.read(0.1).requests
