@@ -141,7 +141,7 @@ class Charger:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """A snapshot, what was wanted of it, the seconds it had, when it was begun and complete on the governor's clock."""
+    """A snapshot, what was wanted of it, the seconds it had, and its times on the governor's clock."""
 
     snapshot: Snapshot
     wanted: Wanted | None

@@ -30,10 +30,11 @@ class ChargerLock:
     """Keeps requests to one charger apart, in time too, whichever process of this machine sends them.
 
     The lock is a file; its modification time says when the last request ended.
-    Without a folder to write in there is no lock, which is said once.
+    Without a folder to write in, or a file system that locks, there is no lock, which is said once.
     """
 
     def __init__(self, folder: Path, url: str, pause: float = 0.0) -> None:
+        self._url = url
         self._pause = pause
         self._file: int | None = None
         name = hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -77,6 +78,9 @@ class ChargerLock:
                 if monotonic() + _LOOK_AGAIN >= deadline:
                     raise TimedOut("another command was reading the charger all the time") from None
                 sleep(_LOOK_AGAIN)
+            except OSError as error:
+                log.warning("no lock for %s: its file cannot be locked: %s", self._url, error.strerror or error)
+                self.close()
             else:
                 return
 

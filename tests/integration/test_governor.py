@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support import Clock, Start, get, scrape
+from support import Clock, Start, get, scrape, server
 
 from ccl_exporter.charger import PATIENT_READS, SHARED_FOR, Charger
 from ccl_exporter.samples import needed
@@ -176,3 +176,20 @@ def test_a_silent_charger_is_asked_once_by_who_waits_longer_and_then_left_alone_
     assert longer.requests
     assert not charger.read(1.0).requests
     assert not charger.read(0.1).requests
+
+
+def test_where_the_file_system_does_not_lock_a_charger_is_read_all_the_same_and_it_is_said_once(
+    simulator: Simulator, start: Start, tmp_path: Path
+) -> None:
+    unlocked = ("-f", "-qq", "-o", str(tmp_path / "trace"), "-e", "inject=flock:error=ENOLCK")
+    command = start(
+        "serve",
+        simulator.url,
+        "--web.listen-address",
+        "127.0.0.1:0",
+        within=(server("strace"), *unlocked),
+    )
+    url = command.line(r"http://\S+/metrics")[0]
+
+    assert [scrape(url).get("ccl_up") for _ in range(2)] == [1, 1]
+    assert len([line for line in command.log if "no lock for" in line]) == 1

@@ -155,7 +155,7 @@ def test_the_wheel_installs_and_serves_on_a_new_python(
         uv("pip", "install", f"{wheel}[test]", python=found)
         environment = {name: value for name, value in os.environ.items() if name != "CCL_RELEASE_SUITE"}
         suite = subprocess.run(
-            [found, "-m", "pytest", "-q", "-n", "4"],
+            [found.with_name("pytest"), "-q", "-n", "4"],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -181,6 +181,10 @@ def test_the_lowest_versions_of_all_libraries_serve(built: tuple[Path, Path], tm
     assert serves(found, tmp_path)
     if LONG:
         suite = subprocess.run(
-            [found, "-m", "pytest", "-q", "tests/unit"], cwd=PROJECT, capture_output=True, text=True, check=False
+            [found.with_name("pytest"), "-q", "tests/unit"],
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert suite.returncode == 0, suite.stdout[-20000:]
