@@ -1,6 +1,6 @@
 """Putting back what was changed only for a while: in time, on a signal, or by the next command after a crash."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from time import monotonic, sleep, time
 
@@ -41,9 +41,9 @@ class ForAWhile:
         self._owed.append((way, self._stack.enter_context(self._memory.owing(way))))
 
     @property
-    def owes(self) -> bool:
-        """Whether there is anything to put back."""
-        return bool(self._owed)
+    def owes(self) -> Sequence[str]:
+        """The variables that are to be put back."""
+        return [name for way, _ in self._owed for name in way.before]
 
     def put_back(self, writer: Writer, say: Say) -> bool:
         """Put everything back, the newest first; False if something could not be."""

@@ -123,7 +123,7 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 
     if not now and (why := _keeps_out(between, None, timezone)) is not None:
         return finish(Ended("nothing", why, {}), as_json)
-    target = Target("charge start", charger, config_file, timeout, _how(dry_run, wait, least_pause))
+    target = Target("charge start", address(charger, config_file), timeout, _how(dry_run, wait, least_pause))
     return _at_plug(target, plug, work, as_json)
 
 
@@ -139,7 +139,7 @@ def stop(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     timeout: Patience = 15.0,
 ) -> None:
     """End the charge."""
-    target = Target("charge stop", charger, config_file, timeout, _how(dry_run, wait, least_pause))
+    target = Target("charge stop", address(charger, config_file), timeout, _how(dry_run, wait, least_pause))
     _at_plug(target, plug, lambda at, session: at.stop(session.how), as_json)
 
 
@@ -155,7 +155,7 @@ def pause(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     timeout: Patience = 15.0,
 ) -> None:
     """Hold the charge until it is started again."""
-    target = Target("charge pause", charger, config_file, timeout, _how(dry_run, wait, least_pause))
+    target = Target("charge pause", address(charger, config_file), timeout, _how(dry_run, wait, least_pause))
     _at_plug(target, plug, lambda at, session: at.pause(session.how), as_json)
 
 
@@ -172,7 +172,7 @@ def enable(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     timeout: Patience = 15.0,
 ) -> None:
     """Put the plug into service; a car that is connected does not notice it, see `charge start`."""
-    target = Target("charge enable", charger, config_file, timeout, _how(dry_run, wait, least_pause))
+    target = Target("charge enable", address(charger, config_file), timeout, _how(dry_run, wait, least_pause))
     _at_plug(target, plug, lambda at, session: at.enable(session.how), as_json, length)
 
 
@@ -211,7 +211,7 @@ def disable(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 
     if (why := _keeps_out(None, outside, timezone)) is not None:
         return finish(Ended("nothing", why, {}), as_json)
-    target = Target("charge disable", charger, config_file, timeout, _how(dry_run, wait, least_pause))
+    target = Target("charge disable", address(charger, config_file), timeout, _how(dry_run, wait, least_pause))
     return _at_plug(target, plug, work, as_json, length)
 
 
@@ -229,7 +229,7 @@ def limit(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     timeout: Patience = 15.0,
 ) -> None:
     """Limit the current, and see that a car that is charging follows."""
-    target = Target("charge limit", charger, config_file, timeout, _how(dry_run, wait, least_pause))
+    target = Target("charge limit", address(charger, config_file), timeout, _how(dry_run, wait, least_pause))
     _at_plug(target, plug, lambda at, session: at.limit(current, session.how), as_json, length)
 
 

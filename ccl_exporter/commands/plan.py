@@ -26,7 +26,7 @@ from ccl_exporter.commands.shared import (
     on_signals,
     say,
 )
-from ccl_exporter.commands.write import DryRun, Target, session
+from ccl_exporter.commands.write import DryRun, Target, put_back, session
 from ccl_exporter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,8 +81,7 @@ def plan(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         if timers is not None and not dry_run:
             _write_timers(timers, planned, charger, config_file, plug)
         return
-    address(charger, config_file)
-    _carry_out(goal, read, where, Target("charge plan", charger, config_file, timeout, _how()), plug)
+    _carry_out(goal, read, where, Target("charge plan", address(charger, config_file), timeout, _how()), plug)
 
 
 def _how() -> "How":
@@ -102,8 +101,7 @@ def _carry_out(
     from ccl_exporter.powerstudio.lookup import Lookup  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.state import state_folder  # noqa: PLC0415 - keeps --help quick
 
-    settings = address(target.charger, target.config_file)
-    memory = Memory(state_folder(os.environ), settings.url)
+    memory = Memory(state_folder(os.environ), target.settings.url)
 
     def at_plug(work: "Callable[[Plug, How], Result]") -> "Result":
         with session(target, memory, target.how) as open_session:
@@ -122,7 +120,7 @@ def _carry_out(
         def stop() -> "Result":
             return at_plug(lambda plug, how: plug.disable(replace(how, keep=keep)))
 
-        with transport(settings) as connection:
+        with transport(target.settings) as connection:
             reader = PlugReader(Lookup(connection), name, target.timeout)
             planner = Planner(
                 goal,
@@ -138,9 +136,7 @@ def _carry_out(
                     turns = planner.plan.turns_next(time())
                     stopped.wait(min(_EVERY, max(turns - time(), 0.0) if turns is not None else _EVERY))
             finally:
-                back = replace(target, command="charge plan, put back")
-                with session(back, memory, target.how) as open_session:
-                    good = meanwhile.put_back(open_session.writer, say)
+                good = put_back(target, memory, meanwhile)
     raise typer.Exit(Exit.DONE if good and planner.left <= goal.need * _NEARLY else Exit.FAILED)
 
 

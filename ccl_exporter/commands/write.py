@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import isfinite, nan
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,12 +23,13 @@ from ccl_exporter.commands.shared import (
     on_signals,
     say,
 )
-from ccl_exporter.errors import ChargerError, UsageError
+from ccl_exporter.errors import CclError, UsageError
 
 if TYPE_CHECKING:
     from ccl_exporter.charging.for_a_while import ForAWhile
     from ccl_exporter.charging.memory import Memory
     from ccl_exporter.charging.writing import How, Outcome, Writer, Written
+    from ccl_exporter.settings import ChargerSettings
 
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smh])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -59,11 +59,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 
 @dataclass(frozen=True)
 class Target:
-    """The charger of a command that writes, and the flags with which it does."""
+    """The charger of a command that writes, and the flags with which it does.
+
+    Its settings are read once: a configuration file that is being edited must not keep a way back from being gone.
+    """
 
     command: str
-    charger: str | None
-    config_file: Path | None
+    settings: "ChargerSettings"
     timeout: float
     how: "How"
 
@@ -100,7 +102,7 @@ def session(target: Target, memory: "Memory", how: "How") -> Iterator[Session]:
     from ccl_exporter.powerstudio.control import Control  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.state import ChargerLock  # noqa: PLC0415 - keeps --help quick
 
-    settings = address(target.charger, target.config_file)
+    settings = target.settings
     lock = ChargerLock(memory.folder, settings.url, settings.pause)
     control = Control(settings.url, settings.credentials, settings.source_address, lock)
     try:
@@ -122,7 +124,7 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
     from ccl_exporter.charging.memory import Memory  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.state import state_folder  # noqa: PLC0415 - keeps --help quick
 
-    memory = Memory(state_folder(os.environ), address(target.charger, target.config_file).url)
+    memory = Memory(state_folder(os.environ), target.settings.url)
     if length is None or target.how.dry_run:
         with session(target, memory, target.how) as open_session:
             ended = work(open_session)
@@ -137,17 +139,21 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
             if ended.outcome == "done":
                 stopped.wait(seconds(length))
         finally:
-            if meanwhile.owes:
-                good = _put_back(replace(target, command=f"{target.command}, put back"), memory, meanwhile)
+            good = put_back(target, memory, meanwhile)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
 
 
-def _put_back(target: Target, memory: "Memory", meanwhile: "ForAWhile") -> bool:
+def put_back(target: Target, memory: "Memory", meanwhile: "ForAWhile") -> bool:
+    """Put back what a command has changed for a while; False, and said, if it could not be."""
+    if not meanwhile.owes:
+        return True
+    back = replace(target, command=f"{target.command}, put back")
     try:
-        with session(target, memory, target.how) as open_session:
+        with session(back, memory, target.how) as open_session:
             return meanwhile.put_back(open_session.writer, warn)
-    except ChargerError as error:
-        warn(f"nothing could be put back, the next command will try it again: {error}")
+    except CclError as error:
+        names = ", ".join(meanwhile.owes)
+        warn(f"{names} could not be put back, the next command will try it again: {error}")
         return False
 
 
@@ -225,7 +231,7 @@ def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         return Ended(written.outcome, says.get(written.outcome) or unchanged(written), facts([written]))
 
     how = How(force=force, dry_run=dry_run, wait=wait, least_pause=least_pause)
-    carry_out(Target("set", charger, config_file, timeout, how), work, as_json, length)
+    carry_out(Target("set", address(charger, config_file), timeout, how), work, as_json, length)
 
 
 def _pairs(texts: Sequence[str]) -> Mapping[str, float]:

@@ -6,7 +6,7 @@ from time import time
 
 from ccl_exporter.charging.plug import Result
 from ccl_exporter.charging.view import View, told
-from ccl_exporter.errors import ChargerError, UsageError
+from ccl_exporter.errors import CclError, ChargerError, UsageError
 from ccl_exporter.planning.plan import Plan, cheapest
 from ccl_exporter.planning.prices import Slot
 
@@ -155,7 +155,8 @@ class Planner:
         self._tried = now
         try:
             result = self.start() if wanted else self.stop()
-        except ChargerError as error:
+        except CclError as error:
+            # Also what is no fault of the charger, such as a full disk, must not end the night here.
             return self._tell(f"it is tried again in a minute: {error}")
         self._charges = self._charges or result.seen.charging
         if result.outcome in ("done", "already"):

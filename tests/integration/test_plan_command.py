@@ -197,6 +197,19 @@ def test_a_charge_that_the_car_or_its_driver_ended_is_not_begun_again_until_the_
     assert plug.watts > 0
 
 
+def test_what_is_no_fault_of_the_charger_ends_no_plan_either(house: House, tmp_path: Path) -> None:
+    (own,) = (tmp_path / "state" / "writes").iterdir()
+    (own / "facts.new").mkdir()
+    house.cost(*[1] * 8)
+    house.live(lambda: any("it is tried again in a minute" in line for line in house.said))
+    assert house.charged == 0
+    (own / "facts.new").rmdir()
+    house.live(lambda: house.simulator.site.plugs[0].watts > 0)
+
+    assert any("and nothing is written to a charger without a record of it" in line for line in house.said)
+    assert house.simulator.site.plugs[0].watts > 0
+
+
 # The command
 
 
@@ -278,6 +291,50 @@ def test_the_command_keeps_a_car_waiting_and_leaves_the_plug_in_service(
 
         assert code == 1, "the car has not got what it needs"
         assert plug.watts == 0
+        with simulator.site.present():
+            assert simulator.site.model.places[0].plug.limits.usable
+
+
+def test_a_configuration_that_is_being_edited_at_the_end_of_a_plan_keeps_no_plug_out_of_service(
+    start: Start, tmp_path: Path
+) -> None:
+    prices, config = tmp_path / "prices.csv", tmp_path / "ccl.yaml"
+    prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
+    with Simulator(autopilot=False, speed=10) as simulator:
+        plug = simulator.site.plugs[0]
+        plug.plug_in(50_000)
+        plug.authorise()
+        config.write_text(f"chargers:\n  garage:\n    url: {simulator.url}\n")
+        flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", "garage", "--config.file", str(config))
+        process: Process = start("charge", "plan", str(prices), *flags)
+        process.line("is out of service")
+        config.write_text("chargers:\n  garage:\n")
+        code = process.stop()
+
+        assert code == 1, "the car has not got what it needs"
+        with simulator.site.present():
+            assert simulator.site.model.places[0].plug.limits.usable
+
+
+def test_a_plug_that_a_plan_must_leave_out_of_service_is_told_and_the_next_command_puts_it_back(
+    start: Start, tmp_path: Path, state: Path
+) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
+    with Simulator(autopilot=False, speed=10) as simulator:
+        plug = simulator.site.plugs[0]
+        plug.plug_in(50_000)
+        plug.authorise()
+        flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", simulator.url, "--timeout", "3")
+        process: Process = start("charge", "plan", str(prices), *flags)
+        process.line("is out of service")
+        with Memory(state, simulator.url).alone(monotonic() + 5):
+            code = process.stop()
+        said = process.log[-1]
+        subprocess.run([str(COMMAND), "charge", "stop", "-c", simulator.url], check=False)
+
+        assert code == 1
+        assert "Mode 3.OUT_OF_SERVICE could not be put back, the next command will try it again: another" in said
         with simulator.site.present():
             assert simulator.site.model.places[0].plug.limits.usable
 
