@@ -63,23 +63,26 @@ def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say) 
     names = ", ".join(way.before)
     try:
         snapshot, reads = _once_taken(writer, way)
-        strange = [
-            name
-            for name in way.before
-            if not (same(reads[name], way.before[name]) or same(reads[name], way.during[name]))
-        ]
+        ours = {
+            name: value
+            for name, value in way.before.items()
+            if same(reads[name], value) or same(reads[name], way.during[name])
+        }
+        strange = [name for name in way.before if name not in ours]
         if strange:
             say(f"{', '.join(strange)} was changed by somebody else meanwhile and is left as it is")
+        if not ours:
             done()
             return True
-        written = writer.write(way.device, snapshot, way.before, How(force=True, back=True, least_pause=0.0))
+        names = ", ".join(ours)
+        written = writer.write(way.device, snapshot, ours, How(force=True, back=True, least_pause=0.0))
     except CclError as error:
         say(f"{names} could not be put back, the next command will try it again: {error}")
         return False
     if written.outcome == "not_taken":
         say(f"{names} could not be put back, the next command will try it again")
         return False
-    say(f"{names} is what it was before: {', '.join(listing.number(value) for value in way.before.values())}")
+    say(f"{names} is what it was before: {', '.join(listing.number(value) for value in ours.values())}")
     done()
     return True
 

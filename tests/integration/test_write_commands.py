@@ -302,6 +302,22 @@ class TestForAWhile:
         assert (code, holds(wallbox, REDUCTION)) == (0, 30)
         assert any("was changed by somebody else meanwhile" in line for line in running.log)
 
+    def test_what_nobody_else_changed_is_put_back_beside_what_somebody_did(
+        self, wallbox: Simulator, start: Start
+    ) -> None:
+        service = f"{MODE3}.OUT_OF_SERVICE"
+        running = start("set", REDUCTION, "50", service, "1", "--for", "1h", "-c", wallbox.url)
+        assert running.line(f"{service}: 0 -> 1")
+        wallbox.site.force(MODE3, [(REDUCTION, 30.0)], 0.0)
+        code = running.stop()
+
+        assert (code, holds(wallbox, REDUCTION), holds(wallbox, service)) == (0, 30, 0)
+        assert (
+            f"ccl-exporter: {REDUCTION} was changed by somebody else meanwhile and is left as it is\n"
+            in running.log
+        )
+        assert f"ccl-exporter: {service} is what it was before: 0\n" in running.log
+
 
 def around(hours: float) -> str:
     """A window of two hours that begins so many hours after now, UTC."""
