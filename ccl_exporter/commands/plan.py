@@ -192,6 +192,9 @@ def _write_timers(
     more = ["--charger", charger or os.environ.get("CCL_CHARGER") or address(charger, config_file).url]
     more += ["--config.file", str(config_file.resolve())] if config_file is not None else []
     more += ["--plug", plug] if plug is not None else []
+    # Nobody tries a unit again: it must not be refused where a block or a gap is shorter than a minute,
+    # and an end has to outlast a start that still waits for its charge.
+    more += ["--min-interval", "0", "--timeout", "120"]
     start, end = (_unit_words([own, "charge", word, *more]) for word in ("start", "disable"))
     try:
         for name, text in units(planned, start, end, with_secrets=config_file is not None).items():

@@ -244,7 +244,8 @@ def test_a_plan_becomes_timers(tmp_path: Path) -> None:
     subprocess.run([str(COMMAND), "charge", "plan", str(prices), *flags], check=True, capture_output=True)
 
     service = (tmp_path / "ccl-charge-plan-start.service").read_text()
-    assert f"ExecStart={COMMAND} charge start --charger http://192.0.2.10\n" in service
+    waits = "--min-interval 0 --timeout 120"
+    assert f"ExecStart={COMMAND} charge start --charger http://192.0.2.10 {waits}\n" in service
     assert "charge disable" in (tmp_path / "ccl-charge-plan-end.service").read_text()
     assert (tmp_path / "ccl-charge-plan-start.timer").read_text().count("OnCalendar=") == 1
 
@@ -268,6 +269,26 @@ def test_timers_can_be_loaded_before_they_begin_and_know_the_secrets_of_a_config
     for service in ("start", "end"):
         unit = (tmp_path / f"ccl-charge-plan-{service}.service").read_text()
         assert "\nLoadCredential=secrets:/etc/ccl-exporter/secrets\n" in unit
+
+
+def test_a_timer_may_end_a_charge_at_once_that_another_has_begun_and_begin_it_at_once_again(
+    tmp_path: Path,
+) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
+    with Simulator(autopilot=False, speed=20) as simulator:
+        plug = simulator.site.plugs[0]
+        plug.plug_in(50_000)
+        flags = ["--need", "5kWh", "--by", clock(time() + 7000), "--timers", str(tmp_path), "-c", simulator.url]
+        subprocess.run([str(COMMAND), "charge", "plan", str(prices), *flags], check=True, capture_output=True)
+        found = []
+        for name in ("start", "end", "start", "end"):
+            unit = (tmp_path / f"ccl-charge-plan-{name}.service").read_text()
+            (words,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+            ran = subprocess.run(shlex.split(words), check=False)
+            found.append((ran.returncode, plug.watts > 0))
+
+    assert found == [(0, True), (0, False)] * 2
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
