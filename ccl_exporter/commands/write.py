@@ -166,9 +166,9 @@ def finish(ended: Ended, as_json: bool) -> None:
 def _tell(ended: Ended, as_json: bool) -> None:
     if as_json:
         facts = {"outcome": ended.outcome, "says": ended.says, **ended.facts}
-        typer.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        say(json.dumps(facts, ensure_ascii=False, indent=2))
     else:
-        typer.echo(ended.says)
+        say(ended.says)
 
 
 def facts(written: "Sequence[Written]") -> Mapping[str, Any]:

@@ -272,6 +272,17 @@ class TestForAWhile:
         assert holds(wallbox, REDUCTION) == 0
         assert [line["command"] for line in journal(state)] == ["charge limit", "charge limit, put back"]
 
+    def test_it_lasts_though_nobody_reads_what_the_command_says(self, wallbox: Simulator, state: Path) -> None:
+        read, write = os.pipe()
+        os.close(read)
+        limit = [str(COMMAND), "charge", "limit", "50%", "--for", "2s", "-c", wallbox.url]
+        ended = subprocess.run(limit, stdout=write, check=False).returncode
+        os.close(write)
+        began, back = (datetime.fromisoformat(str(line["time"])) for line in journal(state))
+
+        assert ended == 0
+        assert back - began >= timedelta(seconds=2)
+
     def test_after_a_kill_the_next_command_puts_it_back_and_says_so(
         self, wallbox: Simulator, start: Start
     ) -> None:
