@@ -16,11 +16,10 @@ Say = Callable[[str], None]
 
 
 class ForAWhile:
-    """What a command changes for some seconds, kept on disk until it was put back; a context."""
+    """What a command changes for a while, kept on disk until it was put back; a context."""
 
-    def __init__(self, memory: Memory, seconds: float) -> None:
+    def __init__(self, memory: Memory) -> None:
         self._memory = memory
-        self._seconds = seconds
         self._stack = ExitStack()
         self._owed: list[tuple[WayBack, Callable[[], None]]] = []
 
@@ -36,8 +35,7 @@ class ForAWhile:
         known = {name: value for name, value in before.items() if value is not None}
         if known != before:
             raise Refused("nobody knows what there was before, so it could not be put back")
-        now = time()
-        way = WayBack(written.device, known, dict(written.wanted), now + self._seconds, now)
+        way = WayBack(written.device, known, dict(written.wanted), time())
         self._owed.append((way, self._stack.enter_context(self._memory.owing(way))))
 
     @property

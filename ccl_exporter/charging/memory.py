@@ -29,13 +29,12 @@ _LOOK_AGAIN = 0.05  # seconds; the kernel has no way to wait for a file lock unt
 class WayBack:
     """What a command that changed something for a while has to put back: values before, and those that it set.
 
-    `until` and `sent`, which is when `during` was written, are in Unix seconds.
+    `sent` is when `during` was written, in Unix seconds.
     """
 
     device: str
     before: Mapping[str, float]
     during: Mapping[str, float]
-    until: float
     sent: float = 0.0
 
 
@@ -177,7 +176,10 @@ class Memory:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     except BlockingIOError:
                         continue
-                    found.append((WayBack(**json.load(file)), path.unlink))
+                    kept = {**json.load(file)}
+                    # Early versions kept also when it was to end; what they left behind is owed all the same.
+                    kept.pop("until", None)
+                    found.append((WayBack(**kept), path.unlink))
             yield found
         finally:
             for file in files:

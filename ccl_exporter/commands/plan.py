@@ -108,7 +108,7 @@ def _carry_out(
             return work(Plug(open_session.writer, name, target.timeout), target.how)
 
     stopped = threading.Event()
-    with ForAWhile(memory, goal.by - time()) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
+    with ForAWhile(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         disabled: list[Written] = []
 
         def keep(written: "Written") -> None:

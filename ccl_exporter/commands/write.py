@@ -129,15 +129,16 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
         with session(target, memory, target.how) as open_session:
             ended = work(open_session)
         return finish(ended, as_json)
+    lasts = seconds(length)
     stopped = threading.Event()
     good = True
-    with ForAWhile(memory, seconds(length)) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
+    with ForAWhile(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         try:
             with session(target, memory, replace(target.how, keep=meanwhile.keep)) as open_session:
                 ended = work(open_session)
             _tell(ended, as_json)
             if ended.outcome == "done":
-                stopped.wait(seconds(length))
+                stopped.wait(lasts)
         finally:
             good = put_back(target, memory, meanwhile)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)

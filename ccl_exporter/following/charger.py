@@ -113,7 +113,7 @@ class Owed:
         """Owe it in the place of a reduction that is in force or about to be written; `now` in Unix seconds."""
         before, during = {self._variable: float(self._safe)}, {self._variable: float(percent)}
         fresh = ExitStack()
-        way = WayBack(self._device, before, during, until=now, sent=now)
+        way = WayBack(self._device, before, during, sent=now)
         fresh.callback(fresh.enter_context(self._memory.owing(way)))
         self._held.close()
         self._held = fresh

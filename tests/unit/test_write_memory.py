@@ -97,11 +97,21 @@ class TestWaysBack:
         with memory.owed() as owed:
             assert owed == []
 
-    def test_one_that_is_damaged_is_passed_over(self, memory: Memory) -> None:
+    def test_one_that_an_early_version_left_behind_is_owed_too(self, memory: Memory) -> None:
         with memory.owing(WAY):
             pass
         (file,) = memory.folder.glob("writes/*/back-*.json")
-        file.write_text("{")
+        file.write_text(json.dumps({**json.loads(file.read_text()), "until": 4600.0}))
+
+        with memory.owed() as owed:
+            assert [way for way, _ in owed] == [WAY]
+
+    @pytest.mark.parametrize("damage", ["{", "[]", "5", '{"device": "Box"}'])
+    def test_one_that_is_damaged_is_passed_over(self, memory: Memory, damage: str) -> None:
+        with memory.owing(WAY):
+            pass
+        (file,) = memory.folder.glob("writes/*/back-*.json")
+        file.write_text(damage)
 
         with memory.owed() as owed:
             assert owed == []
