@@ -292,6 +292,18 @@ def had_its_night(seen: View, begun: float | None, opened: float) -> Result | No
     return Result("nothing", f"nothing to do in these hours any more: {told(seen)}", seen)
 
 
+def ended_at_once(before: View, after: View) -> bool:
+    """Whether a start has begun a charge that is over already, as the car is full.
+
+    Only where the charger tells when a charge was asked for: else it may have ignored the start as well.
+    """
+    return (
+        after.state == "waiting_for_disconnection"
+        and after.requested is not None
+        and after.requested != before.requested
+    )
+
+
 def unchanged(written: Written) -> str:
     """What to say of a write that did not come to hold."""
     reads = ", ".join(f"{name} reads {shown(written, name)}" for name in written.wanted)

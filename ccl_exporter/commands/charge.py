@@ -25,6 +25,7 @@ from ccl_exporter.commands.write import (
 from ccl_exporter.errors import UsageError
 
 if TYPE_CHECKING:
+    from ccl_exporter.charging.night import Window
     from ccl_exporter.charging.plug import Plug, Result
     from ccl_exporter.charging.writing import How
 
@@ -81,6 +82,22 @@ def _keeps_out(between: str | None, outside: str | None, zone: str | None) -> st
     return None
 
 
+def _start_once(hours: "Window", now: bool, at: "Plug", session: Session) -> "Result":
+    """Start a charge, unless one has ended in these hours and none is wanted `now`."""
+    from ccl_exporter.charging.plug import ended_at_once, had_its_night  # noqa: PLC0415 - keeps --help quick
+
+    memory, before = session.memory, at.look()
+    if not now:
+        over = had_its_night(before, memory.begun_nightly(at.name), hours.opened(time.time()))
+        if over is not None:
+            return over
+    result = at.start(session.how)
+    if not session.how.dry_run and (result.seen.charging or ended_at_once(before, result.seen)):
+        # One that was begun before these hours counts as well: full is full.
+        memory.note_begun_nightly(at.name)
+    return result
+
+
 @charge.command()
 def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     charger: ChargerOption = None,
@@ -102,22 +119,13 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     """Put the plug into service if need be, start a charge, and wait until it flows."""
 
     from ccl_exporter.charging.night import window  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.charging.plug import had_its_night  # noqa: PLC0415 - keeps --help quick
 
     hours = window(between, timezone) if between is not None else None
 
     def work(at: "Plug", session: Session) -> "Result":
-        memory = session.memory
-        if hours is not None and not now:
-            over = had_its_night(at.look(), memory.begun_nightly(at.name), hours.opened(time.time()))
-            if over is not None:
-                return over
-        result = at.start(session.how)
-        if hours is not None and result.seen.charging and not session.how.dry_run:
-            # One that was begun before these hours counts as well: full is full.
-            memory.note_begun_nightly(at.name)
+        result = at.start(session.how) if hours is None else _start_once(hours, now, at, session)
         if now and not session.how.dry_run and result.outcome in ("done", "already"):
-            memory.set_override(at.name, result.seen.requested)
+            session.memory.set_override(at.name, result.seen.requested)
             return replace(result, says=f"{result.says}; it goes on until the car leaves")
         return result
 

@@ -418,6 +418,43 @@ class TestCharging:
         assert "nothing to do in these hours any more" in said
         assert (ended, writes(wallbox)) == (6, 0)
 
+    def test_a_car_that_is_full_before_these_hours_gets_one_start_in_them(self, wallbox: Simulator) -> None:
+        start = ("charge", "start", "--between", around(-1), "--timezone", "UTC", "--min-interval", "0")
+        plug = wallbox.site.plugs[0]
+        plug.plug_in(need_wh=100_000)
+        with wallbox.site.present():
+            vehicle = wallbox.site.model.places[0].plug.vehicle
+            assert vehicle is not None
+            vehicle.taken = vehicle.need
+        assert ccl(wallbox, "charge", "disable")[0] == 0
+        first = ccl(wallbox, *start, "--wait", "1")
+        written = writes(wallbox)
+        second = ccl(wallbox, *start, "--wait", "1")
+        plug.unplug()
+        plug.plug_in(need_wh=100_000)
+
+        assert first[0] == 5
+        assert "the start was accepted, but EVSE.PLUG: not charging: the charge has ended" in first[1]
+        assert second[0] == 6
+        assert "nothing to do in these hours any more: EVSE.PLUG: not charging: the charge has ended" in second[1]
+        assert writes(wallbox) == written
+        assert ccl(wallbox, *start)[0] == 0
+
+    def test_a_start_that_a_charger_ignored_is_tried_again_in_these_hours(self, wallbox: Simulator) -> None:
+        start = ("charge", "start", "--between", around(-1), "--timezone", "UTC", "--min-interval", "0")
+        plug = wallbox.site.plugs[0]
+        plug.plug_in(need_wh=100_000)
+        plug.authorise()
+        until(wallbox, State.CHARGING)
+        plug.authorise()
+        until(wallbox, State.WAITING_FOR_DISCONNECTION)
+        wallbox.faults = (Fault("ignore-writes"),)
+        ignored = ccl(wallbox, *start, "--wait", "1")[0]
+        wallbox.faults = ()
+
+        assert ignored == 5
+        assert ccl(wallbox, *start)[0] == 0
+
 
 def test_nothing_that_a_service_has_loaded_can_write_and_nobody_can_make_it(
     start: Start, wallbox: Simulator
