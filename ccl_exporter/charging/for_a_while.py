@@ -43,9 +43,12 @@ class ForAWhile:
         """The variables that are to be put back."""
         return [name for way, _ in self._owed for name in way.before]
 
-    def put_back(self, writer: Writer, say: Say) -> bool:
-        """Put everything back, the newest first; False if something could not be."""
-        put = [_put_back(writer, way, done, say) for way, done in reversed(self._owed)]
+    def put_back(self, writer: Writer, say: Say, again: bool = False) -> bool:
+        """Put everything back, the newest first; False if something could not be.
+
+        With `again` also what reads as before: a write that did not show in time can act still.
+        """
+        put = [_put_back(writer, way, done, say, again) for way, done in reversed(self._owed)]
         return all(put)
 
 
@@ -57,7 +60,7 @@ def settle(memory: Memory, writer: Writer, say: Say) -> None:
             _put_back(writer, way, done, say)
 
 
-def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say) -> bool:
+def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say, again: bool = False) -> bool:
     names = ", ".join(way.before)
     try:
         snapshot, reads = _once_taken(writer, way)
@@ -73,7 +76,8 @@ def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say) 
             done()
             return True
         names = ", ".join(ours)
-        written = writer.write(way.device, snapshot, ours, How(force=True, back=True, least_pause=0.0))
+        how = How(force=True, back=True, least_pause=0.0, again=again)
+        written = writer.write(way.device, snapshot, ours, how)
     except CclError as error:
         say(f"{names} could not be put back, the next command will try it again: {error}")
         return False

@@ -131,27 +131,28 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
         return finish(ended, as_json)
     lasts = seconds(length)
     stopped = threading.Event()
-    good = True
+    good, late = True, False
     with ForAWhile(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         try:
             with session(target, memory, replace(target.how, keep=meanwhile.keep)) as open_session:
                 ended = work(open_session)
+            late = ended.outcome == "not_taken"
             _tell(ended, as_json)
             if ended.outcome == "done":
                 stopped.wait(lasts)
         finally:
-            good = put_back(target, memory, meanwhile)
+            good = put_back(target, memory, meanwhile, again=late)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
 
 
-def put_back(target: Target, memory: "Memory", meanwhile: "ForAWhile") -> bool:
-    """Put back what a command has changed for a while; False, and said, if it could not be."""
+def put_back(target: Target, memory: "Memory", meanwhile: "ForAWhile", again: bool = False) -> bool:
+    """Put back what a command has changed for a while, `again` also if it reads so; False if it could not be."""
     if not meanwhile.owes:
         return True
     back = replace(target, command=f"{target.command}, put back")
     try:
         with session(back, memory, target.how) as open_session:
-            return meanwhile.put_back(open_session.writer, warn)
+            return meanwhile.put_back(open_session.writer, warn, again)
     except CclError as error:
         names = ", ".join(meanwhile.owes)
         warn(f"{names} could not be put back, the next command will try it again: {error}")

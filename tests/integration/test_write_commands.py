@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-from support import COMMAND, Start, get, scrape
+from support import COMMAND, Clock, Start, get, scrape
 
 from ccl_exporter.charging.memory import JOURNAL, Memory
 from ccl_exporter.simulator import Dialect, Fault, Simulator, State
@@ -328,6 +328,16 @@ class TestForAWhile:
             in running.log
         )
         assert f"ccl-exporter: {service} is what it was before: 0\n" in running.log
+
+    def test_a_write_that_acts_after_it_was_given_up_does_not_last(self, state: Path) -> None:
+        hour = 3600.0
+        at = Clock(1_790_000_000.0)
+        with Simulator(autopilot=False, clock=at, faults=(Fault("late-writes", seconds=hour),)) as wallbox:
+            given_up, said = ccl(wallbox, "charge", "limit", "50%", "--for", "1h", "--wait", "1")
+            at.at += hour
+
+            assert (given_up, holds(wallbox, REDUCTION)) == (5, 0)
+        assert "the charger accepted the write, but" in said
 
 
 def around(hours: float) -> str:
