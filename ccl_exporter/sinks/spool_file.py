@@ -30,10 +30,14 @@ def connected(path: Path) -> sqlite3.Connection:
     # Nobody else may read when a car was at home; what SQLite makes beside the file is as open as the file.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, timeout=5, check_same_thread=False)
-    db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
+    try:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 
