@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from ccl_exporter.model import Snapshot
+from ccl_exporter.model import Charge, Snapshot
 from ccl_exporter.variables import Reading
 
 Reason = Literal["zero", "rollback", "jump"]
@@ -58,6 +58,7 @@ class Gate:
         self._believed: dict[str, _Level] = {}
         self._waiting: dict[str, _Candidate] = {}
         self._counts: dict[tuple[str, str], int] = {}
+        self._doubted: frozenset[str] = frozenset()
 
     def passed(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot without the values that are held back, and with the counts so far."""
@@ -65,10 +66,14 @@ class Gate:
             return replace(snapshot, rejected=dict(self._counts))
         reading = Reading(snapshot)
         watts, told = _watts(reading), _told(reading)
-        held = set()
+        # A register whose unit chargeInfo contradicted is not believed because chargeInfo is silent for once.
+        self._doubted = self._doubted - reading.told.keys() | reading.doubtful
+        held = set(self._doubted - reading.doubtful)
         for name, understood in reading.registers():
             for counted in _counted(name):
                 self._counts.setdefault(counted, 0)
+            if name in held:
+                continue
             clock = reading.number(f"{understood.device}.VDTTM", "timestamp")
             level = _Level(understood.value, snapshot.taken, clock)
             reason_now = self._judge(name, level, watts.get(name), told.get(name, 0.0))
@@ -76,7 +81,17 @@ class Gate:
                 self._counts[name, reason_now] += 1
                 held.add(name)
         values = {name: value for name, value in snapshot.values.items() if name not in held}
-        return replace(snapshot, values=values, rejected=dict(self._counts))
+        charges = {key: self._passed_charge(charge, reading, watts) for key, charge in snapshot.charges.items()}
+        return replace(snapshot, values=values, charges=charges, rejected=dict(self._counts))
+
+    def _passed_charge(self, charge: Charge, reading: Reading, watts: Mapping[str, float]) -> Charge:
+        """A charge without its meter's energy if that cannot be right: it stands for a register not listed."""
+        if charge.meter_watt_hours is None:
+            return charge
+        clock = reading.number(f"{reading.owner(charge.name)}.VDTTM", "timestamp")
+        level = _Level(charge.meter_watt_hours * 3600, reading.snapshot.taken, clock)
+        strange = self._judge(f"chargeInfo {charge.name}", level, watts.get(f"{charge.name}.AE"), 0.0)
+        return charge if strange is None else replace(charge, meter_watt_hours=None)
 
     def _judge(self, name: str, level: _Level, watts: float | None, told: float) -> Reason | None:
         """Why a reading is to be held back, or None; `told` is what chargeInfo says of the register."""

@@ -281,11 +281,16 @@ class Reading:
 
     @cached_property
     def doubtful(self) -> frozenset[str]:
-        """Registers whose unit contradicts chargeInfo by a factor of a thousand.
+        """Registers whose unit contradicts chargeInfo by a factor of a thousand."""
+        return frozenset(name for name, contradicted in self.told.items() if contradicted)
+
+    @cached_property
+    def told(self) -> Mapping[str, bool]:
+        """The registers that chargeInfo tells of, and whether it contradicts their unit.
 
         chargeInfo tells the same register in Wh for sure (protocol.md 3.4, 9).
         """
-        found = set()
+        found = {}
         meters = {plug.name: plug.meter for plug in self.snapshot.inventory.plugs}
         for charge in self.snapshot.charges.values():
             if not charge.meter_watt_hours:
@@ -297,9 +302,8 @@ class Reading:
                 if described is None or described.code != "#WH" or not isinstance(value, float):
                     continue
                 ratio = value * 10.0**described.factor / charge.meter_watt_hours
-                if any(abs(ratio / wrong - 1) < 0.02 for wrong in (1000.0, 0.001)):
-                    found.add(name)
-        return frozenset(found)
+                found[name] = any(abs(ratio / wrong - 1) < 0.02 for wrong in (1000.0, 0.001))
+        return found
 
 
 def _instant(value: float | Moment) -> float | None:

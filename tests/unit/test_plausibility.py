@@ -124,6 +124,40 @@ def test_time_is_what_the_devices_clock_says_where_that_runs_faster() -> None:
     assert fast.show(101.0, clock=1_790_000_900) == 101.0
 
 
+def test_a_register_whose_unit_was_contradicted_is_held_back_while_charge_info_is_silent() -> None:
+    wrong = replace(INVENTORY, variables={AE: VariableInfo(unit="#WH", factor=0)})
+    right = replace(INVENTORY, variables={AE: VariableInfo(unit="#WH", factor=3)})
+    told = {"EVSE.PLUG": Charge("EVSE.PLUG", meter_watt_hours=4_855_390.0)}
+    gate = Gate()
+
+    def shown(inventory: Inventory, charges: dict[str, Charge]) -> bool:
+        values: dict[str, Value] = {AE: 4855.39, "EVSE.STATUS": 1.0}
+        snapshot = Snapshot(1.79e9, 0.1, 10, 1, up=True, inventory=inventory, values=values, charges=charges)
+        return AE in gate.passed(snapshot).values
+
+    assert [shown(wrong, told), shown(wrong, {}), shown(wrong, {}), shown(wrong, told)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert [shown(right, told), shown(right, {})] == [True, True]
+
+
+def test_what_charge_info_says_of_the_meter_is_held_back_when_it_cannot_be() -> None:
+    gate = Gate()
+    passed = []
+    for step, told in enumerate((4_855_390.0, 0.0, 4_855_420.0, 9_999_999.0, 4_855_450.0)):
+        charges = {"EVSE.PLUG": Charge("EVSE.PLUG", meter_watt_hours=told, watt_hours=30.0)}
+        values: dict[str, Value] = {"EVSE.STATUS": 1.0}
+        at = 1_790_000_000.0 + 15 * step
+        snapshot = Snapshot(at, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values, charges=charges)
+        passed.append(gate.passed(snapshot).charges["EVSE.PLUG"])
+
+    assert [charge.meter_watt_hours for charge in passed] == [4_855_390.0, None, 4_855_420.0, None, 4_855_450.0]
+    assert {charge.watt_hours for charge in passed} == {30.0}
+
+
 def test_a_silent_charger_changes_nothing() -> None:
     meter = Meter()
     meter.show(4855.39)
