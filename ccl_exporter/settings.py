@@ -152,6 +152,8 @@ def _credentials(environment: Mapping[str, str]) -> Credentials | None:
         if password or path:
             raise UsageError("a password is given but no user name: set CCL_USERNAME too")
         return None
+    if not username.isprintable():
+        raise UsageError("CCL_USERNAME holds a character that no login can have, such as the end of a line")
     if password is None and path is not None:
         try:
             password = Path(path).read_text(encoding="utf-8").rstrip("\r\n")

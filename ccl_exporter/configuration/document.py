@@ -94,6 +94,8 @@ class _Charger(Model):
         passwords = [info.data.get(key, "") for key in ("password", "password_file")]
         if value is None and passwords != [None, None]:
             raise ValueError("is missing: a password needs a user name")
+        if value is not None and not value.isprintable():
+            raise ValueError("holds a character that no login can have, such as the end of a line")
         if value is not None and passwords == [None, None]:
             raise ValueError("a user name needs a password; give `password_file` or `password`")
         return value

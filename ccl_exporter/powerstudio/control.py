@@ -67,6 +67,7 @@ class Control(Transport):
 
     def _write(self, url: str, document: bytes, deadline: float) -> BaseHTTPResponse:
         self.requests += 1
+        self._line.begin(deadline)
         return self._pool.urlopen(
             "PUT",
             url[self._root :],

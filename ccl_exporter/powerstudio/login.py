@@ -27,7 +27,11 @@ class Login:
     def headers(self, url: str, method: str = "GET") -> dict[str, str]:
         """What to send with the next request for `url`; nothing until the engine has asked."""
         if self._credentials is not None and self._digest is not None:
-            return {"Authorization": self._digest.build_digest_header(method, url)}
+            header = self._digest.build_digest_header(method, url)
+            name = self._credentials.username
+            # Headers are sent as Latin-1, so UTF-8 is put as that; the library quotes nothing (RFC 7616 3.4).
+            sent = name.replace("\\", r"\\").replace('"', r"\"").encode().decode("latin-1")
+            return {"Authorization": header.replace(f'username="{name}"', f'username="{sent}"', 1)}
         if self._credentials is not None and self._basic:
             pair = f"{self._credentials.username}:{self._credentials.password}".encode()
             return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
@@ -45,6 +49,8 @@ class Login:
         asked = _DIGEST.search(challenge)
         digest = self._digest_of(asked[1]) if asked is not None else None
         if digest is not None and digest.build_digest_header("GET", url) is not None:
+            # That was a trial: the first request with a nonce has the count 1 (RFC 7616 3.4).
+            digest._thread_local.last_nonce = ""
             again = self._digest is None or self._granted or "stale=true" in challenge.lower().replace('"', "")
             self._digest, self._basic, self._granted = digest, False, False
             return again

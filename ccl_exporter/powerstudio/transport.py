@@ -1,30 +1,21 @@
 """One GET at a time to one charger, with a deadline that holds for the whole of it.
 
-A limit for each wait for bytes limits not their sum: a server that sends one byte a second would never time out.
-So the socket itself knows the deadline and shortens every wait to what is left.
-
 This is urllib3 without `requests` above it: the same connections at half the processor time of a request.
 """
 
-import queue
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import cache
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from urllib3 import BaseHTTPResponse
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
-from urllib3.util import parse_url
-from urllib3.util.ssl_ import create_urllib3_context
 
 from ccl_exporter import __version__
 from ccl_exporter.errors import (
@@ -38,11 +29,9 @@ from ccl_exporter.errors import (
     forget_frames,
 )
 from ccl_exporter.model import Credentials
+from ccl_exporter.powerstudio.connection import MAX_BYTES, FloodError, Line, connections
 from ccl_exporter.powerstudio.login import Login
 from ccl_exporter.state import ChargerLock
-
-MAX_BYTES = 4 * 1024 * 1024
-"""The largest answer that is read; the varInfo of 1,425 variables is about 0.9 MB (protocol.md 11)."""
 
 _PART = 64 * 1024
 
@@ -72,142 +61,6 @@ def quoted(name: str, charset: str = "utf-8") -> str:
         return quote(name, safe="")
 
 
-class _Line:
-    """What a transport and its connection share: until when (monotonic seconds), and how often it was opened.
-
-    It knows no pool, as urllib3 holds connections as long as that lives.
-    """
-
-    deadline = 0.0
-    opened = 0
-
-    def left(self) -> float:
-        left = self.deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline passed")
-        return left
-
-
-class _DeadlineSocket(socket.socket):
-    """A socket whose every wait ends at its line's deadline."""
-
-    line: _Line
-
-    def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        self.settimeout(self.line.left())
-        return super().recv_into(*args, **kwargs)
-
-    def sendall(self, *args: Any, **kwargs: Any) -> None:
-        self.settimeout(self.line.left())
-        super().sendall(*args, **kwargs)
-
-
-class _SecureSocket(_DeadlineSocket, ssl.SSLSocket):
-    """The same over TLS, whose handshake knows a deadline by itself."""
-
-
-@cache
-def _trusting() -> ssl.SSLContext:
-    """TLS with the system's authorities, made once: each is megabytes."""
-    context = create_urllib3_context()
-    context.load_default_certs()
-    context.sslsocket_class = _SecureSocket
-    return context
-
-
-def _addresses(host: str, port: int, seconds: float) -> list[Any]:
-    """Resolve a host name within `seconds`; the system's resolver knows no deadline of its own."""
-    answer: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
-
-    def resolve() -> None:
-        try:
-            answer.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            answer.put(error)
-        except UnicodeError as error:
-            answer.put(socket.gaierror(str(error)))
-
-    threading.Thread(target=resolve, name="resolve", daemon=True).start()
-    try:
-        found = answer.get(timeout=max(seconds, 0.001))
-    except queue.Empty:
-        raise TimeoutError(f"no answer from the name server for {host}") from None
-    if isinstance(found, OSError):
-        raise found
-    return found
-
-
-class _Connection(HTTPConnection):
-    """An HTTP connection that keeps the deadline of its line, from the name to the last byte."""
-
-    def __init__(self, *args: Any, line: _Line, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._line = line
-
-    def connect(self) -> None:
-        self._line.opened += 1
-        super().connect()
-
-    def _new_conn(self) -> socket.socket:
-        failure: Exception = OSError("no address")
-        try:
-            addresses = _addresses(self.host, self.port, self._line.deadline - monotonic())
-        except OSError as error:
-            raise NewConnectionError(self, str(error)) from error
-        for family, kind, protocol, _, address in addresses:
-            sock = _DeadlineSocket(family, kind, protocol)
-            try:
-                sock.line = self._line
-                sock.settimeout(self._line.left())
-                if self.source_address is not None:
-                    sock.bind(self.source_address)
-                sock.connect(address)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(self._line.left())
-            except OSError as error:
-                sock.close()
-                failure = error.with_traceback(None)
-            else:
-                return sock
-        raise NewConnectionError(self, str(failure)) from failure
-
-
-class _SecureConnection(_Connection, HTTPSConnection):
-    """The same over TLS."""
-
-    def connect(self) -> None:
-        super().connect()
-        cast(_SecureSocket, self.sock).line = self._line
-
-
-class _Place:
-    """Where a pool keeps its one connection; a queue for many threads would be 4 kB of each charger."""
-
-    def __init__(self, maxsize: int) -> None:
-        self._maxsize = maxsize
-        self._kept: list[HTTPConnection | None] = []
-
-    def get(self, block: bool = True, timeout: float | None = None) -> HTTPConnection | None:
-        if not self._kept:
-            raise queue.Empty
-        return self._kept.pop()
-
-    def put(self, connection: HTTPConnection | None, block: bool = True, timeout: float | None = None) -> None:
-        if len(self._kept) >= self._maxsize:
-            raise queue.Full
-        self._kept.append(connection)
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-    QueueCls = _Place  # type: ignore[assignment] # has what a pool asks of its queue
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-    QueueCls = _Place  # type: ignore[assignment] # likewise
-
-
 class Transport:
     """GETs from one charger over one kept connection; one caller at a time.
 
@@ -231,18 +84,13 @@ class Transport:
         self._root = len(self.url) - len(urlsplit(self.url).path)
         self.requests = 0
         self.clock: float | None = None
-        self._line = _Line()
+        self._line = Line()
         self._source = (source_address, 0) if source_address is not None else None
         self._pool = self._connections()
 
     def _connections(self) -> HTTPConnectionPool:
         """The one connection to the engine, opened when it is needed and again when the engine closed it."""
-        root, source = parse_url(self.url), self._source
-        if root.scheme == "https":
-            return _SecurePool(
-                root.host or "", root.port, source_address=source, line=self._line, ssl_context=_trusting()
-            )
-        return _Pool(root.host or "", root.port, source_address=source, line=self._line)
+        return connections(self.url, self._source, self._line)
 
     def close(self) -> None:
         self._pool.close()
@@ -286,7 +134,7 @@ class Transport:
         if left <= 0:
             raise TimedOut("no time was left to ask")
         self.requests += 1
-        self._line.deadline = deadline
+        self._line.begin(deadline)
         return self._pool.urlopen(
             "GET",
             url[self._root :],
@@ -332,6 +180,8 @@ class Transport:
     def _meaning(self, chain: Sequence[BaseException]) -> ChargerError:
         """Our error for an error of the libraries and what it came from."""
         reason = chain[-1]
+        if isinstance(reason, FloodError):
+            return TooLarge(f"the answer is larger than {MAX_BYTES} bytes")
         if isinstance(chain[0], ReadTimeoutError) or isinstance(reason, TimeoutError):
             return TimedOut(f"no complete answer from {self.host} in time")
         if isinstance(reason, socket.gaierror):

@@ -1,73 +1,130 @@
-"""A charger behind https is read if the system trusts its certificate, and only then."""
+"""An engine behind TLS, as a gateway's proxy gives it: read as any other, trusted only when its certificate is."""
 
+import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import monotonic
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from typing import Any
 
 import pytest
 import trustme
+from support import Start, scrape
 
-from ccl_exporter.errors import Unreachable
-from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.simulator.simulator import Simulator
 
-PATIENCE = 10.0
-
-
-class Engine(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        body = f"<path>{self.path}</path>".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
+PATIENCE = 60.0  # seconds until a test gives up
 
 
 @pytest.fixture
-def authority() -> trustme.CA:
-    return trustme.CA()
+def authority(tmp_path: Path) -> trustme.CA:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return authority
 
 
 @pytest.fixture
-def url(authority: trustme.CA) -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Engine)
+def trusting(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
+    """The environment of a command whose system trusts the authority."""
+    return {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}
+
+
+@contextmanager
+def behind_tls(authority: trustme.CA, talk: Callable[[ssl.SSLSocket], None]) -> Iterator[str]:
+    """A TLS server on loopback whose connections are each talked to; its URL."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"https://127.0.0.1:{server.server_port}/powerstudio"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    authority.issue_cert("localhost").configure_cert(context)
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.settimeout(PATIENCE)
+            with suppress(OSError), context.wrap_socket(self.request, server_side=True) as secure:
+                talk(secure)
+
+    class Server(ThreadingTCPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            raise AssertionError("a handler failed")
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"https://localhost:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
-def test_it_is_read_if_the_system_trusts_who_signed(
-    url: str, authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def relay_to(simulator: Simulator, connections: list[int]) -> Callable[[ssl.SSLSocket], None]:
+    """Hand on each request to a simulator and its answer back, as long as both are there."""
+
+    def talk(secure: ssl.SSLSocket) -> None:
+        connections.append(1)
+        with socket.create_connection(("127.0.0.1", simulator.port), PATIENCE) as plain:
+
+            def back() -> None:
+                with suppress(OSError):
+                    while part := plain.recv(65536):
+                        secure.sendall(part)
+
+            answering = threading.Thread(target=back)
+            answering.start()
+            while part := secure.recv(65536):
+                plain.sendall(part)
+            plain.shutdown(socket.SHUT_RDWR)
+            answering.join()
+
+    return talk
+
+
+def test_an_engine_behind_tls_is_read_over_one_kept_connection(
+    wallbox: Simulator, authority: trustme.CA, trusting: dict[str, str], start: Start
 ) -> None:
-    trusted = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(trusted)
-    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    transport = Transport(url)
-    try:
-        assert (
-            transport.get("services/a.xml", monotonic() + PATIENCE) == b"<path>/powerstudio/services/a.xml</path>"
-        )
-    finally:
-        transport.close()
+    connections: list[int] = []
+    with behind_tls(authority, relay_to(wallbox, connections)) as url:
+        exporter = start("serve", url, "--web.listen-address", "127.0.0.1:0", env=trusting)
+        metrics = exporter.line(r"http://\S+/metrics")[0]
+        first, second = scrape(metrics), scrape(metrics)
+
+    assert first.get("ccl_up") == second.get("ccl_up") == 1
+    assert connections == [1]
 
 
-def test_it_is_not_read_otherwise_and_the_reason_is_said(url: str) -> None:
-    transport = Transport(url)
-    try:
-        with pytest.raises(Unreachable, match=r"^the certificate of 127\.0\.0\.1 is not trusted: .*certificate"):
-            transport.get("services/a.xml", monotonic() + PATIENCE)
-    finally:
-        transport.close()
+def test_an_engine_whose_certificate_nobody_vouches_for_is_not_asked(
+    wallbox: Simulator, authority: trustme.CA, start: Start
+) -> None:
+    with behind_tls(authority, relay_to(wallbox, [])) as url:
+        command = start("get", "EVSE.PLUG.AE", "--charger", url)
+        assert command.process.wait(PATIENCE) == 3
+
+    assert "the certificate of localhost is not trusted" in "".join(command.log)
+    assert not wallbox.requests
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"], ids=["head", "body"])
+def test_a_byte_now_and_then_over_tls_is_not_waited_for_past_the_deadline(
+    head: bytes, authority: trustme.CA, trusting: dict[str, str], start: Start
+) -> None:
+    gone = threading.Event()
+
+    def drip(secure: ssl.SSLSocket) -> None:
+        secure.recv(65536)
+        try:
+            secure.sendall(head or b"HTTP/1.1 200 OK\r\nX-")
+            while not gone.wait(0.05):
+                secure.sendall(b"x")
+        except OSError:
+            gone.set()
+
+    with behind_tls(authority, drip) as url:
+        command = start("get", "EVSE.PLUG.AE", "--charger", url, "--timeout", "1", env=trusting)
+        try:
+            assert command.process.wait(PATIENCE) == 3
+        finally:
+            gone.set()
+
+    assert "no complete answer from localhost in time" in "".join(command.log)

@@ -113,6 +113,7 @@ class TestLogin:
         ("environment", "hint"),
         [
             pytest.param({"CCL_PASSWORD": SECRET}, "CCL_USERNAME", id="password only"),
+            pytest.param({"CCL_USERNAME": "reader\n", "CCL_PASSWORD": SECRET}, "no login", id="a line's end"),
             pytest.param({"CCL_PASSWORD_FILE": "/nowhere"}, "CCL_USERNAME", id="file only"),
             pytest.param({"CCL_USERNAME": "reader"}, "CCL_PASSWORD_FILE", id="user only"),
             pytest.param(
@@ -121,7 +122,7 @@ class TestLogin:
             pytest.param({"CCL_USERNAME": "reader", "CCL_PASSWORD_FILE": "/"}, "cannot be read", id="a folder"),
         ],
     )
-    def test_half_a_login_is_a_mistake_that_says_what_is_missing(
+    def test_half_a_login_or_none_that_can_be_is_a_mistake_that_says_what_is_wrong(
         self, environment: dict[str, str], hint: str
     ) -> None:
         with pytest.raises(UsageError, match=hint) as raised:

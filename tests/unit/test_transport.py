@@ -1,5 +1,6 @@
 """One GET at a time against servers that behave, and against servers that do not."""
 
+import re
 import socket
 import threading
 import time
@@ -16,7 +17,8 @@ import pytest
 
 from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, TooLarge, Unreachable
 from ccl_exporter.model import Credentials
-from ccl_exporter.powerstudio.transport import MAX_BYTES, Transport, quoted
+from ccl_exporter.powerstudio.connection import MAX_BYTES
+from ccl_exporter.powerstudio.transport import Transport, quoted
 
 PATIENCE = 30.0  # seconds for what should take none
 SHORT = 0.3  # seconds for what should never come
@@ -516,6 +518,14 @@ class TestNonsense:
         [
             pytest.param(b"200 OK\r\n", TooLarge, id="without a length"),
             pytest.param(b"200 OK\r\nContent-Length: 99999999999\r\n", TooLarge, id="with a huge length"),
+            pytest.param(
+                b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
+                TooLarge,
+                id="in a chunk of less than nothing",
+            ),
+            pytest.param(
+                b"200 OK\r\n" + b"X-Many: headers\r\n" * 1_000_000, Garbled, id="after headers without end"
+            ),
             pytest.param(b"404 Not Found\r\n", Absent, id="not found"),
             pytest.param(b"500 Oops\r\n", Garbled, id="broken"),
             pytest.param(b"401 Unauthorized\r\n", Refused, id="refused"),
@@ -783,6 +793,27 @@ class TestLogin:
 
         assert transport.requests == 2
         assert "open-sesame" not in str(raised.value)
+
+    def test_the_first_request_with_a_nonce_is_counted_as_its_first(self) -> None:
+        with talking(self.guarded(self.DIGEST), credentials=self.CREDENTIALS) as (server, transport):
+            get(transport)
+            get(transport)
+
+        assert [re.findall(rb"nc=(\d+)", request) for request in server.requests[1:]] == [
+            [b"00000001"],
+            [b"00000002"],
+        ]
+
+    @pytest.mark.parametrize("challenge", [BASIC, DIGEST], ids=["Basic", "Digest"])
+    def test_a_user_name_may_have_letters_of_any_language_and_quotes(self, challenge: bytes) -> None:
+        with talking(self.guarded(challenge), credentials=Credentials('Łukasz "Ł" \\ Ö', "ż")) as (
+            server,
+            transport,
+        ):
+            assert get(transport) == b"ok"
+
+        if challenge == self.DIGEST:
+            assert 'username="Łukasz \\"Ł\\" \\\\ Ö"'.encode() in server.requests[1]
 
     @pytest.mark.parametrize(
         "challenge",
