@@ -67,7 +67,7 @@ def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say, 
         ours = {
             name: value
             for name, value in way.before.items()
-            if same(reads[name], value) or same(reads[name], way.during[name])
+            if any(same(reads[name], one) for one in way.ours(name))
         }
         strange = [name for name in way.before if name not in ours]
         if strange:

@@ -29,13 +29,19 @@ _LOOK_AGAIN = 0.05  # seconds; the kernel has no way to wait for a file lock unt
 class WayBack:
     """What a command that changed something for a while has to put back: values before, and those that it set.
 
-    `sent` is when `during` was written, in Unix seconds.
+    `sent` is when `during` was written, in Unix seconds. `earlier` are values that may hold as well: they were
+    set before, and a write that never arrives changes nothing.
     """
 
     device: str
     before: Mapping[str, float]
     during: Mapping[str, float]
     sent: float = 0.0
+    earlier: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    def ours(self, name: str) -> Sequence[float]:
+        """What a variable may read without anybody else having changed it."""
+        return self.before[name], self.during[name], *self.earlier.get(name, ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,16 +107,28 @@ class Owed:
     def __init__(self, memory: Memory, device: str, variable: str, safe: int) -> None:
         self._memory = memory
         self._device, self._variable, self._safe = device, variable, safe
+        self._last: int | None = None
+        self._may_hold: set[int] = set()
         self._held = ExitStack()
 
     def instead_of(self, percent: int, now: float) -> None:
         """Owe it in the place of a reduction that is in force or about to be written; `now` in Unix seconds."""
         before, during = {self._variable: float(self._safe)}, {self._variable: float(percent)}
+        # A write may fail, be ignored, or be still to act when the follower is killed.
+        earlier = {self._variable: [float(one) for one in sorted(self._may_hold)]}
+        self._last = percent
+        self._may_hold.add(percent)
         fresh = ExitStack()
-        way = WayBack(self._device, before, during, sent=now)
+        way = WayBack(self._device, before, during, sent=now, earlier=earlier)
         fresh.callback(fresh.enter_context(self._memory.owing(way)))
         self._held.close()
         self._held = fresh
+
+    def seen(self, percent: int) -> None:
+        """The charger reads this reduction; once it is the last one, none from before it can still hold."""
+        if percent == self._last:
+            self._may_hold.clear()
+        self._may_hold.add(percent)
 
     def settle(self) -> None:
         """The safe current is set: nothing is owed any more."""

@@ -95,6 +95,7 @@ class Follower:
         except ChargerError as error:
             return self._silent(self.clock(), error)
         now = self.clock()
+        self.owed.seen(car.percent)
         self._silent_since, self._blind_tries = None, 0
         free, trouble = self.trust.judge(self.newest.number, now, car)
         decision = self.policy.decide(Seen(now, self._day(), car, free, trouble))

@@ -168,6 +168,31 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
 
 
 @pytest.mark.parametrize(
+    ("fault", "said"), [(Fault("ignore-writes"), TO_BE), (Fault("status-403", "forceVariables"), "not_taken: ")]
+)
+def test_a_killed_follower_owes_the_safe_current_also_if_its_last_write_did_not_arrive(
+    fault: Fault, said: str, charging: Simulator, start: Start, tmp_path: Path
+) -> None:
+    charging.faults = (fault,)
+    path = tmp_path / "free"
+    with told(path, 4000.0):
+        process = follow(start, charging, "--file", str(path))
+        process.line(said)
+        process.process.kill()
+        process.process.wait()
+    charging.faults = ()
+    assert reduction(charging) == 0
+    done = subprocess.run(
+        [str(COMMAND), "charge", "follow", "--put-back", "-c", charging.url],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, reduction(charging)) == (0, 100), done.stdout
+
+
+@pytest.mark.parametrize(
     ("ending", "before"), [(signal.SIGKILL, 0.0), (signal.SIGKILL, 100.0), (signal.SIGTERM, 100.0)]
 )
 def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_safe_current(
