@@ -27,6 +27,7 @@ class Fleet:
         self._state = state
         self._lock = threading.Lock()
         self._settings = settings
+        self._names = _by_url(settings)
         self._chargers: dict[str, Charger] = {}
         self._guests: OrderedDict[str, Charger] = OrderedDict()
 
@@ -35,12 +36,15 @@ class Fleet:
         return self._settings
 
     def update(self, settings: Settings) -> None:
-        """Take new settings; a charger that stays as it was keeps what was learned of it."""
+        """Take new settings; a charger that is asked as it was keeps what was learned of it."""
         with self._lock:
-            self._settings = settings
+            self._settings, self._names = settings, _by_url(settings)
             for name, charger in list(self._chargers.items()):
-                if settings.chargers.get(name) != charger.settings:
+                now = settings.chargers.get(name)
+                if now is None or _asked(now) != _asked(charger.settings):
                     del self._chargers[name]
+                else:
+                    charger.settings = now
             self._guests.clear()
 
     def named(self, name: str) -> Charger | None:
@@ -65,6 +69,9 @@ class Fleet:
         if not self._settings.allow:
             raise UsageError("this target is not in the configuration")
         guest = self._admitted(charger_settings(text, {}))
+        # Who is asked for by address is no second charger, with a reader and charges of its own.
+        if (charger := self.named(self._names.get(guest.url, ""))) is not None:
+            return charger
         with self._lock:
             if guest.url not in self._guests:
                 self._guests[guest.url] = Charger(guest, self._state)
@@ -87,6 +94,15 @@ class Fleet:
         host = f"[{addresses[0]}]" if addresses[0].version == 6 else str(addresses[0])
         port = f":{parts.port}" if parts.port is not None else ""
         return replace(settings, url=f"{parts.scheme}://{host}{port}{parts.path}")
+
+
+def _by_url(settings: Settings) -> dict[str, str]:
+    return {charger.url: name for name, charger in settings.chargers.items()}
+
+
+def _asked(settings: ChargerSettings) -> ChargerSettings:
+    """The settings by which a charger is asked, without those of what is shown of it."""
+    return replace(settings, labels={}, exclude=())
 
 
 def one(settings: ChargerSettings) -> Settings:

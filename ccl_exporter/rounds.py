@@ -51,13 +51,17 @@ class Rounds:
     def run(self, each_round: Callable[[Sequence[Charger]], None]) -> None:
         """Read round after round until `stop` is called; `each_round` is called after each was begun."""
         while not self._stopping.is_set():
-            chargers = self._source.chargers()
-            self._begin(chargers)
-            each_round(chargers)
+            self._round(each_round)
             # Sinks of one interval read at the same moments, and so share their readings.
             self._stopping.wait(self._interval - monotonic() % self._interval)
         for _ in self._readers:
             self._work.put(None)
+
+    def _round(self, each_round: Callable[[Sequence[Charger]], None]) -> None:
+        """One round; nothing of it stays, so that a charger that a reload takes away goes."""
+        chargers = self._source.chargers()
+        self._begin(chargers)
+        each_round(chargers)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -80,6 +84,7 @@ class Rounds:
                     self._read_one(charger)
             finally:
                 self._reading.discard(charger.settings.name)
+                del charger  # while waiting for the next one, this one may be taken away
 
     def _read_one(self, charger: Charger) -> None:
         name = charger.settings.name

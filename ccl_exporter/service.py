@@ -223,6 +223,7 @@ class Service:
     def reload(self) -> None:
         """Read the configuration again; raises `UsageError` and keeps the old one if it has a mistake."""
         if self._load is None:
+            log.warning("there is no configuration file to read again")
             raise UsageError("there is no configuration file to read again")
         with self._reloading:
             try:
@@ -345,7 +346,8 @@ class _Connection(HTTPConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # These caches, which nobody asks, tie it to itself: only the collector could free it.
-        del self.resolve_peer_creds, self.get_peer_creds
+        for name in ("resolve_peer_creds", "get_peer_creds"):
+            vars(self).pop(name, None)
 
     @property
     def hung_up(self) -> bool:

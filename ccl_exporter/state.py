@@ -88,7 +88,7 @@ class ChargerLock:
         """Wait until the pause after the last request is over; a clock that was set back makes it no longer."""
         if self._pause <= 0:
             return
-        ended = self._ended if self._file is None else os.fstat(self._file).st_mtime
+        ended = self._ended if self._file is None else max(self._ended, os.fstat(self._file).st_mtime)
         left = min(self._pause, self._pause - (time() - ended))
         if left > 0:
             if monotonic() + left >= deadline:

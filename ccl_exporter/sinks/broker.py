@@ -92,16 +92,22 @@ class Broker:
     def stop(self, deadline: float) -> None:
         """Say that we are gone and end, at `deadline` (monotonic) at the latest."""
         self.keep(self._status, OFFLINE)
+        self._await_status(deadline)
+        self.catch_up()  # it was passed over if an older one was under way still
         with self._lock:
             self._stopping = True
-            _, last = self._sent.get(self._status, ("", None))
-        if self.connected and last is not None and last.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-            last.wait_for_publish(max(deadline - monotonic(), 0.0))
+        self._await_status(deadline)
         was = self.connected
         self._client.disconnect()
         # The library's thread ends by itself; while it tries to connect that would be long to wait for.
         if was:
             self._gone.wait(max(deadline - monotonic(), 0.0))
+
+    def _await_status(self, deadline: float) -> None:
+        with self._lock:
+            _, last = self._sent.get(self._status, ("", None))
+        if self.connected and last is not None and last.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            last.wait_for_publish(max(deadline - monotonic(), 0.0))
 
     def keep(self, topic: str, payload: str) -> None:
         """Have a message retained in the place of an older one; an empty one takes the topic away."""

@@ -496,3 +496,11 @@ def test_one_dead_charger_breaks_no_other(simulators: list[Simulator], tmp_path:
     assert sorted(ups) == [0, 0, 0, 1, 1, 1]
     with pytest.raises(urllib.error.HTTPError):
         get(f"{url}/probe?target=none")
+
+
+def test_a_hang_up_where_there_is_no_file_to_read_again_is_answered_in_the_log(start: Start) -> None:
+    process = start("serve", "http://127.0.0.1:9", "--web.listen-address", "127.0.0.1:0")
+    process.line(r"http://127\.0\.0\.1:\d+/metrics")
+    process.process.send_signal(signal.SIGHUP)
+
+    assert "WARNING" in process.wait_for_log("there is no configuration file to read again").upper()

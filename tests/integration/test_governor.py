@@ -181,7 +181,7 @@ def test_a_silent_charger_is_asked_once_by_who_waits_longer_and_then_left_alone_
 def test_where_the_file_system_does_not_lock_a_charger_is_read_all_the_same_and_it_is_said_once(
     simulator: Simulator, start: Start, tmp_path: Path
 ) -> None:
-    unlocked = ("-f", "-qq", "-o", str(tmp_path / "trace"), "-e", "inject=flock:error=ENOLCK")
+    unlocked = ("-D", "-f", "-qq", "-o", str(tmp_path / "trace"), "-e", "inject=flock:error=ENOLCK")
     command = start(
         "serve",
         simulator.url,
@@ -193,3 +193,25 @@ def test_where_the_file_system_does_not_lock_a_charger_is_read_all_the_same_and_
 
     assert [scrape(url).get("ccl_up") for _ in range(2)] == [1, 1]
     assert len([line for line in command.log if "no lock for" in line]) == 1
+
+
+def test_a_disk_that_can_only_be_read_any_more_takes_no_pause_away(
+    simulator: Simulator, start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "ccl.yaml"
+    path.write_text(f"chargers: {{evse: {{url: '{simulator.url}', pause: 200ms}}}}\n")
+    simulator.latency = 0.0
+    read_only = ("-D", "-f", "-qq", "-o", str(tmp_path / "trace"), "-e", "inject=utimensat:error=EROFS")
+    command = start(
+        "serve",
+        "--config.file",
+        str(path),
+        "--web.listen-address",
+        "127.0.0.1:0",
+        within=(server("strace"), *read_only),
+    )
+    assert scrape(command.line(r"http://\S+/metrics")[0]).get("ccl_up") == 1
+
+    times = sorted(request.at for request in simulator.requests)
+    assert len(times) > 3
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 0.19

@@ -6,16 +6,18 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from support import Clock, Start
 
 from ccl_exporter.charger import Charger
-from ccl_exporter.model import Inventory
-from ccl_exporter.samples import samples
+from ccl_exporter.model import Inventory, Sample, Snapshot
+from ccl_exporter.rounds import Rounds, Source
+from ccl_exporter.samples import Module, samples
 from ccl_exporter.service import Options, Service
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Settings
 
@@ -130,6 +132,32 @@ def test_a_charger_that_left_the_configuration_is_gone_with_its_connection(simul
 
     assert reference() is None
     assert descriptors() == before
+
+
+def test_a_charger_that_left_the_configuration_is_not_kept_between_two_rounds_of_a_sink() -> None:
+    chargers = [Charger(ChargerSettings(name, "http://127.0.0.1:1")) for name in ("one", "two")]
+    references = [weakref.ref(charger) for charger in chargers]
+    read, begun = threading.Semaphore(0), threading.Event()
+
+    def note(charger: Charger, timeout: float, _: Sequence[Module]) -> tuple[Snapshot, list[Sample]]:
+        return charger.read(timeout), []
+
+    rounds = Rounds("test", Source(lambda: tuple(chargers), note), 86400, (), lambda *_: read.release())
+    thread = threading.Thread(target=rounds.run, args=(lambda _: begun.set(),))
+    thread.start()
+    try:
+        assert begun.wait(30)
+        assert all(read.acquire(timeout=30) for _ in chargers)
+        chargers.clear()
+        gone = threading.Event()
+        deadline = monotonic() + 30
+        while any(reference() is not None for reference in references) and monotonic() < deadline:
+            gone.wait(0.01)
+
+        assert [reference() for reference in references] == [None, None]
+    finally:
+        rounds.stop()
+        thread.join()
 
 
 def test_a_connection_of_a_scraper_leaves_no_ring(simulated: Callable[..., str], tmp_path: Path) -> None:
