@@ -503,4 +503,4 @@ def test_a_hang_up_where_there_is_no_file_to_read_again_is_answered_in_the_log(s
     process.line(r"http://127\.0\.0\.1:\d+/metrics")
     process.process.send_signal(signal.SIGHUP)
 
-    assert "WARNING" in process.wait_for_log("there is no configuration file to read again").upper()
+    assert "level=warn" in process.wait_for_log("there is no configuration file to read again")
