@@ -8,9 +8,10 @@ import getpass
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from logging.handlers import SysLogHandler
 from pathlib import Path
@@ -22,6 +23,7 @@ from ccl_exporter.errors import TimedOut, Unreadable, UsageError
 
 JOURNAL = "writes.log"
 SYSTEM_LOG = Path("/dev/log")
+_FACTS_WITHIN = 5.0
 _LOOK_AGAIN = 0.05  # seconds; the kernel has no way to wait for a file lock until a deadline
 
 
@@ -85,8 +87,9 @@ class Memory:
         self._own = self.folder / "writes" / sha256(self.url.encode()).hexdigest()[:16]
         try:
             self._own.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with (self.folder / JOURNAL).open("a", encoding="utf-8"):
-                pass
+            for path in (self.folder / JOURNAL, self._own / "lock"):
+                with path.open("a", encoding="utf-8"):
+                    pass
         except OSError as error:
             raise UsageError(
                 f"{self.folder} cannot be written ({error.strerror}), and nothing is written to a charger"
@@ -95,17 +98,15 @@ class Memory:
 
     @contextmanager
     def alone(self, deadline: float) -> Iterator[None]:
-        """Keep other commands that write to this charger out; raises `TimedOut` at `deadline` (monotonic)."""
-        with (self._own / "lock").open("w") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if monotonic() + _LOOK_AGAIN >= deadline:
-                        raise TimedOut("another command was writing to the charger all the time") from None
-                    sleep(_LOOK_AGAIN)
-                else:
-                    break
+        """Keep other commands that write to this charger out; raises `TimedOut` at `deadline` (monotonic).
+
+        Raises `Unreadable` if nothing can be locked.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(_locked(self._own / "lock", deadline))
+            except OSError as error:
+                raise self._unkept(error) from error
             yield
 
     # When what was written
@@ -117,11 +118,15 @@ class Memory:
 
     def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
         """Remember that variables are written now; call what this gives if they were not, after all."""
-        facts = self._facts()
-        before = dict(facts.setdefault("written", {}))
-        facts["written"].update(dict.fromkeys(variables, self.now()))
-        self._keep("facts", facts)
-        return lambda: self._keep("facts", self._facts() | {"written": before})
+        with self._changing("written") as written:
+            before = {name: written.get(name) for name in variables}
+            written.update(dict.fromkeys(variables, self.now()))
+
+        def take_back() -> None:
+            with self._changing("written") as written:
+                written.update(before)
+
+        return take_back
 
     # A charge that the nightly end is to leave alone
 
@@ -132,15 +137,14 @@ class Memory:
 
     def set_override(self, plug: str, requested: float | None) -> None:
         """The charge that runs is to go on until the car leaves."""
-        facts = self._facts()
-        facts.setdefault("overrides", {})[plug] = asdict(Override(requested, self.now()))
-        self._keep("facts", facts)
+        with self._changing("overrides") as overrides:
+            overrides[plug] = asdict(Override(requested, self.now()))
 
     def clear_override(self, plug: str) -> None:
         """No charge is to be left alone any more."""
-        facts = self._facts()
-        if facts.get("overrides", {}).pop(plug, None) is not None:
-            self._keep("facts", facts)
+        if self.override(plug) is not None:
+            with self._changing("overrides") as overrides:
+                overrides.pop(plug, None)
 
     # A night's charge, which is begun once
 
@@ -150,9 +154,8 @@ class Memory:
         return found
 
     def note_begun_nightly(self, plug: str) -> None:
-        facts = self._facts()
-        facts.setdefault("nightly", {})[plug] = self.now()
-        self._keep("facts", facts)
+        with self._changing("nightly") as nightly:
+            nightly[plug] = self.now()
 
     # Ways back
 
@@ -164,9 +167,12 @@ class Memory:
         """
         path = self._own / f"back-{os.getpid()}-{monotonic():.6f}.json"
         self._keep(path.stem, asdict(way))
-        with path.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield lambda: path.unlink(missing_ok=True)
+        with ExitStack() as held:
+            try:
+                held.enter_context(_locked(path, float("inf")))
+            except OSError as error:
+                raise self._unkept(error) from error
+            yield lambda: self._forget(path)
 
     @contextmanager
     def owed(self) -> Iterator[Sequence[tuple[WayBack, Callable[[], None]]]]:
@@ -176,7 +182,10 @@ class Memory:
         try:
             for path in sorted(self._own.glob("back-*.json")):
                 with suppress(FileNotFoundError, ValueError, TypeError):
-                    file = path.open("r+")
+                    try:
+                        file = path.open("r+")
+                    except PermissionError as error:
+                        raise self._unkept(error) from error
                     files.append(file)
                     try:
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -185,7 +194,7 @@ class Memory:
                     kept = {**json.load(file)}
                     # Early versions kept also when it was to end; what they left behind is owed all the same.
                     kept.pop("until", None)
-                    found.append((WayBack(**kept), path.unlink))
+                    found.append((WayBack(**kept), partial(self._forget, path)))
             yield found
         finally:
             for file in files:
@@ -208,6 +217,18 @@ class Memory:
             why = f"{self.folder / JOURNAL} cannot be written ({error.strerror})"
             raise Unreadable(f"{why}, so it does not tell of this write: {entry.result}") from error
 
+    @contextmanager
+    def _changing(self, kind: str) -> Iterator[dict[str, Any]]:
+        """The facts of one kind, to be changed; two that do so at once would lose what one of them says."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(_locked(self._own / "facts.lock", monotonic() + _FACTS_WITHIN))
+            except OSError as error:
+                raise self._unkept(error) from error
+            facts = self._facts()
+            yield facts.setdefault(kind, {})
+            self._keep("facts", facts)
+
     def _facts(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):
             found = json.loads((self._own / "facts.json").read_text(encoding="utf-8"))
@@ -225,10 +246,34 @@ class Memory:
                 os.fsync(file.fileno())
             fresh.replace(self._own / f"{name}.json")
         except OSError as error:
-            raise Unreadable(
-                f"{self._own} cannot be written ({error.strerror}), and nothing is written"
-                " to a charger without a record of it"
-            ) from error
+            raise self._unkept(error) from error
+
+    def _forget(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unkept(error) from error
+
+    def _unkept(self, error: OSError) -> Unreadable:
+        return Unreadable(
+            f"{self._own} cannot be written ({error.strerror}), and nothing is written"
+            " to a charger without a record of it"
+        )
+
+
+@contextmanager
+def _locked(path: Path, deadline: float) -> Iterator[None]:
+    with path.open("a") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if monotonic() + _LOOK_AGAIN >= deadline:
+                    raise TimedOut("another command was writing to the charger all the time") from None
+                sleep(_LOOK_AGAIN)
+            else:
+                break
+        yield
 
 
 def _user() -> str:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from time import monotonic
 
@@ -12,7 +13,7 @@ import pytest
 from support import Clock
 
 from ccl_exporter.charging.memory import JOURNAL, Entry, Memory, Override, WayBack
-from ccl_exporter.errors import TimedOut, UsageError
+from ccl_exporter.errors import TimedOut, Unreadable, UsageError
 
 URL = "http://192.0.2.10"
 WAY = WayBack("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)
@@ -54,6 +55,51 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match=r"cannot be written .*set STATE_DIRECTORY"):
         Memory(tmp_path / "file" / "folder", URL)
+
+
+def test_a_folder_of_another_user_is_said_before_anything_is_written(memory: Memory) -> None:
+    (own,) = memory.folder.glob("writes/*")
+    (own / "lock").unlink()
+    (own / "lock").mkdir()
+
+    with pytest.raises(UsageError, match=r"cannot be written .*set STATE_DIRECTORY"):
+        Memory(memory.folder, URL)
+
+
+def test_a_folder_that_can_no_longer_be_written_is_said(memory: Memory) -> None:
+    with memory.owing(WAY) as done:
+        memory.folder.rename(memory.folder.with_name("gone"))
+        memory.folder.write_text("")
+        with pytest.raises(Unreadable, match="cannot be written"), memory.alone(monotonic() + 5):
+            pass
+        with pytest.raises(Unreadable, match="cannot be written"), memory.owing(WAY):
+            pass
+        with pytest.raises(Unreadable, match="cannot be written"):
+            done()
+
+
+def test_who_writes_meanwhile_loses_nothing_that_others_remember(memory: Memory) -> None:
+    memory.set_override("P", 900.0)
+    lost: list[str] = []
+
+    def write(who: str) -> None:
+        mine = Memory(memory.folder, URL, Clock(1000.0))
+        for number in range(30):
+            take_back = mine.note_written([f"{who}.{number}"])
+            if number % 2:
+                take_back()
+        known = [mine.seconds_since(f"{who}.{number}") is not None for number in range(30)]
+        lost.extend(f"{who}.{number}" for number, is_known in enumerate(known) if is_known == number % 2)
+
+    writers = [threading.Thread(target=write, args=(who,)) for who in ("A", "B")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert lost == []
+    assert memory.seconds_since("A.28") == memory.seconds_since("B.28") == 0
+    assert memory.override("P") == Override(900.0, 1000.0)
 
 
 def test_two_commands_do_not_write_at_once(memory: Memory) -> None:
