@@ -120,13 +120,15 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     Stays until it is stopped. While the number is stale or absurd, and at the end, the car has a safe current.
     """
     from ccl_exporter.charging.memory import Memory  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.following.charger import FollowersMemory  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.following.trust import Meaning  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.state import state_folder  # noqa: PLC0415 - keeps --help quick
 
     settings = address(charger, config_file)
-    memory = Memory(state_folder(os.environ), settings.url)
+    folder = state_folder(os.environ)
     if put_back:
-        return _put_back(settings, memory, timeout)
+        return _put_back(settings, Memory(folder, settings.url), timeout)
+    memory = FollowersMemory(folder, settings.url, say=warn)
     every = seconds(interval) if interval is not None else (2.0 if mode is ModeName.SUPPLY else 5.0)
     old = seconds(stale)
     if old > 40:
@@ -216,6 +218,9 @@ def _run(run: _Run) -> None:
             while not stopped.is_set():
                 newest.news.wait(run.every)
                 newest.news.clear()
+                if stopped.is_set():
+                    # A new limit would be all that another round could give.
+                    break
                 began = monotonic()
                 if newest.ended and newest.number is None:
                     break

@@ -4,18 +4,19 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from time import monotonic, sleep
 
 from ccl_exporter import families as f
-from ccl_exporter.charging.memory import JOURNAL, Memory, WayBack
+from ccl_exporter.charging.memory import JOURNAL, Entry, Memory, WayBack
 from ccl_exporter.charging.plug import Plug
 from ccl_exporter.charging.view import TAKEN_WITHIN, view
 from ccl_exporter.charging.writing import How, Writer, Written
-from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut
+from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut, Unreadable, UsageError
 from ccl_exporter.following.follow import Car
 from ccl_exporter.model import Snapshot
 from ccl_exporter.samples import samples
@@ -27,6 +28,28 @@ _A_MOMENT = 1.0
 _JOURNAL_TAIL = 512 * 1024
 _USUAL_VOLTS = 230.0
 """What a phase is taken to have where no meter tells."""
+
+
+@dataclass
+class FollowersMemory(Memory):
+    """Says what it cannot keep, as a safe current is written all the same.
+
+    What must not be written without a record is not: a follower owes the safe current first (`Owed`).
+    """
+
+    say: Callable[[str], None] = field(kw_only=True)
+
+    def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
+        # Only how soon others may write again is lost; the journal is what tells that nothing can be kept.
+        with suppress(Unreadable, TimedOut):
+            return super().note_written(variables)
+        return lambda: None
+
+    def tell(self, entry: Entry) -> None:
+        try:
+            super().tell(entry)
+        except Unreadable as error:
+            self.say(str(error))
 
 
 class FollowedPlug(Plug):
@@ -53,18 +76,20 @@ class FollowedPlug(Plug):
 
     def car(self) -> Car:
         """What the plug does now."""
-        self._last = snapshot = self._lookup.read(self._timeout, self._devices)
+        snapshot = self._lookup.read(self._timeout, self._devices)
+        reading = Reading(snapshot)
+        percent = reading.raw(self.variable)
+        if percent is None:
+            raise Garbled(f"the charger does not tell {self.variable}")
+        # Only then: what is written blindly needs a reading that tells what can be written.
+        self._last = snapshot
         found = list(samples(snapshot, modules=("meaning",)))
         seen = view(found, self.name)
         volts = [one.value for one in found if one.family is f.PLUG_VOLTAGE and one.labels[:1] == (self.name,)]
-        reading = Reading(snapshot)
         if not volts and f"{self._info.meter}.VI2" in reading.listed:
             # Taken for one phase, three would be given three times what is free.
             raise Garbled(f"the meter of {self.name} does not answer, so nobody knows how many phases are used")
         volts = [value for value in volts if value > 0] or [_USUAL_VOLTS]
-        percent = reading.raw(self.variable)
-        if percent is None:
-            raise Garbled(f"the charger does not tell {self.variable}")
         amperes = seen.amperes or 0.0
         self._shown = self._shown or round(percent) == self._sent
         mean = sum(volts) / len(volts)
@@ -84,7 +109,7 @@ class FollowedPlug(Plug):
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._memory.alone(monotonic() + (_A_MOMENT if urgent else self._timeout)))
-            except TimedOut:
+            except (TimedOut, Unreadable):
                 if not urgent:
                     raise
             self._sent, self._sent_at, self._shown = percent, monotonic(), False
@@ -94,7 +119,9 @@ class FollowedPlug(Plug):
         """Write the reduction once the last one acts, which would come after it, and see that it holds."""
         while monotonic() < self._sent_at + TAKEN_WITHIN and self.car().percent != self._sent:
             sleep(self._writer.look_every)
-        with self._memory.alone(monotonic() + self._timeout):
+        with ExitStack() as stack:
+            with suppress(Unreadable):
+                stack.enter_context(self._memory.alone(monotonic() + self._timeout))
             return self._put(percent, self._read(), How(least_pause=0.0, wait=wait))
 
     def _put(self, percent: int, snapshot: Snapshot, how: How) -> Written:
@@ -121,8 +148,8 @@ class Owed:
         fresh = ExitStack()
         way = WayBack(self._device, before, during, sent=now, earlier=earlier)
         fresh.callback(fresh.enter_context(self._memory.owing(way)))
-        self._held.close()
-        self._held = fresh
+        stale, self._held = self._held, fresh
+        stale.close()
 
     def seen(self, percent: int) -> None:
         """The charger reads this reduction; once it is the last one, none from before it can still hold."""
@@ -132,17 +159,24 @@ class Owed:
 
     def settle(self) -> None:
         """The safe current is set: nothing is owed any more."""
-        self._held.close()
-        self._held = ExitStack()
+        stale, self._held = self._held, ExitStack()
+        stale.close()
 
 
 @contextmanager
 def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
-    """Keep a second follower of a plug out; raises `Refused`."""
+    """Keep a second follower of a plug out; raises `Refused`, and `UsageError` if nothing can be locked."""
     own = folder / "follow"
-    own.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = own / hashlib.sha256(f"{url} {plug}".encode()).hexdigest()[:16]
-    with path.open("a+", encoding="utf-8") as lock:
+    try:
+        own.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opened = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{own} cannot be written ({error.strerror}), so nobody could keep a second follower out:"
+            " set STATE_DIRECTORY"
+        ) from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

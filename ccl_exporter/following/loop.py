@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from time import monotonic, sleep, time
 
-from ccl_exporter.errors import CclError, ChargerError, Refused
+from ccl_exporter.errors import CclError, ChargerError, Refused, Unreadable
 from ccl_exporter.following.charger import FollowedPlug, Owed
 from ccl_exporter.following.feeds import Newest
 from ccl_exporter.following.follow import Car, Decision, Policy, Seen, amperes_at, percent_for
@@ -77,6 +77,7 @@ class Follower:
     _counts: Counter[str] = field(default_factory=Counter)
     _said: tuple[str, str] = ("", "")
     _planned: int | None = None
+    _unkept: str = ""
 
     @property
     def safe(self) -> int:
@@ -124,7 +125,10 @@ class Follower:
                 if not good:
                     self.say("the charger took the safe current not over")
             if good:
-                self.owed.settle()
+                try:
+                    self.owed.settle()
+                except Unreadable as error:
+                    self.say(f"the safe current stays owed, though it is set: {error}")
                 self.say(f"the limit is {self._amperes(self.safe)}, the safe current, and stays so")
                 return True
             if self.clock() + _LEAVE_AGAIN >= deadline:
@@ -152,10 +156,11 @@ class Follower:
                 self._planned = percent
                 self.say(f"would set the limit to {self._amperes(percent)}{power}")
             return None
+        if not self._owe(percent) and not urgent:
+            return None
         with ExitStack() as failing:
             failing.callback(self._count_failed)
             try:
-                self.owed.instead_of(percent, self.wall())
                 written = self.plug.send(percent, urgent)
             except CclError as error:
                 # It may have arrived all the same.
@@ -169,6 +174,18 @@ class Follower:
         left = self.policy.budget.left(now)
         self.status = replace(self.status, writes=self._counts["writes"], writes_left=left)
         return None
+
+    def _owe(self, percent: int) -> bool:
+        """Owe the safe current in the place of what is about to be written; False if that cannot be kept."""
+        try:
+            self.owed.instead_of(percent, self.wall())
+        except Unreadable as error:
+            if str(error) != self._unkept:
+                self.say(f"the limit does not follow, only what cannot wait is written: {error}")
+            self._unkept = str(error)
+            return False
+        self._unkept = ""
+        return True
 
     def _count_failed(self) -> None:
         self._counts["failed"] += 1

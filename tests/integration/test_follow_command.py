@@ -28,7 +28,7 @@ from ccl_exporter.charging.memory import JOURNAL, Memory
 from ccl_exporter.charging.writing import Writer
 from ccl_exporter.errors import Garbled
 from ccl_exporter.following.budget import Budget
-from ccl_exporter.following.charger import FollowedPlug, Owed, written_lately
+from ccl_exporter.following.charger import FollowedPlug, FollowersMemory, Owed, written_lately
 from ccl_exporter.following.families import FOLLOW
 from ccl_exporter.following.feeds import Newest
 from ccl_exporter.following.follow import Policy, Rules, percent_for
@@ -233,6 +233,34 @@ def test_the_safe_current_is_set_though_nobody_reads_any_more_what_is_said(
     assert (code, reduction(charging)) == (0, 100)
 
 
+def test_a_stop_means_no_round_any_more(charging: Simulator, start: Start, state: Path) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    class Prometheus(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            over.wait()
+
+    with HTTPServer(("127.0.0.1", 0), Prometheus) as answering:
+        thread = threading.Thread(target=answering.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{answering.server_port}"
+            process = follow(
+                start, charging, "--query", "free", "--prometheus.url", url, "--interval", "10s", "--safe", "6.1A"
+            )
+            # The follower waits for its first number now, as it does between two rounds.
+            assert asked.wait(60)
+            code = process.stop()
+        finally:
+            over.set()
+            answering.shutdown()
+            thread.join()
+
+    assert (code, reduction(charging)) == (0, 81)
+    assert [entry["result"] for entry in writes(state)] == ["done"]
+
+
 def test_standard_input_is_followed_until_it_ends(charging: Simulator) -> None:
     arguments = ["--stdin", "--number", "available", "--unit", "kW", "-c", charging.url]
     done = subprocess.run(
@@ -421,12 +449,12 @@ class Loop:
 
     def __init__(self, folder: Path, clock: Clock, simulator: Simulator, rules: Rules, supply: float) -> None:
         self.clock, self.simulator = clock, simulator
-        self.memory = Memory(folder, simulator.url, now=clock)
+        self.said: list[str] = []
+        self.memory = FollowersMemory(folder, simulator.url, now=clock, say=self.said.append)
         self.control = Control(simulator.url)
         writer = Writer(self.control, self.memory, 1.0, "charge follow", look_every=0.02)
         plug = FollowedPlug(writer, self.memory, None, 1.0)
         self.newest = Newest(clock, clock)
-        self.said: list[str] = []
         self.follower = Follower(
             plug,
             self.newest,
@@ -526,6 +554,47 @@ def test_a_charger_that_falls_silent_before_a_write_shows_gets_the_safe_current_
         pass
 
     assert reduction(loop.simulator) == 81
+
+
+def test_a_charger_whose_mode_3_device_is_silent_gets_the_safe_current_all_the_same(loop: Loop) -> None:
+    for _ in loop.live(60, lambda second: 2000.0 + second % 9):
+        pass
+    assert loop.amperes == 32
+    loop.simulator.faults = (Fault("device-error", arg=MODE3),)
+    for _ in loop.live(60, lambda second: 2000.0 + second % 9):
+        pass
+
+    assert 6 <= loop.amperes < 6.2
+
+
+def test_where_nothing_can_be_kept_the_limit_stays_and_the_safe_current_is_set_all_the_same(loop: Loop) -> None:
+    folder = loop.memory.folder
+    folder.rename(folder.with_name("gone"))
+    folder.write_text("")
+    for _ in loop.live(60, lambda second: 10_000.0 + second % 9):
+        pass
+    unkept = [line for line in loop.said if "does not follow" in line]
+    assert len(unkept) == 1
+    assert "cannot be written" in unkept[0]
+    for _ in loop.live(60, None):
+        pass
+
+    assert 6 <= loop.amperes < 6.2
+
+
+def test_at_its_end_too_a_follower_sets_the_safe_current_where_nothing_can_be_kept(loop: Loop) -> None:
+    folder = loop.memory.folder
+    folder.rename(folder.with_name("gone"))
+    folder.write_text("")
+    ending = threading.Thread(target=lambda: loop.said.append(str(loop.follower.leave(5.0))))
+    ending.start()
+    while ending.is_alive():
+        loop.clock.at += 1
+        ending.join(0.05)
+
+    assert loop.said[-1] == "True"
+    assert reduction(loop.simulator) == 81
+    assert any("stays owed" in line for line in loop.said)
 
 
 def test_a_meter_of_three_phases_that_does_not_answer_is_not_taken_for_one_phase(tmp_path: Path) -> None:
