@@ -63,7 +63,7 @@ def checked(slots: Iterable[Slot]) -> Sequence[Slot]:
 
 
 def shown(at: float) -> str:
-    """An instant in UTC."""
+    """An instant in local time, with its offset."""
     return datetime.fromtimestamp(at).astimezone().isoformat(timespec="minutes")
 
 
