@@ -95,10 +95,17 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     roof: Annotated[
         str | None, typer.Option("--roof", help="The most that the roof gives, such as 4kW; 0W if there is none.")
     ] = None,
-    floor: Annotated[str, typer.Option("--floor", help="The least current in the mode `floor`.")] = "6.1A",
+    floor: Annotated[
+        str | None,
+        typer.Option("--floor", help="The least current in the mode `floor`, by default the least of the plug."),
+    ] = None,
     safe: Annotated[
         str | None,
-        typer.Option("--safe", help="The current while nobody knows, and after the end; 0A, 6.1A, or the floor."),
+        typer.Option(
+            "--safe",
+            help="The current while nobody knows, and after the end; by default 0A, the floor, or for a supply the"
+            " least of the plug.",
+        ),
     ] = None,
     stale: Annotated[str, typer.Option("--stale", help="How old a number may become, at most 40s.")] = "30s",
     interval: Annotated[
@@ -156,25 +163,28 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 class _Chosen:
     """What was chosen of the rules, before the plug is known."""
 
-    def __init__(self, mode: ModeName, floor: str, safe: str | None, starts: int, writes: int) -> None:
+    def __init__(self, mode: ModeName, floor: str | None, safe: str | None, starts: int, writes: int) -> None:
         self.mode, self.starts, self.writes = mode, starts, writes
-        self.floor = _amperes(floor, "--floor")
-        by_mode = {ModeName.SURPLUS: 0.0, ModeName.FLOOR: self.floor, ModeName.SUPPLY: 6.1}
-        self.safe = _amperes(safe, "--safe") if safe is not None else by_mode[mode]
+        self.floor = _amperes(floor, "--floor") if floor is not None else None
+        self.safe = _amperes(safe, "--safe") if safe is not None else None
 
     def rules(self, largest: float) -> "Rules":
         """The rules for a plug; raises `UsageError` if a current is none that it can give."""
-        from ccl_exporter.following.follow import Rules, percent_for  # noqa: PLC0415 - keeps --help quick
+        from ccl_exporter.following.follow import Rules, least_of, percent_for  # noqa: PLC0415 - keeps --help quick
 
         for name, amperes in (("--floor", self.floor), ("--safe", self.safe)):
+            if amperes is None:
+                continue
             if amperes > largest or (amperes > 0 and percent_for(amperes, largest) == 100):
                 raise UsageError(
                     f"{name} {amperes:g}A is no current of this plug: it has {largest:g} A,"
                     " a car needs 6 A, and it is set in whole per cent; 0A stops"
                 )
-        return Rules(
-            mode=self.mode.value, largest=largest, floor=self.floor, safe=self.safe, starts_a_day=self.starts
-        )
+        least = least_of(largest)
+        floor = least if self.floor is None else self.floor
+        by_mode = {ModeName.SURPLUS: 0.0, ModeName.FLOOR: floor, ModeName.SUPPLY: least}
+        safe = by_mode[self.mode] if self.safe is None else self.safe
+        return Rules(mode=self.mode.value, largest=largest, floor=floor, safe=safe, starts_a_day=self.starts)
 
 
 class _Run:
@@ -199,7 +209,7 @@ class _Run:
 
 
 def _run(run: _Run) -> None:
-    from ccl_exporter.following.feeds import Newest  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.following.feeds import Newest, feed  # noqa: PLC0415 - keeps --help quick
 
     stopped = threading.Event()
     newest = Newest()
@@ -213,7 +223,7 @@ def _run(run: _Run) -> None:
         running.enter_context(on_signals(stop, *STOP_OR_HANG_UP))
         _promise(run, follower)
         follower.begin()
-        threading.Thread(target=run.feed.run, args=(newest, stopped), name="feed", daemon=True).start()
+        threading.Thread(target=feed, args=(run.feed, newest, stopped), name="feed", daemon=True).start()
         try:
             while not stopped.is_set():
                 newest.news.wait(run.every)
@@ -222,7 +232,7 @@ def _run(run: _Run) -> None:
                     # A new limit would be all that another round could give.
                     break
                 began = monotonic()
-                if newest.ended and newest.number is None:
+                if newest.ended and (newest.broken or newest.number is None):
                     break
                 follower.turn()
                 if newest.ended:
@@ -232,6 +242,10 @@ def _run(run: _Run) -> None:
         finally:
             stop()
             good = follower.leave(_LEAVE_WITHIN)
+    if newest.broken:
+        # Not done, so that a service manager begins anew.
+        warn("no more numbers will come, by a mistake of ours that is shown above: please report it")
+        raise typer.Exit(Exit.FAILED if good else Exit.NOT_TAKEN)
     raise typer.Exit(Exit.DONE if good else Exit.NOT_TAKEN)
 
 
@@ -346,7 +360,8 @@ def _feed(
         return feeds.mqtt(broker, topic, field, os.environ)
     if file is not None:
         return feeds.File(file, min(every, 2.0), field)
-    return feeds.Lines(sys.stdin, field)
+    # Whatever the encoding: a line that holds no number says so, and the next may.
+    return feeds.Lines((line.decode("utf-8", "replace") for line in sys.stdin.buffer), field)
 
 
 def _power(text: str, flag: str) -> tuple[float, str]:

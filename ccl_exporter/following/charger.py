@@ -74,16 +74,21 @@ class FollowedPlug(Plug):
         self._last = self._read()
         self._sent, self._sent_at, self._shown = 0, float("-inf"), True
 
-    def car(self) -> Car:
-        """What the plug does now."""
+    def percent(self) -> int:
+        """The reduction in force."""
         snapshot = self._lookup.read(self._timeout, self._devices)
-        reading = Reading(snapshot)
-        percent = reading.raw(self.variable)
+        percent = Reading(snapshot).raw(self.variable)
         if percent is None:
             raise Garbled(f"the charger does not tell {self.variable}")
         # Only then: what is written blindly needs a reading that tells what can be written.
         self._last = snapshot
-        found = list(samples(snapshot, modules=("meaning",)))
+        return round(percent)
+
+    def car(self) -> Car:
+        """What the plug does now."""
+        percent = self.percent()
+        reading = Reading(self._last)
+        found = list(samples(self._last, modules=("meaning",)))
         seen = view(found, self.name)
         volts = [one.value for one in found if one.family is f.PLUG_VOLTAGE and one.labels[:1] == (self.name,)]
         if not volts and f"{self._info.meter}.VI2" in reading.listed:
@@ -91,10 +96,10 @@ class FollowedPlug(Plug):
             raise Garbled(f"the meter of {self.name} does not answer, so nobody knows how many phases are used")
         volts = [value for value in volts if value > 0] or [_USUAL_VOLTS]
         amperes = seen.amperes or 0.0
-        self._shown = self._shown or round(percent) == self._sent
+        self._shown = self._shown or percent == self._sent
         mean = sum(volts) / len(volts)
         return Car(
-            percent=round(percent),
+            percent=percent,
             amperes=amperes,
             watts=seen.watts if seen.watts is not None else amperes * mean * len(volts),
             volts=mean,
@@ -117,7 +122,7 @@ class FollowedPlug(Plug):
 
     def set(self, percent: int, wait: float) -> Written:
         """Write the reduction once the last one acts, which would come after it, and see that it holds."""
-        while monotonic() < self._sent_at + TAKEN_WITHIN and self.car().percent != self._sent:
+        while monotonic() < self._sent_at + TAKEN_WITHIN and self.percent() != self._sent:
             sleep(self._writer.look_every)
         with ExitStack() as stack:
             with suppress(Unreadable):

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -19,6 +20,7 @@ _FUTURE = 60.0
 """Seconds by which the clock of whoever dates a number may be ahead of ours."""
 
 _QUERY_TIMEOUT = 5.0
+_LONGEST_TOPIC = 65_535  # bytes (MQTT 3.1.1, 4.7.3)
 
 
 class NoNumberError(ValueError):
@@ -33,7 +35,7 @@ def reading(text: str, field: str | None) -> tuple[float, float | None]:
             for name in field.split("."):
                 found = found[name]
             return float(found), None
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
             raise NoNumberError(f"there is no number {field!r} in {text[:60]!r}") from None
     words = text.split()
     try:
@@ -54,6 +56,7 @@ class Newest:
         self.number: Number | None = None
         self.trouble = ""
         self.ended = False
+        self.broken = False
         self.news = threading.Event()
 
     def take(self, value: float, taken: float | None = None) -> None:
@@ -78,8 +81,9 @@ class Newest:
         """Nothing came, or nothing of use."""
         self.trouble = why
 
-    def end(self) -> None:
-        """No number will come any more."""
+    def end(self, broken: bool = False) -> None:
+        """No number will come any more; `broken` by a mistake of ours."""
+        self.broken = broken
         self.ended = True
         self.news.set()
 
@@ -92,6 +96,14 @@ class Feed(Protocol):
 
     def run(self, newest: Newest, stopped: threading.Event) -> None:
         """Fill `newest` until `stopped`; in a thread of its own."""
+
+
+def feed(source: Feed, newest: Newest, stopped: threading.Event) -> None:
+    """Run a feed; where it breaks off that is an end too, as its thread would be missed by nobody."""
+    with ExitStack() as breaking:
+        breaking.callback(newest.end, broken=True)
+        source.run(newest, stopped)
+        breaking.pop_all()
 
 
 @dataclass(frozen=True)
@@ -192,7 +204,7 @@ def answered(body: bytes) -> tuple[float, float | None]:
         return float(result[0]["value"][1]), None
     except NoNumberError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
         raise NoNumberError("the answer to the query is not one of Prometheus") from None
 
 
@@ -261,6 +273,10 @@ def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]
         raise UsageError(f"{url!r} is not a broker; it looks like mqtt://127.0.0.1:1883") from None
     if parts.scheme not in ports or not parts.hostname or parts.path not in ("", "/") or parts.username:
         raise UsageError(f"{url!r} is not a broker; it looks like mqtt://127.0.0.1:1883")
+    levels = topic.split("/")
+    whole = all(level in ("+", "#") or not {"+", "#"} & set(level) for level in levels)
+    if not topic or not whole or "#" in levels[:-1] or len(topic.encode(errors="replace")) > _LONGEST_TOPIC:
+        raise UsageError(f"{topic!r} is not a topic; it looks like house/power, and # stands only at its end")
     login = None
     if name := environment.get("CCL_MQTT_USERNAME"):
         password = environment.get("CCL_MQTT_PASSWORD", "")

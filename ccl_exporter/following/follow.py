@@ -107,13 +107,18 @@ def amperes_at(percent: int, largest: float) -> float:
     return largest * (100 - percent) / 100
 
 
+def least_of(largest: float) -> float:
+    """The least current that a plug can give a car, as it is set in whole per cent."""
+    return amperes_at(int(100 * (1 - LEAST_AMPERES / largest) + 1e-9), largest)
+
+
 class Policy:
     """Decides, look by look; remembers what it has seen and what was written."""
 
     def __init__(self, rules: Rules, budget: Budget) -> None:
         self.rules = rules
         self.budget = budget
-        self.least = amperes_at(int(100 * (1 - LEAST_AMPERES / rules.largest) + 1e-9), rules.largest)
+        self.least = least_of(rules.largest)
         self._seen: deque[tuple[float, float]] = deque()
         self._before: float | None = None
         self._sent: tuple[int, float] | None = None

@@ -87,7 +87,7 @@ class Follower:
     def begin(self) -> None:
         """Owe the safe current from now on; raises what the charger does wrong."""
         if not self.dry_run:
-            self.owed.instead_of(self.plug.car().percent, self.wall())
+            self.owed.instead_of(self.plug.percent(), self.wall())
 
     def turn(self) -> None:
         """One round; what the charger does wrong is said, not raised."""

@@ -1,6 +1,7 @@
 """Following a number: the installed command and its feeds, and the whole loop against a simulated charger."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -276,6 +277,64 @@ def test_standard_input_is_followed_until_it_ends(charging: Simulator) -> None:
     assert reduction(charging) == 100
 
 
+def test_a_line_in_another_encoding_is_no_number_and_the_next_one_is(charging: Simulator) -> None:
+    done = subprocess.run(
+        [str(COMMAND), "charge", "follow", "--stdin", "--number", "available", "-c", charging.url],
+        input=b"21\xb0C\n3000\n",
+        capture_output=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )
+
+    assert re.search(TO_BE.encode(), done.stdout)
+    assert b"no more numbers" in done.stderr
+
+
+def test_a_feed_that_breaks_off_ends_the_command_with_the_safe_current(charging: Simulator) -> None:
+    done = subprocess.run(
+        # A query that is no text cannot be sent.
+        [str(COMMAND), "charge", "follow", "--query", b"\xff", "-c", charging.url],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+
+    assert (done.returncode, reduction(charging)) == (1, 100)
+    assert b"no more numbers will come, by a mistake of ours" in done.stderr
+
+
+@pytest.mark.parametrize("largest", [13.0, 63.0])
+@pytest.mark.parametrize(("mode", "safe"), [("surplus", 100.0), ("floor", None), ("supply", None)])
+def test_what_nobody_chose_suits_every_plug(
+    mode: str, safe: float | None, largest: float, charging: Simulator
+) -> None:
+    charging.site.set_value(f"{MODE3}.INTENSITY", largest)
+    subprocess.run(
+        [str(COMMAND), "charge", "follow", "--stdin", "--number", "available", "--mode", mode, "-c", charging.url],
+        input="",
+        text=True,
+        check=True,
+    )
+
+    assert reduction(charging) == (safe or 100 - math.ceil(600 / largest))
+
+
+def test_a_follower_begins_though_the_meter_is_silent() -> None:
+    with Simulator("twin", autopilot=False) as charger:
+        charger.faults = (Fault("device-error", arg="Meter"),)
+        plug = ("--plug", "Poste Été.PLUG_A")
+        subprocess.run(
+            [str(COMMAND), "charge", "follow", "--stdin", *plug, "-c", charger.url],
+            input="",
+            text=True,
+            check=True,
+        )
+
+        assert reduction(charger) == 100
+
+
 def test_a_query_is_followed_by_the_date_of_its_sample(charging: Simulator, start: Start, tmp_path: Path) -> None:
     asked: list[str] = []
 
@@ -384,6 +443,9 @@ def test_a_follower_tells_what_it_does_as_metrics(charging: Simulator, start: St
         (("--stdin", "--floor", "2kW"), "is not a current"),
         (("--stdin", "--roof", "16A"), "is not a power"),
         (("--topic", "x", "--broker", "http://x"), "is not a broker"),
+        (("--topic", "house/#/power"), "is not a topic"),
+        (("--topic", "house/power+"), "is not a topic"),
+        (("--topic", ""), "is not a topic"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_before_anything_is_written(

@@ -13,7 +13,17 @@ from ccl_exporter.charging.plug import reduction
 from ccl_exporter.errors import Refused
 from ccl_exporter.following.budget import Budget
 from ccl_exporter.following.feeds import Newest, NoNumberError, answered, reading
-from ccl_exporter.following.follow import Car, Decision, Mode, Policy, Rules, Seen, amperes_at, percent_for
+from ccl_exporter.following.follow import (
+    Car,
+    Decision,
+    Mode,
+    Policy,
+    Rules,
+    Seen,
+    amperes_at,
+    least_of,
+    percent_for,
+)
 from ccl_exporter.following.trust import Meaning, Number, Trust, Unit, What
 
 CHARGING = Car(percent=0, amperes=32.0, watts=32 * 230.0, volts=230.0, phases=1, wants=True)
@@ -95,6 +105,14 @@ def test_a_reduction_never_gives_more_than_was_wished_nor_less_than_a_car_needs(
     assert given_ <= amperes + 1e-6
     assert given_ == 0 or given_ >= 6
     assert amperes > largest or amperes < 6.7 or amperes - given_ < largest / 100 + 1e-6
+
+
+@pytest.mark.parametrize("largest", range(6, 101))
+def test_the_least_of_every_plug_is_a_current_that_it_can_be_set_to(largest: int) -> None:
+    least = least_of(largest)
+
+    assert 6 <= least < 6 + largest / 100
+    assert amperes_at(percent_for(least, largest), largest) == least
 
 
 @given(st.integers(0, 320))
@@ -437,7 +455,16 @@ def test_a_number_may_be_dated_and_may_be_a_member_of_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "field"), [("", None), ("on", None), ("1 2 3", None), ("{}", "power"), ("[1]", "power"), ("5", "a")]
+    ("text", "field"),
+    [
+        (f'{{"power": 1{"0" * 400}}}', "power"),
+        ("", None),
+        ("on", None),
+        ("1 2 3", None),
+        ("{}", "power"),
+        ("[1]", "power"),
+        ("5", "a"),
+    ],
 )
 def test_what_is_no_number_is_told(text: str, field: str | None) -> None:
     with pytest.raises(NoNumberError):
@@ -454,7 +481,14 @@ def test_the_answers_of_prometheus_are_understood_with_the_date_of_a_sample() ->
         2.0,
         1789999995.5,
     )
-    for wrong in (answer("vector", "[]"), b"<html>", b"[]", answer("vector", '[{"value": 1}]'), b"null"):
+    for wrong in (
+        answer("vector", "[]"),
+        b"<html>",
+        b"[]",
+        answer("vector", '[{"value": 1}]'),
+        b"null",
+        answer("scalar", f"[0, 1{'0' * 400}]"),
+    ):
         with pytest.raises(NoNumberError):
             answered(wrong)
     with pytest.raises(NoNumberError, match="bad query"):
