@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import select
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +11,8 @@ from http import HTTPStatus
 from math import inf
 from pathlib import Path
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cheroot.server import HTTPConnection
-from cheroot.wsgi import Server
 from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR
 
 from ccl_exporter import __version__, memory
@@ -34,6 +31,7 @@ from ccl_exporter.sinks.prometheus import exposition
 from ccl_exporter.web.app import MODULES, Answer, App, Scrape
 from ccl_exporter.web.page import View, page
 from ccl_exporter.web.security import WebSecurity
+from ccl_exporter.web.server import LEAST_SCRAPES, MOST_SCRAPES, WebServer
 
 if TYPE_CHECKING:
     from ccl_exporter.configuration.document import Configuration
@@ -42,9 +40,6 @@ if TYPE_CHECKING:
     from ccl_exporter.push import Pushes
 
 log = logging.getLogger(__name__)
-
-_LEAST_SCRAPES, _MOST_SCRAPES = 8, 256
-"""Scrapes at once: each charger that does not answer holds one up for as long as its scraper waits."""
 
 _FIRST_TIDYING, _LONGEST_TIDYING = 60.0, 3600.0  # seconds
 
@@ -99,11 +94,11 @@ class Service:
         self._read_for_page: set[str] = set()
         self._paging = threading.Lock()
         self._security = WebSecurity(options.web_config)
-        self._server = _Server(
+        self._server = WebServer(
             (options.listen.host, options.listen.port),
             self._security.wrap(App(self, options.lifecycle)),
-            numthreads=_LEAST_SCRAPES,
-            max=_MOST_SCRAPES,
+            numthreads=LEAST_SCRAPES,
+            max=MOST_SCRAPES,
             server_name="ccl-exporter",
             request_queue_size=128,
             timeout=10,
@@ -338,47 +333,6 @@ def _inventory(configuration: "Configuration | None") -> "Inventory | None":
     if configuration.trouble is not None:
         log.warning(_UNUSABLE, configuration.trouble)
     return Inventory(configuration.source, configuration.settings, configuration.trouble)
-
-
-class _Connection(HTTPConnection):
-    """A connection whose request is not answered any more once who asked has hung up, tired of waiting."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # These caches, which nobody asks, tie it to itself: only the collector could free it.
-        for name in ("resolve_peer_creds", "get_peer_creds"):
-            vars(self).pop(name, None)
-
-    @property
-    def hung_up(self) -> bool:
-        poll = select.poll()
-        poll.register(self.socket.fileno(), getattr(select, "POLLRDHUP", 0))
-        return bool(poll.poll(0))
-
-    def communicate(self) -> bool:
-        return not self.hung_up and bool(super().communicate())  # type: ignore[no-untyped-call] # it has no types
-
-
-class _Server(Server):
-    """Cheroot's server, in which connections that say nothing hold up nobody, and which logs as we do."""
-
-    ConnectionClass = _Connection
-    _threads = _LEAST_SCRAPES
-
-    def process_conn(self, conn: Any) -> None:
-        """A new connection waits for its first byte with the idle ones, not in a worker."""
-        if conn.last_used is None:
-            self._connections.put(conn)  # type: ignore[attr-defined] # the idle ones are its private matter
-        elif conn.hung_up:
-            conn.close()
-        else:
-            if self.requests.idle <= self.requests.qsize:
-                self.requests.grow(self._threads)
-                self._threads = min(self._threads * 2, _MOST_SCRAPES)
-            super().process_conn(conn)
-
-    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        log.log(level, "%s", msg.strip(), exc_info=traceback)
 
 
 class _Moves:
