@@ -126,7 +126,7 @@ class Process:
         if self.process.poll() is None:
             self.process.terminate()
         try:
-            code = self.process.wait(timeout=20)
+            code = self.process.wait(timeout=60)  # a follower itself takes up to 20 s
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
