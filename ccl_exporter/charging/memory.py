@@ -102,11 +102,7 @@ class Memory:
 
         Raises `Unreadable` if nothing can be locked.
         """
-        with ExitStack() as held:
-            try:
-                held.enter_context(_locked(self._own / "lock", deadline))
-            except OSError as error:
-                raise self._unkept(error) from error
+        with self._holding(self._own / "lock", deadline):
             yield
 
     # When what was written
@@ -167,11 +163,7 @@ class Memory:
         """
         path = self._own / f"back-{os.getpid()}-{monotonic():.6f}.json"
         self._keep(path.stem, asdict(way))
-        with ExitStack() as held:
-            try:
-                held.enter_context(_locked(path, float("inf")))
-            except OSError as error:
-                raise self._unkept(error) from error
+        with self._holding(path, float("inf")):
             yield lambda: self._forget(path)
 
     @contextmanager
@@ -218,13 +210,19 @@ class Memory:
             raise Unreadable(f"{why}, so it does not tell of this write: {entry.result}") from error
 
     @contextmanager
-    def _changing(self, kind: str) -> Iterator[dict[str, Any]]:
-        """The facts of one kind, to be changed; two that do so at once would lose what one of them says."""
+    def _holding(self, path: Path, deadline: float) -> Iterator[None]:
+        """A file locked; raises `TimedOut` at `deadline` (monotonic), `Unreadable` if it cannot be locked."""
         with ExitStack() as held:
             try:
-                held.enter_context(_locked(self._own / "facts.lock", monotonic() + _FACTS_WITHIN))
+                held.enter_context(_locked(path, deadline))
             except OSError as error:
                 raise self._unkept(error) from error
+            yield
+
+    @contextmanager
+    def _changing(self, kind: str) -> Iterator[dict[str, Any]]:
+        """The facts of one kind, to be changed; two that do so at once would lose what one of them says."""
+        with self._holding(self._own / "facts.lock", monotonic() + _FACTS_WITHIN):
             facts = self._facts()
             yield facts.setdefault(kind, {})
             self._keep("facts", facts)
