@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from urllib3.util import parse_url
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.model import Credentials
 
 _PORTS = range(65536)
 _DEFAULT_PORTS = (("http", 80), ("https", 443))
@@ -21,6 +20,14 @@ _ADDRESS = re.compile(
     rf"(?:(?P<scheme>https?)://)?{_HOST}(?::{_PORT})?(?P<path>/[^\s?#\x00-\x1f\x7f]*)?", re.IGNORECASE
 )
 _LISTEN = re.compile(rf"{_HOST}?:{_PORT}")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A login for an engine that asks for one; the password never prints."""
+
+    username: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

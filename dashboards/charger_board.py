@@ -26,8 +26,8 @@ from promql import Scraped
 from sources import Source
 from top import source_variable
 
-from ccl_exporter import families as f
-from ccl_exporter.model import Family
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Family
 
 BAND = steps((None, "red"), (207, "green"), (253, "red"))
 """230 V and ten per cent either way (EN 50160)."""

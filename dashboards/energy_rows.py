@@ -8,9 +8,8 @@ from influxql import InfluxQL
 from names import about, states
 from sources import Source
 
-from ccl_exporter import families as f
-from ccl_exporter.ledger import finished
-from ccl_exporter.model import Family
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Family
 
 MONEY: Json = {"decimals": 2}
 
@@ -43,7 +42,9 @@ _BY_CHARGE = "On the day on which a charge ended, its energy shared between the 
 def energy_lines(source: Source) -> Iterator[Line]:
     days = _DAYS[source.source]
     how = _BY_CHARGE if isinstance(source, InfluxQL) else _BY_HOUR
-    paid = (finished.ENERGY, finished.BEGIN, finished.END) if isinstance(source, InfluxQL) else (f.PLUG_ENERGY,)
+    paid = (
+        (f.FINISHED_ENERGY, f.FINISHED_BEGIN, f.FINISHED_END) if isinstance(source, InfluxQL) else (f.PLUG_ENERGY,)
+    )
     yield Line(
         8,
         (
@@ -146,7 +147,7 @@ def charge_lines(source: Source) -> Iterator[Line]:
 def _families(source: Source) -> Sequence[Family]:
     """Energy, begin, end and duration of the charges that ended."""
     if isinstance(source, InfluxQL):
-        return (finished.ENERGY, finished.BEGIN, finished.END, finished.DURATION)
+        return (f.FINISHED_ENERGY, f.FINISHED_BEGIN, f.FINISHED_END, f.FINISHED_DURATION)
     return source.charge
 
 

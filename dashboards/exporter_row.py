@@ -6,8 +6,8 @@ from grafana import Data, Json, Line, Panel, Target, graph, stat, timeline, word
 from names import UP_DOWN, about, unit
 from promql import Scraped
 
-from ccl_exporter import families as f
-from ccl_exporter.model import Family
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Family
 
 _EXPORTER = 'instance=~"$exporter"'
 

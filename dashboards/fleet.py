@@ -3,7 +3,7 @@
 from promql import Scraped
 from top import query_variable, text_variable
 
-from ccl_exporter import families as f
+from ccl_exporter.metrics import families as f
 
 _GROUP = "$label=~`${group:regex}`"
 

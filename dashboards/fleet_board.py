@@ -30,8 +30,8 @@ from names import FAULTS, KWH, REASONS, UP_DOWN, YES_NO, about, numbered
 from registers import total_per_day
 from top import source_variable
 
-from ccl_exporter import families as f
-from ccl_exporter.model import Family
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Family
 
 AVAILABLE_BY_MONTH = "plug:ccl_plug_available:ratio_month"
 AVAILABLE = "plug:ccl_plug_available:ratio30d"

@@ -6,8 +6,8 @@ from grafana import Data, Line, Target, graph, timeline, words
 from names import about
 from promql import Scraped
 
-from ccl_exporter.following import families as follow
-from ccl_exporter.model import Family
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Family
 
 _SCRAPED = "Of `charge follow`, if it is scraped with the job and the instance of its charger."
 
@@ -19,14 +19,14 @@ def follow_lines(source: Scraped) -> Iterator[Line]:
         (
             graph(
                 "Power that is free, and the number",
-                about(_SCRAPED, follow.FREE, follow.NUMBER),
-                _asked(source, follow.FREE, follow.NUMBER),
+                about(_SCRAPED, f.FOLLOW_FREE, f.FOLLOW_NUMBER),
+                _asked(source, f.FOLLOW_FREE, f.FOLLOW_NUMBER),
                 "watt",
             ),
             graph(
                 "Limit, and what is taken",
-                about(_SCRAPED, follow.TARGET, follow.LIMIT, follow.CURRENT),
-                _asked(source, follow.TARGET, follow.LIMIT, follow.CURRENT),
+                about(_SCRAPED, f.FOLLOW_TARGET, f.FOLLOW_LIMIT, f.FOLLOW_CURRENT),
+                _asked(source, f.FOLLOW_TARGET, f.FOLLOW_LIMIT, f.FOLLOW_CURRENT),
                 "amp",
                 {"min": 0},
             ),
@@ -37,15 +37,15 @@ def follow_lines(source: Scraped) -> Iterator[Line]:
         (
             timeline(
                 "Why the limit is what it is",
-                about(_SCRAPED, follow.REASON),
-                source.faults(follow.REASON),
+                about(_SCRAPED, f.FOLLOW_REASON),
+                source.faults(f.FOLLOW_REASON),
                 words({1: ("holds", "blue")}),
                 weight=2,
             ),
             graph(
                 "Writes left",
-                about(_SCRAPED, follow.WRITES_LEFT),
-                _asked(source, follow.WRITES_LEFT),
+                about(_SCRAPED, f.FOLLOW_WRITES_LEFT),
+                _asked(source, f.FOLLOW_WRITES_LEFT),
                 "short",
                 {"min": 0},
             ),

@@ -11,9 +11,8 @@ from names import KWH, codes, unit
 from stored import stored
 from top import annotation, query_variable
 
-from ccl_exporter import families as f
-from ccl_exporter.ledger import finished
-from ccl_exporter.model import Family
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Family
 
 CHARGER = '"charger" =~ /^${charger:regex}$/'
 PLUG = f'{CHARGER} AND "plug" =~ /^${{plug:regex}}$/'
@@ -30,9 +29,9 @@ def _least(some: str, limit: str) -> str:
 
 
 COST = cost.of_charge(
-    f'"{stored(finished.ENERGY)[1]}"{KWH}',
-    f'"{stored(finished.BEGIN)[1]}"',
-    f'"{stored(finished.END)[1]}"',
+    f'"{stored(f.FINISHED_ENERGY)[1]}"{KWH}',
+    f'"{stored(f.FINISHED_BEGIN)[1]}"',
+    f'"{stored(f.FINISHED_END)[1]}"',
     _least,
 )
 
@@ -210,19 +209,19 @@ class InfluxQL:
         asked = {
             "Charger": '"charger"',
             "Plug": '"plug"',
-            "Begin": f'"{stored(finished.BEGIN)[1]}" * 1000',
-            "End": f'"{stored(finished.END)[1]}" * 1000',
-            "Energy": f'"{stored(finished.ENERGY)[1]}"{KWH}',
+            "Begin": f'"{stored(f.FINISHED_BEGIN)[1]}" * 1000',
+            "End": f'"{stored(f.FINISHED_END)[1]}" * 1000',
+            "Energy": f'"{stored(f.FINISHED_ENERGY)[1]}"{KWH}',
             "Cost": COST,
-            "Duration": f'"{stored(finished.DURATION)[1]}"',
-            "Highest power": f'"{stored(finished.HIGHEST_POWER)[1]}"',
-            "Stopped by": f'"{stored(finished.STOP_REASON)[1]}"',
+            "Duration": f'"{stored(f.FINISHED_DURATION)[1]}"',
+            "Highest power": f'"{stored(f.FINISHED_HIGHEST_POWER)[1]}"',
+            "Stopped by": f'"{stored(f.FINISHED_STOP_REASON)[1]}"',
         }
         what = ", ".join(f'{asked[heading]} AS "{heading}"' for heading in order if heading in asked)
         return _table(f'SELECT {what} FROM "ccl_finished_charge" WHERE $timeFilter AND {PLUG}')
 
     def charges_summed(self) -> tuple[Data, Data, Data]:
-        energy, end = stored(finished.ENERGY)[1], stored(finished.END)[1]
+        energy, end = stored(f.FINISHED_ENERGY)[1], stored(f.FINISHED_END)[1]
         legend = "$tag_charger $tag_plug"
         count, total = (
             _select(what, "ccl_finished_charge", _PLUG_TAGS)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from grafana import Json, words
 
-from ccl_exporter.catalogue import catalogue
-from ccl_exporter.model import Family
+from ccl_exporter.metrics.families import Family
+from ccl_exporter.station.catalogue import catalogue
 
 LEAST_COLOR, GOOD, BUSY, WAITING, BAD, OFF = "text", "green", "blue", "yellow", "red", "purple"
 

@@ -12,11 +12,10 @@ from names import KWH, codes, unit
 from registers import MONTH, PRICE, total_per_day
 from top import annotation, query_variable
 
-from ccl_exporter import families as f
-from ccl_exporter.catalogue import catalogue
-from ccl_exporter.charging.view import LEAST_AMPERES
-from ccl_exporter.ledger import finished
-from ccl_exporter.model import Family
+from ccl_exporter.control.plug_view import LEAST_AMPERES
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Family
+from ccl_exporter.station.catalogue import catalogue
 
 
 def _least(some: str, limit: str) -> str:
@@ -346,8 +345,8 @@ class Pushed(PromQL):
     by = ("charger", "plug")
     station = "charger=~`${charger:regex}`"
     plug = f"{station}, plug=~`${{plug:regex}}`"
-    charge = (finished.ENERGY, finished.BEGIN, finished.END, finished.DURATION)
-    highest_power = finished.HIGHEST_POWER
+    charge = (f.FINISHED_ENERGY, f.FINISHED_BEGIN, f.FINISHED_END, f.FINISHED_DURATION)
+    highest_power = f.FINISHED_HIGHEST_POWER
     variables = (
         query_variable("prometheus", "charger", "Charger", "label_values(ccl_scrape_up, charger)"),
         query_variable("prometheus", "plug", "Plug", f"label_values(ccl_plug_state{{{station}}}, plug)"),
@@ -396,4 +395,4 @@ class Pushed(PromQL):
         )
 
     def stop_reason(self) -> str:
-        return self.of_plug(finished.STOP_REASON)
+        return self.of_plug(f.FINISHED_STOP_REASON)

@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from ccl_exporter.model import Family, Sample
-from ccl_exporter.sinks.influx import by_field, field_of, lines
+from ccl_exporter.metrics.families import Family, Sample
+from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
 
 
 @cache

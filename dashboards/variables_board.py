@@ -7,7 +7,7 @@ from names import UP_DOWN, about, unit
 from promql import Scraped
 from top import query_variable, source_variable
 
-from ccl_exporter import families as f
+from ccl_exporter.metrics import families as f
 
 _DEVICE = f"{Scraped.station}, device=~`${{device:regex}}`"
 _VARIABLE = f"{_DEVICE}, variable=~`${{variable:regex}}`"

@@ -16,17 +16,17 @@ from pathlib import Path
 
 from support import Clock, get, server
 
-from ccl_exporter.families import FAMILIES
-from ccl_exporter.ledger.accounts import FinishedCharge
-from ccl_exporter.ledger.finished import charge_samples
-from ccl_exporter.ledger.ledger import Ledger
-from ccl_exporter.model import Sample, Snapshot
-from ccl_exporter.plausibility import Gate
+from ccl_exporter.metrics.families import FAMILIES, Sample
+from ccl_exporter.metrics.samples import Module, needed, samples
+from ccl_exporter.outputs.influxdb.line_protocol import lines
+from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
-from ccl_exporter.samples import Module, needed, samples
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.sessions.finished import charge_samples
+from ccl_exporter.sessions.recorder import Ledger
+from ccl_exporter.sessions.tracker import FinishedCharge
 from ccl_exporter.simulator import Dialect, Fault, Simulator
-from ccl_exporter.sinks.influx import lines
-from ccl_exporter.sinks.prometheus import exposition
+from ccl_exporter.station.plausibility import Gate
 
 END = datetime(2026, 10, 2, 6, 0, tzinfo=UTC).timestamp()
 """When the boards are looked at: on the second day of a month."""

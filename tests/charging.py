@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ccl_exporter.model import Charge, Device, Inventory, Moment, PlugInfo, Snapshot, Value, VariableInfo
+from ccl_exporter.powerstudio.inventory import Device, Inventory, PlugInfo, VariableInfo
+from ccl_exporter.powerstudio.snapshot import Charge, Moment, Snapshot, Value
 
 PLUG, OTHER = "EVSE.PLUG", "EVSE.PLUG_B"
 PLUGS = (PLUG, OTHER)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from support import Clock
 
-from ccl_exporter.following.budget import Budget
-from ccl_exporter.following.follow import Car, Policy, Rules, Seen
-from ccl_exporter.following.trust import Meaning, Number, Trust
+from ccl_exporter.control.follow.budget import Budget
+from ccl_exporter.control.follow.input_filter import Meaning, Number, Trust
+from ccl_exporter.control.follow.policy import Car, Policy, Rules, Seen
 from ccl_exporter.simulator.site import Site
 from ccl_exporter.simulator.wallbox import build
 

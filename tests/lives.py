@@ -12,14 +12,14 @@ from urllib.parse import urlencode
 
 from support import Clock
 
-from ccl_exporter.families import FAMILIES
-from ccl_exporter.plausibility import Gate
+from ccl_exporter.metrics.families import FAMILIES
+from ccl_exporter.metrics.samples import needed, samples
+from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.transport import Transport
-from ccl_exporter.samples import needed, samples
 from ccl_exporter.simulator import Dialect, Fault, Simulator, State
 from ccl_exporter.simulator.physics import Plug
-from ccl_exporter.sinks.prometheus import exposition
+from ccl_exporter.station.plausibility import Gate
 
 START = datetime(2025, 10, 30, 12, tzinfo=UTC).timestamp()
 SCRAPE = 60.0

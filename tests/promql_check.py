@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import promql_parser as p
 
-from ccl_exporter import families as f
-from ccl_exporter.model import Family
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Family
 
 TARGET = frozenset({"job", "instance", "exporter", "planned_outage"})
 """Labels that Prometheus attaches to every series of ours (deploy/prometheus/prometheus.yml)."""

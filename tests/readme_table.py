@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ccl_exporter.families import EXPORTER, FAMILIES
-from ccl_exporter.ledger.finished import FINISHED_CHARGE
-from ccl_exporter.model import Family, Sample
-from ccl_exporter.sinks.influx import by_field, field_of, lines
+from ccl_exporter.metrics.families import EXPORTER, FAMILIES, FINISHED_CHARGE, Family, Sample
+from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
 
 README = Path(__file__).parent.parent / "README.md"
 FIELDS_README = README.parent / "ccl_exporter" / "sinks" / "README.md"

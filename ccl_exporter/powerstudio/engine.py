@@ -11,22 +11,15 @@ from time import monotonic, time
 from typing import Literal
 
 from ccl_exporter.errors import Absent, ChargerError, Garbled, TimedOut, Unreachable
-from ccl_exporter.model import (
-    Charge,
-    Credentials,
-    Document,
-    DocumentName,
-    PlugState,
-    Snapshot,
-    SystemStatus,
-    listed,
-)
-from ccl_exporter.powerstudio import wire
+from ccl_exporter.powerstudio import xml_parser
 from ccl_exporter.powerstudio.dialect import Dialect
-from ccl_exporter.powerstudio.inventory import InventoryReader
+from ccl_exporter.powerstudio.inventory import listed
+from ccl_exporter.powerstudio.inventory_reader import InventoryReader
+from ccl_exporter.powerstudio.snapshot import Charge, Document, DocumentName, PlugState, Snapshot, SystemStatus
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.under_way import PLUG_SIGNS, PROGRESS, TURNS, Held, Rare, Signs, UnderWay, Wanted
-from ccl_exporter.powerstudio.values import ValuesReader, Way
+from ccl_exporter.powerstudio.value_reader import ValuesReader, Way
+from ccl_exporter.settings import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -364,17 +357,17 @@ class Engine:
 
     def _read_charges(self, read: UnderWay) -> None:
         self._charges = {}
-        self._charges = self._dialect.document(_CHARGE_INFO, wire.charge_info, read.deadline)
+        self._charges = self._dialect.document(_CHARGE_INFO, xml_parser.charge_info, read.deadline)
         read.up = read.up or bool(self._charges)
 
     def _read_plug_states(self, read: UnderWay) -> None:
         self._plug_states = {}
-        self._plug_states = self._dialect.document(_PLUG_STATE, wire.plug_state, read.deadline)
+        self._plug_states = self._dialect.document(_PLUG_STATE, xml_parser.plug_state, read.deadline)
         read.up = read.up or bool(self._plug_states)
 
     def _read_status(self, read: UnderWay) -> None:
         self._status = None
-        self._status = self._dialect.document(_STATUS, wire.system_status, read.deadline)
+        self._status = self._dialect.document(_STATUS, xml_parser.system_status, read.deadline)
         if self._stamps is not None and self._stamps != self._status.stamps:
             log.info("%s: the engine was started again or configured anew; reading everything again", self.name)
             self._ever.clear()

@@ -1,400 +1,129 @@
-"""The inventory, read one piece at a time, so that it can stop at any deadline and go on at the next scrape.
+"""What rarely changes of an engine: its devices, what is known of their variables, its plugs, its name."""
 
-Devices, then what deviceInfo says of them, plugs, the engine's own name, and varInfo of each variable
-(protocol.md 2, 4): by device where the engine answers that, else by variable.
-"""
-
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-
-from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut
-from ccl_exporter.model import Device, DocumentName, Inventory, VariableInfo, owner, shared
-from ccl_exporter.powerstudio import wire
-from ccl_exporter.powerstudio.dialect import Dialect, Question
-
-_DEVICES = ("services/user/devices.xml", "services/chargePointsInterface/devices.xml")
-_DEVICE_INFO = (
-    Question("services/user/deviceInfo.xml", "id"),
-    Question("services/chargePointsInterface/deviceInfo.xml", "id"),
-)
-_PLUG_INFO = "services/chargePointsInterface/plugInfo.xml"
-_INFORMATION = "services/system/information.xml"
-_VAR_INFO = "services/user/varInfo.xml"
-_VAR_INFO_BY_DEVICE = Question(_VAR_INFO, "id")
-_VAR_INFO_BY_NAME = Question(_VAR_INFO, "var")
-_MAX_BATCH = 40
-_PATIENCE = 3  # times that one piece may run into the deadline before the rest goes on without it
-
-_Entries = tuple[tuple[str, str | None, VariableInfo], ...]
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TypeVar
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """A piece of work: `read` asks and says whether all of it is done; `skip` leaves its head out.
+class Device:
+    """One device of the engine with the full ids of its variables, from deviceInfo.xml (protocol.md 2.1)."""
 
-    They are told whose work it is, as a reader that held methods of itself would never be free.
+    id: str
+    type: str | None = None
+    description: str | None = None
+    variables: tuple[str, ...] = ()
+
+
+def owner(variable: str, devices: Container[str]) -> str | None:
+    """The device of a full variable id: the longest known device id followed by a dot (protocol.md 4)."""
+    cut = variable.rfind(".")
+    while cut > 0:
+        if variable[:cut] in devices:
+            return variable[:cut]
+        cut = variable.rfind(".", 0, cut)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class VariableInfo:
+    """What varInfo.xml tells of one variable (protocol.md 4).
+
+    `unit` is the vendor's code as sent (`#WH`); base-unit value = value x 10^`factor`.
+    Both are None unless both were sent: a unit without its factor is worth nothing.
     """
 
-    document: DocumentName
-    read: "Callable[[InventoryReader, float], bool]"
-    skip: "Callable[[InventoryReader], bool]"
+    title: str = ""
+    unit: str | None = None
+    factor: int | None = None
+    has_value: bool = True
+    writable: bool = False
+    sample_mode: str | None = None
+    type: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
 
-class InventoryReader:
-    """Reads and keeps an engine's inventory; one caller at a time.
+@dataclass(frozen=True, slots=True)
+class PlugInfo:
+    """A socket and the devices that serve it, from plugInfo.xml (protocol.md 2.2)."""
 
-    `inventory` can always be used: it is replaced piece by piece while a new reading goes on.
+    name: str
+    supported_amperes: float | None = None
+    vehicle_device: str | None = None
+    meter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """Variables that a reading is wanted for, by full id; of what hardly ever changes a value may be older."""
+
+    often: frozenset[str]
+    rarely: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Information:
+    """system/information.xml: what the engine calls itself (protocol.md 2.2)."""
+
+    product: str
+    version: str
+    company: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Inventory:
+    """What rarely changes: devices, what is known of their variables, plugs, the engine itself.
+
+    `settled` holds the ids whose varInfo was answered or is not to be had;
+    of the others only the catalogue can speak.
+    An inventory is compared by identity, so that what was worked out of it can be kept beside it.
     """
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._steps: list[_Step] = []
-        self._delays = 0
-        self._untold: list[str] = []
-        self._unasked: list[Device] = []
-        self._asked: set[str] = set()
-        self._learned: set[str] = set()
-        self._device_info: Question | None = None
-        self._var_info_by_device = True
-        self._var_info_exists = False
-        self.inventory = Inventory()
-
-    @property
-    def next_document(self) -> DocumentName | None:
-        """The document that the next step asks for; None when all is read."""
-        return self._steps[0].document if self._steps else None
-
-    @property
-    def knows_devices(self) -> bool:
-        """Whether the devices and their types are known, so that values can be understood."""
-        return bool(self.inventory.devices) and self.next_document not in ("devices", "device_info")
-
-    def begin(self, only: Collection[DocumentName] | None = None) -> None:
-        """Read everything anew, from the next step on; what is known stays until then.
-
-        With `only`, read no more than what these documents still owe.
-        """
-        self._delays = 0
-        self._asked.clear()
-        steps = [
-            _Step("devices", InventoryReader._read_devices, InventoryReader._skip_devices),
-            _Step("device_info", InventoryReader._read_device_info, InventoryReader._skip_device_info),
-            _Step("plug_info", InventoryReader.read_plug_info, lambda _: True),
-            _Step("information", InventoryReader._read_information, lambda _: True),
-            _Step("var_info", InventoryReader._read_var_info_by_device, InventoryReader._skip_var_info_by_device),
-            _Step("var_info", InventoryReader._read_var_info_by_name, InventoryReader._skip_var_info_by_name),
-        ]
-        if only is None or "devices" in only or not self.inventory.devices:
-            self._steps = steps
-            return
-        # A device that tells of itself at last brings variables that nobody has asked for yet.
-        owed = {*only, "var_info"} if "device_info" in only else set(only)
-        self._steps = [step for step in steps if step.document in owed]
-        self._untold = [device.id for device in self.inventory.devices if device.type is None]
-        self._asked = set(self.inventory.variables)
-        self._unasked = [
-            device for device in self.inventory.devices if not self._asked.issuperset(device.variables)
-        ]
-
-    def forget(self) -> None:
-        """Find out anew how this engine tells of devices and variables."""
-        self._device_info = None
-        self._var_info_by_device = True
-        self._var_info_exists = False
-
-    def step(self, deadline: float) -> None:
-        """Do the next piece; its error rises after the rest was put in order.
-
-        A piece that ran into the deadline is tried again next time, a few times.
-        """
-        current = self._steps[0]
-        try:
-            done = current.read(self, deadline)
-        except TimedOut:
-            self._delays += 1
-            if self._delays >= _PATIENCE:
-                self._pass_over(current)
-            raise
-        except (Absent, Garbled, Refused):
-            self._pass_over(current)
-            raise
-        self._delays = 0
-        if done:
-            self._finish_step()
-
-    def _pass_over(self, current: _Step) -> None:
-        self._delays = 0
-        if current.skip(self):
-            self._finish_step()
-
-    def _finish_step(self) -> None:
-        del self._steps[0]
-        if not self._steps:
-            self._asked = set()
-            self.inventory = shared(self.inventory)
-
-    def learn(self, names: Iterable[str]) -> None:
-        """Take in variables that the values showed and no deviceInfo told."""
-        names = frozenset(names)
-        if names:
-            self._learned |= names
-            self.inventory = replace(self.inventory, devices=_with(self.inventory.devices, names))
-
-    def unlearn(self, names: Iterable[str]) -> None:
-        """Forget variables that no longer show, unless deviceInfo goes on telling of them."""
-        self._learned.difference_update(names)
-
-    # Devices
-
-    def device_ids(self, deadline: float) -> tuple[str, ...]:
-        """The devices that the engine lists now; raises `Absent` if there are none."""
-        for path in _DEVICES:
-            with suppress(Absent):
-                if ids := self._dialect.document(path, wire.devices, deadline):
-                    return ids
-        raise Absent("the engine lists no devices")
-
-    def _read_devices(self, deadline: float) -> bool:
-        ids = self.device_ids(deadline)
-        before = {device.id: device for device in self.inventory.devices}
-        self._put_devices(before.get(id, Device(id)) for id in ids)
-        self._untold = list(ids)
-        return True
-
-    def _skip_devices(self) -> bool:
-        """Without devices nothing can follow; with those of the last reading the rest can."""
-        self._untold = [device.id for device in self.inventory.devices]
-        return bool(self._untold)
-
-    def _put_devices(self, devices: Iterable[Device]) -> None:
-        """Replace the devices, and forget what was known of variables that are gone."""
-        devices = tuple(devices)
-        names = {name for device in devices for name in device.variables}
-        self.inventory = replace(
-            self.inventory,
-            devices=devices,
-            variables={name: info for name, info in self.inventory.variables.items() if name in names},
-            settled=self.inventory.settled & names,
-        )
-
-    def _read_device_info(self, deadline: float) -> bool:
-        """Tell of the first device, or of several at once where the engine takes that."""
-        if self._untold:
-            told = {device.id: device for device in self._told(self._untold, deadline)}
-            devices = tuple(told.get(device.id, device) for device in self.inventory.devices)
-            self._put_devices(_with(devices, self._learned))
-            self._untold = [id for id in self._untold if id not in told]
-        self._unasked = list(self.inventory.devices)
-        return not self._untold
-
-    def _told(self, ids: Sequence[str], deadline: float) -> tuple[Device, ...]:
-        """Ask; if the engine does not know a name that is not ASCII, in Latin-1 (protocol.md 6)."""
-        try:
-            return self._ask_device_info(ids, deadline)
-        except Absent:
-            if ids[0].isascii() or self._dialect.charset != "utf-8":
-                raise
-            self._dialect.charset = "latin-1"
-            try:
-                return self._ask_device_info(ids, deadline)
-            except Absent:
-                self._dialect.charset = "utf-8"
-                raise
-
-    def _ask_device_info(self, ids: Sequence[str], deadline: float) -> tuple[Device, ...]:
-        for question in _DEVICE_INFO:
-            if self._dialect.lacks(question.path):
-                continue
-            chunk = question.head(ids, len(ids))
-            if len(chunk) > 1 and question == self._device_info:
-                several = self._dialect.several(question, chunk, wire.device_info, len, deadline)
-                if several is not None and any(device.id == ids[0] for device in several):
-                    return several
-            try:
-                found = self._dialect.one(question, ids[0], wire.device_info, deadline)
-            except Absent as error:
-                if question == self._device_info:
-                    raise Garbled(f"{error}, though it had this document before") from error
-                self._dialect.note_absent(question.path)
-                continue
-            if any(device.id == ids[0] for device in found):
-                self._device_info = question
-                return found
-        raise Absent(f"the engine tells nothing of the device {ids[0]}")
-
-    def _skip_device_info(self) -> bool:
-        del self._untold[:1]
-        self._unasked = list(self.inventory.devices)
-        return not self._untold
-
-    # Plugs and the engine itself
-
-    def read_plug_info(self, deadline: float) -> bool:
-        """Read what the engine says of its plugs; raises `Absent` if it says nothing."""
-        plugs = self._dialect.document(_PLUG_INFO, wire.plug_info, deadline)
-        self.inventory = replace(self.inventory, plugs=plugs)
-        return True
-
-    def _read_information(self, deadline: float) -> bool:
-        information = self._dialect.document(_INFORMATION, wire.information, deadline)
-        self.inventory = replace(self.inventory, information=information)
-        return True
-
-    # Variables
-
-    def _read_var_info_by_device(self, deadline: float) -> bool:
-        question = _VAR_INFO_BY_DEVICE
-        self._unasked = [device for device in self._unasked if device.variables or device.type is None]
-        if not self._unasked or not self._var_info_by_device:
-            return True
-        ids = [device.id for device in self._unasked]
-        chunk = question.head(ids, len(ids))
-        if len(chunk) > 1 and self._dialect.separators:
-            several = self._dialect.several(
-                question,
-                chunk,
-                lambda data: _qualified(wire.var_info(data)),
-                lambda found: len({owner(name, ids) for name in found}),
-                deadline,
-            )
-            if several is not None:
-                self._put_variables(several)
-                self._unasked = self._unasked[len(chunk) :]
-                return not self._unasked
-        entries: _Entries = ()
-        with suppress(Absent):
-            entries = self._dialect.one(question, ids[0], wire.var_info, deadline)
-        if not entries:
-            self._var_info_by_device = False
-            return True
-        # The values may have told of its variables since it was put on the list.
-        known = {device.id: device for device in self.inventory.devices}
-        self._put_variables(_resolved(entries, known.get(ids[0], self._unasked[0])))
-        del self._unasked[:1]
-        return not self._unasked
-
-    def _skip_var_info_by_device(self) -> bool:
-        del self._unasked[:1]
-        return not self._unasked
-
-    def _pending(self) -> list[str]:
-        return [name for device in self.inventory.devices for name in device.variables if name not in self._asked]
-
-    def _read_var_info_by_name(self, deadline: float) -> bool:
-        names = self._pending()
-        if not names:
-            return True
-        if not self._var_info_exists:
-            # Without parameters it answers with an empty root, if there is one (protocol.md 2.1).
-            try:
-                self._dialect.document(_VAR_INFO, wire.var_info, deadline)
-            except Absent:
-                self._settle(names)
-                return True
-            self._var_info_exists = True
-            return False
-        question = _VAR_INFO_BY_NAME
-        chunk = question.head(names, _MAX_BATCH)
-        if len(chunk) > 1:
-            several = self._several_by_name(question, chunk, deadline)
-            if several is not None:
-                self._put_variables({name: several[name] for name in chunk if name in several})
-                self._settle(chunk)
-                return False
-        self.read_var_info_of(names[0], deadline)
-        return False
-
-    def read_var_info_of(self, name: str, deadline: float) -> None:
-        """Read what the engine says of one variable, by full id."""
-        entries: _Entries = ()
-        with suppress(Absent):
-            entries = self._dialect.one(_VAR_INFO_BY_NAME, name, wire.var_info, deadline)
-        for id, id_ex, info in entries:
-            # Asked for one, told one: a short name is that of the one that was asked for.
-            if (id_ex or id) == name or (id_ex is None and name.endswith(f".{id}")):
-                self._put_variables({name: info})
-        self._settle([name])
-
-    def read_only(self, devices: Sequence[str], deadline: float) -> None:
-        """Read what the engine says of some devices, and know no others."""
-        found = []
-        for device in devices:
-            told: tuple[Device, ...] = ()
-            with suppress(Absent):
-                told = self._told([device], deadline)
-            found.append(next((one for one in told if one.id == device), Device(device)))
-        self.inventory = replace(self.inventory, devices=tuple(found))
-
-    def _several_by_name(
-        self, question: Question, chunk: list[str], deadline: float
-    ) -> dict[str, VariableInfo] | None:
-        try:
-            return self._dialect.several(
-                question,
-                chunk,
-                lambda data: _named(wire.var_info(data), chunk),
-                lambda found: len(found.keys() & set(chunk)),
-                deadline,
-            )
-        except (Absent, Garbled):
-            self._dialect.disprove(question)
-            return None
-
-    def _skip_var_info_by_name(self) -> bool:
-        self._settle(self._pending()[:1])
-        return False
-
-    def _put_variables(self, found: dict[str, VariableInfo]) -> None:
-        self.inventory = replace(self.inventory, variables={**self.inventory.variables, **found})
-        self._settle(found)
-
-    def _settle(self, names: Iterable[str]) -> None:
-        self._asked.update(names)
-        self.inventory = replace(self.inventory, settled=self.inventory.settled | frozenset(names))
+    devices: tuple[Device, ...] = ()
+    variables: Mapping[str, VariableInfo] = field(default_factory=dict)
+    settled: frozenset[str] = frozenset()
+    plugs: tuple[PlugInfo, ...] = ()
+    information: Information | None = None
 
 
-def _with(devices: tuple[Device, ...], names: Collection[str]) -> tuple[Device, ...]:
-    """The devices, each with its own of `names` behind the variables that it has."""
-    known = {device.id for device in devices}
-    mine: dict[str | None, list[str]] = {}
-    for name in sorted(names):
-        mine.setdefault(owner(name, known), []).append(name)
-    return tuple(
-        replace(device, variables=tuple(dict.fromkeys((*device.variables, *mine.get(device.id, ())))))
-        for device in devices
+NO_INVENTORY = Inventory()
+"""What is known before anything was read."""
+
+_Worked = TypeVar("_Worked")
+
+
+def once(work_out: Callable[[Inventory], _Worked]) -> Callable[[Inventory], _Worked]:
+    """Work something out of an inventory once, and keep it for as long as the inventory lives."""
+    kept: WeakKeyDictionary[Inventory, _Worked] = WeakKeyDictionary()
+
+    @wraps(work_out)
+    def kept_or_new(inventory: Inventory) -> _Worked:
+        if inventory not in kept:
+            kept[inventory] = work_out(inventory)
+        return kept[inventory]
+
+    return kept_or_new
+
+
+@once
+def listed(inventory: Inventory) -> frozenset[str]:
+    """The full ids of all variables that the devices list."""
+    return frozenset(name for device in inventory.devices for name in device.variables)
+
+
+_inventories: WeakValueDictionary[object, Inventory] = WeakValueDictionary()
+
+
+def shared(inventory: Inventory) -> Inventory:
+    """The one inventory that stands for all that are equal, as those of chargers of one make mostly are."""
+    key = (
+        inventory.devices,
+        tuple(inventory.variables.items()),
+        inventory.settled,
+        inventory.plugs,
+        inventory.information,
     )
-
-
-def _qualified(entries: _Entries) -> dict[str, VariableInfo]:
-    """Entries of several devices by idEx; none without it, as a short name may look like another's full one."""
-    found = {id_ex: info for _, id_ex, info in entries if id_ex is not None}
-    return found if len(found) == len(entries) else {}
-
-
-def _named(entries: _Entries, names: Sequence[str]) -> dict[str, VariableInfo]:
-    """Entries of the variables that were asked for; without idEx only if exactly those were told."""
-    found = {id_ex or id: info for id, id_ex, info in entries}
-    sure = all(id_ex is not None for _, id_ex, _ in entries) or found.keys() == set(names)
-    return found if sure else {}
-
-
-def _resolved(entries: _Entries, device: Device) -> dict[str, VariableInfo]:
-    """Entries of one device by full id; short names that could mean several variables are left out.
-
-    `idEx` is sure; without it the name is short and sub-devices may share it (protocol.md 4).
-    """
-    found: dict[str, VariableInfo] = {}
-    twice: set[str] = set()
-    for id, id_ex, info in entries:
-        if id_ex is not None:
-            full = id_ex
-        else:
-            candidates = [name for name in device.variables if name == id or name.endswith(f".{id}")]
-            if len(candidates) > 1 or (device.variables and not candidates):
-                continue
-            full = candidates[0] if candidates else f"{device.id}.{id}"
-        if full in found:
-            twice.add(full)
-        found[full] = info
-    return {name: info for name, info in found.items() if name not in twice}
+    return _inventories.setdefault(key, inventory)

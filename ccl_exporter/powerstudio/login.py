@@ -8,7 +8,7 @@ import re
 from types import SimpleNamespace
 from typing import Any
 
-from ccl_exporter.model import Credentials
+from ccl_exporter.settings import Credentials
 
 _DIGEST = re.compile(r"\bDigest\s+(.*)", re.IGNORECASE | re.DOTALL)
 _BASIC = re.compile(r"\bBasic\b", re.IGNORECASE)

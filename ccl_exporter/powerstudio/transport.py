@@ -28,10 +28,10 @@ from ccl_exporter.errors import (
     Unreachable,
     forget_frames,
 )
-from ccl_exporter.model import Credentials
+from ccl_exporter.locks import ChargerLock
 from ccl_exporter.powerstudio.connection import MAX_BYTES, FloodError, Line, connections
 from ccl_exporter.powerstudio.login import Login
-from ccl_exporter.state import ChargerLock
+from ccl_exporter.settings import Credentials
 
 _PART = 64 * 1024
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ccl_exporter.model import Inventory, Needed, Value, owner
+from ccl_exporter.powerstudio.inventory import Inventory, Needed, owner
+from ccl_exporter.powerstudio.snapshot import Value
 
 # What shows in the values that a charge began or ended, that it went on, that a plug changed (protocol.md 9).
 TURNS = ("STATE", "CC", "STOPPED", "CHARGE", "REQUESTDATE", "BEGINDATE", "ENDDATE")

@@ -15,9 +15,9 @@ from support import Clock
 
 from benchmarks import peers
 from benchmarks.processes import HERE, MEASURED, Exporter, Farm, alone, exporter, farm
-from ccl_exporter.charger import SHARED_FOR, Charger
-from ccl_exporter.model import listed
-from ccl_exporter.samples import needed
+from ccl_exporter.exporter.charger import SHARED_FOR, Charger
+from ccl_exporter.metrics.samples import needed
+from ccl_exporter.powerstudio.inventory import listed
 from ccl_exporter.settings import ChargerSettings
 
 

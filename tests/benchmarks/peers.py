@@ -21,9 +21,9 @@ from prometheus_client.metrics_core import (
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from benchmarks.processes import MEASURED, OTHERS, Running, await_answer, running, server
-from ccl_exporter.charger import Charger
-from ccl_exporter.model import Family, Sample
-from ccl_exporter.samples import samples
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.metrics.families import Family, Sample
+from ccl_exporter.metrics.samples import samples
 from ccl_exporter.settings import ChargerSettings
 
 _INTERFACES = 100

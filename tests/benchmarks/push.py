@@ -19,16 +19,16 @@ from influxdb_client.client.write_api import WriteOptions
 from influxdb_client.domain.write_precision import WritePrecision
 from support import Clock
 
-from ccl_exporter.charger import Charger
-from ccl_exporter.model import Sample
-from ccl_exporter.push import POINTS_AT_ONCE
-from ccl_exporter.samples import samples
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.outputs.influxdb.bisecting_sender import Delivered, Delivery
+from ccl_exporter.outputs.influxdb.client import Writer
+from ccl_exporter.outputs.influxdb.line_protocol import lines
+from ccl_exporter.outputs.influxdb.pusher import POINTS_AT_ONCE
+from ccl_exporter.outputs.influxdb.spool import Spool
 from ccl_exporter.settings import ChargerSettings, InfluxSettings, SpoolSettings
 from ccl_exporter.simulator import Simulator
-from ccl_exporter.sinks.delivery import Delivered, Delivery
-from ccl_exporter.sinks.influx import lines
-from ccl_exporter.sinks.influx_writer import Writer
-from ccl_exporter.sinks.spool import Spool
 
 Modules = tuple[Literal["meaning", "walk"], ...]
 MEANING: Modules = ("meaning",)

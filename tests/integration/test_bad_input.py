@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from support import OPENMETRICS, Clock, Scrape
 
-from ccl_exporter.families import FAMILIES
-from ccl_exporter.model import Snapshot
+from ccl_exporter.metrics.families import FAMILIES
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
-from ccl_exporter.samples import samples
+from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.simulator import Dialect, Fault, Simulator
-from ccl_exporter.sinks.prometheus import exposition
 
 DIALECTS = {"friendly": (), "proven": ("wallbox-proven",)}
 NAMES = tuple(DIALECTS)

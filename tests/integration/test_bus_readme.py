@@ -14,10 +14,10 @@ from brokers import Broker, Listener, listening, running
 from readme_table import FIELDS_README, README
 from support import PROJECT, Start, server
 
-from ccl_exporter import families as f
-from ccl_exporter.model import Sample
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.outputs.mqtt.homeassistant import Place, discovery, seen
 from ccl_exporter.simulator import Simulator
-from ccl_exporter.sinks.homeassistant import Place, discovery, seen
 
 PAGE = FIELDS_README.read_text(encoding="utf-8").partition("# What is published over MQTT")[2]
 SECTION = README.read_text(encoding="utf-8").partition("## MQTT and Home Assistant")[2].partition("\n## ")[0]

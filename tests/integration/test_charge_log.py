@@ -14,7 +14,7 @@ from time import sleep, time
 import pytest
 from support import COMMAND, Clock, Process, Start, get, scrape
 
-from ccl_exporter.ledger.ledger import Ledger
+from ccl_exporter.sessions.recorder import Ledger
 from ccl_exporter.simulator import Fault, Simulator
 from ccl_exporter.simulator.charge import State, Stop
 

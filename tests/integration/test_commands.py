@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import COMMAND, Start, scrape
 
-from ccl_exporter.questions.diagnosis import known_weaknesses
+from ccl_exporter.diagnostics.check import known_weaknesses
 from ccl_exporter.simulator import Dialect, Fault, Simulator
 
 

@@ -24,18 +24,18 @@ from prometheus import await_value
 from prometheus import running as prometheus
 from support import COMMAND, PROJECT, Clock, Process, Scrape, Start, get, server
 
-from ccl_exporter.charging.for_a_while import settle
-from ccl_exporter.charging.memory import JOURNAL, Memory
-from ccl_exporter.charging.writing import Writer
+from ccl_exporter.control.follow.budget import Budget
+from ccl_exporter.control.follow.follower import Follower
+from ccl_exporter.control.follow.input_filter import Meaning, Trust
+from ccl_exporter.control.follow.limiter import FollowedPlug, FollowersMemory, Owed, written_lately
+from ccl_exporter.control.follow.policy import Policy, Rules, percent_for
+from ccl_exporter.control.follow.sources import Newest
+from ccl_exporter.control.put import Control
+from ccl_exporter.control.restore import settle
+from ccl_exporter.control.state import JOURNAL, Memory
+from ccl_exporter.control.write import Writer
 from ccl_exporter.errors import Garbled
-from ccl_exporter.following.budget import Budget
-from ccl_exporter.following.charger import FollowedPlug, FollowersMemory, Owed, written_lately
-from ccl_exporter.following.families import FOLLOW
-from ccl_exporter.following.feeds import Newest
-from ccl_exporter.following.follow import Policy, Rules, percent_for
-from ccl_exporter.following.loop import Follower
-from ccl_exporter.following.trust import Meaning, Trust
-from ccl_exporter.powerstudio.control import Control
+from ccl_exporter.metrics.families import FOLLOW
 from ccl_exporter.simulator import Fault, Simulator
 
 PLUG = "EVSE.PLUG"

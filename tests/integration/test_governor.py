@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support import Clock, Start, get, scrape, server
 
-from ccl_exporter.charger import PATIENT_READS, SHARED_FOR, Charger
-from ccl_exporter.samples import needed
+from ccl_exporter.exporter.charger import PATIENT_READS, SHARED_FOR, Charger
+from ccl_exporter.metrics.samples import needed
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Dialect, Simulator
 

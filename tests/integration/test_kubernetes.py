@@ -13,7 +13,7 @@ from prometheus_rule import RULES, WRITTEN, prometheus_rule
 from support import PROJECT, server
 
 from ccl_exporter import __version__
-from ccl_exporter.configuration import document as configuration
+from ccl_exporter.config import document as configuration
 
 FOLDER = PROJECT / "deploy" / "kustomize"
 DASHBOARDS = PROJECT / "dashboards"

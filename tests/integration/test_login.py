@@ -7,8 +7,8 @@ import pytest
 from support import Process, Start, scrape
 
 from ccl_exporter.errors import Refused
-from ccl_exporter.model import Credentials
 from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.settings import Credentials
 from ccl_exporter.simulator import Dialect, Simulator
 
 SECRET = "s3cr3t-Pa55"  # noqa: S105 - of a simulated charger

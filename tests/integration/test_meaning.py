@@ -5,11 +5,12 @@ import urllib.request
 import pytest
 from support import Clock
 
-from ccl_exporter import families as f
-from ccl_exporter.charger import SHARED_FOR, Charger
-from ccl_exporter.model import Sample, Snapshot
+from ccl_exporter.exporter.charger import SHARED_FOR, Charger
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.metrics.samples import needed, samples
 from ccl_exporter.powerstudio.engine import SLOW
-from ccl_exporter.samples import needed, samples
+from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import DIALECTS, Dialect, Simulator
 

@@ -17,10 +17,10 @@ from brokers import PATIENCE, Broker, Listener, listening, running
 from paho.mqtt.client import Client
 from support import OPENMETRICS, Process, Scrape, Start, get, server
 
+from ccl_exporter.outputs.mqtt.client import Broker as Connection
+from ccl_exporter.outputs.mqtt.payload import level
 from ccl_exporter.settings import MqttSettings
 from ccl_exporter.simulator import Simulator
-from ccl_exporter.sinks.broker import Broker as Connection
-from ccl_exporter.sinks.mqtt import level
 
 PLUG = "ccl/garage/plug/EVSE.PLUG"
 

@@ -17,10 +17,10 @@ from urllib.error import HTTPError
 import pytest
 from support import Clock, server
 
-from ccl_exporter.charger import Charger
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, View, page
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Simulator
-from ccl_exporter.web.page import CONTENT_SECURITY_POLICY, View, page
 
 ARGUMENTS = (
     "--headless",

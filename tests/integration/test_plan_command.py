@@ -14,14 +14,14 @@ from time import monotonic, sleep, time
 import pytest
 from support import COMMAND, PROJECT, Process, Start
 
-from ccl_exporter.charging.memory import Memory
-from ccl_exporter.charging.plug import Plug, Result
-from ccl_exporter.charging.writing import How, Writer
+from ccl_exporter.control.plan.planner import Goal, Planner
+from ccl_exporter.control.plan.prices import Slot, parse
+from ccl_exporter.control.plan.schedule import Plan
+from ccl_exporter.control.plug_commands import Plug, Result
+from ccl_exporter.control.put import Control
+from ccl_exporter.control.state import Memory
+from ccl_exporter.control.write import How, Writer
 from ccl_exporter.errors import UsageError
-from ccl_exporter.planning.loop import Goal, Planner
-from ccl_exporter.planning.plan import Plan
-from ccl_exporter.planning.prices import Slot, parse
-from ccl_exporter.powerstudio.control import Control
 from ccl_exporter.simulator import Simulator, State
 
 SPEED = 240.0

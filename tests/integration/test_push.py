@@ -12,11 +12,12 @@ import pytest
 from databases import Database, Influx, Victoria, running
 from support import COMMAND, OPENMETRICS, Process, Scrape, Start, get
 
-from ccl_exporter.charger import Charger
-from ccl_exporter.ledger.accounts import FinishedCharge
-from ccl_exporter.model import Sample, Snapshot
-from ccl_exporter.push import Pushes
-from ccl_exporter.rounds import Source
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.poll_loop import Source
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.outputs.influxdb.pusher import Pushes
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.sessions.tracker import FinishedCharge
 from ccl_exporter.settings import InfluxSettings, SpoolSettings
 from ccl_exporter.simulator import Simulator
 
@@ -330,8 +331,8 @@ def test_without_a_database_nothing_of_the_push_is_imported(tmp_path: Path) -> N
         "import sys\n"
         "from pathlib import Path\n"
         "from ccl_exporter import cli\n"
-        "from ccl_exporter.configuration import document\n"
-        "from ccl_exporter.service import Options, Service\n"
+        "from ccl_exporter.config import document\n"
+        "from ccl_exporter.exporter.service import Options, Service\n"
         "from ccl_exporter.settings import ListenAddress\n"
         "Path('ccl.yaml').write_text('chargers: {a: {url: evse}}')\n"
         "read = document.load(Path('ccl.yaml'), {})\n"
@@ -342,7 +343,7 @@ def test_without_a_database_nothing_of_the_push_is_imported(tmp_path: Path) -> N
         "running.start()\n"
         "service.stop()\n"
         "running.join()\n"
-        "heavy = {'influxdb_client', 'reactivex', 'ccl_exporter.push'} & set(sys.modules)\n"
+        "heavy = {'influxdb_client', 'reactivex', 'ccl_exporter.outputs.influxdb.pusher'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     done = subprocess.run(

@@ -13,11 +13,12 @@ from time import monotonic, sleep, time
 import pytest
 from support import Clock
 
-from ccl_exporter import families as f
-from ccl_exporter.charger import Charger
-from ccl_exporter.model import Sample, Snapshot
-from ccl_exporter.push import Pushes
-from ccl_exporter.rounds import Source
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.poll_loop import Source
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.outputs.influxdb.pusher import Pushes
+from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings, InfluxSettings, SpoolSettings
 
 TIMEOUT = 0.5

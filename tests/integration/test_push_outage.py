@@ -15,15 +15,16 @@ from typing import Literal
 
 from databases import Influx, running
 
-from ccl_exporter.charger import Charger
-from ccl_exporter.model import Sample, Snapshot
-from ccl_exporter.push import Pushes
-from ccl_exporter.rounds import Source
-from ccl_exporter.samples import samples
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.poll_loop import Source
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.outputs.influxdb.line_protocol import lines
+from ccl_exporter.outputs.influxdb.pusher import Pushes
+from ccl_exporter.outputs.influxdb.spool import Spool
+from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings, InfluxSettings, SpoolSettings
 from ccl_exporter.simulator import Simulator
-from ccl_exporter.sinks.influx import lines
-from ccl_exporter.sinks.spool import Spool
 
 HOURS = float(os.environ.get("CCL_OUTAGE_HOURS", "0.25"))
 CHARGERS = 100

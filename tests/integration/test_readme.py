@@ -30,11 +30,11 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
 def test_the_sample_of_the_output_is_what_a_charging_wallbox_shows() -> None:
     sample = next(block for language, block in BLOCKS if not language)
     wanted = {re.sub(r" \S+$", "", line) for line in sample.splitlines()}
-    from ccl_exporter.charger import Charger  # noqa: PLC0415 - the only test here below the command line
-    from ccl_exporter.families import FAMILIES  # noqa: PLC0415 - likewise
-    from ccl_exporter.samples import samples  # noqa: PLC0415 - likewise
+    from ccl_exporter.exporter.charger import Charger  # noqa: PLC0415 - the only test here below the command line
+    from ccl_exporter.metrics.families import FAMILIES  # noqa: PLC0415 - likewise
+    from ccl_exporter.metrics.samples import samples  # noqa: PLC0415 - likewise
+    from ccl_exporter.outputs.prometheus import exposition  # noqa: PLC0415 - likewise
     from ccl_exporter.settings import ChargerSettings  # noqa: PLC0415 - likewise
-    from ccl_exporter.sinks.prometheus import exposition  # noqa: PLC0415 - likewise
 
     with Simulator() as simulator:
         body, _ = exposition(samples(Charger(ChargerSettings("evse", simulator.url)).read(30)), FAMILIES, "")
@@ -170,7 +170,7 @@ def test_the_file_of_fifty_bays_is_a_valid_configuration(tmp_path: Path) -> None
 
 def test_the_table_of_charges_is_what_the_command_prints(state: Path) -> None:
     (sample,) = [block for language, block in BLOCKS if not language and block.startswith("BEGIN ")]
-    from ccl_exporter.ledger.ledger import Ledger  # noqa: PLC0415 - likewise
+    from ccl_exporter.sessions.recorder import Ledger  # noqa: PLC0415 - likewise
 
     station, ledger = Station(), Ledger(state / "charges.db")
     ledger.note("garage", station.read())

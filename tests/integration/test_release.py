@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from support import PROJECT, project_files, scrape
 
-from ccl_exporter import __version__, families
+from ccl_exporter import __version__
+from ccl_exporter.metrics import families
 
 CHANGES = (PROJECT / "deploy" / "CHANGELOG.md").read_text(encoding="utf-8")
 PAGES = [PROJECT / "deploy" / "README.md", PROJECT / "deploy" / "kustomize" / "README.md"]

@@ -5,8 +5,8 @@ from dataclasses import asdict
 import pytest
 from support import Clock
 
-from ccl_exporter.model import Snapshot
 from ccl_exporter.powerstudio.engine import INVENTORY_EVERY, Engine
+from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.simulator import Dialect, Fault, Simulator
 
 
@@ -194,7 +194,7 @@ def test_discovery_goes_on_where_the_deadline_stopped_it(clock: Clock) -> None:
 
 
 def test_until_the_discovery_is_complete_the_catalogue_stands_in(clock: Clock) -> None:
-    from ccl_exporter.samples import samples  # noqa: PLC0415 - the only test here that looks at samples
+    from ccl_exporter.metrics.samples import samples  # noqa: PLC0415 - the only test here that looks at samples
 
     faults = [Fault.parse("silent@varInfo.xml")]
     dialect = Dialect.parse(["wallbox-proven"])

@@ -16,7 +16,7 @@ import pytest
 from support import COMMAND, OPENMETRICS, PROJECT, Scrape, Start, get, scrape, server
 
 import ccl_exporter
-from ccl_exporter.service import Options, Service
+from ccl_exporter.exporter.service import Options, Service
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Settings
 from ccl_exporter.simulator import Simulator
 
@@ -207,7 +207,7 @@ def test_help_and_version_need_no_library_of_the_service() -> None:
     for arguments in (["--help"], ["--version"]):
         code = (
             "import sys; sys.argv = ['ccl-exporter', *sys.argv[1:]]\n"
-            "from ccl_exporter.cli import main\n"
+            "from ccl_exporter.cli.main import main\n"
             "try: main()\n"
             "except SystemExit: pass\n"
             "slow = {'requests', 'prometheus_client', 'cheroot', 'defusedxml'} & set(sys.modules)\n"

@@ -18,11 +18,10 @@ from site_engine import Server
 from sites import KNOWN, Device, Plug, Site, Variable, drawn_site
 from support import OPENMETRICS, Clock, Scrape
 
-from ccl_exporter.families import FAMILIES
-from ccl_exporter.model import Sample
+from ccl_exporter.metrics.families import FAMILIES, Sample
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
-from ccl_exporter.samples import samples
-from ccl_exporter.sinks.prometheus import exposition
 
 SEEDS = (
     [int(os.environ["CCL_SITE_SEED"])]

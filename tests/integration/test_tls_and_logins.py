@@ -23,7 +23,7 @@ from cheroot.wsgi import Server
 from support import server
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.web.security import WebSecurity, load
+from ccl_exporter.exporter.web.security import WebSecurity, load
 
 WORKERS = 4
 PAIR = "cert_file: server.crt, key_file: server.key"

@@ -7,8 +7,8 @@ from time import monotonic
 import pytest
 from support import Clock, scrape
 
-from ccl_exporter.model import Snapshot
 from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.simulator import Dialect, Fault, Simulator
 
 PROVEN = Dialect.parse(["wallbox-proven"])

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import pytest
 
-from ccl_exporter.model import Moment, Snapshot
 from ccl_exporter.powerstudio.engine import Engine
-from ccl_exporter.powerstudio.values import Way
+from ccl_exporter.powerstudio.snapshot import Moment, Snapshot
+from ccl_exporter.powerstudio.value_reader import Way
 from ccl_exporter.simulator import Dialect, Simulator
 
 WAYS = {

@@ -15,10 +15,10 @@ from time import monotonic, sleep
 import pytest
 from support import COMMAND, Clock, Start, get, scrape
 
-from ccl_exporter.charging.memory import JOURNAL, Memory
+from ccl_exporter.control.state import JOURNAL, Memory
+from ccl_exporter.locks import ChargerLock
 from ccl_exporter.simulator import Dialect, Fault, Simulator, State
 from ccl_exporter.simulator.xml import document, node
-from ccl_exporter.state import ChargerLock
 
 SPEED = 20.0
 """So that a write shows in a quarter of a second."""
@@ -501,5 +501,5 @@ def test_nothing_that_a_service_has_loaded_can_write_and_nobody_can_make_it(
 
     assert shown.get("ccl_up") == 1
     assert {request.method for request in wallbox.requests} == {"GET"}
-    assert {"ccl_exporter.service", "ccl_exporter.powerstudio.transport"} <= loaded
+    assert {"ccl_exporter.exporter.service", "ccl_exporter.powerstudio.transport"} <= loaded
     assert not {name for name in loaded if name.endswith((".control", ".writing", ".charging", ".for_a_while"))}

@@ -12,12 +12,12 @@ from time import monotonic
 
 import pytest
 
-from ccl_exporter.charging.memory import JOURNAL, Memory
-from ccl_exporter.charging.plug import Plug, Result
-from ccl_exporter.charging.writing import How, Writer
+from ccl_exporter.control.plug_commands import Plug, Result
+from ccl_exporter.control.put import Control
+from ccl_exporter.control.state import JOURNAL, Memory
+from ccl_exporter.control.write import How, Writer
 from ccl_exporter.errors import CclError
-from ccl_exporter.model import Credentials
-from ccl_exporter.powerstudio.control import Control
+from ccl_exporter.settings import Credentials
 from ccl_exporter.simulator import DIALECTS, Dialect, Fault, Simulator
 from ccl_exporter.simulator.charge import State
 from ccl_exporter.simulator.site import LivePlug

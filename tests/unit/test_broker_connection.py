@@ -4,9 +4,9 @@ import socket
 import threading
 from time import monotonic, sleep
 
+from ccl_exporter.outputs.mqtt.client import Broker
+from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE
 from ccl_exporter.settings import MqttSettings
-from ccl_exporter.sinks.broker import Broker
-from ccl_exporter.sinks.mqtt import OFFLINE, ONLINE
 
 PATIENCE = 30.0
 STATUS = "ccl/status"

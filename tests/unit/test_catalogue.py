@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import pytest
 
-from ccl_exporter.catalogue import Known, Unit, catalogue, last_part
-from ccl_exporter.families import WALK
+from ccl_exporter.metrics.families import WALK
+from ccl_exporter.station.catalogue import Known, Unit, catalogue, last_part
 
 FACTS = catalogue()
 PARTS_IN_ERROR_MASK = 12  # bits 0 to 11 (protocol.md 9.1)

@@ -7,7 +7,8 @@ from charging import OTHER, PLUG, START, Station
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter.ledger.accounts import (
+from ccl_exporter.powerstudio.snapshot import Charge, Moment, Snapshot
+from ccl_exporter.sessions.tracker import (
     Account,
     FinishedCharge,
     PlugReading,
@@ -18,7 +19,6 @@ from ccl_exporter.ledger.accounts import (
     plug_readings,
     watched,
 )
-from ccl_exporter.model import Charge, Moment, Snapshot
 
 KWH = 3.6e6
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.charging.memory import Override
-from ccl_exporter.charging.plug import had_its_night, left_alone, reduction
-from ccl_exporter.charging.view import LEAST_AMPERES, View, told
+from ccl_exporter.control.plug_commands import had_its_night, left_alone, reduction
+from ccl_exporter.control.plug_view import LEAST_AMPERES, View, told
+from ccl_exporter.control.state import Override
 from ccl_exporter.errors import Refused, UsageError
 
 FREE = View("P", state="available", connected=False, enabled=True, limit=32.0)

@@ -18,11 +18,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.configuration.document import Configuration, load
-from ccl_exporter.configuration.inventory import MAX_BYTES, Inventory
+from ccl_exporter.config.charger_source import Inventory
+from ccl_exporter.config.document import Configuration, load
 from ccl_exporter.errors import UsageError
-from ccl_exporter.model import Credentials
-from ccl_exporter.settings import ChargerSettings, Settings
+from ccl_exporter.settings import ChargerSettings, Credentials, Settings
+from ccl_exporter.yaml_reader import MAX_BYTES
 
 SECRET = "hunter-4711"  # noqa: S105 - nobody's
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from ccl_exporter.web.server import Connection, WebServer
+from ccl_exporter.exporter.web.server import Connection, WebServer
 
 
 @pytest.mark.parametrize(("hangs_up", "answered"), [(False, ["/metrics"]), (True, [])], ids=["waits", "hung up"])

@@ -20,11 +20,8 @@ from build import written
 from grid import COLUMNS
 from support import PROJECT
 
-from ccl_exporter.families import EXPORTER, FAMILIES
-from ccl_exporter.following.families import FOLLOW
-from ccl_exporter.ledger.finished import FINISHED_CHARGE
-from ccl_exporter.model import Family, Sample
-from ccl_exporter.sinks.influx import by_field, field_of, lines
+from ccl_exporter.metrics.families import EXPORTER, FAMILIES, FINISHED_CHARGE, FOLLOW, Family, Sample
+from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
 
 NAMES = sorted(BOARDS)
 PROMETHEUS = [name for name in NAMES if source(BOARDS[name]) == "prometheus"]

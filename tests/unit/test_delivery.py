@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter.sinks.delivery import Delivered, Delivery
-from ccl_exporter.sinks.influx import by_field, field_of
-from ccl_exporter.sinks.influx_writer import Accepted, Later, Outcome, Rejected, TooLarge
+from ccl_exporter.outputs.influxdb.bisecting_sender import Delivered, Delivery
+from ccl_exporter.outputs.influxdb.client import Accepted, Later, Outcome, Rejected, TooLarge
+from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of
 
 
 class Picky:

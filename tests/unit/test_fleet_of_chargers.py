@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import pytest
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.fleet import Fleet
+from ccl_exporter.exporter.target_registry import Fleet
 from ccl_exporter.settings import ChargerSettings, Settings
 
 GARAGE = ChargerSettings("garage", "http://127.0.0.1:9", labels={"site": "a"})

@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.charging.plug import reduction
-from ccl_exporter.errors import Refused
-from ccl_exporter.following.budget import Budget
-from ccl_exporter.following.feeds import Newest, NoNumberError, answered, reading
-from ccl_exporter.following.follow import (
+from ccl_exporter.control.follow.budget import Budget
+from ccl_exporter.control.follow.input_filter import Meaning, Number, Trust, Unit, What
+from ccl_exporter.control.follow.policy import (
     Car,
     Decision,
     Mode,
@@ -24,7 +22,9 @@ from ccl_exporter.following.follow import (
     least_of,
     percent_for,
 )
-from ccl_exporter.following.trust import Meaning, Number, Trust, Unit, What
+from ccl_exporter.control.follow.sources import Newest, NoNumberError, answered, reading
+from ccl_exporter.control.plug_commands import reduction
+from ccl_exporter.errors import Refused
 
 CHARGING = Car(percent=0, amperes=32.0, watts=32 * 230.0, volts=230.0, phases=1, wants=True)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from house import STARTS, Days, evening, optimum, solar_day
 
-from ccl_exporter.following.follow import Rules
+from ccl_exporter.control.follow.policy import Rules
 
 DAYS = int(os.environ.get("CCL_DAYS", "6"))
 EVENINGS = int(os.environ.get("CCL_EVENINGS", "2"))

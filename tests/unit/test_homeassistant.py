@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from support import Clock
 
 from ccl_exporter import __version__
-from ccl_exporter import families as f
-from ccl_exporter.charger import Charger
-from ccl_exporter.model import Sample
-from ccl_exporter.samples import samples
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.outputs.mqtt.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
+from ccl_exporter.outputs.mqtt.payload import Document, documents
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Simulator
-from ccl_exporter.sinks.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
-from ccl_exporter.sinks.mqtt import Document, documents
 
 GOLDEN = Path(__file__).parent / "golden" / "wallbox.discovery"
 PLACE = Place("ccl", "homeassistant")

@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from line_protocol_parser import parse_line
 
-from ccl_exporter import families as f
-from ccl_exporter.charger import Charger
-from ccl_exporter.ledger.finished import FINISHED_CHARGE
-from ccl_exporter.model import Family, Sample
-from ccl_exporter.samples import samples
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import FINISHED_CHARGE, Family, Sample
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Simulator
-from ccl_exporter.sinks.influx import by_field, field_of, lines
 
 AT = 1_790_000_000_123
 GOLDEN = Path(__file__).parent / "golden" / "wallbox.lp"

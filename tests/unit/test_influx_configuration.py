@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ccl_exporter.configuration.document import load
+from ccl_exporter.config.document import load
 from ccl_exporter.errors import UsageError
-from ccl_exporter.model import Credentials
-from ccl_exporter.settings import InfluxSettings, SpoolSettings
+from ccl_exporter.settings import Credentials, InfluxSettings, SpoolSettings
 
 SECRET = "hunter-4711"  # noqa: S105 - nobody's
 

@@ -17,9 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ccl_exporter.model import Credentials
-from ccl_exporter.settings import InfluxSettings, SpoolSettings
-from ccl_exporter.sinks.influx_writer import Accepted, Later, Outcome, Rejected, TooLarge, Writer
+from ccl_exporter.outputs.influxdb.client import Accepted, Later, Outcome, Rejected, TooLarge, Writer
+from ccl_exporter.settings import Credentials, InfluxSettings, SpoolSettings
 
 JSON = {"Content-Type": "application/json"}
 HTML = {"Content-Type": "text/html"}

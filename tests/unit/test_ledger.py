@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccl_exporter.errors import Unreadable
-from ccl_exporter.ledger import file as ledger_file
-from ccl_exporter.ledger.accounts import FinishedCharge
-from ccl_exporter.ledger.file import read
-from ccl_exporter.ledger.ledger import Ledger
-from ccl_exporter.model import Snapshot
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.sessions import store as ledger_file
+from ccl_exporter.sessions.recorder import Ledger
+from ccl_exporter.sessions.store import read
+from ccl_exporter.sessions.tracker import FinishedCharge
 
 KWH = 3.6e6
 

@@ -14,11 +14,13 @@ from time import monotonic
 import pytest
 from support import Clock, Start
 
-from ccl_exporter.charger import Charger
-from ccl_exporter.model import Inventory, Sample, Snapshot
-from ccl_exporter.rounds import Rounds, Source
-from ccl_exporter.samples import Module, samples
-from ccl_exporter.service import Options, Service
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.poll_loop import Rounds, Source
+from ccl_exporter.exporter.service import Options, Service
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.metrics.samples import Module, samples
+from ccl_exporter.powerstudio.inventory import Inventory
+from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Settings
 
 PACKAGES = ("ccl_exporter", "urllib3", "cheroot")

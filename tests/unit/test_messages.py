@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter import families as f
-from ccl_exporter.charger import Charger
-from ccl_exporter.model import Sample
-from ccl_exporter.samples import samples
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.outputs.mqtt.payload import Document, documents, level, listed, listing, payload, scalars
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Simulator
-from ccl_exporter.sinks.mqtt import Document, documents, level, listed, listing, payload, scalars
 
 GOLDEN = Path(__file__).parent / "golden" / "wallbox.mqtt"
 PLUG = ("EVSE.PLUG",)

@@ -7,10 +7,9 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from ccl_exporter.configuration.document import load
+from ccl_exporter.config.document import load
 from ccl_exporter.errors import UsageError
-from ccl_exporter.model import Credentials
-from ccl_exporter.settings import MqttSettings
+from ccl_exporter.settings import Credentials, MqttSettings
 
 SECRET = "hunter-4711"  # noqa: S105 - nobody's
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from ccl_exporter.charging.night import window
+from ccl_exporter.control.time_window import window
 from ccl_exporter.errors import UsageError
 
 

@@ -11,23 +11,11 @@ from itertools import pairwise, product
 
 import pytest
 
-from ccl_exporter.catalogue import catalogue
 from ccl_exporter.errors import Unreachable
-from ccl_exporter.model import (
-    Charge,
-    Device,
-    Document,
-    Information,
-    Inventory,
-    Moment,
-    PlugInfo,
-    Snapshot,
-    SystemStatus,
-    Value,
-    VariableInfo,
-    owner,
-)
-from ccl_exporter.web.page import CONTENT_SECURITY_POLICY, Situation, View, page, why_not_charging
+from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, Situation, View, page, why_not_charging
+from ccl_exporter.powerstudio.inventory import Device, Information, Inventory, PlugInfo, VariableInfo, owner
+from ccl_exporter.powerstudio.snapshot import Charge, Document, Moment, Snapshot, SystemStatus, Value
+from ccl_exporter.station.catalogue import catalogue
 
 NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
 CHARGING = {

@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from support import server
 
+from ccl_exporter.control.plan.prices import Slot, checked, parse
+from ccl_exporter.control.plan.schedule import Plan, cheapest, deadline
+from ccl_exporter.control.plan.timers import units
 from ccl_exporter.errors import UsageError
-from ccl_exporter.planning.plan import Plan, cheapest, deadline
-from ccl_exporter.planning.prices import Slot, checked, parse
-from ccl_exporter.planning.timers import units
 
 PLANS = int(os.environ.get("CCL_PLANS", "150"))
 QUANTUM = 300

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter.model import Charge, Device, Inventory, Moment, PlugInfo, Snapshot, Value, VariableInfo
-from ccl_exporter.plausibility import SETTLE_READINGS, SETTLE_SECONDS, Gate
+from ccl_exporter.powerstudio.inventory import Device, Inventory, PlugInfo, VariableInfo
+from ccl_exporter.powerstudio.snapshot import Charge, Moment, Snapshot, Value
+from ccl_exporter.station.plausibility import SETTLE_READINGS, SETTLE_SECONDS, Gate
 
 AE = "EVSE.PLUG.AE"
 INVENTORY = Inventory(

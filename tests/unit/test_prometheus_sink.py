@@ -20,10 +20,9 @@ from prometheus_client.metrics_core import (
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from ccl_exporter import families as f
-from ccl_exporter.families import FAMILIES
-from ccl_exporter.model import Family, Sample
-from ccl_exporter.sinks.prometheus import exposition
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import FAMILIES, Family, Sample
+from ccl_exporter.outputs.prometheus import exposition
 
 Parse = Callable[[str], Iterable[Metric]]
 parse_openmetrics: Parse = openmetrics_parser.text_string_to_metric_families

@@ -9,7 +9,7 @@ import yaml
 from promql_check import EMITTED, TARGET, Series, look
 from support import PROJECT
 
-from ccl_exporter.questions.diagnosis import known_weaknesses
+from ccl_exporter.diagnostics.check import known_weaknesses
 
 FOLDER = PROJECT / "deploy" / "prometheus"
 RULES = FOLDER / "rules"

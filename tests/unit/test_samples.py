@@ -10,24 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter.families import FAMILIES, READING
-from ccl_exporter.model import (
-    Charge,
-    Device,
-    Document,
-    Information,
-    Inventory,
-    Moment,
-    PlugInfo,
-    PlugState,
-    Sample,
-    Snapshot,
-    SystemStatus,
-    Value,
-    VariableInfo,
-    owner,
-)
-from ccl_exporter.samples import samples
+from ccl_exporter.metrics.families import FAMILIES, READING, Sample
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.powerstudio.inventory import Device, Information, Inventory, PlugInfo, VariableInfo, owner
+from ccl_exporter.powerstudio.snapshot import Charge, Document, Moment, PlugState, Snapshot, SystemStatus, Value
 
 JUNE = datetime(2023, 6, 1, 12, 30, 15, tzinfo=UTC).timestamp()
 ENGINE, METER, PILOT, BOARD, READER, SCREEN = (

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.model import Credentials
-from ccl_exporter.settings import ChargerSettings, ListenAddress, charger_settings, listen_address
+from ccl_exporter.settings import ChargerSettings, Credentials, ListenAddress, charger_settings, listen_address
 
 SECRET = "hunter-4711"  # noqa: S105 - nobody's
 

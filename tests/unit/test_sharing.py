@@ -4,7 +4,7 @@ import gc
 import weakref
 from dataclasses import replace
 
-from ccl_exporter.model import Device, Inventory, VariableInfo, listed, once, shared
+from ccl_exporter.powerstudio.inventory import Device, Inventory, VariableInfo, listed, once, shared
 
 
 def inventory(title: str = "Voltage") -> Inventory:

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, TooLarge, Unreachable
-from ccl_exporter.model import Credentials
 from ccl_exporter.powerstudio.connection import MAX_BYTES
 from ccl_exporter.powerstudio.transport import Transport, quoted
+from ccl_exporter.settings import Credentials
 
 PATIENCE = 30.0  # seconds for what should take none
 SHORT = 0.3  # seconds for what should never come

@@ -5,19 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ccl_exporter.catalogue import catalogue
-from ccl_exporter.model import (
-    Charge,
-    Device,
-    Inventory,
-    Moment,
-    PlugInfo,
-    Snapshot,
-    Value,
-    VariableInfo,
-    owner,
-)
-from ccl_exporter.variables import Described, Reading, Understood, is_status
+from ccl_exporter.powerstudio.inventory import Device, Inventory, PlugInfo, VariableInfo, owner
+from ccl_exporter.powerstudio.snapshot import Charge, Moment, Snapshot, Value
+from ccl_exporter.station.catalogue import catalogue
+from ccl_exporter.station.values import Described, Reading, Understood, is_status
 
 STRANGER = "SOMETHING_NEW"  # a device type that the catalogue does not know
 JUNE = datetime(2023, 6, 1, 12, 30, 15, tzinfo=UTC).timestamp()

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from ccl_exporter.config.web import WebConfig
 from ccl_exporter.errors import UsageError
-from ccl_exporter.web.config_file import WebConfig
-from ccl_exporter.web.security import WebSecurity, load
+from ccl_exporter.exporter.web.security import WebSecurity, load
 
 HASH = "$2y$04$" + "a" * 21 + "u" + "b" * 31
 PAIR = "cert_file: server.crt, key_file: server.key"
@@ -490,7 +490,7 @@ class TestLogins:
 
     def test_without_a_file_neither_yaml_nor_bcrypt_is_loaded(self) -> None:
         program = (
-            "import sys; from ccl_exporter.web.security import WebSecurity; WebSecurity(None);"
+            "import sys; from ccl_exporter.exporter.web.security import WebSecurity; WebSecurity(None);"
             "print(sorted({'yaml', 'bcrypt'} & set(sys.modules)))"
         )
         found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

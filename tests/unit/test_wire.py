@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from ccl_exporter.errors import Garbled, Refused, TooLarge
-from ccl_exporter.model import Charge, Device, Information, Moment, PlugInfo, PlugState, SystemStatus, VariableInfo
-from ccl_exporter.powerstudio import wire
+from ccl_exporter.powerstudio import xml_parser
+from ccl_exporter.powerstudio.inventory import Device, Information, PlugInfo, VariableInfo
+from ccl_exporter.powerstudio.snapshot import Charge, Moment, PlugState, SystemStatus
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
 GUID = "0C0FFEE0-1111-2222-3333-444455556666.0DECAF00-7777-8888-9999-AAAABBBBCCCC"
@@ -28,42 +29,42 @@ def values_of(inner: str) -> bytes:
 
 
 def var_info_of(inner: str) -> VariableInfo:
-    [(_, _, info)] = wire.var_info(xml(f"<varInfo><var><id>X</id>{inner}</var></varInfo>"))
+    [(_, _, info)] = xml_parser.var_info(xml(f"<varInfo><var><id>X</id>{inner}</var></varInfo>"))
     return info
 
 
 def charge_of(inner: str) -> Charge:
-    return wire.charge_info(xml(f"<chargesInfo><chargeInfo><name>Bay.A</name>{inner}</chargeInfo></chargesInfo>"))[
-        "Bay.A"
-    ]
+    return xml_parser.charge_info(
+        xml(f"<chargesInfo><chargeInfo><name>Bay.A</name>{inner}</chargeInfo></chargesInfo>")
+    )["Bay.A"]
 
 
 PARSERS: dict[str, tuple[Callable[[bytes], Any], str]] = {
-    "devices": (wire.devices, "devices"),
-    "device_info": (wire.device_info, "devices"),
-    "var_info": (wire.var_info, "varInfo"),
-    "values": (wire.values, "values"),
-    "plug_info": (wire.plug_info, "plugsInfo"),
-    "plug_state": (wire.plug_state, "plugsState"),
-    "charge_info": (wire.charge_info, "chargesInfo"),
-    "system_status": (wire.system_status, "systemStatus"),
-    "information": (wire.information, "systemInformation"),
+    "devices": (xml_parser.devices, "devices"),
+    "device_info": (xml_parser.device_info, "devices"),
+    "var_info": (xml_parser.var_info, "varInfo"),
+    "values": (xml_parser.values, "values"),
+    "plug_info": (xml_parser.plug_info, "plugsInfo"),
+    "plug_state": (xml_parser.plug_state, "plugsState"),
+    "charge_info": (xml_parser.charge_info, "chargesInfo"),
+    "system_status": (xml_parser.system_status, "systemStatus"),
+    "information": (xml_parser.information, "systemInformation"),
 }
 every_parser = pytest.mark.parametrize(("parse", "root"), PARSERS.values(), ids=PARSERS)
 
 
 class TestDevices:
     def test_they_come_in_the_engines_order(self) -> None:
-        assert wire.devices(xml("<devices><id>Zeta</id><id>Alfa</id></devices>")) == ("Zeta", "Alfa")
+        assert xml_parser.devices(xml("<devices><id>Zeta</id><id>Alfa</id></devices>")) == ("Zeta", "Alfa")
 
     def test_a_device_told_twice_is_one_device(self) -> None:
-        assert wire.devices(xml("<devices><id>A</id><id>B</id><id>A</id></devices>")) == ("A", "B")
+        assert xml_parser.devices(xml("<devices><id>A</id><id>B</id><id>A</id></devices>")) == ("A", "B")
 
     def test_a_device_without_a_name_is_none(self) -> None:
-        assert wire.devices(xml("<devices><id></id><id> </id><id/><id>A</id></devices>")) == ("A",)
+        assert xml_parser.devices(xml("<devices><id></id><id> </id><id/><id>A</id></devices>")) == ("A",)
 
     def test_no_devices_are_no_error(self) -> None:
-        assert wire.devices(xml("<devices></devices>")) == ()
+        assert xml_parser.devices(xml("<devices></devices>")) == ()
 
 
 class TestDeviceInfo:
@@ -80,41 +81,43 @@ class TestDeviceInfo:
             f"<var>Hall - Meter.AE</var><var>Hall - Meter.VI</var></{inner}></{outer}>"
         )
 
-        assert wire.device_info(xml(body)) == (
+        assert xml_parser.device_info(xml(body)) == (
             Device("Hall - Meter", "CVM1D", "CVM-1D", ("Hall - Meter.AE", "Hall - Meter.VI")),
         )
 
     def test_a_name_without_its_device_gets_it(self) -> None:
         body = "<devices><device><id>Hall</id><var>AE</var><var>SUB.AE</var><var>Hall.VI</var></device></devices>"
 
-        [device] = wire.device_info(xml(body))
+        [device] = xml_parser.device_info(xml(body))
 
         assert device.variables == ("Hall.AE", "Hall.SUB.AE", "Hall.VI")
 
     def test_a_longer_name_that_begins_like_the_device_is_not_taken_for_it(self) -> None:
         body = "<devices><device><id>Hall</id><var>Hall2.AE</var></device></devices>"
 
-        [device] = wire.device_info(xml(body))
+        [device] = xml_parser.device_info(xml(body))
 
         assert device.variables == ("Hall.Hall2.AE",)
 
     def test_a_variable_told_twice_is_one_variable(self) -> None:
         body = "<devices><device><id>A</id><var>A.X</var><var>X</var><var>A.X</var></device></devices>"
 
-        [device] = wire.device_info(xml(body))
+        [device] = xml_parser.device_info(xml(body))
 
         assert device.variables == ("A.X",)
 
     def test_a_device_without_a_name_is_none(self) -> None:
-        assert wire.device_info(xml("<devices><device><type>CVM1D</type></device></devices>")) == ()
+        assert xml_parser.device_info(xml("<devices><device><type>CVM1D</type></device></devices>")) == ()
 
     def test_what_is_not_told_is_none(self) -> None:
-        assert wire.device_info(xml("<devices><device><id>A</id><type/></device></devices>")) == (Device("A"),)
+        assert xml_parser.device_info(xml("<devices><device><id>A</id><type/></device></devices>")) == (
+            Device("A"),
+        )
 
     def test_variables_of_a_module_are_no_variables_of_the_device(self) -> None:
         body = "<devices><device><id>A</id><modules><module><var>A.M</var></module></modules></device></devices>"
 
-        [device] = wire.device_info(xml(body))
+        [device] = xml_parser.device_info(xml(body))
 
         assert device.variables == ()
 
@@ -155,7 +158,7 @@ class TestValues:
         ],
     )
     def test_a_value_is_what_was_sent(self, inner: str, value: object) -> None:
-        read = wire.values(values_of(inner))
+        read = xml_parser.values(values_of(inner))
 
         assert read == {"Pump.X": value}
         assert type(read["Pump.X"]) is type(value)
@@ -181,7 +184,7 @@ class TestValues:
         ],
     )
     def test_what_only_looks_like_a_number_is_none(self, text: str) -> None:
-        value = wire.values(values_of(f"<value>{text}</value>"))["Pump.X"]
+        value = xml_parser.values(values_of(f"<value>{text}</value>"))["Pump.X"]
 
         assert not isinstance(value, float | Moment)
 
@@ -207,7 +210,7 @@ class TestValues:
             f"<variable><id>Pump.X</id><text>{inner}</text></variable></deviceState>"
         )
 
-        read = wire.values(xml(body))
+        read = xml_parser.values(xml(body))
 
         assert read == {"Pump.X": value}
         assert type(read["Pump.X"]) is type(value)
@@ -226,12 +229,12 @@ class TestValues:
     def test_a_date_of_device_state_is_an_instant_or_nothing(self, date: str, value: Moment | None) -> None:
         body = f"<variable><id>A.B</id><text><textDate><date>{date}</date></textDate></text></variable>"
 
-        assert wire.values(xml(f"<deviceState>{body}</deviceState>")) == {"A.B": value}
+        assert xml_parser.values(xml(f"<deviceState>{body}</deviceState>")) == {"A.B": value}
 
     def test_a_variable_told_twice_alike_keeps_its_value(self) -> None:
         body = "<variable><id>A.X</id><value>1.5</value></variable>" * 2
 
-        assert wire.values(xml(f"<values>{body}</values>")) == {"A.X": 1.5}
+        assert xml_parser.values(xml(f"<values>{body}</values>")) == {"A.X": 1.5}
 
     @pytest.mark.parametrize(
         "told",
@@ -247,23 +250,25 @@ class TestValues:
     def test_a_variable_told_differently_has_no_value(self, told: list[str]) -> None:
         body = "".join(f"<variable><id>A.X</id><value>{value}</value></variable>" for value in told)
 
-        assert wire.values(xml(f"<values>{body}</values>")) == {"A.X": None}
+        assert xml_parser.values(xml(f"<values>{body}</values>")) == {"A.X": None}
 
     def test_a_value_without_a_name_is_left_out(self) -> None:
         body = "<variable><value>1.0</value></variable><variable><id> </id><value>2.0</value></variable>"
 
-        assert wire.values(xml(f"<values>{body}</values>")) == {}
+        assert xml_parser.values(xml(f"<values>{body}</values>")) == {}
 
     def test_an_empty_root_is_no_values(self) -> None:
-        assert wire.values(xml("<values></values>")) == {}
+        assert xml_parser.values(xml("<values></values>")) == {}
 
     def test_names_keep_their_blanks_signs_and_accents(self) -> None:
         body = "<variable><id>Caf\u00e9 - R$1 &amp; \u00bfqu\u00e9? +.A.B</id><value>1.0</value></variable>"
 
-        assert wire.values(xml(f"<values>{body}</values>")) == {"Caf\u00e9 - R$1 & \u00bfqu\u00e9? +.A.B": 1.0}
+        assert xml_parser.values(xml(f"<values>{body}</values>")) == {
+            "Caf\u00e9 - R$1 & \u00bfqu\u00e9? +.A.B": 1.0
+        }
 
     def test_a_text_may_say_anything_even_not_granted(self) -> None:
-        assert wire.values(values_of("<textValue>not granted</textValue>")) == {"Pump.X": "not granted"}
+        assert xml_parser.values(values_of("<textValue>not granted</textValue>")) == {"Pump.X": "not granted"}
 
 
 class TestDates:
@@ -294,7 +299,7 @@ class TestDates:
         ],
     )
     def test_a_date_is_read_as_utc_by_its_length(self, digits: str, expected: Moment | None) -> None:
-        assert wire.parse_date(digits) == expected
+        assert xml_parser.parse_date(digits) == expected
 
 
 class TestVarInfo:
@@ -307,7 +312,7 @@ class TestVarInfo:
             "</var></varInfo>"
         )
 
-        assert wire.var_info(xml(body)) == (
+        assert xml_parser.var_info(xml(body)) == (
             (
                 "Hall.AE",
                 "Hall.AE",
@@ -326,12 +331,14 @@ class TestVarInfo:
         )
 
     def test_without_id_ex_the_name_may_be_short(self) -> None:
-        [(id, id_ex, _)] = wire.var_info(xml("<varInfo><var><id>AE</id></var></varInfo>"))
+        [(id, id_ex, _)] = xml_parser.var_info(xml("<varInfo><var><id>AE</id></var></varInfo>"))
 
         assert (id, id_ex) == ("AE", None)
 
     def test_both_names_are_told_as_sent(self) -> None:
-        [(id, id_ex, _)] = wire.var_info(xml("<varInfo><var><id>AE</id><idEx>Hall.B.AE</idEx></var></varInfo>"))
+        [(id, id_ex, _)] = xml_parser.var_info(
+            xml("<varInfo><var><id>AE</id><idEx>Hall.B.AE</idEx></var></varInfo>")
+        )
 
         assert (id, id_ex) == ("AE", "Hall.B.AE")
 
@@ -418,7 +425,7 @@ class TestPlugInfo:
             "<meter>Bay - Meter</meter></plugInfo></plugsInfo>"
         )
 
-        assert wire.plug_info(xml(body)) == (PlugInfo("Bay.A", 16.0, "Bay - Pilot", "Bay - Meter"),)
+        assert xml_parser.plug_info(xml(body)) == (PlugInfo("Bay.A", 16.0, "Bay - Pilot", "Bay - Meter"),)
 
     @pytest.mark.parametrize(
         "text", [pytest.param("-", id="dash"), pytest.param("", id="empty"), pytest.param(" ", id="blank")]
@@ -429,23 +436,23 @@ class TestPlugInfo:
             f"<supportedCurrent>{text}</supportedCurrent></plugInfo>"
         )
 
-        assert wire.plug_info(xml(f"<plugsInfo>{body}</plugsInfo>")) == (PlugInfo("Bay.A"),)
+        assert xml_parser.plug_info(xml(f"<plugsInfo>{body}</plugsInfo>")) == (PlugInfo("Bay.A"),)
 
     @pytest.mark.parametrize("text", ["0", "-1", "-1.000000", "lots", "1e999"])
     def test_a_current_that_no_plug_has_is_none(self, text: str) -> None:
         body = f"<plugInfo><name>Bay.A</name><supportedCurrent>{text}</supportedCurrent></plugInfo>"
 
-        [plug] = wire.plug_info(xml(f"<plugsInfo>{body}</plugsInfo>"))
+        [plug] = xml_parser.plug_info(xml(f"<plugsInfo>{body}</plugsInfo>"))
 
         assert plug.supported_amperes is None
 
     def test_a_plug_without_a_name_is_none(self) -> None:
-        assert wire.plug_info(xml(f"<plugsInfo><plugInfo><id>{GUID}</id></plugInfo></plugsInfo>")) == ()
+        assert xml_parser.plug_info(xml(f"<plugsInfo><plugInfo><id>{GUID}</id></plugInfo></plugsInfo>")) == ()
 
     def test_a_plug_told_twice_is_one_plug(self) -> None:
         plug = "<plugInfo><name>Bay.A</name><meter>M</meter></plugInfo>"
 
-        assert wire.plug_info(xml(f"<plugsInfo>{plug * 2}</plugsInfo>")) == (PlugInfo("Bay.A", meter="M"),)
+        assert xml_parser.plug_info(xml(f"<plugsInfo>{plug * 2}</plugsInfo>")) == (PlugInfo("Bay.A", meter="M"),)
 
 
 class TestPlugState:
@@ -456,13 +463,13 @@ class TestPlugState:
             "<vehicleConnected>T</vehicleConnected><locked>F</locked></plugState></plugsState>"
         )
 
-        assert wire.plug_state(xml(body)) == {"Bay.A": PlugState("Bay.A", 8, 4, True, False)}
+        assert xml_parser.plug_state(xml(body)) == {"Bay.A": PlugState("Bay.A", 8, 4, True, False)}
 
     @pytest.mark.parametrize("text", ["", "-", "1.5", "eight", "1e999", "t", "1"])
     def test_what_is_no_flag_is_none(self, text: str) -> None:
         body = f"<plugState><name>Bay.A</name><vehicleConnected>{text}</vehicleConnected><locked>{text}</locked>"
 
-        state = wire.plug_state(xml(f"<plugsState>{body}</plugState></plugsState>"))["Bay.A"]
+        state = xml_parser.plug_state(xml(f"<plugsState>{body}</plugState></plugsState>"))["Bay.A"]
 
         assert (state.vehicle_connected, state.locked) == (None, None)
 
@@ -470,7 +477,7 @@ class TestPlugState:
     def test_what_is_no_whole_number_is_no_code(self, text: str) -> None:
         body = f"<plugState><name>Bay.A</name><state>{text}</state><error>{text}</error>"
 
-        state = wire.plug_state(xml(f"<plugsState>{body}</plugState></plugsState>"))["Bay.A"]
+        state = xml_parser.plug_state(xml(f"<plugsState>{body}</plugState></plugsState>"))["Bay.A"]
 
         assert (state.state, state.error) == (None, None)
 
@@ -478,7 +485,7 @@ class TestPlugState:
     def test_a_negative_code_is_a_code(self, text: str) -> None:
         body = f"<plugState><name>Bay.A</name><state>{text}</state></plugState>"
 
-        assert wire.plug_state(xml(f"<plugsState>{body}</plugsState>"))["Bay.A"].state == -100
+        assert xml_parser.plug_state(xml(f"<plugsState>{body}</plugsState>"))["Bay.A"].state == -100
 
 
 class TestChargeInfo:
@@ -491,7 +498,7 @@ class TestChargeInfo:
             "<chargeTime>3596</chargeTime><stopped>4</stopped></chargeInfo></chargesInfo>"
         )
 
-        assert wire.charge_info(xml(body)) == {
+        assert xml_parser.charge_info(xml(body)) == {
             "Bay.A": Charge(
                 "Bay.A", 8, 1234560.0, 7890.0, 1700000000.125, 1700000003.5, 1700003600.0, 3596.0, stop_reason=4
             )
@@ -514,14 +521,14 @@ class TestChargeInfo:
             for name, reason in (("Bay.A", 1), ("Bay.B", 2), ("", 3))
         )
 
-        assert wire.charge_info(xml(f"<chargesInfo>{body}</chargesInfo>")) == {
+        assert xml_parser.charge_info(xml(f"<chargesInfo>{body}</chargesInfo>")) == {
             "Bay.A": Charge("Bay.A", stop_reason=1),
             "Bay.B": Charge("Bay.B", stop_reason=2),
         }
 
     def test_a_document_whose_tags_do_not_match_is_garbled(self) -> None:
         with pytest.raises(Garbled):
-            wire.charge_info(xml("<chargesinfo><chargeinfo><name>Bay.A</name></chargeInfo></chargesInfo>"))
+            xml_parser.charge_info(xml("<chargesinfo><chargeinfo><name>Bay.A</name></chargeInfo></chargesInfo>"))
 
 
 class TestSystem:
@@ -532,13 +539,13 @@ class TestSystem:
             "<eventId>{}</eventId></systemStatus>"
         )
 
-        one, other = (wire.system_status(xml(body.format(event))) for event in ("E-4", "E-5"))
+        one, other = (xml_parser.system_status(xml(body.format(event))) for event in ("E-4", "E-5"))
 
         assert one == other == SystemStatus(("S-1", "D-2", "C-3"), 2)
 
     @pytest.mark.parametrize("text", ["", "-", "some", "1.5"])
     def test_a_number_of_events_that_is_none_is_none(self, text: str) -> None:
-        status = wire.system_status(xml(f"<systemStatus><activeEvents>{text}</activeEvents></systemStatus>"))
+        status = xml_parser.system_status(xml(f"<systemStatus><activeEvents>{text}</activeEvents></systemStatus>"))
 
         assert status.active_events is None
 
@@ -548,12 +555,12 @@ class TestSystem:
             "<company>Acme</company><appImage>AAAA</appImage></systemInformation>"
         )
 
-        assert wire.information(xml(body)) == Information("Yard Scada", "", "Acme")
+        assert xml_parser.information(xml(body)) == Information("Yard Scada", "", "Acme")
 
     def test_the_engines_own_name_is_taken(self) -> None:
         body = "<name>Yard Scada</name><version>1.2.3</version><company>Acme</company>"
 
-        assert wire.information(xml(f"<systemInformation>{body}</systemInformation>")) == Information(
+        assert xml_parser.information(xml(f"<systemInformation>{body}</systemInformation>")) == Information(
             "Yard Scada", "1.2.3", "Acme"
         )
 
@@ -563,14 +570,16 @@ class TestPrivacy:
         secrets = {"user": "00BADC0DE0", "chargeId": "CHARGE-77AA", "serialNumber": "SN-4711", "TAG": "5EC2E7"}
         inner = "".join(f"<{tag}>{text}</{tag}>" for tag, text in secrets.items())
         read = [
-            wire.charge_info(xml(f"<chargesInfo><chargeInfo><name>A</name>{inner}</chargeInfo></chargesInfo>")),
-            wire.plug_state(xml(f"<plugsState><plugState><name>A</name>{inner}</plugState></plugsState>")),
-            wire.plug_info(xml(f"<plugsInfo><plugInfo><name>A</name>{inner}</plugInfo></plugsInfo>")),
-            wire.device_info(xml(f"<devices><device><id>A</id>{inner}</device></devices>")),
-            wire.device_info(xml(f"<devicesInfo><deviceInfo><id>A</id>{inner}</deviceInfo></devicesInfo>")),
-            wire.var_info(xml(f"<varInfo><var><id>A.X</id>{inner}</var></varInfo>")),
-            wire.system_status(xml(f"<systemStatus>{inner}</systemStatus>")),
-            wire.information(xml(f"<systemInformation>{inner}</systemInformation>")),
+            xml_parser.charge_info(
+                xml(f"<chargesInfo><chargeInfo><name>A</name>{inner}</chargeInfo></chargesInfo>")
+            ),
+            xml_parser.plug_state(xml(f"<plugsState><plugState><name>A</name>{inner}</plugState></plugsState>")),
+            xml_parser.plug_info(xml(f"<plugsInfo><plugInfo><name>A</name>{inner}</plugInfo></plugsInfo>")),
+            xml_parser.device_info(xml(f"<devices><device><id>A</id>{inner}</device></devices>")),
+            xml_parser.device_info(xml(f"<devicesInfo><deviceInfo><id>A</id>{inner}</deviceInfo></devicesInfo>")),
+            xml_parser.var_info(xml(f"<varInfo><var><id>A.X</id>{inner}</var></varInfo>")),
+            xml_parser.system_status(xml(f"<systemStatus>{inner}</systemStatus>")),
+            xml_parser.information(xml(f"<systemInformation>{inner}</systemInformation>")),
         ]
 
         assert [secret for secret in secrets.values() if secret in repr(read)] == []
@@ -610,7 +619,7 @@ class TestEnvelope:
         ],
     )
     def test_a_document_in_utf8_is_read_whatever_stands_before_it(self, data: str) -> None:
-        assert wire.values(data.encode()) == {"A.\u00e9": 1.5}
+        assert xml_parser.values(data.encode()) == {"A.\u00e9": 1.5}
 
     @pytest.mark.parametrize(
         ("declared", "codec"),
@@ -628,7 +637,7 @@ class TestEnvelope:
             "<values><variable><id>Ca\u00f1a.X</id><value>1.5</value></variable></values>"
         )
 
-        assert wire.values(text.encode(codec)) == {"Ca\u00f1a.X": 1.5}
+        assert xml_parser.values(text.encode(codec)) == {"Ca\u00f1a.X": 1.5}
 
     @pytest.mark.parametrize(
         "data",
@@ -665,7 +674,7 @@ class TestEnvelope:
     )
     def test_what_is_no_such_document_is_garbled(self, data: bytes) -> None:
         with pytest.raises(Garbled) as raised:
-            wire.values(data)
+            xml_parser.values(data)
 
         assert not isinstance(raised.value, TooLarge)
 
@@ -695,7 +704,7 @@ class TestEnvelope:
         text = f'<?xml version="1.0" encoding="{encoding}"?>{doctype}<values></values>'
 
         with pytest.raises(Garbled):
-            wire.values(text.encode(encoding))
+            xml_parser.values(text.encode(encoding))
 
     @pytest.mark.parametrize(
         "data",
@@ -719,31 +728,33 @@ class TestEnvelope:
 
 class TestLimits:
     def test_a_document_of_the_deepest_level_is_read(self) -> None:
-        inner = wire.MAX_DEPTH - 1
+        inner = xml_parser.MAX_DEPTH - 1
 
-        assert wire.values(b"<values>" + b"<a>" * inner + b"</a>" * inner + b"</values>") == {}
+        assert xml_parser.values(b"<values>" + b"<a>" * inner + b"</a>" * inner + b"</values>") == {}
 
     def test_one_level_more_is_too_large(self) -> None:
         with pytest.raises(TooLarge):
-            wire.values(b"<values>" + b"<a>" * wire.MAX_DEPTH + b"</a>" * wire.MAX_DEPTH + b"</values>")
+            xml_parser.values(
+                b"<values>" + b"<a>" * xml_parser.MAX_DEPTH + b"</a>" * xml_parser.MAX_DEPTH + b"</values>"
+            )
 
     def test_a_document_that_only_goes_down_is_too_large(self) -> None:
         with pytest.raises(TooLarge):
-            wire.values(b"<a>" * 100_000)
+            xml_parser.values(b"<a>" * 100_000)
 
     def test_depth_is_counted_anew_after_each_end(self) -> None:
         branch = b"<a>" * 20 + b"</a>" * 20
 
-        assert wire.values(b"<values>" + branch * 50 + b"</values>") == {}
+        assert xml_parser.values(b"<values>" + branch * 50 + b"</values>") == {}
 
     def test_as_many_elements_as_allowed_are_read(self) -> None:
-        body = b"<values>" + b"<a/>" * (wire.MAX_ELEMENTS - 1) + b"</values>"
+        body = b"<values>" + b"<a/>" * (xml_parser.MAX_ELEMENTS - 1) + b"</values>"
 
-        assert wire.values(body) == {}
+        assert xml_parser.values(body) == {}
 
     def test_one_element_more_is_too_large(self) -> None:
         with pytest.raises(TooLarge):
-            wire.values(b"<values>" + b"<a/>" * wire.MAX_ELEMENTS + b"</values>")
+            xml_parser.values(b"<values>" + b"<a/>" * xml_parser.MAX_ELEMENTS + b"</values>")
 
     def test_the_largest_known_inventory_is_read(self) -> None:
         var = (
@@ -753,4 +764,4 @@ class TestLimits:
         )
         body = "".join(var.format(number) for number in range(1425))
 
-        assert len(wire.var_info(xml(f"<varInfo>{body}</varInfo>"))) == 1425
+        assert len(xml_parser.var_info(xml(f"<varInfo>{body}</varInfo>"))) == 1425

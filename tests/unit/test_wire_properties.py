@@ -11,19 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccl_exporter.errors import ChargerError
-from ccl_exporter.model import Moment, VariableInfo
-from ccl_exporter.powerstudio import wire
+from ccl_exporter.powerstudio import xml_parser
+from ccl_exporter.powerstudio.inventory import VariableInfo
+from ccl_exporter.powerstudio.snapshot import Moment
 
 PARSERS: dict[str, Callable[[bytes], Any]] = {
-    "devices": wire.devices,
-    "device_info": wire.device_info,
-    "var_info": wire.var_info,
-    "values": wire.values,
-    "plug_info": wire.plug_info,
-    "plug_state": wire.plug_state,
-    "charge_info": wire.charge_info,
-    "system_status": wire.system_status,
-    "information": wire.information,
+    "devices": xml_parser.devices,
+    "device_info": xml_parser.device_info,
+    "var_info": xml_parser.var_info,
+    "values": xml_parser.values,
+    "plug_info": xml_parser.plug_info,
+    "plug_state": xml_parser.plug_state,
+    "charge_info": xml_parser.charge_info,
+    "system_status": xml_parser.system_status,
+    "information": xml_parser.information,
 }
 every_parser = pytest.mark.parametrize("parse", PARSERS.values(), ids=PARSERS)
 
@@ -191,7 +192,7 @@ def test_any_damaged_document_is_read_or_refused(parse: Callable[[bytes], Any], 
 @settings(max_examples=100, deadline=None)
 def test_any_bytes_in_any_declared_encoding_are_read_or_refused(encoding: str, data: bytes) -> None:
     for body in (data, f"<values>{data.hex()}</values>".encode()):
-        check(wire.values, f'<?xml version="1.0" encoding="{encoding}"?>'.encode() + body)
+        check(xml_parser.values, f'<?xml version="1.0" encoding="{encoding}"?>'.encode() + body)
 
 
 # What an engine may call things: any printable text, blanks only inside.
@@ -274,13 +275,15 @@ def test_values_are_read_as_they_were_written(readings: dict[str, tuple[str, obj
             for id, (inner, value) in readings.items()
         )
 
-        assert wire.values(document(root, body)) == {id: value for id, (_, value) in readings.items()}
+        assert xml_parser.values(document(root, body)) == {id: value for id, (_, value) in readings.items()}
 
 
 @given(digits=st.from_regex(r"[0-9]{14}([0-9]{3})?", fullmatch=True))
 @settings(max_examples=150, deadline=None)
 def test_14_or_17_digits_are_an_instant_or_nothing(digits: str) -> None:
-    read = wire.values(document("values", f"<variable><id>A.B</id><value>{digits}</value></variable>"))["A.B"]
+    read = xml_parser.values(document("values", f"<variable><id>A.B</id><value>{digits}</value></variable>"))[
+        "A.B"
+    ]
 
     assert read is None or isinstance(read, Moment)
 
@@ -290,7 +293,7 @@ def test_14_or_17_digits_are_an_instant_or_nothing(digits: str) -> None:
 def test_devices_are_read_as_they_were_written(names: list[str]) -> None:
     body = "".join(element("id", escape(id)) for id in names)
 
-    assert wire.devices(document("devices", body)) == tuple(names)
+    assert xml_parser.devices(document("devices", body)) == tuple(names)
 
 
 @given(device=name, variables=st.lists(name, unique=True, max_size=10))
@@ -299,7 +302,7 @@ def test_a_devices_variables_are_read_as_they_were_written(device: str, variable
     full = [f"{device}.{variable}" for variable in variables]
     body = element("id", escape(device)) + "".join(element("var", escape(id)) for id in full)
 
-    [read] = wire.device_info(document("devices", element("device", body)))
+    [read] = xml_parser.device_info(document("devices", element("device", body)))
 
     assert (read.id, read.variables) == (device, tuple(full))
 
@@ -320,7 +323,7 @@ def test_what_is_told_of_a_variable_is_read_as_it_was_written(
     if unit is not None:
         body += element("measureUnits", escape(unit[0])) + element("unitsFactor", str(unit[1]))
 
-    assert wire.var_info(document("varInfo", element("var", body))) == (
+    assert xml_parser.var_info(document("varInfo", element("var", body))) == (
         (
             id,
             None,

@@ -12,7 +12,7 @@ from time import monotonic
 import pytest
 from support import Clock
 
-from ccl_exporter.charging.memory import JOURNAL, Entry, Memory, Override, WayBack
+from ccl_exporter.control.state import JOURNAL, Entry, Memory, Override, WayBack
 from ccl_exporter.errors import TimedOut, Unreadable, UsageError
 
 URL = "http://192.0.2.10"

@@ -1,0 +1,225 @@
+"""`charge plan`: charge in the cheapest half-hours, or in those with the least carbon."""
+
+import os
+import re
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccl_exporter.cli.charge import PlugName, Zone
+from ccl_exporter.cli.shared import (
+    STOP_OR_HANG_UP,
+    ChargerOption,
+    ConfigFile,
+    Exit,
+    Patience,
+    address,
+    on_signals,
+    say,
+)
+from ccl_exporter.cli.write import DryRun, Target, put_back, session
+from ccl_exporter.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from ccl_exporter.control.plan.planner import Goal
+    from ccl_exporter.control.plan.prices import Slot
+    from ccl_exporter.control.plan.schedule import Plan
+    from ccl_exporter.control.plug_commands import Plug, Result
+    from ccl_exporter.control.write import How, Written
+
+_ENERGY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kWh|Wh)")
+_POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kW|W)")
+_EVERY = 30.0
+_NEARLY = 0.02
+_MOST = 50_000_000
+
+
+def plan(  # noqa: PLR0913, PLR0917 - each is a flag of the command
+    prices: Annotated[
+        str, typer.Argument(metavar="PRICES", help="CSV or JSON with begin, end, price; - is standard input.")
+    ],
+    need: Annotated[str, typer.Option("--need", help="What the car needs, such as 20kWh.")],
+    by: Annotated[str, typer.Option("--by", help="By when: 07:00, or an instant with its offset.")],
+    power: Annotated[str, typer.Option("--power", help="What the car takes.")] = "7.2kW",
+    charger: ChargerOption = None,
+    config_file: ConfigFile = None,
+    plug: PlugName = None,
+    timezone: Zone = None,
+    timers: Annotated[
+        Path | None, typer.Option("--timers", help="Write systemd timers to this folder instead of staying.")
+    ] = None,
+    dry_run: DryRun = False,
+    timeout: Patience = 15.0,
+) -> None:
+    """Charge when it costs least: show the plan, and stay to carry it out.
+
+    The price may be carbon as well: whatever is least in sum is chosen.
+    """
+    from ccl_exporter.control.plan.planner import Goal  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.plan.schedule import cheapest, deadline  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.plan.timers import LOADED_WITHIN  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.time_window import zone_of  # noqa: PLC0415 - keeps --help quick
+
+    where, now = zone_of(timezone) if timezone is not None else None, time()
+    goal = Goal(_quantity(_ENERGY, need, "--need", "20kWh"), deadline(by, now, where), _kilowatts(power))
+    read = _prices(prices)
+    if dry_run or timers is not None:
+        begin = now + LOADED_WITHIN if timers is not None else now
+        planned = cheapest(read(), goal.need, goal.kilowatts, begin, goal.by)
+        _show(where, planned)
+        if timers is not None and not dry_run:
+            _write_timers(timers, planned, charger, config_file, plug)
+        return
+    _carry_out(goal, read, where, Target("charge plan", address(charger, config_file), timeout, _how()), plug)
+
+
+def _how() -> "How":
+    from ccl_exporter.control.write import How  # noqa: PLC0415 - keeps --help quick
+
+    return How()
+
+
+def _carry_out(
+    goal: "Goal", read: "Callable[[], Sequence[Slot]]", where: "tzinfo | None", target: Target, name: str | None
+) -> None:
+    from ccl_exporter.cli.shared import transport  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.plan.planner import Planner  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.plug_commands import Plug, PlugReader  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.restore import ForAWhile  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.state import Memory  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.powerstudio.command_reader import Lookup  # noqa: PLC0415 - keeps --help quick
+
+    memory = Memory(state_folder(os.environ), target.settings.url)
+
+    def at_plug(work: "Callable[[Plug, How], Result]") -> "Result":
+        with session(target, memory, target.how) as open_session:
+            return work(Plug(open_session.writer, name, target.timeout), target.how)
+
+    stopped = threading.Event()
+    with ForAWhile(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
+        disabled: list[Written] = []
+
+        def keep(written: "Written") -> None:
+            # One way back is enough: the plug is in service again once the plan is over.
+            if not disabled:
+                meanwhile.keep(written)
+                disabled.append(written)
+
+        def stop() -> "Result":
+            return at_plug(lambda plug, how: plug.disable(replace(how, keep=keep)))
+
+        with transport(target.settings) as connection:
+            reader = PlugReader(Lookup(connection), name, target.timeout)
+            planner = Planner(
+                goal,
+                read,
+                reader.look,
+                lambda: at_plug(lambda plug, how: plug.start(how)),
+                stop,
+                partial(_show, where),
+                say,
+            )
+            try:
+                while not stopped.is_set() and planner.turn():
+                    turns = planner.plan.turns_next(time())
+                    stopped.wait(min(_EVERY, max(turns - time(), 0.0) if turns is not None else _EVERY))
+            finally:
+                good = put_back(target, memory, meanwhile)
+    raise typer.Exit(Exit.DONE if good and planner.left <= goal.need * _NEARLY else Exit.FAILED)
+
+
+def _prices(name: str) -> "Callable[[], Sequence[Slot]]":
+    """What reads the prices as they are now; standard input is read once."""
+    from ccl_exporter.control.plan.prices import parse  # noqa: PLC0415 - keeps --help quick
+
+    if name == "-":
+        once = parse(sys.stdin.read(_MOST))
+        return lambda: once
+
+    def read() -> "Sequence[Slot]":
+        try:
+            with Path(name).open(encoding="utf-8") as file:
+                text = file.read(_MOST)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        try:
+            return parse(text)
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from error
+
+    return read
+
+
+def _show(where: "tzinfo | None", planned: "Plan") -> None:
+    from ccl_exporter.text import aligned  # noqa: PLC0415 - keeps --help quick
+
+    def clock(at: float) -> str:
+        return datetime.fromtimestamp(at, UTC).astimezone(where).isoformat(timespec="minutes")
+
+    lines = [("BEGIN", "END", "PRICE", "KWH", "COST")]
+    lines += [
+        (clock(one.begin), clock(one.end), f"{one.price:g}", f"{one.kilowatt_hours:.2f}", f"{one.cost:.2f}")
+        for one in planned.pieces
+    ]
+    say(aligned(lines))
+    total = planned.kilowatt_hours
+    mean = f", {planned.cost / total:.2f} for each" if total else ""
+    say(f"{total:.2f} kWh cost {planned.cost:.2f}{mean}")
+    if planned.missing > 0.005:
+        say(f"{planned.missing:.2f} kWh cannot be had: there is no time, or no price, for them")
+
+
+def _write_timers(
+    folder: Path, planned: "Plan", charger: str | None, config_file: Path | None, plug: str | None
+) -> None:
+    from ccl_exporter.control.plan.timers import NAME, units  # noqa: PLC0415 - keeps --help quick
+
+    if not planned.blocks:
+        raise UsageError("there is nothing to charge, so there are no timers")
+    own = str(Path(sys.argv[0]).resolve())
+    more = ["--charger", charger or os.environ.get("CCL_CHARGER") or address(charger, config_file).url]
+    more += ["--config.file", str(config_file.resolve())] if config_file is not None else []
+    more += ["--plug", plug] if plug is not None else []
+    # Nobody tries a unit again: it must not be refused where a block or a gap is shorter than a minute,
+    # and an end has to outlast a start that still waits for its charge.
+    more += ["--min-interval", "0", "--timeout", "120"]
+    start, end = (_unit_words([own, "charge", word, *more]) for word in ("start", "disable"))
+    try:
+        for name, text in units(planned, start, end, with_secrets=config_file is not None).items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
+    # Timers of an earlier plan are active even when their times are over, and `start` would leave them so.
+    typer.echo(
+        f"Four units are in {folder}; within five minutes:"
+        f" systemctl daemon-reload && systemctl restart {NAME}-{{start,end}}.timer\n"
+        "Until the first start a car charges as it likes: `charge disable` makes it wait"
+    )
+
+
+def _unit_words(words: Sequence[str]) -> str:
+    """A command line as units have it: per cent and dollar signs mean nothing there."""
+    return " ".join(shlex.quote(word).replace("%", "%%").replace("$", "$$") for word in words)
+
+
+def _quantity(pattern: re.Pattern[str], text: str, flag: str, sample: str) -> float:
+    found = pattern.fullmatch(text.strip())
+    if found is None or float(found[1]) <= 0:
+        raise UsageError(f"{flag} {text!r} cannot be; it looks like {sample}")
+    return float(found[1]) * (1 if found[2].startswith("k") else 0.001)
+
+
+def _kilowatts(text: str) -> float:
+    return _quantity(_POWER, text, "--power", "7.2kW")

@@ -1,0 +1,264 @@
+"""What the commands that write share: their flags, the way to a charger that can be written to, how they end."""
+
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import isfinite, nan
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ccl_exporter.cli.shared import (
+    STOP_OR_HANG_UP,
+    ChargerOption,
+    ConfigFile,
+    Exit,
+    Patience,
+    address,
+    on_signals,
+    say,
+)
+from ccl_exporter.errors import CclError, UsageError
+
+if TYPE_CHECKING:
+    from ccl_exporter.control.restore import ForAWhile
+    from ccl_exporter.control.state import Memory
+    from ccl_exporter.control.write import How, Outcome, Writer, Written
+    from ccl_exporter.settings import ChargerSettings
+
+_DURATION = re.compile(r"([1-9][0-9]{0,5})([smh])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_EXIT = {
+    "done": Exit.DONE,
+    "planned": Exit.DONE,
+    "not_taken": Exit.NOT_TAKEN,
+    "already": Exit.NOTHING,
+    "nothing": Exit.NOTHING,
+    "no_vehicle": Exit.NO_VEHICLE,
+}
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be written.")]
+Wait = Annotated[
+    float,
+    typer.Option("--wait", min=0, help="Seconds within which a write must show, a charge three times as many."),
+]
+LeastPause = Annotated[
+    float,
+    typer.Option("--min-interval", min=0, help="Seconds between two writes of a variable; writes wear it out."),
+]
+For = Annotated[
+    str | None, typer.Option("--for", help="Stay and put it back after 90s, 15m or 2h, or when stopped.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The charger of a command that writes, and the flags with which it does.
+
+    Its settings are read once: a configuration file that is being edited must not keep a way back from being gone.
+    """
+
+    command: str
+    settings: "ChargerSettings"
+    timeout: float
+    how: "How"
+
+
+@dataclass(frozen=True)
+class Session:
+    """A charger that can be written to now, and how."""
+
+    writer: "Writer"
+    memory: "Memory"
+    how: "How"
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: in one sentence, and as facts for a program."""
+
+    outcome: "Outcome"
+    says: str
+    facts: Mapping[str, Any]
+
+
+def warn(sentence: str) -> None:
+    """Say what a person must see, whatever the command prints."""
+    say(f"ccl-exporter: {sentence}", err=True)
+
+
+@contextmanager
+def session(target: Target, memory: "Memory", how: "How") -> Iterator[Session]:
+    """A charger which nobody else writes to meanwhile; what others left behind is put back first."""
+    from ccl_exporter.control.put import Control  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.restore import settle  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.write import Writer  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.locks import ChargerLock  # noqa: PLC0415 - keeps --help quick
+
+    settings = target.settings
+    lock = ChargerLock(memory.folder, settings.url, settings.pause)
+    control = Control(settings.url, settings.credentials, settings.source_address, lock)
+    try:
+        with memory.alone(monotonic() + target.timeout):
+            writer = Writer(control, memory, target.timeout, target.command)
+            if not how.dry_run:
+                settle(memory, writer, warn)
+            yield Session(writer, memory, how, target.timeout)
+    finally:
+        control.close()
+
+
+def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, length: str | None = None) -> None:
+    """Do what a command is for, say what came of it, and end with its exit code.
+
+    With a `length` stay until it is over or the command is told to stop, and put everything back.
+    """
+    from ccl_exporter.control.restore import ForAWhile  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.state import Memory  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
+
+    memory = Memory(state_folder(os.environ), target.settings.url)
+    if length is None or target.how.dry_run:
+        with session(target, memory, target.how) as open_session:
+            ended = work(open_session)
+        return finish(ended, as_json)
+    lasts = seconds(length)
+    stopped = threading.Event()
+    good, late = True, False
+    with ForAWhile(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
+        try:
+            with session(target, memory, replace(target.how, keep=meanwhile.keep)) as open_session:
+                ended = work(open_session)
+            late = ended.outcome == "not_taken"
+            _tell(ended, as_json)
+            if ended.outcome == "done":
+                stopped.wait(lasts)
+        finally:
+            good = put_back(target, memory, meanwhile, again=late)
+    raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
+
+
+def put_back(target: Target, memory: "Memory", meanwhile: "ForAWhile", again: bool = False) -> bool:
+    """Put back what a command has changed for a while, `again` also if it reads so; False if it could not be."""
+    if not meanwhile.owes:
+        return True
+    back = replace(target, command=f"{target.command}, put back")
+    try:
+        with session(back, memory, target.how) as open_session:
+            return meanwhile.put_back(open_session.writer, warn, again)
+    except CclError as error:
+        names = ", ".join(meanwhile.owes)
+        warn(f"{names} could not be put back, the next command will try it again: {error}")
+        return False
+
+
+def finish(ended: Ended, as_json: bool) -> None:
+    """Say what came of a command, and end with its exit code."""
+    _tell(ended, as_json)
+    raise typer.Exit(_EXIT[ended.outcome])
+
+
+def _tell(ended: Ended, as_json: bool) -> None:
+    if as_json:
+        facts = {"outcome": ended.outcome, "says": ended.says, **ended.facts}
+        say(json.dumps(facts, ensure_ascii=False, indent=2))
+    else:
+        say(ended.says)
+
+
+def facts(written: "Sequence[Written]") -> Mapping[str, Any]:
+    """What was written, for a program; personal values are hidden."""
+    from ccl_exporter.text import MASK  # noqa: PLC0415 - keeps --help quick
+
+    return {
+        "written": [
+            {
+                "variable": name,
+                "before": MASK if name in one.personal else one.before[name],
+                "wanted": MASK if name in one.personal else value,
+                "after": MASK if name in one.personal else one.after[name],
+            }
+            for one in written
+            for name, value in one.wanted.items()
+        ]
+    }
+
+
+def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
+    pairs: Annotated[
+        list[str],
+        typer.Argument(metavar="VARIABLE VALUE...", help="Full ids and values, of one device."),
+    ],
+    charger: ChargerOption = None,
+    config_file: ConfigFile = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write what has no known range, or is not said to be writable.")
+    ] = False,
+    dry_run: DryRun = False,
+    wait: Wait = 20.0,
+    least_pause: LeastPause = 60.0,
+    length: For = None,
+    as_json: AsJson = False,
+    timeout: Patience = 15.0,
+) -> None:
+    """Write variables, if the charger says that they can be written, and see that they hold."""
+    from ccl_exporter.control.plug_commands import unchanged  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.write import How  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.text import MASK, number  # noqa: PLC0415 - keeps --help quick
+
+    wanted = _pairs(pairs)
+
+    def work(open_session: Session) -> Ended:
+        written = open_session.writer.set(wanted, open_session.how)
+
+        def change(name: str) -> str:
+            if name in written.personal:
+                return f"{name}: {MASK}"
+            before = number(written.before[name])
+            return f"{name}: {before} -> {number(written.wanted[name])}"
+
+        changes = ", ".join(map(change, written.wanted))
+        says = {
+            "done": changes,
+            "planned": f"would write {changes}",
+            "already": f"nothing to do, it is so already: {changes}",
+        }
+        return Ended(written.outcome, says.get(written.outcome) or unchanged(written), facts([written]))
+
+    how = How(force=force, dry_run=dry_run, wait=wait, least_pause=least_pause)
+    carry_out(Target("set", address(charger, config_file), timeout, how), work, as_json, length)
+
+
+def _pairs(texts: Sequence[str]) -> Mapping[str, float]:
+    """Variables and values; raises `UsageError` for what is no number, or named twice."""
+    if len(texts) % 2:
+        raise UsageError(f"{texts[-1]!r} has no value: give VARIABLE VALUE, names with blanks in quotes")
+    wanted: dict[str, float] = {}
+    for name, text in zip(texts[::2], texts[1::2], strict=True):
+        if name.startswith("--"):
+            raise UsageError(f"there is no option {name}")
+        try:
+            value = float(text)
+        except ValueError:
+            value = nan
+        if not isfinite(value):
+            raise UsageError(f"{text!r} is no value for {name}: only numbers can be written")
+        if name in wanted:
+            raise UsageError(f"{name} is there twice")
+        wanted[name] = value
+    return wanted
+
+
+def seconds(text: str) -> float:
+    """A duration from `90s`, `15m`, `2h`; raises `UsageError`."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise UsageError(f"{text!r} is not a duration; it looks like 90s, 15m or 2h")
+    return float(int(found[1]) * _SECONDS[found[2]])

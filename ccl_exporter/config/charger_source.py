@@ -1,0 +1,206 @@
+"""Where configuration comes from: text of a file or a URL, its YAML as data with places, and an inventory
+of more chargers that is read again while the service runs, without a gap. No charger is contacted here.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+from urllib3.exceptions import HTTPError
+
+from ccl_exporter import __version__
+from ccl_exporter.errors import UsageError
+from ccl_exporter.settings import ChargerSettings, Settings
+from ccl_exporter.yaml_reader import MAX_BYTES, decoded, read_text
+
+if TYPE_CHECKING:
+    import requests
+
+
+MAX_SECONDS = 10.0
+"""How long an inventory from a URL may take, redirects included."""
+
+
+_MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True, slots=True)
+class InventorySource:
+    """Where more chargers come from: exactly one of `file` and `url`, read every `interval` seconds.
+
+    `own` is what the main configuration file says; `parse` turns the text of the source, and what the
+    source is called, into chargers and raises `UsageError` with the place of every mistake.
+    """
+
+    own: Settings
+    interval: float
+    parse: Callable[[str, str], Mapping[str, ChargerSettings]] = field(repr=False, compare=False)
+    file: Path | None = None
+    url: str | None = field(default=None, repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The path, or the URL without its query, which often holds a token."""
+        return self.url.partition("?")[0] if self.url is not None else str(self.file)
+
+    def read(self) -> Mapping[str, ChargerSettings]:
+        """The chargers of the source by name; raises `UsageError` with the place of every mistake."""
+        try:
+            text = decoded(_fetched(self.url)) if self.url is not None else read_text(self.file or Path())
+        except UsageError as error:
+            raise UsageError(f"{self.shown}: {error}") from error
+        return self.parse(text, self.shown)
+
+    def settings(self) -> Settings:
+        """The main file's settings with the chargers of the source; raises `UsageError` as `read` does."""
+        return replace(self.own, chargers={**self.own.chargers, **self.read()})
+
+    def stamp(self) -> tuple[int, ...] | None:
+        """What changes with the file; None for a URL, and for a file that cannot be looked at."""
+        if self.file is None:
+            return None
+        try:
+            status = self.file.stat()
+        except (OSError, ValueError):
+            return None
+        # The inode too: a file that was replaced as a whole may have the size and the time of the old one.
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    settings: Settings
+    tried: float | None = None
+    stamp: tuple[int, ...] | None = None
+    succeeded: float | None = None
+    error: str | None = None
+    failed: float | None = None
+
+
+class Inventory:
+    """The settings with the last good inventory; safe to use from several threads.
+
+    `settings` is what is there before the first refresh, which always reads; `error` is why it lacks the source.
+    """
+
+    def __init__(self, source: InventorySource, settings: Settings, error: str | None = None) -> None:
+        self._source = source
+        self._state = _State(settings, error=error)
+        self._refreshing = threading.Lock()
+
+    @property
+    def settings(self) -> Settings:
+        """The main file's settings with the chargers of the last inventory that had no mistake."""
+        return self._state.settings
+
+    @property
+    def succeeded(self) -> float | None:
+        """When the inventory was last read without a mistake, in the time that `refresh` was given."""
+        return self._state.succeeded
+
+    @property
+    def error(self) -> str | None:
+        """Why the last reading failed, one line a mistake and without secrets; None if it did not."""
+        return self._state.error
+
+    @property
+    def failed(self) -> float | None:
+        """When the last failed reading was, in the time that `refresh` was given; stays after a success."""
+        return self._state.failed
+
+    def refresh(self, now: float) -> bool:
+        """Read the source again if it is due, and say whether the settings are others now; raises nothing.
+
+        `now` is in seconds of any clock, the same for every call; a file is due when it changed, too.
+        While one thread reads, the others go on with what is there.
+        """
+        if not self._refreshing.acquire(blocking=False):
+            return False
+        try:
+            return self._refresh(now)
+        finally:
+            self._refreshing.release()
+
+    def _refresh(self, now: float) -> bool:
+        before = self._state
+        # Taken before reading: a file that changes meanwhile is read once more rather than never.
+        stamp = self._source.stamp()
+        if before.tried is not None and stamp == before.stamp and 0 <= now - before.tried < self._source.interval:
+            return False
+        try:
+            settings = self._source.settings()
+        except UsageError as error:
+            self._state = replace(before, tried=now, stamp=stamp, error=str(error), failed=now)
+            return False
+        self._state = replace(before, settings=settings, tried=now, stamp=stamp, succeeded=now, error=None)
+        return settings != before.settings
+
+
+def _fetched(url: str) -> bytes:
+    """The body of a GET, at most one byte more than `MAX_BYTES`; raises `UsageError` without the URL."""
+    import requests  # noqa: PLC0415 - most configurations are files, and it takes two megabytes
+
+    deadline = monotonic() + MAX_SECONDS
+    # The libraries' own texts hold the URL with its query, so none of them is passed on.
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            for _ in range(_MAX_REDIRECTS + 1):
+                with _answer(session, url, deadline) as response:
+                    if response.status_code not in _REDIRECTS:
+                        return _body(response, deadline)
+                    url = _redirected(url, response.headers.get("Location", ""))
+        problem = f"cannot be read: more than {_MAX_REDIRECTS} redirects"
+    except (requests.exceptions.Timeout, TimeoutError):
+        problem = f"cannot be read: no complete answer within {MAX_SECONDS:g} seconds"
+    except requests.exceptions.SSLError:
+        problem = "cannot be read: no trust in its certificate, or no TLS there"
+    except requests.exceptions.ConnectionError:
+        problem = "cannot be read: no connection, or it broke off"
+    except (requests.exceptions.RequestException, HTTPError, OSError, ValueError):
+        problem = "cannot be read: the answer is not HTTP or broke off"
+    raise UsageError(problem)
+
+
+def _answer(session: "requests.Session", url: str, deadline: float) -> "requests.Response":
+    left = max(deadline - monotonic(), 0.001)
+    headers = {
+        "User-Agent": f"ccl-exporter/{__version__}",
+        "Accept": "application/yaml, application/json, text/*",
+        # Unpacked, a small answer could be larger than any limit on what is received.
+        "Accept-Encoding": "identity",
+    }
+    return session.get(url, headers=headers, timeout=left, allow_redirects=False, stream=True)
+
+
+def _body(response: "requests.Response", deadline: float) -> bytes:
+    if response.status_code != 200:
+        raise UsageError(f"cannot be read: it answers {response.status_code}")
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise UsageError("cannot be read: its answer is compressed, which nobody asked for")
+    body = bytearray()
+    # One piece at a time: the library's timeout begins anew with every byte that comes.
+    while len(body) <= MAX_BYTES and (piece := response.raw.read1(65536)):
+        body += piece
+        if monotonic() > deadline:
+            raise TimeoutError
+    expected = response.headers.get("Content-Length", "")
+    if expected.isdecimal() and len(body) < min(int(expected), MAX_BYTES):
+        raise UsageError("cannot be read: the answer broke off")
+    return bytes(body[: MAX_BYTES + 1])
+
+
+def _redirected(url: str, location: str) -> str:
+    """Where a redirect leads: on the same server only, or from http to https of the same host."""
+    target = urljoin(url, location)
+    old, new = urlsplit(url), urlsplit(target)
+    same = (new.scheme, new.hostname, new.port) == (old.scheme, old.hostname, old.port)
+    upgrade = (old.scheme, new.scheme, new.hostname) == ("http", "https", old.hostname)
+    if not location or "@" in new.netloc or not (same or upgrade):
+        raise UsageError("cannot be read: it redirects to another host, which is not followed")
+    return target

@@ -1,0 +1,347 @@
+"""The configuration file: strict YAML to frozen settings, and every mistake named at once with its line.
+
+No message holds a secret: values are repeated only for keys that never hold one, and no error of a library,
+which would quote the file, is passed on or kept as a context.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import partial
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import ValidationInfo as Info
+
+from ccl_exporter.config import influxdb as influx_configuration
+from ccl_exporter.config import mqtt as mqtt_configuration
+from ccl_exporter.config.charger_source import InventorySource
+from ccl_exporter.config.fields import (
+    SECRET,
+    Duration,
+    Model,
+    Name,
+    Surroundings,
+    Text,
+    checked,
+    secret,
+    secret_file,
+)
+from ccl_exporter.errors import UsageError
+from ccl_exporter.settings import ChargerSettings, Credentials, Settings, charger_settings
+from ccl_exporter.text import echo, written
+from ccl_exporter.yaml_reader import Mistakes, Place, Reader, read_text
+
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_SERVER = re.compile(r"(https?)://(\[[^\]]*\]|[^/:]+)(?::([0-9]+))?(.*)")
+
+
+def _inventory_url(text: str) -> str:
+    if "@" in text:
+        raise ValueError("the URL must not hold a user name or password")
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not text.isprintable() or re.search(r"[\s#]", text):
+        raise ValueError("must be a URL; it looks like https://inventory.example/chargers.yaml")
+    return text
+
+
+Label = Annotated[str, checked(_LABEL.fullmatch, "a label: letters, digits and `_`; no digit and no `__` first")]
+Url = Annotated[str, checked(partial(charger_settings, environment={}), "the address of a charger")]
+Address = Annotated[str, checked(ip_address, "an address of this machine; it looks like 192.0.2.1")]
+Network = Annotated[
+    str, checked(ip_network, "a network; it looks like 192.0.2.0/24, with zeros after the 24 bits")
+]
+
+
+class _Walk(Model):
+    exclude: list[Text] = Field(default_factory=list)
+
+
+class _Charger(Model):
+    """The order matters: a field knows what stands before it, and what is not among that was wrong but given."""
+
+    url: Url
+    password: Annotated[str, AfterValidator(secret)] | None = Field(default=None, repr=False)
+    password_file: Annotated[str, AfterValidator(secret_file)] | None = Field(
+        default=None, repr=False, validate_default=True
+    )
+    username: Text | None = Field(default=None, validate_default=True)
+    timeout: Annotated[Duration, Field(gt=0, le=3600)] | None = None
+    pause: Annotated[Duration, Field(le=3600)] = 0.0
+    labels: dict[Label, str] = Field(default_factory=dict)
+    source_address: Address | None = None
+    walk: _Walk = _Walk()
+
+    @field_validator("password_file", mode="before")
+    @classmethod
+    def _one_password(cls, value: object, info: Info) -> object:
+        if value is not None and info.data.get("password", "") is not None:
+            raise ValueError("stands beside `password`; give one of the two")
+        return value
+
+    @field_validator("username")
+    @classmethod
+    def _whole_login(cls, value: str | None, info: Info) -> str | None:
+        passwords = [info.data.get(key, "") for key in ("password", "password_file")]
+        if value is None and passwords != [None, None]:
+            raise ValueError("is missing: a password needs a user name")
+        if value is not None and not value.isprintable():
+            raise ValueError("holds a character that no login can have, such as the end of a line")
+        if value is not None and passwords == [None, None]:
+            raise ValueError("a user name needs a password; give `password_file` or `password`")
+        return value
+
+    def settings(self, name: str) -> ChargerSettings:
+        password = self.password if self.password is not None else self.password_file
+        return ChargerSettings(
+            name=name,
+            url=charger_settings(self.url, {}).url,
+            credentials=Credentials(self.username, password) if self.username and password is not None else None,
+            timeout=self.timeout,
+            pause=self.pause,
+            labels=self.labels,
+            source_address=self.source_address,
+            exclude=tuple(self.walk.exclude),
+        )
+
+
+class _ChargersFrom(Model):
+    file: Text | None = None
+    url: Annotated[str, AfterValidator(_inventory_url)] | None = Field(
+        default=None, validate_default=True, repr=False
+    )
+    interval: Annotated[Duration, Field(ge=1, le=86400)] = 60.0
+
+    @field_validator("url")
+    @classmethod
+    def _one_source(cls, value: str | None, info: Info) -> str | None:
+        if (value is None) == (info.data.get("file", "") is None):
+            raise ValueError("give either `file` or `url`")
+        return value
+
+
+class _Probe(Model):
+    allow_networks: list[Network] = Field(default_factory=list)
+
+
+class _File(Model):
+    chargers: dict[Name, _Charger] = Field(default_factory=dict)
+    chargers_from: _ChargersFrom | None = None
+    probe: _Probe = _Probe()
+    influxdb: list[influx_configuration.Entry] = Field(default_factory=list)
+    mqtt: mqtt_configuration.Broker | None = None
+
+
+_A_CHARGER = "{url: http://192.0.2.10}"
+_EXAMPLES = {
+    "chargers": f"{{garage: {_A_CHARGER}}}",
+    "chargers_from": "{file: chargers.yaml}",
+    "probe": "{allow_networks: [192.0.2.0/24]}",
+    "mqtt": mqtt_configuration.EXAMPLE,
+    "labels": "{site: north}",
+    "walk": '{exclude: ["Plug - Mode 3.PWM*"]}',
+    "spool": "{path: spool.db, max_bytes: 1GiB, max_age: 30d}",
+}
+
+_MISTAKES = {
+    "missing": "is missing",
+    "string_type": "must be text; put it in quotes",
+    "string_too_short": "must not be empty",
+    "list_type": "must be a list; it looks like [one, two]",
+    "too_short": "must not be empty",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be more than {gt:g} seconds",
+    "greater_than_equal": "must be at least {ge:g} seconds",
+    "less_than_equal": "must be at most {le:g} seconds",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a configuration file says, its secrets and its inventory read.
+
+    `settings` holds the chargers of the file itself and those of `source` as last read.
+    `trouble` says why the source could not be read, if `load` was told to go on without it.
+    """
+
+    settings: Settings
+    source: InventorySource | None = None
+    trouble: str | None = None
+
+    def after(self, last: "Configuration | None", settings: Settings) -> "Configuration":
+        """This one, with the chargers of its inventory from before if that cannot be read now.
+
+        `settings` are those in force of the `last` configuration. Its chargers of the inventory stay but for
+        those whose name or URL the file itself has now. Raises `UsageError` with the trouble if the inventory
+        is another than the last one: nothing is known of that.
+        """
+        if self.trouble is None or self.source is None:
+            return self
+        if (
+            last is None
+            or last.source is None
+            or (self.source.file, self.source.url) != (last.source.file, last.source.url)
+        ):
+            raise UsageError(self.trouble)
+        own = self.settings.chargers
+        servers = {_server(charger.url) for charger in own.values()}
+        kept = {
+            name: charger
+            for name, charger in settings.chargers.items()
+            if name not in last.source.own.chargers and name not in own and _server(charger.url) not in servers
+        }
+        return replace(self, settings=replace(self.settings, chargers={**own, **kept}))
+
+    def masked(self, settings: Settings | None = None) -> str:
+        """The configuration in force as YAML, `<secret>` for every secret; `settings` are newer ones, if any."""
+        shown = settings or self.settings
+        document: dict[str, Any] = {"chargers": {name: _masked(item) for name, item in shown.chargers.items()}}
+        if self.source is not None:
+            place = {"url": self.source.shown} if self.source.url else {"file": self.source.shown}
+            document["chargers_from"] = {**place, "interval": written(self.source.interval)}
+        if shown.allow:
+            document["probe"] = {"allow_networks": [str(network) for network in shown.allow]}
+        if shown.influxdb:
+            document["influxdb"] = [influx_configuration.masked(entry) for entry in shown.influxdb]
+        if shown.mqtt is not None:
+            document["mqtt"] = mqtt_configuration.masked(shown.mqtt)
+        return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -> Configuration:
+    """Read a configuration file, the files its secrets are in, and the inventory it names.
+
+    Raises `UsageError` with one line `FILE:LINE: PLACE: what is wrong` for every mistake of the file,
+    else of the inventory. With `patient` an inventory that cannot be used is left for later, as a service
+    that starts after a power cut may be up before the server of its inventory.
+    """
+    try:
+        text = read_text(path)
+    except UsageError as error:
+        raise UsageError(f"{path}: the configuration file {error}") from error
+    mistakes = Mistakes(str(path))
+    file = _file(text, mistakes, Surroundings(path.parent, environment), {})
+    influxdb = influx_configuration.settings(file.influxdb, mistakes)
+    mistakes.check()
+    chargers = {name: charger.settings(name) for name, charger in file.chargers.items()}
+    allow = tuple(ip_network(network) for network in file.probe.allow_networks)
+    own = Settings(chargers, allow, influxdb, file.mqtt.settings() if file.mqtt is not None else None)
+    source = _source(file.chargers_from, path, environment, own) if file.chargers_from else None
+    if source is None:
+        return Configuration(own)
+    try:
+        return Configuration(source.settings(), source)
+    except UsageError as error:
+        if not patient:
+            raise
+        return Configuration(own, source, str(error))
+
+
+def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], own: Settings) -> InventorySource:
+    file = path.parent / where.file if where.file is not None else None
+    surroundings = Surroundings(file.parent if file else None, environment)
+
+    def parse(text: str, shown: str) -> Mapping[str, ChargerSettings]:
+        inventory = _file(text, Mistakes(shown, ("chargers",)), surroundings, own.chargers)
+        return {name: charger.settings(name) for name, charger in inventory.chargers.items()}
+
+    return InventorySource(own, where.interval, parse, file, where.url)
+
+
+def _file(
+    text: str, mistakes: Mistakes, surroundings: Surroundings, others: Mapping[str, ChargerSettings]
+) -> _File:
+    """What a text says; raises `UsageError` with all its mistakes. `others` are the chargers there are already."""
+    data: Any = Reader(text, mistakes).read()
+    for part in reversed(mistakes.root):
+        data = {part: data}
+    file = _File()
+    try:
+        file = _File.model_validate(data, context=surroundings)
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False):
+            place = tuple(part for part in item["loc"] if part != "[key]")
+            mistakes.add(place, _mistake(place, item))
+    if isinstance(data, dict):
+        _clashes(data.get("chargers"), others, mistakes)
+        if not data and not mistakes.found:
+            mistakes.add((), f"no charger is configured; it looks like `chargers: {_EXAMPLES['chargers']}`")
+    mistakes.check()
+    return file
+
+
+def _mistake(place: Place, item: Mapping[str, Any]) -> str:
+    """What to say of an error of pydantic, without the value: the key may be that of a secret."""
+    kind: str = item["type"]
+    if kind == "value_error":
+        return str(item["ctx"]["error"])
+    if kind == "extra_forbidden":
+        known = list(_model(place[:-1]).model_fields)
+        close = get_close_matches(str(place[-1]), known, 1)
+        return f"unknown key; did you mean `{close[0]}`?" if close else f"unknown key; known: {', '.join(known)}"
+    if kind in ("dict_type", "model_type"):
+        name = place[-1] if place else ""
+        entries: Mapping[Place, str] = {("chargers",): _A_CHARGER, ("influxdb",): influx_configuration.EXAMPLE}
+        example = entries.get(place[:-1]) or _EXAMPLES.get(str(name), "name: value")
+        return f"must be a mapping; it looks like {example}"
+    return _MISTAKES[kind].format(**item.get("ctx", {})) if kind in _MISTAKES else str(item["msg"])
+
+
+def _model(place: Place) -> type[Model]:
+    """The model of the mapping at a place."""
+    if place[:1] == ("chargers",):
+        return _Charger if len(place) == 2 else _Walk
+    if place[:1] == ("influxdb",):
+        return influx_configuration.Entry if len(place) == 2 else influx_configuration.Spool
+    if place == ("mqtt",):
+        return mqtt_configuration.Broker
+    if not place:
+        return _File
+    return _Probe if place == ("probe",) else _ChargersFrom
+
+
+def _clashes(chargers: object, others: Mapping[str, ChargerSettings], mistakes: Mistakes) -> None:
+    """Two chargers of one URL, and names that another file has; also where something else is wrong."""
+    owners = {_server(charger.url): name for name, charger in others.items()}
+    for name, charger in chargers.items() if isinstance(chargers, dict) else ():
+        if name in others:
+            mistakes.add(("chargers", name), "the configuration file has a charger of this name, too")
+            continue
+        try:
+            server = _server(charger_settings(charger["url"], {}).url)
+        except (UsageError, TypeError, KeyError, AttributeError):
+            continue
+        owner = owners.setdefault(server, name)
+        if owner != name:
+            mistakes.add(("chargers", name, "url"), f"{echo(owner)} has the same URL; one charger has one name")
+
+
+def _server(url: str) -> tuple[str, ...]:
+    """What makes two checked URLs the same, whether or not they name the port of their scheme."""
+    found = _SERVER.fullmatch(url)
+    scheme, host, port, path = found.groups() if found else ("", url, None, "")
+    return scheme, host.removesuffix("."), str(int(port or (443 if scheme == "https" else 80))), path
+
+
+def _masked(charger: ChargerSettings) -> dict[str, Any]:
+    login = charger.credentials
+    shown = {
+        "url": charger.url,
+        "username": login and login.username,
+        "password": login and SECRET,
+        "timeout": None if charger.timeout is None else written(charger.timeout),
+        "pause": written(charger.pause),
+        "labels": dict(charger.labels),
+        "source_address": charger.source_address,
+        "walk": {"exclude": list(charger.exclude)} if charger.exclude else None,
+    }
+    return {key: value for key, value in shown.items() if value}

@@ -1,0 +1,107 @@
+"""What the values of a configuration file look like: durations, sizes, names, secrets.
+
+No message holds a secret: values are repeated only for keys that never hold one.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, cast
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import ValidationInfo as Info
+
+from ccl_exporter.errors import UsageError
+from ccl_exporter.text import echo
+from ccl_exporter.yaml_reader import read_text
+
+SECRET = "<secret>"  # noqa: S105 - what stands where a secret would
+_ELSEWHERE = "an inventory from a URL cannot use files or variables of this machine: it could send them anywhere"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>ms|s|m|h|d)")
+_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What secrets refer to: the folder of the file, or None if it is from elsewhere, and the environment."""
+
+    folder: Path | None
+    environment: Mapping[str, str]
+
+
+def secret(text: str, info: Info) -> str:
+    """A secret with `${VARIABLE}` expanded; `$${` stands for `${`."""
+    surroundings = cast(Surroundings, info.context)
+
+    def expanded(found: re.Match[str]) -> str:
+        if found[0] == "$${":
+            return "${"
+        name = found["name"]
+        if name is None:
+            raise ValueError("has a `${` that is no ${VARIABLE}; for the characters themselves write `$${`")
+        if surroundings.folder is None:
+            raise ValueError(_ELSEWHERE)
+        if name not in surroundings.environment:
+            # The name only where nothing else is there: beside other characters it may be part of a password.
+            which = f"variable {name}" if found[0] == text else "a variable in it"
+            raise ValueError(f"{which} is not set in the environment")
+        return surroundings.environment[name]
+
+    return _REFERENCE.sub(expanded, text)
+
+
+def secret_file(name: str, info: Info) -> str:
+    """What stands in the file that a secret is in, without the line end."""
+    surroundings = cast(Surroundings, info.context)
+    if surroundings.folder is None:
+        raise ValueError(_ELSEWHERE)
+    try:
+        text = read_text(surroundings.folder / secret(name, info)).rstrip("\r\n")
+    except UsageError as error:
+        # Without the name, which is a secret where somebody took this key for the other one.
+        raise ValueError(f"the file {error} (a relative name is beside this file)") from None
+    if not text:
+        raise ValueError("the file is empty")
+    return text
+
+
+def _duration(value: object) -> float:
+    """Seconds from `200ms`, `10s`, `1m`, `1h`, `30d`."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value} has no unit; write {value}s, or ms, m, h, d")
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        shown = f"{echo(value)} is not a duration" if isinstance(value, str) else "must be a duration"
+        raise ValueError(f"{shown}; it looks like 200ms, 10s, 1m, 1h or 30d")
+    return int(found["number"]) * _MILLISECONDS[found["unit"]] / 1000
+
+
+def checked(read: Callable[[str], object], what: str) -> AfterValidator:
+    """Text that a function makes something of; `what` it should be. A text that is refused is repeated."""
+
+    def check(text: str) -> str:
+        try:
+            found = read(text)
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        except ValueError:
+            found = None
+        if found is None:
+            raise ValueError(f"{echo(text)} is not {what}")
+        return text
+
+    return AfterValidator(check)
+
+
+Duration = Annotated[float, BeforeValidator(_duration)]
+Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[
+    str, checked(_NAME.fullmatch, "a name: letters, digits, `.`, `_`, `-`; at most 64, no mark first")
+]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)

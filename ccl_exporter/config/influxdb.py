@@ -1,0 +1,169 @@
+"""What the configuration file says of databases to write to (`influxdb`)."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import ValidationInfo as Info
+
+from ccl_exporter.config.fields import SECRET, Duration, Model, Name, Text, secret, secret_file
+from ccl_exporter.settings import Credentials, InfluxSettings, SpoolSettings
+from ccl_exporter.text import echo, written
+from ccl_exporter.yaml_reader import Mistakes
+
+EXAMPLE = "{url: http://127.0.0.1:8086, version: 1, database: evse}"
+_SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMGT]iB|[kMGT]?B)")
+_BYTES: dict[str, int] = {"B": 1, **{f"{mark}iB": 1024**power for power, mark in enumerate("KMGT", 1)}}
+_BYTES.update({f"{mark}B": 1000**power for power, mark in enumerate("kMGT", 1)})
+_SMALLEST = 1024**2
+_OLD = ("database", "retention_policy", "username", "password", "password_file")
+_NEW = ("org", "bucket", "token", "token_file")
+_NEEDED = {1: ("database",), 2: ("org", "bucket"), 3: ("bucket",)}
+
+
+def _size(value: object) -> int:
+    """Bytes from `1GiB`, `500MB`."""
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        shown = echo(value) if isinstance(value, str) else "this"
+        raise ValueError(f"{shown} is not a size; it looks like 500MiB or 1GiB")
+    size: int = int(found["number"]) * _BYTES[found["unit"]]
+    if size < _SMALLEST:
+        raise ValueError(f"{echo(found[0])} is too small for a spool; give at least 1MiB")
+    return size
+
+
+def _url(text: str) -> str:
+    if "@" in text:
+        raise ValueError("the URL must not hold a user name or password; give them as keys")
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not text.isascii() or not text.isprintable() or re.search(r"[\s#?]", text):
+        raise ValueError("must be the URL of a database; it looks like http://127.0.0.1:8086")
+    return text.rstrip("/")
+
+
+Secret = Annotated[str, Field(min_length=1), AfterValidator(secret)]
+SecretFile = Annotated[str, AfterValidator(secret_file)]
+
+
+Module = Literal["meaning", "walk"]
+
+
+def _all_modules() -> list[Module]:
+    return ["meaning", "walk"]
+
+
+class Spool(Model):
+    path: Text | None = None
+    max_bytes: Annotated[int, BeforeValidator(_size)] = 2**30
+    max_age: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
+
+
+class Entry(Model):
+    """One database. The order matters: a field knows what stands before it."""
+
+    url: Annotated[str, AfterValidator(_url)]
+    version: Literal[1, 2, 3]
+    name: Name | None = None
+    database: Text | None = None
+    retention_policy: Text | None = None
+    username: Text | None = None
+    password: Secret | None = Field(default=None, repr=False)
+    password_file: SecretFile | None = Field(default=None, repr=False)
+    org: Text | None = None
+    bucket: Text | None = None
+    token: Secret | None = Field(default=None, repr=False)
+    token_file: SecretFile | None = Field(default=None, repr=False)
+    interval: Annotated[Duration, Field(ge=1, le=86400)] = 15.0
+    timeout: Annotated[Duration, Field(gt=0, le=3600)] = 10.0
+    modules: Annotated[list[Module], Field(min_length=1)] = Field(default_factory=_all_modules)
+    spool: Spool = Spool()
+
+    @field_validator("password_file", "token_file", mode="before")
+    @classmethod
+    def _one_secret(cls, value: object, info: Info) -> object:
+        other = (info.field_name or "").removesuffix("_file")
+        if value is not None and info.data.get(other, "") is not None:
+            raise ValueError(f"stands beside `{other}`; give one of the two")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Entry":
+        needed, others = (_NEEDED[self.version], _NEW if self.version == 1 else _OLD)
+        given = self.model_fields_set
+        if missing := [name for name in needed if name not in given]:
+            raise ValueError(f"version {self.version} needs `{missing[0]}`")
+        if wrong := [name for name in others if name in given]:
+            known = ", ".join(f"`{name}`" for name in (_OLD if self.version == 1 else _NEW))
+            raise ValueError(f"version {self.version} has no `{wrong[0]}`; it has {known}")
+        if (self.username is None) != (self.password is None and self.password_file is None):
+            raise ValueError("a login is `username` and one of `password_file` and `password`")
+        return self
+
+    def settings(self, name: str) -> InfluxSettings:
+        password = self.password if self.password is not None else self.password_file
+        file = self.spool.path or f"influxdb-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.db"
+        return InfluxSettings(
+            name=name,
+            url=self.url,
+            version=self.version,
+            spool=SpoolSettings(Path(file), self.spool.max_bytes, self.spool.max_age),
+            database=self.database or "",
+            retention_policy=self.retention_policy or "",
+            credentials=Credentials(self.username, password) if self.username and password is not None else None,
+            org=self.org or "",
+            bucket=self.bucket or "",
+            token=self.token or self.token_file or "",
+            interval=self.interval,
+            timeout=self.timeout,
+            modules=tuple(self.modules),
+        )
+
+
+def settings(entries: Sequence[Entry], mistakes: Mistakes) -> tuple[InfluxSettings, ...]:
+    """The databases, each with a name and a spool of its own; what two of them share is a mistake."""
+    found: list[InfluxSettings] = []
+    for position, entry in enumerate(entries):
+        host = urlsplit(entry.url).netloc
+        taken = {other.name for other in found}
+        name = entry.name or (host if host not in taken else f"{host}-{position + 1}")
+        made = entry.settings(name)
+        if name in taken:
+            mistakes.add(("influxdb", position, "name"), f"another entry is called {echo(name)}, too")
+        elif made.spool.path in {other.spool.path for other in found}:
+            mistakes.add(("influxdb", position, "spool"), "another entry has the same spool; each needs its own")
+        found.append(made)
+    return tuple(found)
+
+
+def masked(entry: InfluxSettings) -> Mapping[str, Any]:
+    """An entry as it stands in a file, without secrets."""
+    login = entry.credentials
+    shown = {
+        "url": entry.url,
+        "version": entry.version,
+        "name": entry.name if ":" not in entry.name and "[" not in entry.name else None,
+        "database": entry.database,
+        "retention_policy": entry.retention_policy,
+        "username": login and login.username,
+        "password": login and SECRET,
+        "org": entry.org,
+        "bucket": entry.bucket,
+        "token": entry.token and SECRET,
+        "interval": written(entry.interval),
+        "timeout": written(entry.timeout),
+        "modules": list(entry.modules),
+        "spool": {
+            "path": str(entry.spool.path),
+            "max_bytes": f"{entry.spool.max_bytes}B",
+            "max_age": written(entry.spool.max_age),
+        },
+    }
+    return {key: value for key, value in shown.items() if value}

@@ -1,0 +1,151 @@
+"""What the configuration file says of a broker to publish to (`mqtt`)."""
+
+import re
+import ssl
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal, cast
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import ValidationInfo as Info
+
+from ccl_exporter.config.fields import SECRET, Duration, Model, Surroundings, Text, secret, secret_file
+from ccl_exporter.settings import Credentials, MqttSettings
+from ccl_exporter.text import echo, written
+
+EXAMPLE = "{url: mqtt://127.0.0.1:1883, discovery: homeassistant}"
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_TOPIC = re.compile(r"(?!\$)[^\s+#/\x00-\x1f\x7f]+(/[^\s+#/\x00-\x1f\x7f]+)*")
+
+
+def _url(text: str) -> str:
+    if "@" in text:
+        raise ValueError("the URL must not hold a user name or password; give them as keys")
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0 and parts.path in ("", "/")
+    except ValueError:
+        good = False
+    if not good or not text.isascii() or not text.isprintable() or re.search(r"[\s#?]", text):
+        raise ValueError("must be the URL of a broker; it looks like mqtt://127.0.0.1:1883 or mqtts://broker")
+    return text
+
+
+def _topic(text: str) -> str:
+    if _TOPIC.fullmatch(text) is None or len(text) > 200:
+        raise ValueError(f"{echo(text)} is not a topic; it looks like ccl or home/chargers")
+    return text
+
+
+def _file(name: str, info: Info) -> str:
+    """The path of a file that can be read; a relative one is beside the configuration file."""
+    folder = cast(Surroundings, info.context).folder
+    if folder is None:
+        raise ValueError("names a file, which an inventory from elsewhere cannot")
+    path = folder / name
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"the file cannot be read: {error.strerror}") from None
+    return str(path)
+
+
+Topic = Annotated[str, AfterValidator(_topic)]
+File = Annotated[str, AfterValidator(_file)]
+Module = Literal["meaning", "walk"]
+
+
+def _meaning() -> list[Module]:
+    return ["meaning"]
+
+
+class Broker(Model):
+    """The order matters: a field knows what stands before it."""
+
+    url: Annotated[str, AfterValidator(_url)]
+    username: Text | None = None
+    password: Annotated[str, Field(min_length=1), AfterValidator(secret)] | None = Field(default=None, repr=False)
+    password_file: Annotated[str, AfterValidator(secret_file)] | None = Field(default=None, repr=False)
+    ca_file: File | None = None
+    cert_file: File | None = None
+    key_file: File | None = None
+    topic: Topic = "ccl"
+    discovery: Topic | None = None
+    interval: Annotated[Duration, Field(ge=1, le=86400)] = 15.0
+    modules: Annotated[list[Module], Field(min_length=1)] = Field(default_factory=_meaning)
+    single_values: bool = False
+
+    @field_validator("password_file", mode="before")
+    @classmethod
+    def _one_password(cls, value: object, info: Info) -> object:
+        if value is not None and info.data.get("password", "") is not None:
+            raise ValueError("stands beside `password`; give one of the two")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Broker":
+        if find_spec("paho") is None:
+            raise ValueError("needs a library that is not installed: pip install 'ccl-exporter[mqtt]'")
+        if (self.username is None) != (self.password is None and self.password_file is None):
+            raise ValueError("a login is `username` and one of `password_file` and `password`")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("a client certificate is `cert_file` and `key_file`")
+        if urlsplit(self.url).scheme == "mqtt" and (self.ca_file or self.cert_file):
+            raise ValueError("certificates need a URL that begins with mqtts://")
+        if problem := self._certificates():
+            raise ValueError(problem)
+        return self
+
+    def _certificates(self) -> str | None:
+        """What is wrong with them; a key with a password is refused, as nobody is there to be asked for it."""
+        if self.ca_file is not None:
+            try:
+                ssl.create_default_context(cafile=self.ca_file)
+            except (ssl.SSLError, OSError):
+                return "`ca_file` holds no certificate in PEM"
+        if self.cert_file is not None:
+            try:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.load_cert_chain(self.cert_file, self.key_file, password=lambda: b"")
+            except (ssl.SSLError, OSError, ValueError):
+                return "`cert_file` and `key_file` are no certificate in PEM with its key, without a password"
+        return None
+
+    def settings(self) -> MqttSettings:
+        parts = urlsplit(self.url)
+        password = self.password if self.password is not None else self.password_file
+        return MqttSettings(
+            host=parts.hostname or "",
+            port=parts.port or _PORTS[parts.scheme],
+            tls=parts.scheme == "mqtts",
+            credentials=Credentials(self.username, password) if self.username and password is not None else None,
+            ca_file=self.ca_file,
+            cert_file=self.cert_file,
+            key_file=self.key_file,
+            topic=self.topic,
+            discovery=self.discovery or "",
+            interval=self.interval,
+            modules=tuple(self.modules),
+            single_values=self.single_values,
+        )
+
+
+def masked(broker: MqttSettings) -> Mapping[str, Any]:
+    """The broker as it stands in a file, without secrets."""
+    login = broker.credentials
+    shown = {
+        "url": broker.shown,
+        "username": login and login.username,
+        "password": login and SECRET,
+        "ca_file": broker.ca_file,
+        "cert_file": broker.cert_file,
+        "key_file": broker.key_file,
+        "topic": broker.topic,
+        "discovery": broker.discovery,
+        "interval": written(broker.interval),
+        "modules": list(broker.modules),
+        "single_values": broker.single_values,
+    }
+    return {key: value for key, value in shown.items() if value}

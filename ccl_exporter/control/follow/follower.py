@@ -1,0 +1,223 @@
+"""The rounds of a follower: look at the number and at the charger, decide, write; and what it leaves behind."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import date
+from time import monotonic, sleep, time
+
+from ccl_exporter.control.follow.input_filter import Trust
+from ccl_exporter.control.follow.limiter import FollowedPlug, Owed
+from ccl_exporter.control.follow.policy import Car, Decision, Policy, Seen, amperes_at, percent_for
+from ccl_exporter.control.follow.sources import Newest
+from ccl_exporter.errors import CclError, ChargerError, Refused, Unreadable
+
+SILENT = 20.0
+"""Seconds after which a charger that cannot be read is given the safe current blindly."""
+
+_BLIND_AGAIN = 30.0
+_LONGEST_PAUSE = 300.0
+_LEAVE_AGAIN = 2.0
+
+Say = Callable[[str], None]
+
+SENTENCES = {
+    "following": "the number is good, the limit follows it",
+    "bridging": "a cloud passes, the car goes on with the least",
+    "too_little": "there is too little for a car",
+    "no_vehicle": "no charge is under way",
+    "stale": "the number is too old",
+    "absurd": "the number cannot be",
+    "contradiction": "the number contradicts the charger's own meter: look at its sign, its unit and --roof",
+    "charger_silent": "the charger does not answer",
+    "not_taken": "the charger did not take the last write over",
+    "not_obeyed": "the supply is exceeded though the limit is low enough",
+    "budget": "no write is left for this in this hour",
+    "returning": "the number has just come back",
+    "leaving": "the command ends",
+}
+"""What each reason means."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a follower shows: amperes, watts, per cent; None is what nobody knows."""
+
+    reason: str = "returning"
+    target: float | None = None
+    limit: float | None = None
+    amperes: float | None = None
+    number: float | None = None
+    number_taken: float | None = None
+    free: float | None = None
+    writes: int = 0
+    failed_writes: int = 0
+    writes_left: int = 0
+    starts: int = 0
+
+
+@dataclass
+class Follower:
+    """One plug, one number. `clock` never goes back, `wall` gives Unix seconds."""
+
+    plug: FollowedPlug
+    newest: Newest
+    trust: Trust
+    policy: Policy
+    owed: Owed
+    say: Say
+    dry_run: bool = False
+    clock: Callable[[], float] = monotonic
+    wall: Callable[[], float] = time
+    status: Status = field(default_factory=Status)
+    _silent_since: float | None = None
+    _blind: float = float("-inf")
+    _blind_tries: int = 0
+    _counts: Counter[str] = field(default_factory=Counter)
+    _said: tuple[str, str] = ("", "")
+    _planned: int | None = None
+    _unkept: str = ""
+
+    @property
+    def safe(self) -> int:
+        """The safe current as a reduction."""
+        return percent_for(self.policy.rules.safe, self.plug.largest)
+
+    def begin(self) -> None:
+        """Owe the safe current from now on; raises what the charger does wrong."""
+        if not self.dry_run:
+            self.owed.instead_of(self.plug.percent(), self.wall())
+
+    def turn(self) -> None:
+        """One round; what the charger does wrong is said, not raised."""
+        try:
+            car = self.plug.car()
+        except ChargerError as error:
+            return self._silent(self.clock(), error)
+        now = self.clock()
+        self.owed.seen(car.percent)
+        self._silent_since, self._blind_tries = None, 0
+        free, trouble = self.trust.judge(self.newest.number, now, car)
+        decision = self.policy.decide(Seen(now, self._day(), car, free, trouble))
+        self._show(now, car, free, decision)
+        if decision.percent is not None:
+            self._write(now, decision.percent, decision.urgent, free)
+        return None
+
+    def leave(self, wait: float) -> bool:
+        """Set the safe current before the end; False if it does not hold, and then it is still owed."""
+        self._reason("leaving")
+        if self.dry_run:
+            return True
+        deadline = self.clock() + wait
+        while True:
+            try:
+                written = self.plug.set(self.safe, wait / 2)
+            except CclError as error:
+                self.say(f"the safe current could not be set: {error}")
+                if isinstance(error, Refused):
+                    return False
+                good = False
+            else:
+                good = written.outcome in ("done", "already")
+                self._counts["writes"] += written.outcome != "already"
+                if not good:
+                    self.say("the charger took the safe current not over")
+            if good:
+                try:
+                    self.owed.settle()
+                except Unreadable as error:
+                    self.say(f"the safe current stays owed, though it is set: {error}")
+                self.say(f"the limit is {self._amperes(self.safe)}, the safe current, and stays so")
+                return True
+            if self.clock() + _LEAVE_AGAIN >= deadline:
+                return False
+            sleep(_LEAVE_AGAIN)
+
+    def _silent(self, now: float, error: ChargerError) -> None:
+        """Nothing can be read; after a while the safe current is sent all the same, it may arrive."""
+        if self._silent_since is None:
+            self._silent_since = now
+        if now - self._silent_since < SILENT:
+            return
+        self._reason("charger_silent", str(error))
+        self.status = replace(self.status, limit=None, amperes=None, free=None)
+        pause = min(_BLIND_AGAIN * 2**self._blind_tries, _LONGEST_PAUSE)
+        if now - self._blind >= pause and self.policy.budget.left(now) > 1:
+            self._blind = now
+            self._blind_tries += 1
+            self._write(now, self.safe, True, None)
+
+    def _write(self, now: float, percent: int, urgent: bool, free: float | None) -> None:
+        power = f": {free / 1000:.2f} kW are free" if free is not None else ""
+        if self.dry_run:
+            if percent != self._planned:
+                self._planned = percent
+                self.say(f"would set the limit to {self._amperes(percent)}{power}")
+            return None
+        if not self._owe(percent) and not urgent:
+            return None
+        with ExitStack() as failing:
+            failing.callback(self._count_failed)
+            try:
+                written = self.plug.send(percent, urgent)
+            except CclError as error:
+                # It may have arrived all the same.
+                self.policy.wrote(now, percent)
+                return self._reason("not_taken", str(error))
+            failing.pop_all()
+        if written.outcome == "sent":
+            self.policy.wrote(now, percent)
+            self._counts["writes"] += 1
+            self.say(f"the limit is to be {self._amperes(percent)}{power}")
+        left = self.policy.budget.left(now)
+        self.status = replace(self.status, writes=self._counts["writes"], writes_left=left)
+        return None
+
+    def _owe(self, percent: int) -> bool:
+        """Owe the safe current in the place of what is about to be written; False if that cannot be kept."""
+        try:
+            self.owed.instead_of(percent, self.wall())
+        except Unreadable as error:
+            if str(error) != self._unkept:
+                self.say(f"the limit does not follow, only what cannot wait is written: {error}")
+            self._unkept = str(error)
+            return False
+        self._unkept = ""
+        return True
+
+    def _count_failed(self) -> None:
+        self._counts["failed"] += 1
+        self.status = replace(self.status, failed_writes=self._counts["failed"])
+
+    def _show(self, now: float, car: Car, free: float | None, decision: Decision) -> None:
+        self._reason(decision.reason, self.newest.trouble)
+        number = self.newest.number
+        self.status = Status(
+            reason=decision.reason,
+            target=decision.target,
+            limit=amperes_at(car.percent, self.plug.largest),
+            amperes=car.amperes,
+            number=self.trust.watts,
+            number_taken=self.wall() - (now - number.at) if number is not None else None,
+            free=free,
+            writes=self._counts["writes"],
+            failed_writes=self._counts["failed"],
+            writes_left=self.policy.budget.left(now),
+            starts=self.policy.starts,
+        )
+
+    def _reason(self, reason: str, detail: str = "") -> None:
+        """Say why the limit is what it is when that becomes another thing."""
+        self.status = replace(self.status, reason=reason)
+        detail = detail if reason not in ("following", "bridging", "too_little", "no_vehicle") else ""
+        if (reason, detail) != self._said and not (reason == self._said[0] and not detail):
+            self._said = reason, detail
+            self.say(f"{reason}: {SENTENCES[reason]}{f' ({detail})' if detail else ''}")
+
+    def _amperes(self, percent: int) -> str:
+        return f"{amperes_at(percent, self.plug.largest):.2f} A (PREDUCTION {percent})"
+
+    def _day(self) -> int:
+        return date.fromtimestamp(self.wall()).toordinal()

@@ -1,0 +1,212 @@
+"""The plug that a follower limits: its meter, the one variable that is written, what is kept on disk."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from time import monotonic, sleep
+
+from ccl_exporter.control.follow.policy import Car
+from ccl_exporter.control.plug_commands import Plug
+from ccl_exporter.control.plug_view import TAKEN_WITHIN, view
+from ccl_exporter.control.state import JOURNAL, Entry, Memory, WayBack
+from ccl_exporter.control.write import How, Writer, Written
+from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut, Unreadable, UsageError
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.values import Reading
+
+_A_MOMENT = 1.0
+"""Seconds that an urgent write waits for other commands; the charger itself still takes one request at a time."""
+
+_JOURNAL_TAIL = 512 * 1024
+_USUAL_VOLTS = 230.0
+"""What a phase is taken to have where no meter tells."""
+
+
+@dataclass
+class FollowersMemory(Memory):
+    """Says what it cannot keep, as a safe current is written all the same.
+
+    What must not be written without a record is not: a follower owes the safe current first (`Owed`).
+    """
+
+    say: Callable[[str], None] = field(kw_only=True)
+
+    def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
+        # Only how soon others may write again is lost; the journal is what tells that nothing can be kept.
+        with suppress(Unreadable, TimedOut):
+            return super().note_written(variables)
+        return lambda: None
+
+    def tell(self, entry: Entry) -> None:
+        try:
+            super().tell(entry)
+        except Unreadable as error:
+            self.say(str(error))
+
+
+class FollowedPlug(Plug):
+    """A plug whose limit is set again and again. `timeout` is for each answer, in seconds.
+
+    Raises what is wrong with the charger, `Absent` if it has nothing that limits a current.
+    """
+
+    def __init__(self, writer: Writer, memory: Memory, name: str | None, timeout: float) -> None:
+        super().__init__(writer, name, timeout)
+        self._memory = memory
+        snapshot = self._read()
+        reading = Reading(snapshot)
+        vehicle = self._info.vehicle_device
+        largest = reading.number(f"{vehicle}.INTENSITY", "amperes") or self._info.supported_amperes
+        self.variable = f"{vehicle}.PREDUCTION"
+        if vehicle is None or not largest or self.variable not in reading.listed:
+            raise Absent(f"the charger does not tell how the current of {self.name} is limited")
+        self.device = vehicle
+        self.largest = largest
+        self._lookup.describe([self.variable], monotonic() + timeout)
+        self._last = self._read()
+        self._sent, self._sent_at, self._shown = 0, float("-inf"), True
+
+    def percent(self) -> int:
+        """The reduction in force."""
+        snapshot = self._lookup.read(self._timeout, self._devices)
+        percent = Reading(snapshot).raw(self.variable)
+        if percent is None:
+            raise Garbled(f"the charger does not tell {self.variable}")
+        # Only then: what is written blindly needs a reading that tells what can be written.
+        self._last = snapshot
+        return round(percent)
+
+    def car(self) -> Car:
+        """What the plug does now."""
+        percent = self.percent()
+        reading = Reading(self._last)
+        found = list(samples(self._last, modules=("meaning",)))
+        seen = view(found, self.name)
+        volts = [one.value for one in found if one.family is f.PLUG_VOLTAGE and one.labels[:1] == (self.name,)]
+        if not volts and f"{self._info.meter}.VI2" in reading.listed:
+            # Taken for one phase, three would be given three times what is free.
+            raise Garbled(f"the meter of {self.name} does not answer, so nobody knows how many phases are used")
+        volts = [value for value in volts if value > 0] or [_USUAL_VOLTS]
+        amperes = seen.amperes or 0.0
+        self._shown = self._shown or percent == self._sent
+        mean = sum(volts) / len(volts)
+        return Car(
+            percent=percent,
+            amperes=amperes,
+            watts=seen.watts if seen.watts is not None else amperes * mean * len(volts),
+            volts=mean,
+            phases=len(volts),
+            wants=seen.under_way or seen.state is None,
+        )
+
+    def send(self, percent: int, urgent: bool = False) -> Written:
+        """Write the reduction without waiting for what comes of it; an urgent one waits for nobody."""
+        # Until a write shows, the charger reads as before it, which says nothing of what is to be.
+        how = How(least_pause=0.0, later=True, again=not self._shown)
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._memory.alone(monotonic() + (_A_MOMENT if urgent else self._timeout)))
+            except (TimedOut, Unreadable):
+                if not urgent:
+                    raise
+            self._sent, self._sent_at, self._shown = percent, monotonic(), False
+            return self._put(percent, self._last, how)
+
+    def set(self, percent: int, wait: float) -> Written:
+        """Write the reduction once the last one acts, which would come after it, and see that it holds."""
+        while monotonic() < self._sent_at + TAKEN_WITHIN and self.percent() != self._sent:
+            sleep(self._writer.look_every)
+        with ExitStack() as stack:
+            with suppress(Unreadable):
+                stack.enter_context(self._memory.alone(monotonic() + self._timeout))
+            return self._put(percent, self._read(), How(least_pause=0.0, wait=wait))
+
+    def _put(self, percent: int, snapshot: Snapshot, how: How) -> Written:
+        return self._writer.write(self.device, snapshot, {self.variable: float(percent)}, how)
+
+
+class Owed:
+    """The safe current, kept on disk as what whoever comes after a follower that was killed has to put back."""
+
+    def __init__(self, memory: Memory, device: str, variable: str, safe: int) -> None:
+        self._memory = memory
+        self._device, self._variable, self._safe = device, variable, safe
+        self._last: int | None = None
+        self._may_hold: set[int] = set()
+        self._held = ExitStack()
+
+    def instead_of(self, percent: int, now: float) -> None:
+        """Owe it in the place of a reduction that is in force or about to be written; `now` in Unix seconds."""
+        before, during = {self._variable: float(self._safe)}, {self._variable: float(percent)}
+        # A write may fail, be ignored, or be still to act when the follower is killed.
+        earlier = {self._variable: [float(one) for one in sorted(self._may_hold)]}
+        self._last = percent
+        self._may_hold.add(percent)
+        fresh = ExitStack()
+        way = WayBack(self._device, before, during, sent=now, earlier=earlier)
+        fresh.callback(fresh.enter_context(self._memory.owing(way)))
+        stale, self._held = self._held, fresh
+        stale.close()
+
+    def seen(self, percent: int) -> None:
+        """The charger reads this reduction; once it is the last one, none from before it can still hold."""
+        if percent == self._last:
+            self._may_hold.clear()
+        self._may_hold.add(percent)
+
+    def settle(self) -> None:
+        """The safe current is set: nothing is owed any more."""
+        stale, self._held = self._held, ExitStack()
+        stale.close()
+
+
+@contextmanager
+def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
+    """Keep a second follower of a plug out; raises `Refused`, and `UsageError` if nothing can be locked."""
+    own = folder / "follow"
+    path = own / hashlib.sha256(f"{url} {plug}".encode()).hexdigest()[:16]
+    try:
+        own.mkdir(parents=True, exist_ok=True, mode=0o700)
+        opened = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{own} cannot be written ({error.strerror}), so nobody could keep a second follower out:"
+            " set STATE_DIRECTORY"
+        ) from error
+    with opened as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            who = lock.read(20).strip()
+            raise Refused(
+                f"{plug} of {url} is followed already, by process {who}: stop that one first,"
+                " two would set its limit against each other"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def written_lately(folder: Path, url: str, variable: str, now: float, seconds: float) -> list[float]:
+    """How many seconds ago commands of this machine wrote a variable, by their journal; `now` in Unix seconds."""
+    ages: list[float] = []
+    with suppress(OSError), (folder / JOURNAL).open("rb") as journal:
+        journal.seek(0, os.SEEK_END)
+        journal.seek(max(journal.tell() - _JOURNAL_TAIL, 0))
+        for line in journal.read().splitlines():
+            with suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                age = now - datetime.fromisoformat(entry["time"]).timestamp()
+                if entry["charger"] == url and variable in entry["variables"] and age < seconds:
+                    ages.append(max(age, 0.0))
+    return ages

@@ -1,0 +1,62 @@
+"""What a follower does as metrics, on a small port of its own."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ccl_exporter.control.follow.follower import Status
+from ccl_exporter.errors import UsageError
+from ccl_exporter.metrics import families as f
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown(Collector):
+    status: Callable[[], Status]
+    info: dict[str, str]
+
+    def collect(self) -> Iterator[Metric]:
+        status = self.status()
+        yield InfoMetricFamily(f.FOLLOW_INFO.name.removesuffix("_info"), f.FOLLOW_INFO.help, value=self.info)
+        for family, value in (
+            (f.FOLLOW_NUMBER, status.number),
+            (f.FOLLOW_NUMBER_TAKEN, status.number_taken),
+            (f.FOLLOW_FREE, status.free),
+            (f.FOLLOW_TARGET, status.target),
+            (f.FOLLOW_LIMIT, status.limit),
+            (f.FOLLOW_CURRENT, status.amperes),
+            (f.FOLLOW_WRITES_LEFT, status.writes_left),
+        ):
+            if value is not None:
+                yield GaugeMetricFamily(family.name, family.help, value=value)
+        for family, count in (
+            (f.FOLLOW_WRITES, status.writes),
+            (f.FOLLOW_FAILED_WRITES, status.failed_writes),
+            (f.FOLLOW_STARTS, status.starts),
+        ):
+            yield CounterMetricFamily(family.name, family.help, value=count)
+        reasons = Metric(f.FOLLOW_REASON.name, f.FOLLOW_REASON.help, "stateset")
+        for word in f.FOLLOW_REASON.states:
+            reasons.add_sample(f.FOLLOW_REASON.name, {f.FOLLOW_REASON.name: word}, float(word == status.reason))
+        yield reasons
+
+
+def serve(
+    host: str, port: int, status: Callable[[], Status], info: dict[str, str]
+) -> tuple[int, Callable[[], None]]:
+    """Serve them; returns the port and what ends it. Raises `UsageError` if it cannot listen there."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Shown(status, info))
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return server.server_port, stop

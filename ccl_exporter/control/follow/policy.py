@@ -1,0 +1,337 @@
+"""How much a car may take when it is to follow the sun, or to leave the rest of a house enough. Pure.
+
+Amperes are those of each phase. The power that is free comes in, and what the charger's meter says;
+a limit goes out when it is worth one of the writes that an hour has.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from math import ceil, exp
+from typing import Literal
+
+from ccl_exporter.control.follow.budget import Budget
+from ccl_exporter.control.plug_view import LEAST_AMPERES, TAKEN_WITHIN
+
+Mode = Literal["surplus", "floor", "supply"]
+"""Surplus only; surplus, but never less than a floor; all that the supply has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is asked of a follower; amperes, seconds. `largest` is what the plug has."""
+
+    mode: Mode
+    largest: float
+    floor: float = LEAST_AMPERES
+    safe: float = 0.0
+    least_on: float = 180.0
+    least_off: float = 120.0
+    starts_a_day: int = 8
+    ramp: float = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Car:
+    """What the charger tells: the reduction in force, and what its own meter sees.
+
+    `wants` says whether a charge is under way. Per cent, amperes and volts of a phase, watts of all.
+    """
+
+    percent: int
+    amperes: float
+    watts: float
+    volts: float
+    phases: int
+    wants: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look. `free` is the power that the car may take, in watts, None with the `trouble` why nobody knows.
+
+    `now` in seconds of any clock that never goes back; `day` is another number each day.
+    """
+
+    now: float
+    day: int
+    car: Car
+    free: float | None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do: the reduction to write, None to leave it, and why the limit is what it is.
+
+    `target` is what the car would be given if writes cost nothing, in amperes.
+    """
+
+    percent: int | None
+    target: float
+    reason: str
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    amperes: float
+    reason: str
+    urgent: bool = False
+
+
+def percent_for(amperes: float, largest: float) -> int:
+    """The reduction for a current, in whole per cent: never more than asked, and 100 below what cars need."""
+    percent = min(max(ceil(100 * (1 - amperes / largest) - 1e-9), 0), 100)
+    return percent if amperes_at(percent, largest) >= LEAST_AMPERES else 100
+
+
+def amperes_at(percent: int, largest: float) -> float:
+    """The current that a reduction leaves."""
+    return largest * (100 - percent) / 100
+
+
+def least_of(largest: float) -> float:
+    """The least current that a plug can give a car, as it is set in whole per cent."""
+    return amperes_at(int(100 * (1 - LEAST_AMPERES / largest) + 1e-9), largest)
+
+
+class Policy:
+    """Decides, look by look; remembers what it has seen and what was written."""
+
+    def __init__(self, rules: Rules, budget: Budget) -> None:
+        self.rules = rules
+        self.budget = budget
+        self.least = least_of(rules.largest)
+        self._seen: deque[tuple[float, float]] = deque()
+        self._before: float | None = None
+        self._sent: tuple[int, float] | None = None
+        self._tries = 0
+        self._on = False
+        self._turned = float("-inf")
+        self._day: int | None = None
+        self._starts: list[float] = []
+        self._account = _CREDIT
+        self._of_late = -_WORST
+        self._exceeded = 0.0
+        self._well_from: float | None = None
+        self.starts = 0
+
+    def decide(self, seen: Seen) -> Decision:
+        """What to do now; the times of looks only grow."""
+        elapsed = min(seen.now - self._before, 60.0) if self._before is not None else 0.0
+        self._before = seen.now
+        if seen.day != self._day:
+            self._day = seen.day
+            self._starts.clear()
+        limit = self._limit(seen)
+        if self._on != (limit >= self.least):
+            self._on, self._turned = limit >= self.least, seen.now
+        wish = self._wish(seen, limit, elapsed)
+        return self._weighed(seen, limit, wish)
+
+    def wrote(self, now: float, percent: int) -> None:
+        """A write was sent."""
+        self._tries += 1
+        on = amperes_at(percent, self.rules.largest) >= self.least
+        if on and not self._on:
+            self._starts.append(now)
+            self.starts += 1
+        if on != self._on:
+            self._turned = now
+        self._on = on
+        self._exceeded = 0.0
+        self._sent = percent, now
+        self.budget.spend(now)
+
+    # What is in force
+
+    def _limit(self, seen: Seen) -> float:
+        """The current that is allowed, once what was written is in force."""
+        percent = seen.car.percent
+        if self._sent is not None and self._sent[0] != percent and seen.now - self._sent[1] < TAKEN_WITHIN:
+            percent = self._sent[0]
+        return amperes_at(percent, self.rules.largest)
+
+    def _ignored(self, seen: Seen) -> bool:
+        """Whether the last write was not taken over."""
+        if self._sent is None:
+            return False
+        if self._sent[0] == seen.car.percent:
+            self._tries = 0
+            return False
+        return seen.now - self._sent[1] >= TAKEN_WITHIN
+
+    # What is wished
+
+    def _wish(self, seen: Seen, limit: float, elapsed: float) -> _Wish:
+        rules = self.rules
+        if seen.free is None:
+            self._well_from = None
+            self._seen.clear()
+            return _Wish(rules.safe, seen.trouble, urgent=True)
+        free = seen.free / (seen.car.volts * seen.car.phases)
+        self._seen.append((seen.now, free))
+        while self._seen[0][0] < seen.now - _LONGEST_LOOK:
+            self._seen.popleft()
+        if self._well_from is None:
+            self._well_from = seen.now
+        if seen.now - self._well_from < _BACK_AFTER:
+            if rules.mode == "supply" and free < min(limit, rules.safe):
+                return _Wish(0.0, "too_little", urgent=True)
+            return _Wish(min(limit, max(rules.safe, free if seen.car.wants else 0.0)), "returning")
+        if rules.mode == "supply":
+            return self._supply(seen, limit, free, elapsed)
+        if not seen.car.wants:
+            return _Wish(rules.safe, "no_vehicle")
+        if rules.mode == "floor":
+            amperes = max(self._sun(seen, limit), rules.floor)
+            return _Wish(amperes, "following" if amperes > rules.floor else "too_little")
+        return self._surplus(seen, limit, elapsed)
+
+    def _sun(self, seen: Seen, limit: float) -> float:
+        """What the sun gives: seen quickly when it falls, and with patience when it rises."""
+        falling = self._mean(seen.now, _FALLING)
+        rising = self._lowest(seen.now, _RISING)
+        sun = falling - _MARGIN if falling < limit else max(rising - _MARGIN, limit)
+        return min(max(sun, self.least), self.rules.largest)
+
+    def _surplus(self, seen: Seen, limit: float, elapsed: float) -> _Wish:
+        """On while what the sun gives is worth what the grid must add to reach the least, of late; else off."""
+        now = seen.now
+        recent = self._mean(now, _FALLING)
+        on = limit >= self.least
+        if on:
+            self._keep_account(seen, elapsed)
+        worth = self._worth(recent, elapsed)
+        owing = max(-self._account, 0.0) / _OWED_PER_AMPERE
+        if on:
+            if recent >= self.least:
+                return _Wish(self._sun(seen, limit), "following")
+            if worth < owing and (now - self._turned >= self.rules.least_on or worth < owing - _HOPELESS):
+                return _Wish(0.0, "too_little", urgent=True)
+            return _Wish(self.least, "bridging")
+        if recent < self.least or now - self._turned < self.rules.least_off or worth < self._bar(now) + owing:
+            return _Wish(0.0, "too_little")
+        return _Wish(max(self._lowest(now, _RISING), self.least), "following")
+
+    def _worth(self, free: float, elapsed: float) -> float:
+        """What being on is worth of late: amperes from the sun less those from the grid at their price."""
+        sun = min(max(free, 0.0), self.rules.largest)
+        gain = sun - _PRICE * max(self.least - sun, 0.0)
+        gain = max(gain, -_WORST)
+        self._of_late += (gain - self._of_late) * (1 - exp(-elapsed / _OF_LATE))
+        return self._of_late
+
+    def _keep_account(self, seen: Seen, elapsed: float) -> None:
+        """Of what the sun gave, a share may come from the grid while a cloud passes; watt-hours."""
+        sun = min(seen.car.watts, max(seen.free or 0.0, 0.0)) * elapsed / 3600
+        grid = seen.car.watts * elapsed / 3600 - sun
+        self._account = min(max(self._account + _SHARE * sun - grid, -_ACCOUNT), _ACCOUNT)
+
+    def _bar(self, now: float) -> float:
+        """What being on must be worth before a start: the more the fewer starts are left; infinite with none."""
+        recent = sum(at > now - _STARTS_OVER for at in self._starts)
+        if len(self._starts) >= self.rules.starts_a_day:
+            return float("inf")
+        return _BAR + _BAR_GROWS * recent
+
+    def _supply(self, seen: Seen, limit: float, free: float, elapsed: float) -> _Wish:
+        rules, now = self.rules, seen.now
+        spare = max(_SPARE, _SPARE_SHARE * rules.largest)
+        if seen.car.amperes > free:
+            self._exceeded += elapsed
+            settled = self._sent is None or now - self._sent[1] >= TAKEN_WITHIN
+            if self._exceeded > TAKEN_WITHIN and settled and limit <= free:
+                return _Wish(0.0, "not_obeyed", urgent=True)
+            if limit > free:
+                # With room for one more load, as it could come before this is in force.
+                return self._down(now, free - spare - _ONE_MORE_LOAD)
+        else:
+            self._exceeded = 0.0
+        if not seen.car.wants:
+            # A car that begins to charge takes some seconds to be seen, so it begins with little.
+            return _Wish(min(rules.safe, free), "no_vehicle", urgent=free < min(limit, rules.safe))
+        if limit > free:
+            if self._highest(now, _SURE) < limit:
+                return self._down(now, free - spare)
+            return _Wish(limit, "following")
+        steady = self._lowest(now, _STEADY if limit >= self.least else _STEADY_TO_START) - spare
+        if limit < self.least:
+            if steady >= self.least and now - self._turned >= rules.least_off:
+                return _Wish(steady, "following")
+            return _Wish(0.0, "too_little")
+        return _Wish(max(min(steady, rules.largest), limit), "following")
+
+    def _down(self, now: float, amperes: float) -> _Wish:
+        """Less, at once; so much less when few writes are left that they suffice."""
+        left = self.budget.left(now)
+        if left <= _FEW:
+            amperes = min(amperes, self.least) if left > _FEWER else 0.0
+        return _Wish(max(amperes, 0.0), "following" if amperes >= self.least else "too_little", urgent=True)
+
+    # What it is worth
+
+    def _weighed(self, seen: Seen, limit: float, wish: _Wish) -> Decision:
+        rules, now, car = self.rules, seen.now, seen.car
+        wanted = wish.amperes
+        if wanted > limit + rules.ramp:
+            wanted = max(limit + rules.ramp, self.least)
+        percent = percent_for(wanted, rules.largest)
+        goal = amperes_at(percent, rules.largest)
+        left = self.budget.left(now)
+        leave = Decision(None, wish.amperes, wish.reason)
+        if self._ignored(seen) and self._sent is not None:
+            rest = min(_RETRY * 2 ** (self._tries - 1), _LONGEST_RETRY)
+            if now - self._sent[1] < rest:
+                return Decision(None, wish.amperes, "not_taken")
+        if goal == limit:
+            return leave
+        do = Decision(percent, wish.amperes, wish.reason, wish.urgent)
+        if wish.urgent:
+            return do if left > _LAST else Decision(None, wish.amperes, "budget")
+        if left <= self.budget.reserve:
+            return Decision(None, wish.amperes, "budget")
+        worth = 1 - self.budget.strain(now)
+        if goal < limit:
+            if wish.reason == "no_vehicle":
+                return do
+            drawn = min(car.amperes, limit) if car.wants else limit
+            quick = _LEAST_DOWN + _MORE_DOWN * (1 - worth)
+            return do if drawn - goal > quick or (limit - goal > 4 and worth > 0.5) else leave
+        if goal < self.least or limit < self.least:
+            return do
+        if self._sent is not None and now - self._sent[1] < _RAMP_REST:
+            return leave
+        if car.wants and car.amperes < limit - _UNUSED:
+            # Who does not take what is allowed is not offered more.
+            return leave
+        step = _SUPPLY_UP if rules.mode == "supply" else _LEAST_UP
+        return do if goal - limit >= step + _MORE_UP * (1 - worth) else leave
+
+    def _lowest(self, now: float, seconds: float) -> float:
+        return min(free for at, free in self._seen if at >= now - seconds)
+
+    def _highest(self, now: float, seconds: float) -> float:
+        return max(free for at, free in self._seen if at >= now - seconds)
+
+    def _mean(self, now: float, seconds: float) -> float:
+        found = [free for at, free in self._seen if at >= now - seconds]
+        return sum(found) / len(found)
+
+
+# Found by the thirty days and evenings of tests/house.py; seconds, amperes, watt-hours.
+_LONGEST_LOOK = 180.0
+_BACK_AFTER = 10.0
+_FALLING, _RISING, _MARGIN = 8.0, 20.0, 0.4
+_SHARE, _CREDIT, _ACCOUNT = 0.025, 0.0, 500.0
+_PRICE, _OWED_PER_AMPERE = 4.0, 50.0
+_OF_LATE, _WORST, _HOPELESS = 300.0, 10.0, 3.0
+_BAR, _BAR_GROWS, _STARTS_OVER = 1.0, 1.0, 7200.0
+_LEAST_DOWN, _MORE_DOWN = 0.4, 1.2
+_LEAST_UP, _SUPPLY_UP, _MORE_UP = 0.7, 2.0, 4.0
+_UNUSED, _RAMP_REST = 1.5, 15.0
+_SPARE, _SPARE_SHARE = 0.5, 0.03
+_SURE, _ONE_MORE_LOAD = 10.0, 15.0
+_STEADY, _STEADY_TO_START = 60.0, 120.0
+_RETRY, _LONGEST_RETRY = TAKEN_WITHIN, 300.0
+_FEW, _FEWER, _LAST = 8, 5, 2

@@ -1,0 +1,289 @@
+"""Where the number comes from that a follower goes by: a PromQL query, an MQTT topic, a file, standard input."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from time import monotonic, time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ccl_exporter.control.follow.input_filter import Number
+from ccl_exporter.errors import UsageError
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client, MQTTMessage
+
+_FUTURE = 60.0
+"""Seconds by which the clock of whoever dates a number may be ahead of ours."""
+
+_QUERY_TIMEOUT = 5.0
+_LONGEST_TOPIC = 65_535  # bytes (MQTT 3.1.1, 4.7.3)
+
+
+class NoNumberError(ValueError):
+    """What came is no number; the message says what it was."""
+
+
+def reading(text: str, field: str | None) -> tuple[float, float | None]:
+    """The number in a text, and its Unix time if it is dated: `1234.5`, `1234.5 1790000000`, a member of JSON."""
+    if field is not None:
+        try:
+            found: Any = json.loads(text)
+            for name in field.split("."):
+                found = found[name]
+            return float(found), None
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+            raise NoNumberError(f"there is no number {field!r} in {text[:60]!r}") from None
+    words = text.split()
+    try:
+        value, *at = map(float, words)
+    except ValueError:
+        raise NoNumberError(f"{text[:60]!r} is not a number") from None
+    if len(at) > 1:
+        raise NoNumberError(f"{text[:60]!r} is several numbers")
+    return value, at[0] if at else None
+
+
+class Newest:
+    """The newest number; filled by a feed in its thread. `clock` is the follower's, `wall` gives Unix seconds."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic, wall: Callable[[], float] = time) -> None:
+        self._clock = clock
+        self._wall = wall
+        self.number: Number | None = None
+        self.trouble = ""
+        self.ended = False
+        self.broken = False
+        self.news = threading.Event()
+
+    def take(self, value: float, taken: float | None = None) -> None:
+        """A number, with its Unix time if it is known; else it is as old as its arrival."""
+        age = 0.0 if taken is None else self._wall() - taken
+        if isnan(age):
+            return self.fail("the date of the number is none")
+        if age < -_FUTURE:
+            return self.fail(f"the number is dated {-age:.0f} s in the future: one of the clocks is wrong")
+        self.trouble = ""
+        self.number = Number(value, self._clock() - max(age, 0.0))
+        self.news.set()
+        return None
+
+    def take_text(self, text: str, field: str | None) -> None:
+        try:
+            self.take(*reading(text, field))
+        except NoNumberError as error:
+            self.fail(str(error))
+
+    def fail(self, why: str) -> None:
+        """Nothing came, or nothing of use."""
+        self.trouble = why
+
+    def end(self, broken: bool = False) -> None:
+        """No number will come any more; `broken` by a mistake of ours."""
+        self.broken = broken
+        self.ended = True
+        self.news.set()
+
+
+class Feed(Protocol):
+    """Something that numbers come from; `says` names it for a person."""
+
+    @property
+    def says(self) -> str: ...
+
+    def run(self, newest: Newest, stopped: threading.Event) -> None:
+        """Fill `newest` until `stopped`; in a thread of its own."""
+
+
+def feed(source: Feed, newest: Newest, stopped: threading.Event) -> None:
+    """Run a feed; where it breaks off that is an end too, as its thread would be missed by nobody."""
+    with ExitStack() as breaking:
+        breaking.callback(newest.end, broken=True)
+        source.run(newest, stopped)
+        breaking.pop_all()
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A line for each number, such as standard input."""
+
+    lines: Iterable[str]
+    field: str | None = None
+    says: str = "standard input"
+
+    def run(self, newest: Newest, stopped: threading.Event) -> None:
+        for line in self.lines:
+            if stopped.is_set():
+                return
+            if line.strip():
+                newest.take_text(line.strip(), self.field)
+        newest.end()
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that holds one number; it is as old as it says, else as its last modification."""
+
+    path: Path
+    every: float
+    field: str | None = None
+
+    @property
+    def says(self) -> str:
+        return f"the file {self.path}"
+
+    def run(self, newest: Newest, stopped: threading.Event) -> None:
+        while not stopped.is_set():
+            self.look(newest)
+            stopped.wait(self.every)
+
+    def look(self, newest: Newest) -> None:
+        try:
+            with self.path.open(encoding="utf-8", errors="replace") as file:
+                modified = self.path.stat().st_mtime
+                text = file.read(4096).strip()
+            value, taken = reading(text, self.field)
+            newest.take(value, modified if taken is None else taken)
+        except NoNumberError as error:
+            newest.fail(str(error))
+        except OSError as error:
+            newest.fail(f"{self.path} cannot be read: {error.strerror}")
+
+
+@dataclass(frozen=True)
+class PromQuery:
+    """A query that Prometheus, or what speaks as it, is asked again and again.
+
+    `METRIC[1m]` tells how old its last sample is; of any other query nobody knows, and it counts as new.
+    """
+
+    url: str
+    query: str
+    every: float
+
+    @property
+    def says(self) -> str:
+        return f"the query {self.query} at {self.url}"
+
+    def run(self, newest: Newest, stopped: threading.Event) -> None:
+        from urllib3 import PoolManager, Retry, Timeout  # noqa: PLC0415 - only for a query
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - likewise
+
+        pool = PoolManager(retries=Retry(0), timeout=Timeout(total=_QUERY_TIMEOUT))
+        while not stopped.is_set():
+            try:
+                response = pool.request(
+                    "GET", f"{self.url.rstrip('/')}/api/v1/query", fields={"query": self.query}
+                )
+                newest.take(*answered(response.data))
+            except NoNumberError as error:
+                newest.fail(str(error))
+            except HTTPError as error:
+                newest.fail(f"{self.url} does not answer: {type(error).__name__}")
+            stopped.wait(self.every)
+        pool.clear()
+
+
+def answered(body: bytes) -> tuple[float, float | None]:
+    """The number in an answer of Prometheus and when it was sampled; raises `NoNumberError`."""
+    try:
+        answer = json.loads(body)
+        if answer["status"] != "success":
+            raise NoNumberError(f"the query failed: {answer.get('error', 'no reason given')}")
+        kind, result = answer["data"]["resultType"], answer["data"]["result"]
+        if kind == "scalar":
+            return float(result[1]), None
+        if len(result) != 1:
+            raise NoNumberError(f"the query gives {len(result) or 'no'} series, and one is needed")
+        if kind == "matrix":
+            at, value = result[0]["values"][-1]
+            return float(value), float(at)
+        return float(result[0]["value"][1]), None
+    except NoNumberError:
+        raise
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
+        raise NoNumberError("the answer to the query is not one of Prometheus") from None
+
+
+@dataclass(frozen=True)
+class Mqtt:
+    """The newest message of a topic. What the broker had retained is of nobody knows when, and is passed over."""
+
+    host: str
+    port: int
+    tls: bool
+    topic: str
+    field: str | None = None
+    login: tuple[str, str] | None = None
+
+    @property
+    def says(self) -> str:
+        return f"the topic {self.topic} at {self.host}:{self.port}"
+
+    def run(self, newest: Newest, stopped: threading.Event) -> None:
+        from paho.mqtt.client import Client  # noqa: PLC0415 - an extra
+        from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - likewise
+
+        client = Client(CallbackAPIVersion.VERSION2)
+        if self.login is not None:
+            client.username_pw_set(*self.login)
+        if self.tls:
+            client.tls_set()
+
+        def on_connect(client: "Client", _data: Any, _flags: Any, reason: Any, _more: Any) -> None:
+            if reason.is_failure:
+                newest.fail(f"the broker refuses us: {str(reason).lower()}")
+            else:
+                client.subscribe(self.topic, qos=0)
+
+        def on_message(_client: "Client", _data: Any, message: "MQTTMessage") -> None:
+            if not message.retain:
+                newest.take_text(message.payload.decode("utf-8", "replace").strip(), self.field)
+
+        client.on_connect = on_connect
+        client.on_message = on_message
+        client.on_connect_fail = lambda *_: newest.fail(f"no connection to {self.host}:{self.port}")
+        client.on_disconnect = lambda *_: newest.fail(f"the connection to {self.host}:{self.port} broke off")
+        client.reconnect_delay_set(1, 10)
+        client.connect_async(self.host, self.port, 20)
+        client.loop_start()
+        stopped.wait()
+        client.disconnect()
+        client.loop_stop()
+
+
+def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]) -> Mqtt:
+    """The feed of a topic at `mqtt://HOST[:PORT]` or `mqtts://…`; the login from the environment.
+
+    Raises `UsageError`.
+    """
+    from importlib.util import find_spec  # noqa: PLC0415 - only for a topic
+    from urllib.parse import urlsplit  # noqa: PLC0415 - likewise
+
+    if find_spec("paho") is None:
+        raise UsageError("a topic needs a library that is not installed: pip install 'ccl-exporter[mqtt]'")
+    ports = {"mqtt": 1883, "mqtts": 8883}
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise UsageError(f"{url!r} is not a broker; it looks like mqtt://127.0.0.1:1883") from None
+    if parts.scheme not in ports or not parts.hostname or parts.path not in ("", "/") or parts.username:
+        raise UsageError(f"{url!r} is not a broker; it looks like mqtt://127.0.0.1:1883")
+    levels = topic.split("/")
+    whole = all(level in ("+", "#") or not {"+", "#"} & set(level) for level in levels)
+    if not topic or not whole or "#" in levels[:-1] or len(topic.encode(errors="replace")) > _LONGEST_TOPIC:
+        raise UsageError(f"{topic!r} is not a topic; it looks like house/power, and # stands only at its end")
+    login = None
+    if name := environment.get("CCL_MQTT_USERNAME"):
+        password = environment.get("CCL_MQTT_PASSWORD", "")
+        if path := environment.get("CCL_MQTT_PASSWORD_FILE"):
+            try:
+                password = Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        login = name, password
+    return Mqtt(parts.hostname, port or ports[parts.scheme], parts.scheme == "mqtts", topic, field, login)

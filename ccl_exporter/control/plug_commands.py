@@ -1,0 +1,337 @@
+"""Starting, stopping and limiting a charge, over the one way to write.
+
+What is written where is that of protocol.md 9 and 12:
+OUT_OF_SERVICE or ENABLE take a plug out of use, REMOTE_START starts (a car does not notice a mere enable),
+PREDUCTION reduces the power by so many per cent of the plug's largest current.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil
+from time import monotonic, sleep
+
+from ccl_exporter.control.plug_view import LEAST_AMPERES, View, told, view
+from ccl_exporter.control.state import Override
+from ccl_exporter.control.write import Holds, How, Outcome, Writer, Written
+from ccl_exporter.errors import Absent, ChargerError, Refused, UsageError
+from ccl_exporter.metrics.samples import plugs, samples
+from ccl_exporter.powerstudio.command_reader import Lookup
+from ccl_exporter.powerstudio.inventory import PlugInfo, owner
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.values import Reading
+from ccl_exporter.text import MASK, number
+
+CHARGE_PATIENCE = 3.0
+"""How many times as long as for a write a charge may take to begin: the car has a say in it."""
+
+_A_DAY = 86_400.0
+
+_AMPERES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(A|%)")
+_SLACK, _MORE = 1.03, 0.5
+"""What a current may be above its limit: a meter's class, and what its last digit may hide, in amperes."""
+
+
+def reduction(text: str, largest: float) -> int:
+    """The PREDUCTION for a limit such as `16A` or `50%` of the plug's largest current, in whole per cent.
+
+    Rounded up, so that the limit is never exceeded. Raises `UsageError` for what is no limit,
+    `Refused` for one that a car cannot use; 0 is allowed, as it stops.
+    """
+    found = _AMPERES.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is not a limit; it looks like 16A or 50%")
+    whole = Fraction(largest).limit_denominator(1000)
+    share = Fraction(found[1]) / (100 if found[2] == "%" else whole)
+    if share > 1:
+        raise Refused(f"{text} is more than the plug has, which is {largest:g} A")
+    percent = ceil(100 * (1 - share))
+    left = whole * (100 - percent) / 100
+    if share > 0 and left < LEAST_AMPERES:
+        least = 100 - int(100 * (1 - Fraction(LEAST_AMPERES) / whole))
+        raise Refused(
+            f"{text} is too little: a car needs {LEAST_AMPERES} A, and in whole per cent the least is"
+            f" {float(whole * least / 100):.2f} A; `charge limit 0A` or `charge stop` stops it"
+        )
+    return percent
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a command, in one sentence, with the plug at its end and what was written."""
+
+    outcome: Outcome
+    says: str
+    seen: View
+    written: Sequence[Written] = ()
+
+
+class PlugReader:
+    """One plug of a charger, to be looked at. `timeout` is for each answer, in seconds."""
+
+    def __init__(self, lookup: Lookup, name: str | None, timeout: float) -> None:
+        self._lookup = lookup
+        self._timeout = timeout
+        deadline = monotonic() + timeout
+        ids = self._lookup.devices(deadline)
+        self._lookup.learn(ids, deadline)
+        self._lookup.learn_plugs(deadline)
+        first = self._lookup.read(timeout, charges=True)
+        self._info = _chosen(plugs(Reading(first)), name)
+        self.name = self._info.name
+        devices = (owner(self.name, ids), self._info.vehicle_device, self._info.meter)
+        self._devices = list(dict.fromkeys(filter(None, devices)))
+
+    def look(self) -> View:
+        """What the plug does now."""
+        return view(samples(self._read(), modules=("meaning",)), self.name)
+
+    def _read(self) -> Snapshot:
+        return self._lookup.read(self._timeout, self._devices, charges=True)
+
+
+class Plug(PlugReader):
+    """One plug of a charger, to be commanded."""
+
+    def __init__(self, writer: Writer, name: str | None, timeout: float) -> None:
+        super().__init__(writer.lookup, name, timeout)
+        self._writer = writer
+
+    def _until(self, so: Callable[[View], bool], deadline: float) -> View:
+        """Look until something is so or `deadline` (monotonic) has passed; raises if nothing could be seen."""
+        while True:
+            failure: ChargerError | None = None
+            try:
+                seen = self.look()
+                if so(seen):
+                    return seen
+            except ChargerError as error:
+                failure = error
+            if monotonic() + self._writer.look_every >= deadline:
+                if failure is not None:
+                    raise failure
+                return seen
+            sleep(self._writer.look_every)
+
+    def _switches(self, snapshot: Snapshot) -> Sequence[tuple[str, float]]:
+        """What takes the plug out of use, and the value with which it does not; the one to use first."""
+        names = ((f"{self._info.vehicle_device}.OUT_OF_SERVICE", 0.0), (f"{self.name}.ENABLE", 1.0))
+        listed = Reading(snapshot).listed
+        found = [(name, good) for name, good in names if name in listed]
+        if not found:
+            raise Absent(f"the charger has nothing that takes {self.name} out of service")
+        return found
+
+    def _write(self, name: str, value: float, how: How, holds: Holds | None = None) -> Written:
+        device = next((id for id in self._devices if name.startswith(f"{id}.")), None)
+        snapshot = self._read()
+        if device is None or name not in Reading(snapshot).listed:
+            raise Absent(f"the charger has no {name}")
+        self._lookup.describe([name], monotonic() + self._timeout)
+        reading = Reading(snapshot := self._read())
+        if reading.raw(name) is not None and reading.writable(name) is None:
+            # An engine that describes no variable obeys all the same, and what is written here is known.
+            how = replace(how, force=True)
+        return self._writer.write(device, snapshot, {name: value}, how, holds)
+
+    def enable(self, how: How) -> Result:
+        """Put the plug into service."""
+        seen = self.look()
+        if seen.enabled is True:
+            return Result("already", f"{self.name} is in service already", seen)
+        written = []
+        reading = Reading(snapshot := self._read())
+        for name, good in self._switches(snapshot):
+            if reading.raw(name) != good:
+                written.append(self._write(name, good, how))
+                if written[-1].outcome == "not_taken":
+                    return self._not_taken(written)
+        if how.dry_run:
+            return Result("planned", f"would put {self.name} into service", seen, written)
+        seen = self._until(lambda now: now.enabled is True and now.state != "disabled", _from_now(how))
+        if seen.enabled is not True or seen.state == "disabled":
+            return Result("not_taken", f"{told(seen)}, though it was put into service", seen, written)
+        return Result("done", f"{self.name} is in service", seen, written)
+
+    def disable(self, how: How) -> Result:
+        """Take the plug out of service; a charge that is under way ends."""
+        seen = self.look()
+        if seen.enabled is False:
+            return Result("already", f"{self.name} is out of service already", seen)
+        name, good = self._switches(self._read())[0]
+        written = [self._write(name, 1.0 - good, how)]
+        if written[0].outcome == "not_taken":
+            return self._not_taken(written)
+        if how.dry_run:
+            return Result("planned", f"would take {self.name} out of service", seen, written)
+        seen = self._until(lambda now: now.enabled is False and not now.under_way, _from_now(how))
+        if seen.enabled is not False or seen.under_way:
+            return Result("not_taken", f"{told(seen)}, though it was taken out of service", seen, written)
+        return Result("done", f"{self.name} is out of service", seen, written)
+
+    def start(self, how: How) -> Result:
+        """Put the plug into service, see that there is a vehicle, start, and wait until it charges."""
+        seen = self.look()
+        if seen.errors:
+            raise Refused(f"{self.name} reports a fault ({', '.join(seen.errors)}); nothing was started")
+        if seen.under_way and seen.state != "paused":
+            return Result("already", told(seen), seen)
+        written: list[Written] = []
+        if seen.enabled is False or seen.state == "disabled":
+            enabled = self.enable(how)
+            written += enabled.written
+            if enabled.outcome == "not_taken":
+                return enabled
+            seen = self.look() if not how.dry_run else seen
+        if seen.connected is False:
+            says = f"{self.name}: no vehicle is connected" + ("; it is in service now" if written else "")
+            return Result("no_vehicle", says, seen, written)
+        if not seen.under_way or seen.state == "paused":
+            last = [seen]
+
+            def charges(deadline: float) -> bool:
+                last[0] = self._until(lambda now: now.charging, deadline)
+                return last[0].charging
+
+            patient = replace(how, wait=how.wait * CHARGE_PATIENCE)
+            written.append(self._write(f"{self.name}.REMOTE_START", 1.0, patient, charges))
+            seen = last[0]
+        return self._result(written, seen, f"would start a charge at {self.name}", "the start was accepted")
+
+    def stop(self, how: How) -> Result:
+        """End the charge."""
+        return self._end("STOP", how, lambda now: not now.under_way and now.state != "stopping", "stop")
+
+    def pause(self, how: How) -> Result:
+        """Hold the charge until it is started again."""
+        return self._end("PAUSE", how, lambda now: now.state == "paused", "pause")
+
+    def _end(self, command: str, how: How, so: Callable[[View], bool], word: str) -> Result:
+        seen = self.look()
+        if so(seen) and seen.under_way:
+            return Result("already", told(seen), seen)
+        if not seen.under_way:
+            return Result("nothing", f"nothing to {word}: {told(seen)}", seen)
+        last = [seen]
+
+        def ended(deadline: float) -> bool:
+            last[0] = self._until(so, deadline)
+            return so(last[0])
+
+        written = [self._write(f"{self.name}.REMOTE_{command}", 1.0, how, ended)]
+        return self._result(
+            written, last[0], f"would {word} the charge at {self.name}", f"the {word} was accepted"
+        )
+
+    def limit(self, text: str, how: How) -> Result:
+        """Limit the current; while a vehicle charges, the measured amperes must follow."""
+        snapshot = self._read()
+        vehicle = self._info.vehicle_device
+        largest = Reading(snapshot).number(f"{vehicle}.INTENSITY", "amperes") or self._info.supported_amperes
+        if not largest:
+            raise Absent(
+                f"the charger does not tell the largest current of {self.name}, so a limit has no meaning"
+            )
+        percent = reduction(text, largest)
+        allowed = largest * (100 - percent) / 100
+        written = self._write(f"{vehicle}.PREDUCTION", float(percent), how)
+        seen = self.look()
+        says = f"{self.name} may take {allowed:.2f} A of {largest:g} A (PREDUCTION {percent})"
+        if written.outcome == "not_taken":
+            return self._not_taken([written])
+        if written.outcome == "planned":
+            return Result("planned", f"would see that {says}", seen, [written])
+        seen = self._until(lambda now: _within(now, allowed), _from_now(how))
+        if not _within(seen, allowed):
+            says = (
+                f"PREDUCTION reads {percent}, but {seen.amperes or 0:.1f} A flow and {allowed:.2f} A are allowed"
+            )
+            return Result("not_taken", f"{self.name}: {says}", seen, [written])
+        if written.outcome == "already":
+            return Result("already", f"{says} already", seen, [written])
+        return Result("done", says, seen, [written])
+
+    def _result(self, written: Sequence[Written], seen: View, plan: str, accepted: str) -> Result:
+        """What came of a command to the plug."""
+        outcome = written[-1].outcome if written else "done"
+        if outcome == "planned":
+            return Result("planned", plan, seen, written)
+        if outcome == "not_taken":
+            sent = written[-1].doubt or accepted
+            return Result("not_taken", f"{sent}, but {told(seen)}", seen, written)
+        return Result("done", told(seen), seen, written)
+
+    def _not_taken(self, written: Sequence[Written]) -> Result:
+        return Result("not_taken", unchanged(written[-1]), self.look(), written)
+
+
+def left_alone(seen: View, override: Override, now: float) -> Result | None:
+    """Why the charge that `start --now` began goes on; None once the car has left or charges anew.
+
+    Where the charger does not tell when a charge was asked for, another one cannot be told from it:
+    there it is left alone for a day at most. `now` is in Unix seconds.
+    """
+    if seen.connected is False:
+        return None
+    if seen.requested is None or override.requested is None:
+        if not 0 <= now - override.said < _A_DAY:
+            return None
+    elif seen.requested != override.requested:
+        return None
+    return Result("nothing", f"left alone until the car leaves, as `start --now` says: {told(seen)}", seen)
+
+
+def had_its_night(seen: View, begun: float | None, opened: float) -> Result | None:
+    """Why no charge is begun again in hours that `opened` at that instant, if one was there since and has ended.
+
+    `begun` is when one was last begun or seen in such hours.
+    A driver who stopped it and a car that is full are not to be started again every few minutes.
+    """
+    if begun is None or begun < opened or seen.state != "waiting_for_disconnection":
+        return None
+    return Result("nothing", f"nothing to do in these hours any more: {told(seen)}", seen)
+
+
+def ended_at_once(before: View, after: View) -> bool:
+    """Whether a start has begun a charge that is over already, as the car is full.
+
+    Only where the charger tells when a charge was asked for: else it may have ignored the start as well.
+    """
+    return (
+        after.state == "waiting_for_disconnection"
+        and after.requested is not None
+        and after.requested != before.requested
+    )
+
+
+def unchanged(written: Written) -> str:
+    """What to say of a write that did not come to hold."""
+    reads = ", ".join(f"{name} reads {shown(written, name)}" for name in written.wanted)
+    return f"{written.doubt or 'the charger accepted the write'}, but {reads}"
+
+
+def shown(written: Written, name: str) -> str:
+    """What a variable reads now, unless it is personal."""
+    value = written.after[name]
+    return MASK if name in written.personal else number(value) if value is not None else "nothing"
+
+
+def _chosen(found: Sequence[PlugInfo], name: str | None) -> PlugInfo:
+    names = ", ".join(repr(plug.name) for plug in found)
+    if not found:
+        raise Absent("the charger tells of no plug")
+    if name is None and len(found) > 1:
+        raise UsageError(f"the charger has several plugs: name one with --plug, there are {names}")
+    chosen = [plug for plug in found if name in (None, plug.name)]
+    if not chosen:
+        raise UsageError(f"the charger has no plug {name!r}; it has {names}")
+    return chosen[0]
+
+
+def _from_now(how: How) -> float:
+    return monotonic() + how.wait
+
+
+def _within(seen: View, allowed: float) -> bool:
+    return not seen.charging or seen.amperes is None or seen.amperes <= allowed * _SLACK + _MORE

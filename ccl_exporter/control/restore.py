@@ -1,0 +1,114 @@
+"""Putting back what was changed only for a while: in time, on a signal, or by the next command after a crash."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from time import monotonic, sleep, time
+
+from ccl_exporter.control.plug_view import TAKEN_WITHIN
+from ccl_exporter.control.state import Memory, WayBack
+from ccl_exporter.control.write import How, Writer, Written, number_of, same
+from ccl_exporter.errors import CclError, Garbled, Refused
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.rows import variable_rows
+from ccl_exporter.text import number
+
+Say = Callable[[str], None]
+"""Takes a sentence for a person."""
+
+
+class ForAWhile:
+    """What a command changes for a while, kept on disk until it was put back; a context."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._stack = ExitStack()
+        self._owed: list[tuple[WayBack, Callable[[], None]]] = []
+
+    def __enter__(self) -> "ForAWhile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def keep(self, written: Written) -> None:
+        """Remember what there was before a write; raises `Refused` if nobody knows."""
+        before = {name: value for name, value in written.before.items() if name in written.wanted}
+        known = {name: value for name, value in before.items() if value is not None}
+        if known != before:
+            raise Refused("nobody knows what there was before, so it could not be put back")
+        way = WayBack(written.device, known, dict(written.wanted), time())
+        self._owed.append((way, self._stack.enter_context(self._memory.owing(way))))
+
+    @property
+    def owes(self) -> Sequence[str]:
+        """The variables that are to be put back."""
+        return [name for way, _ in self._owed for name in way.before]
+
+    def put_back(self, writer: Writer, say: Say, again: bool = False) -> bool:
+        """Put everything back, the newest first; False if something could not be.
+
+        With `again` also what reads as before: a write that did not show in time can act still.
+        """
+        put = [_put_back(writer, way, done, say, again) for way, done in reversed(self._owed)]
+        return all(put)
+
+
+def settle(memory: Memory, writer: Writer, say: Say) -> None:
+    """Put back what commands that were killed have left behind."""
+    with memory.owed() as owed:
+        for way, done in owed:
+            say("a command was ended before it could put back what it had changed for a while")
+            _put_back(writer, way, done, say)
+
+
+def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say, again: bool = False) -> bool:
+    names = ", ".join(way.before)
+    try:
+        snapshot, reads = _once_taken(writer, way)
+        ours = {
+            name: value
+            for name, value in way.before.items()
+            if any(same(reads[name], one) for one in way.ours(name))
+        }
+        strange = [name for name in way.before if name not in ours]
+        if strange:
+            say(f"{', '.join(strange)} was changed by somebody else meanwhile and is left as it is")
+        if not ours:
+            done()
+            return True
+        names = ", ".join(ours)
+        how = How(force=True, back=True, least_pause=0.0, again=again)
+        written = writer.write(way.device, snapshot, ours, how)
+    except CclError as error:
+        say(f"{names} could not be put back, the next command will try it again: {error}")
+        return False
+    if written.outcome == "not_taken":
+        say(f"{names} could not be put back, the next command will try it again")
+        return False
+    say(f"{names} is what it was before: {', '.join(number(value) for value in ours.values())}")
+    done()
+    return True
+
+
+def _once_taken(writer: Writer, way: WayBack) -> tuple[Snapshot, Mapping[str, float]]:
+    """What the variables read once the last write to them acts; until then they read as before it.
+
+    If nothing is to be seen of that write, it can still come for `TAKEN_WITHIN` after it was sent.
+    """
+    deadline = monotonic() + min(way.sent + TAKEN_WITHIN - time(), TAKEN_WITHIN)
+    while True:
+        _, snapshot = writer.look_up(list(way.before))
+        reads = _numbers(snapshot, way)
+        taken = way.during != way.before and all(same(reads[name], way.during[name]) for name in way.before)
+        if taken or monotonic() >= deadline:
+            return snapshot, reads
+        sleep(writer.look_every)
+
+
+def _numbers(snapshot: Snapshot, way: WayBack) -> Mapping[str, float]:
+    numbers = {row.id: number_of(row) for row in variable_rows(snapshot, sensitive=True)}
+    found = {name: value for name in way.before if (value := numbers.get(name)) is not None}
+    silent = [name for name in way.before if name not in found]
+    if silent:
+        raise Garbled(f"{', '.join(silent)} has no number now, so its device may be silent")
+    return found

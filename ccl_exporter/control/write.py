@@ -1,0 +1,267 @@
+"""Writing variables so that what is said to have happened did: checks, the write, and reading it back.
+
+Nothing is written that the engine does not say can be written, that is so already,
+that is out of range, or that was written a moment ago.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic, sleep
+from typing import Literal
+
+from ccl_exporter.control.put import Control
+from ccl_exporter.control.state import Entry, Memory
+from ccl_exporter.errors import ChargerError, Garbled, Refused, Unreachable, Unsure, UsageError
+from ccl_exporter.powerstudio.command_reader import Lookup
+from ccl_exporter.powerstudio.inventory import owner
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.rows import VariableRow, find_row, variable_rows
+from ccl_exporter.station.values import Reading
+from ccl_exporter.text import MASK, number
+
+LEAST_PAUSE = 60.0
+"""Seconds between two writes of a variable: each wears out the charger's memory (flash)."""
+
+PATIENCE = 20.0
+"""Seconds within which a write must show; the charger takes some (protocol.md 9.2)."""
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks whether a write shows."""
+
+_SAME = 1e-6  # six decimals are what the engine sends
+
+Outcome = Literal["done", "already", "planned", "sent", "not_taken", "nothing", "no_vehicle"]
+"""What came of a command; `planned` is what --dry-run would do, `nothing` that there was nothing to do.
+
+`sent` is for those who read back themselves what came of it.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What came of a write: values by variable before and after, as the engine sends them.
+
+    `personal` names those that are nobody's business.
+    `doubt` says why the engine's answer to the write is missing, if it is.
+    """
+
+    outcome: Outcome
+    device: str
+    wanted: Mapping[str, float]
+    before: Mapping[str, float | None]
+    after: Mapping[str, float | None]
+    personal: frozenset[str] = frozenset()
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to write: `force` what has no known range, only say what would be done, how long to wait for it.
+
+    A way `back` makes no write wait that comes after it: what ends a charge must not be refused for its sake.
+    `keep` is told of each write before it is sent, for those who have to put it back.
+    With `later` the write is sent and not read back: the caller looks again soon anyway, and must not wait.
+    `again` writes what it reads already, for those who know that another write is still to act.
+    """
+
+    force: bool = False
+    dry_run: bool = False
+    back: bool = False
+    wait: float = PATIENCE
+    least_pause: float = LEAST_PAUSE
+    keep: Callable[[Written], None] | None = None
+    later: bool = False
+    again: bool = False
+
+
+Holds = Callable[[float], bool]
+"""Waits until a command was carried out, at most until a deadline (monotonic), and says whether it was."""
+
+
+class Writer:
+    """Writes to one charger; the caller holds `Memory.alone`. `timeout` is for each answer, in seconds."""
+
+    def __init__(
+        self, control: Control, memory: Memory, timeout: float, command: str, look_every: float = LOOK_EVERY
+    ) -> None:
+        self._control = control
+        self._memory = memory
+        self._timeout = timeout
+        self._command = command
+        self.look_every = look_every
+        self.lookup = Lookup(control)
+
+    def look_up(self, names: Sequence[str]) -> tuple[str, Snapshot]:
+        """The one device that has all these variables, with what is known of them and their values now.
+
+        Raises `UsageError` for a name that is not there, with the nearest ones.
+        """
+        deadline = monotonic() + self._timeout
+        ids = self.lookup.devices(deadline)
+        devices = {owner(name, ids) for name in names}
+        if None in devices:
+            wrong = next(name for name in names if owner(name, ids) is None)
+            raise UsageError(f"the charger has no device for {wrong!r}; it has {', '.join(map(repr, ids))}")
+        if len(devices) > 1:
+            several = ", ".join(sorted(filter(None, devices)))
+            raise UsageError(f"these are of several devices, {several}: write those of one at a time")
+        (device,) = filter(None, devices)
+        deadline = monotonic() + self._timeout
+        self.lookup.learn([device], deadline)
+        self.lookup.describe(names, deadline)
+        return device, self.lookup.read(self._timeout)
+
+    def set(self, wanted: Mapping[str, float], how: How) -> Written:
+        """Write variables of one device, if the checks allow it, and see that it holds.
+
+        Raises `UsageError` for a wrong name, `Refused` if it may not be written, and what the charger does wrong.
+        """
+        device, snapshot = self.look_up(list(wanted))
+        return self.write(device, snapshot, wanted, how)
+
+    def write(
+        self,
+        device: str,
+        snapshot: Snapshot,
+        wanted: Mapping[str, float],
+        how: How,
+        holds: "Holds | None" = None,
+    ) -> Written:
+        """The same for a device that was read.
+
+        Where it is a command that the variable does not keep, `holds` says whether it was carried out.
+        """
+        rows = variable_rows(snapshot, sensitive=True)
+        found = {name: find_row(rows, name) for name in wanted}
+        for name, row in found.items():
+            _check_writable(name, row, how.force)
+        before = {name: number_of(row) for name, row in found.items()}
+        due = {
+            name: value for name, value in wanted.items() if holds or how.again or not same(before[name], value)
+        }
+        plan = Written("already", device, wanted, before, before, _personal(snapshot, wanted))
+        if not due:
+            return plan
+        for name, value in due.items():
+            _check_range(name, value, found[name], how.force)
+            _check_pause(name, self._memory.seconds_since(name), how.least_pause)
+        if how.dry_run:
+            return replace(plan, outcome="planned")
+        plan = replace(plan, wanted=due)
+        if how.keep is not None and holds is None:
+            how.keep(plan)
+        return self._put(plan, how, holds)
+
+    def _put(self, plan: Written, how: How, holds: "Holds | None") -> Written:
+        # Noted first: what cannot be noted is not written.
+        take_back = self._memory.note_written(list(plan.wanted)) if not how.back else lambda: None
+        plan = replace(plan, after=dict.fromkeys(plan.wanted))
+        result, done = "failed", plan
+        try:
+            try:
+                self._control.put(plan.device, plan.wanted, monotonic() + self._timeout)
+            except Unsure as error:
+                plan = replace(plan, doubt=str(error))
+            except ChargerError:
+                take_back()
+                raise
+            if how.later:
+                done = replace(plan, outcome="sent")
+            elif holds is None:
+                done = self._read_back(plan, how.wait)
+            else:
+                try:
+                    done = replace(plan, outcome="done" if holds(monotonic() + how.wait) else "not_taken")
+                except ChargerError as error:
+                    raise _unread(plan, error) from error
+            result = done.outcome
+        except ChargerError as error:
+            result = f"failed: {error}"
+            raise
+        finally:
+            self._memory.tell(_entry(self._control.url, self._command, done, result))
+        return done
+
+    def _read_back(self, plan: Written, wait: float) -> Written:
+        """Read until it holds or `wait` seconds have passed."""
+        deadline = monotonic() + wait
+        after: dict[str, float | None] | None = None
+        failure: ChargerError | None = None
+        while True:
+            try:
+                snapshot = self.lookup.read(self._timeout, [plan.device])
+                rows = {row.id: row for row in variable_rows(snapshot, sensitive=True)}
+                after = {name: number_of(rows.get(name)) for name in plan.wanted}
+                if all(same(after[name], value) for name, value in plan.wanted.items()):
+                    return replace(plan, outcome="done", after=after)
+            except ChargerError as error:
+                failure = error
+            if monotonic() + self.look_every >= deadline:
+                break
+            sleep(self.look_every)
+        if after is None:
+            raise _unread(plan, failure) from failure
+        return replace(plan, outcome="not_taken", after=after)
+
+
+def _unread(plan: Written, failure: ChargerError | None) -> Unreachable:
+    sent = plan.doubt or "the charger accepted the write"
+    return Unreachable(f"{sent}; what came of it cannot be read: {failure}")
+
+
+def _personal(snapshot: Snapshot, names: Iterable[str]) -> frozenset[str]:
+    reading = Reading(snapshot)
+    return frozenset(name for name in names if (known := reading.variable(name)) is not None and known.sensitive)
+
+
+def _entry(url: str, command: str, written: Written, result: str) -> Entry:
+    def shown(values: Mapping[str, float | None]) -> Sequence[float | str | None]:
+        return [MASK if name in written.personal else values[name] for name in written.wanted]
+
+    return Entry(
+        charger=url,
+        command=command,
+        variables=list(written.wanted),
+        before=shown(written.before),
+        wanted=shown(written.wanted),
+        after=shown(written.after),
+        result=result,
+    )
+
+
+def number_of(row: VariableRow | None) -> float | None:
+    """The number that a variable reads; None if it has none, or its device is silent."""
+    return row.value if row is not None and isinstance(row.value, float) else None
+
+
+def same(value: float | None, wanted: float) -> bool:
+    """Whether a variable that reads `value` is what was wanted of it."""
+    return value is not None and abs(value - wanted) < _SAME
+
+
+def _check_writable(name: str, row: VariableRow, force: bool) -> None:
+    if row.writable is False:
+        raise Refused(f"{name} cannot be written: the charger says it is read-only")
+    if row.writable is None and not force:
+        raise Refused(f"the charger does not say whether {name} can be written; --force writes it all the same")
+    if isinstance(row.value, str):
+        raise Refused(f"{name} holds a text, and only numbers can be written")
+    if row.value is None and not force:
+        raise Garbled(f"{name} has no number now, so its device may be silent; --force writes it all the same")
+
+
+def _check_range(name: str, value: float, row: VariableRow, force: bool) -> None:
+    low, high = row.minimum, row.maximum
+    if low is None and high is None and not force:
+        raise Refused(f"nobody knows what {name} may be set to; --force sets it all the same")
+    if (low is not None and value < low) or (high is not None and value > high):
+        limits = "..".join(number(limit) if limit is not None else "" for limit in (low, high))
+        raise Refused(f"{number(value)} is out of the range of {name}, which is {limits}")
+
+
+def _check_pause(name: str, since: float | None, least: float) -> None:
+    if since is not None and since < least:
+        raise Refused(
+            f"{name} was written {since:.0f} s ago; wait {least - since:.0f} s more, as each write wears out"
+            " the charger's memory, or say --min-interval 0"
+        )

@@ -1,0 +1,124 @@
+"""What a charger can do, how fast, what is missing; and where it does not answer, why that may be."""
+
+import json
+import re
+import statistics
+from dataclasses import asdict, dataclass
+
+from ccl_exporter.powerstudio.advice import failure
+from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.station.values import Reading
+
+ALL = 120.0
+"""Seconds for everything there is: a slow engine tells of its variables one at a time."""
+
+_SCRAPES = 3
+
+# protocol.md 7: published for CirCarLife before these versions.
+_CVES = (
+    ((4, 3), ("CVE-2018-12634", "CVE-2018-16668", "CVE-2018-16670", "CVE-2018-16671", "CVE-2018-16672")),
+    ((4, 3, 1), ("CVE-2018-17918", "CVE-2018-17922")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `check` found. Seconds are of the charger's answers; `requests` of one read each."""
+
+    url: str
+    product: str
+    version: str
+    devices: int
+    variables: int
+    understood: int
+    described: int
+    plugs: tuple[str, ...]
+    way: str
+    separator: str
+    documents: tuple[str, ...]
+    failing: tuple[str, ...]
+    silent: tuple[str, ...]
+    first_requests: int
+    first_seconds: float
+    scrape_requests: int
+    scrape_seconds: float
+    cves: tuple[str, ...]
+
+    def as_json(self) -> str:
+        """The report for a program."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+
+    def lines(self) -> list[str]:
+        """The report for a person, worst news last."""
+        told = [
+            f"{self.url} is a PowerStudio engine: {self.product or 'it tells no name'} {self.version}".rstrip(),
+            f"devices:    {self.devices}, variables: {self.variables} "
+            f"({self.understood} with a number or date now, {self.described} with a description)",
+            f"plugs:      {', '.join(self.plugs) or 'none'}",
+            f"dialect:    {self.way}; between parameters: {self.separator or 'nothing is understood'}",
+            f"documents:  {', '.join(self.documents)}",
+            f"first read: {self.first_requests} requests in {self.first_seconds:.2f} s",
+            f"scrape:     {self.scrape_requests} requests in {self.scrape_seconds:.2f} s",
+        ]
+        told += [f"failing:    {failing}" for failing in self.failing]
+        told += [f"silent:     device {device} does not report STATUS 1" for device in self.silent]
+        if self.described < self.variables:
+            told.append("missing:    without a description from the engine, units come from the catalogue")
+        if self.cves:
+            told.append(f"security:   this version has published weaknesses ({', '.join(self.cves)});")
+            told.append(
+                "            keep the charger in a network of its own, with the exporter as its only client"
+            )
+        return told
+
+
+def check(name: str, transport: Transport, patience: float) -> Report:
+    """Read a charger a few times and report; raises what went wrong if nothing came.
+
+    `patience` is in seconds, for its first answer.
+    """
+    engine = Engine(name, transport.url, transport=transport)
+    try:
+        engine.reach(patience)
+        first = engine.read(ALL)
+        if not first.up:
+            raise failure(first)
+        later = [engine.read(ALL) for _ in range(_SCRAPES)]
+        last = later[-1]
+        reading = Reading(last)
+        information = last.inventory.information
+        product, version = (information.product, information.version) if information is not None else ("", "")
+        return Report(
+            url=transport.url,
+            product=product,
+            version=version,
+            devices=len(last.inventory.devices),
+            variables=len(reading.listed),
+            understood=len(reading.understood),
+            described=len(last.inventory.variables),
+            plugs=tuple(plug.name for plug in last.inventory.plugs),
+            way=engine.way.value if engine.way is not None else "no values",
+            separator=" ".join(engine.separators),
+            documents=tuple(document.name for document in last.documents if document.success),
+            failing=tuple(
+                f"{document.name}: {document.failure}" for document in last.documents if not document.success
+            ),
+            silent=tuple(device for device in reading.devices if not reading.well(device)),
+            first_requests=first.requests,
+            first_seconds=first.seconds,
+            scrape_requests=min(snapshot.requests for snapshot in later),
+            scrape_seconds=statistics.median(snapshot.seconds for snapshot in later),
+            cves=known_weaknesses(product, version),
+        )
+    finally:
+        engine.close()
+
+
+def known_weaknesses(product: str, version: str) -> tuple[str, ...]:
+    """CVEs published for this version of CirCarLife; none for other products or versions that cannot be read."""
+    numbers = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", version)
+    if "circarlife" not in product.lower() or numbers is None:
+        return ()
+    mine = tuple(int(number or 0) for number in numbers.groups())
+    return tuple(cve for fixed, cves in _CVES if mine < (*fixed, 0)[:3] for cve in cves)

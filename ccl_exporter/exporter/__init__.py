@@ -1,0 +1,1 @@
+"""The running service: chargers and their readers, the collector, the HTTP server."""

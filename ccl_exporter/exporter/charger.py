@@ -1,0 +1,156 @@
+"""One charger and its one reader: whoever asks, Prometheus pairs, a push, a page, gets the same result.
+
+The charger never has two requests in flight, has a pause between them,
+and is left alone for a while when it is absent, but for those who would wait longer than who found it so.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from time import monotonic, time
+
+from ccl_exporter.locks import ChargerLock
+from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.snapshot import Document, Snapshot
+from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.powerstudio.under_way import Wanted
+from ccl_exporter.settings import ChargerSettings
+from ccl_exporter.station.plausibility import Gate
+
+SHARED_FOR = 0.9
+"""Seconds for which a result is shared with those who come later; who asks once a second gets a new one."""
+
+PATIENT_READS = 3
+"""Reads in a row that an absent charger may fail before it is left alone."""
+
+MORE_PATIENT = 0.5
+"""Seconds by which somebody must wait longer than those who found a charger absent to ask it nevertheless."""
+
+FIRST_REST = 2.0
+LONGEST_REST = 30.0
+"""Seconds that an absent charger is left alone, doubled from the first to the longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the governor did since the start, and until when (Unix seconds, 0 is not at all) it leaves it alone."""
+
+    reads: int = 0
+    shared: int = 0
+    spared: int = 0
+    failed: int = 0
+    resting_until: float = 0.0
+
+
+class Charger:
+    """Guards an engine; safe to be called from several threads. `now` gives monotonic seconds.
+
+    `state` is the folder whose locks keep commands of the same machine apart; without it there are none.
+    """
+
+    def __init__(
+        self, settings: ChargerSettings, state: Path | None = None, now: Callable[[], float] = monotonic
+    ) -> None:
+        self.settings = settings
+        self._now = now
+        lock = ChargerLock(state, settings.url, settings.pause) if state is not None else None
+        transport = Transport(settings.url, settings.credentials, settings.source_address, lock)
+        self._engine = Engine(settings.name, settings.url, now=now, transport=transport)
+        self._gate = Gate()
+        self._turn = threading.Condition()
+        self._reading = False
+        self._latest: _Result | None = None
+        self._full: Snapshot | None = None
+        self._absent = 0
+        self._absent_within = 0.0
+        self._rest_until = float("-inf")
+        self._counts = Counts()
+
+    @property
+    def counts(self) -> Counts:
+        return self._counts
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """What the last read of everything brought, or of a charger that is down, however old it is."""
+        return self._full
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def read(self, timeout: float, wanted: Wanted | None = None, oldest: float = inf) -> Snapshot:
+        """Everything that can be read within `timeout` seconds, or what another caller has just read.
+
+        `wanted` may leave out variables; a reading of all serves those who want fewer, not the reverse.
+        A reading that was begun more than `oldest` seconds ago does not serve.
+        Never raises for what the charger does.
+        """
+        started, began = monotonic(), self._now()
+        if self.settings.timeout is not None:
+            timeout = min(timeout, self.settings.timeout)
+        with self._turn:
+            if not self._turn.wait_for(lambda: not self._reading, timeout):
+                return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False)
+            latest = self._latest
+            left = max(timeout - (monotonic() - started), 0.0)
+            if latest is not None and latest.serves(wanted, began, oldest, left):
+                self._counts = replace(self._counts, shared=self._counts.shared + 1)
+                return latest.snapshot
+            if self._now() < self._rest_until and left <= self._absent_within + MORE_PATIENT:
+                self._counts = replace(self._counts, spared=self._counts.spared + 1)
+                return self._spared(started, timeout)
+            self._reading = True
+            begun = self._now()
+        snapshot = None
+        try:
+            snapshot = replace(self._gate.passed(self._engine.read(left, wanted)), timeout=timeout)
+        finally:
+            with self._turn:
+                self._reading = False
+                if snapshot is not None:
+                    self._note(_Result(snapshot, wanted, left, begun, self._now()))
+                self._turn.notify_all()
+        return snapshot
+
+    def _note(self, result: "_Result") -> None:
+        self._latest, snapshot = result, result.snapshot
+        if result.wanted is None or not snapshot.up:
+            self._full = snapshot
+        self._absent = 0 if snapshot.up else self._absent + 1
+        self._absent_within = 0.0 if snapshot.up else max(self._absent_within, result.within)
+        rest = 0.0
+        if self._absent >= PATIENT_READS:
+            rest = min(FIRST_REST * 2.0 ** min(self._absent - PATIENT_READS, 10), LONGEST_REST)
+        self._rest_until = self._now() + rest if rest else float("-inf")
+        self._counts = replace(
+            self._counts,
+            reads=self._counts.reads + 1,
+            failed=self._counts.failed + (not snapshot.up),
+            resting_until=time() + rest if rest else 0.0,
+        )
+
+    def _spared(self, started: float, timeout: float) -> Snapshot:
+        """The answer for a charger that is left alone: absent, without asking it."""
+        documents: tuple[Document, ...] = ()
+        if self._latest is not None:
+            documents = self._latest.snapshot.documents
+        return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False, documents=documents)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A snapshot, what was wanted of it, the seconds it had, and its times on the governor's clock."""
+
+    snapshot: Snapshot
+    wanted: Wanted | None
+    within: float
+    begun: float
+    read_until: float
+
+    def serves(self, wanted: Wanted | None, at: float, oldest: float, within: float) -> bool:
+        recent = self.read_until >= at - SHARED_FOR and self.begun >= at - oldest
+        # That it did not answer in one second tells nothing to who waits ten.
+        told = self.snapshot.up or within <= self.within + MORE_PATIENT
+        return recent and told and (self.wanted is None or self.wanted == wanted)

@@ -1,0 +1,354 @@
+"""The running exporter: chargers, their samples, the server; started, reloaded and stopped together."""
+
+import logging
+import platform
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from math import inf
+from pathlib import Path
+from time import monotonic, time
+from typing import TYPE_CHECKING
+
+from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR
+
+from ccl_exporter import __version__, gc_tuning
+from ccl_exporter.errors import UsageError
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.poll_loop import Source
+from ccl_exporter.exporter.target_registry import Fleet
+from ccl_exporter.exporter.web.app import MODULES, Answer, App, Scrape
+from ccl_exporter.exporter.web.page import View, page
+from ccl_exporter.exporter.web.security import WebSecurity
+from ccl_exporter.exporter.web.server import LEAST_SCRAPES, MOST_SCRAPES, WebServer
+from ccl_exporter.logs import logged
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.metrics.samples import Module, needed, samples
+from ccl_exporter.outputs.prometheus import exposition
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.sessions.recorder import Ledger
+from ccl_exporter.sessions.store import LEDGER
+from ccl_exporter.settings import ListenAddress, Settings
+
+if TYPE_CHECKING:
+    from ccl_exporter.config.charger_source import Inventory
+    from ccl_exporter.config.document import Configuration
+    from ccl_exporter.outputs.influxdb.pusher import Pushes
+    from ccl_exporter.outputs.mqtt.publisher import Publisher
+
+log = logging.getLogger(__name__)
+
+_FIRST_TIDYING, _LONGEST_TIDYING = 60.0, 3600.0  # seconds
+
+_PUBLISHED_AGE = 0.2  # seconds that a reading which is published may be old, so that a change is heard in time
+_PAGE_AGE = 8.0  # seconds after which the page, which renews itself every ten, wants a new reading
+_PAGE_PATIENCE = 5.0  # seconds that a person waits for it
+_UNUSABLE = "the inventory cannot be used, the last one stays: %s"
+_LOOK_FOR_INVENTORY = 1.0  # seconds between two looks whether the second inventory is due
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the service is to be run, as the command line says."""
+
+    listen: ListenAddress
+    web_config: Path | None = None
+    lifecycle: bool = False
+    fail_on_down: bool = False
+
+
+class Service:
+    """Serves the metrics of the configured chargers until it is stopped.
+
+    A charger is first asked when a scrape comes.
+    `load` reads the configuration again where there is a file.
+    `state` is the folder of locks, of the ledger of charges, and of what waits for databases.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options,
+        state: Path | None,
+        load: "Callable[[], Configuration] | None" = None,
+        configuration: "Configuration | None" = None,
+    ) -> None:
+        self._options = options
+        self._load = load
+        self._configuration = configuration
+        self._inventory = _inventory(configuration)
+        self._fleet = Fleet(settings, state)
+        self._state = state
+        self._ledger = Ledger(state / LEDGER) if state is not None else None
+        self._pushes: Pushes | None = None
+        self._publisher: Publisher | None = None
+        self._pushing = threading.Lock()
+        self._moves = _Moves()
+        self._reloaded, self._reload_good = time(), True
+        self._reloading = threading.Lock()
+        self._stopping = threading.Event()
+        self._page_reads = ThreadPoolExecutor(8, thread_name_prefix="page")
+        self._read_for_page: set[str] = set()
+        self._paging = threading.Lock()
+        self._security = WebSecurity(options.web_config)
+        self._server = WebServer(
+            (options.listen.host, options.listen.port),
+            self._security.wrap(App(self, options.lifecycle)),
+            numthreads=LEAST_SCRAPES,
+            max=MOST_SCRAPES,
+            server_name="ccl-exporter",
+            request_queue_size=128,
+            timeout=10,
+            shutdown_timeout=2,
+        )
+        self._server.max_request_header_size = 16 * 1024
+        self._server.max_request_body_size = 16 * 1024
+        self._server.ssl_adapter = self._security.ssl_adapter()
+
+    # Start and stop
+
+    def bind(self) -> str:
+        """Begin to listen and return the URL; raises `UsageError` if the address cannot be had."""
+        try:
+            self._server.prepare()
+        except OSError as error:
+            raise UsageError(f"cannot listen: {error.strerror or error}") from error
+        host, port = self._server.bind_addr[:2]
+        shown = f"[{host}]" if ":" in str(host) else host
+        return f"{self._security.scheme}://{shown}:{port}"
+
+    def run(self) -> None:
+        """Answer until `stop` is called."""
+        for work in (self._refresh_inventory, self._tidy_memory):
+            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+        self._push()
+        self._server.serve()
+
+    def stop(self) -> None:
+        """Answer what is being asked, then end."""
+        self._stopping.set()
+        self._page_reads.shutdown(wait=False, cancel_futures=True)
+        with self._pushing:
+            if self._pushes is not None:
+                self._pushes.stop()
+            if self._publisher is not None:
+                self._publisher.stop()
+        self._server.stop()
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _push(self) -> None:
+        """Write to the databases and the broker of the configuration, and to no others any more."""
+        with self._pushing:
+            self._publish()
+            entries = self._fleet.settings.influxdb
+            if self._pushes is None and entries and self._state is not None:
+                from ccl_exporter.outputs.influxdb.pusher import Pushes  # noqa: PLC0415 - influxdb-client is large
+
+                self._pushes = Pushes(Source(self._fleet.chargers, self._taken, self._ledger), self._state)
+            if self._pushes is not None and not self._stopping.is_set():
+                self._pushes.update(entries)
+
+    def _publish(self) -> None:
+        wanted = self._fleet.settings.mqtt
+        if self._publisher is not None and self._publisher.settings != wanted:
+            self._publisher.stop()
+            self._publisher = None
+        if self._publisher is None and wanted is not None and not self._stopping.is_set():
+            from ccl_exporter.outputs.mqtt.publisher import Publisher  # noqa: PLC0415 - its library is an extra
+
+            taken = partial(self._taken, oldest=_PUBLISHED_AGE)
+            self._publisher = Publisher(wanted, Source(self._fleet.chargers, taken))
+            self._publisher.start()
+
+    def _refresh_inventory(self) -> None:
+        while not self._stopping.wait(_LOOK_FOR_INVENTORY):
+            inventory = self._inventory
+            if inventory is None:
+                continue
+            before = inventory.error
+            changed = inventory.refresh(monotonic())
+            with self._reloading:
+                if self._inventory is not inventory:
+                    continue  # What was read meanwhile belongs to a configuration that is not in force any more.
+                if changed:
+                    self._fleet.update(inventory.settings)
+                    gc_tuning.look_again()
+                    log.info("the inventory has changed: %d chargers", len(inventory.settings.chargers))
+            if inventory.error is not None and before is None:
+                log.warning(_UNUSABLE, inventory.error)
+            elif inventory.error is None and before is not None:
+                log.info("the inventory can be used again")
+
+    def _tidy_memory(self) -> None:
+        """Keep what lives long out of the collector's sight; the pauses between grow to an hour."""
+        pause = _FIRST_TIDYING
+        while not self._stopping.wait(pause):
+            gc_tuning.keep()
+            pause = min(pause * 2, _LONGEST_TIDYING)
+
+    # What the routes need
+
+    def ready(self) -> bool:
+        return not self._stopping.is_set()
+
+    def targets(self) -> Sequence[tuple[str, Mapping[str, str]]]:
+        return [(name, charger.labels) for name, charger in self._fleet.settings.chargers.items()]
+
+    def config(self) -> str:
+        if self._configuration is None:
+            return "".join(f"charger: {charger.url}\n" for charger in self._fleet.settings.chargers.values())
+        return self._configuration.masked(self._fleet.settings)
+
+    def page(self, opened: str) -> bytes:
+        """The live page of what was read last; what is old is read again, meanwhile if there are many."""
+        chargers = self._fleet.chargers()
+        old = [charger for charger in chargers if _old(charger)]
+        if len(chargers) == 1 and old:
+            self._booked(old[0], _PAGE_PATIENCE)
+        else:
+            for charger in old:
+                self._read_meanwhile(charger)
+        views = [View(charger.settings.name, charger.latest) for charger in chargers]
+        return page(views, time(), __version__, opened)
+
+    def reload(self) -> None:
+        """Read the configuration again; raises `UsageError` and keeps the old one if it has a mistake."""
+        if self._load is None:
+            log.warning("there is no configuration file to read again")
+            raise UsageError("there is no configuration file to read again")
+        with self._reloading:
+            try:
+                # What the inventory said last may not have reached the fleet yet.
+                last = self._inventory.settings if self._inventory is not None else self._fleet.settings
+                configuration = self._load().after(self._configuration, last)
+            except UsageError as error:
+                self._reload_good = False
+                log.warning("the configuration has mistakes, the old one stays: %s", error)
+                raise
+            self._configuration, self._inventory = configuration, _inventory(configuration)
+            self._fleet.update(configuration.settings)
+            gc_tuning.look_again()
+            self._push()
+            self._reloaded, self._reload_good = time(), True
+            log.info("the configuration was read again: %d chargers", len(configuration.settings.chargers))
+
+    def metrics(self, scrape: Scrape) -> Answer:
+        """The exporter's own metrics, and the charger's too when there is exactly one."""
+        chargers = self._fleet.chargers()
+        found, up = self._read(chargers[0], scrape) if len(chargers) == 1 else ([], True)
+        found = [*found, *self._own(chargers)]
+        order = (*f.FAMILIES, *f.EXPORTER)
+        body, kind = exposition(found, order, scrape.accept, (PROCESS_COLLECTOR, PLATFORM_COLLECTOR))
+        return self._answer(body, kind, up)
+
+    def probe(self, target: str, scrape: Scrape, debug: bool) -> Answer:
+        """The metrics of one charger; raises `UsageError` if it may not be read."""
+        charger = self._fleet.target(target)
+        if debug:
+            return self._debug(charger, scrape)
+        found, up = self._read(charger, scrape)
+        body, kind = exposition(found, f.FAMILIES, scrape.accept)
+        return self._answer(body, kind, up)
+
+    def _answer(self, body: bytes, kind: str, up: bool) -> Answer:
+        failed = self._options.fail_on_down and not up
+        return Answer(body, kind, HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK)
+
+    def _read(self, charger: Charger, scrape: Scrape) -> tuple[list[Sample], bool]:
+        snapshot, found = self._taken(charger, scrape.timeout, scrape.modules)
+        return found, snapshot.up
+
+    def _taken(
+        self, charger: Charger, timeout: float, modules: Sequence[Module], oldest: float = inf
+    ) -> tuple[Snapshot, list[Sample]]:
+        """A reading of a charger, for whichever sink, begun at most `oldest` seconds ago."""
+        snapshot = self._booked(charger, timeout, modules, oldest)
+        found = samples(snapshot, modules=modules, exclude=charger.settings.exclude)
+        self._moves.watch(charger.settings.name, found)
+        return snapshot, found
+
+    def _booked(
+        self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, oldest: float = inf
+    ) -> Snapshot:
+        """A reading of a charger, booked in the ledger of charges."""
+        snapshot = charger.read(timeout, None if "walk" in modules else needed, oldest)
+        if self._ledger is not None:
+            self._ledger.note(charger.settings.name, snapshot)
+        return snapshot
+
+    def _read_meanwhile(self, charger: Charger) -> None:
+        """Have a charger read for the page, but once: silent ones take longer than the page to renew itself."""
+        with self._paging:
+            if charger.settings.name not in self._read_for_page:
+                self._read_for_page.add(charger.settings.name)
+                self._page_reads.submit(self._read_if_old, charger)
+
+    def _read_if_old(self, charger: Charger) -> None:
+        try:
+            if _old(charger):
+                self._booked(charger, _PAGE_PATIENCE)
+        finally:
+            with self._paging:
+                self._read_for_page.discard(charger.settings.name)
+
+    def _own(self, chargers: Sequence[Charger]) -> Iterator[Sample]:
+        yield Sample(f.BUILD_INFO, (platform.python_version(), __version__), 1.0)
+        yield Sample(f.RELOAD_SUCCESSFUL, (), float(self._reload_good))
+        yield Sample(f.RELOAD_TIMESTAMP, (), self._reloaded)
+        for charger in chargers:
+            name, counts = (charger.settings.name,), charger.counts
+            yield Sample(f.READS, name, float(counts.reads))
+            yield Sample(f.FAILED_READS, name, float(counts.failed))
+            yield Sample(f.SHARED_READINGS, name, float(counts.shared))
+            yield Sample(f.SPARED_READS, name, float(counts.spared))
+            yield Sample(f.RESTING_UNTIL, name, counts.resting_until)
+        if self._pushes is not None:
+            yield from self._pushes.samples()
+        if self._publisher is not None:
+            yield from self._publisher.samples()
+
+    def _debug(self, charger: Charger, scrape: Scrape) -> Answer:
+        """What a probe would say, with the log of it and the configuration, masked like everything else."""
+        with logged() as lines:
+            found, _ = self._read(charger, scrape)
+        body, _ = exposition(found, f.FAMILIES, "")
+        parts = ("Logs for the probe:", *lines, "", "Metrics that would have been returned:", body.decode())
+        return Answer("\n".join((*parts, "Configuration:", self.config())).encode())
+
+
+def _old(charger: Charger) -> bool:
+    latest = charger.latest
+    return latest is None or time() - latest.taken > _PAGE_AGE
+
+
+def _inventory(configuration: "Configuration | None") -> "Inventory | None":
+    if configuration is None or configuration.source is None:
+        return None
+    from ccl_exporter.config.charger_source import Inventory  # noqa: PLC0415 - only with a second inventory
+
+    if configuration.trouble is not None:
+        log.warning(_UNUSABLE, configuration.trouble)
+    return Inventory(configuration.source, configuration.settings, configuration.trouble)
+
+
+class _Moves:
+    """Says so when a variable moves to another family: its unit became known, or the engine changed its mind."""
+
+    def __init__(self) -> None:
+        self._families: dict[tuple[str, ...], str] = {}
+        self._lock = threading.Lock()
+
+    def watch(self, charger: str, found: Sequence[Sample]) -> None:
+        with self._lock:
+            for sample in found:
+                name = sample.family.name
+                if len(sample.labels) == 2 and name.startswith("ccl_variable_"):
+                    before = self._families.setdefault((charger, *sample.labels), name)
+                    if before != name:
+                        self._families[charger, *sample.labels] = name
+                        log.warning("%s: %s is %s now, was %s", charger, ".".join(sample.labels), name, before)

@@ -1,0 +1,110 @@
+"""The chargers that may be read: those of the configuration by name, and those of networks that it admits.
+
+Nothing else is ever contacted: a probe is no way to make this machine talk to others.
+"""
+
+import socket
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ccl_exporter.errors import UsageError
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.settings import ChargerSettings, Settings, charger_settings
+
+MOST_GUESTS = 1000
+"""Chargers without a name that are remembered; each holds its inventory."""
+
+
+class Fleet:
+    """Hands out the one reader of each charger; safe to be called from several threads."""
+
+    def __init__(self, settings: Settings, state: Path | None) -> None:
+        self._state = state
+        self._lock = threading.Lock()
+        self._settings = settings
+        self._names = _by_url(settings)
+        self._chargers: dict[str, Charger] = {}
+        self._guests: OrderedDict[str, Charger] = OrderedDict()
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    def update(self, settings: Settings) -> None:
+        """Take new settings; a charger that is asked as it was keeps what was learned of it."""
+        with self._lock:
+            self._settings, self._names = settings, _by_url(settings)
+            for name, charger in list(self._chargers.items()):
+                now = settings.chargers.get(name)
+                if now is None or _asked(now) != _asked(charger.settings):
+                    del self._chargers[name]
+                else:
+                    charger.settings = now
+            self._guests.clear()
+
+    def named(self, name: str) -> Charger | None:
+        """The charger that the configuration calls so."""
+        with self._lock:
+            settings = self._settings.chargers.get(name)
+            if settings is None:
+                return None
+            if name not in self._chargers:
+                self._chargers[name] = Charger(settings, self._state)
+            return self._chargers[name]
+
+    def chargers(self) -> Sequence[Charger]:
+        """All chargers of the configuration, in its order."""
+        return [charger for name in self._settings.chargers if (charger := self.named(name)) is not None]
+
+    def target(self, text: str) -> Charger:
+        """The charger that a probe asks for; raises `UsageError` for any other host, which is not contacted."""
+        charger = self.named(text)
+        if charger is not None:
+            return charger
+        if not self._settings.allow:
+            raise UsageError("this target is not in the configuration")
+        guest = self._admitted(charger_settings(text, {}))
+        # Who is asked for by address is no second charger, with a reader and charges of its own.
+        if (charger := self.named(self._names.get(guest.url, ""))) is not None:
+            return charger
+        with self._lock:
+            if guest.url not in self._guests:
+                self._guests[guest.url] = Charger(guest, self._state)
+            self._guests.move_to_end(guest.url)
+            while len(self._guests) > MOST_GUESTS:
+                self._guests.popitem(last=False)
+            return self._guests[guest.url]
+
+    def _admitted(self, settings: ChargerSettings) -> ChargerSettings:
+        """A host of an admitted network, by its resolved address, so that its name cannot lead elsewhere later."""
+        parts = urlsplit(settings.url)
+        try:
+            found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise UsageError("this target is not in the configuration and its name is not known") from error
+        addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+        for address in addresses:
+            if not any(address in network for network in self._settings.allow):
+                raise UsageError("this target is not in the configuration, nor in a network that it admits")
+        host = f"[{addresses[0]}]" if addresses[0].version == 6 else str(addresses[0])
+        port = f":{parts.port}" if parts.port is not None else ""
+        return replace(settings, url=f"{parts.scheme}://{host}{port}{parts.path}")
+
+
+def _by_url(settings: Settings) -> dict[str, str]:
+    return {charger.url: name for name, charger in settings.chargers.items()}
+
+
+def _asked(settings: ChargerSettings) -> ChargerSettings:
+    """The settings by which a charger is asked, without those of what is shown of it."""
+    return replace(settings, labels={}, exclude=())
+
+
+def one(settings: ChargerSettings) -> Settings:
+    """Settings for a single charger, which need no file."""
+    return Settings({settings.name: settings})

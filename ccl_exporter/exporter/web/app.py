@@ -1,0 +1,193 @@
+"""Routes: metrics, probes, discovery, configuration, health, the live page. Reads only."""
+
+import gzip
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Literal, Protocol
+from urllib.parse import parse_qs
+
+from ccl_exporter.errors import UsageError
+from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+DEFAULT_TIMEOUT = 30.0
+"""Seconds for a read when the scraper does not say how long it waits."""
+
+TIMEOUT_OFFSET = 0.5
+"""Seconds kept back of the scraper's patience, so that the answer arrives before it gives up."""
+
+MIN_TIMEOUT = 0.1
+
+Module = Literal["meaning", "walk"]
+MODULES: tuple[Module, ...] = ("meaning", "walk")
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: the body, its type, and a status that is not 200 only for a reason."""
+
+    body: bytes
+    content_type: str = _TEXT
+    status: HTTPStatus = HTTPStatus.OK
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """What a scraper asks for: seconds to read in, its Accept header, the modules."""
+
+    timeout: float
+    accept: str
+    modules: tuple[Module, ...] = MODULES
+
+
+class Exporter(Protocol):
+    """What the routes need of the service."""
+
+    def metrics(self, scrape: Scrape) -> Answer: ...
+
+    def probe(self, target: str, scrape: Scrape, debug: bool) -> Answer:
+        """Raises `UsageError` for a target that may not be read."""
+        ...
+
+    def targets(self) -> Sequence[tuple[str, Mapping[str, str]]]: ...
+
+    def config(self) -> str: ...
+
+    def ready(self) -> bool: ...
+
+    def reload(self) -> None:
+        """Raises `UsageError` with what is wrong; the old configuration stays."""
+        ...
+
+    def page(self, opened: str) -> bytes:
+        """The live page; `opened` is the query of its address, which says what is unfolded."""
+        ...
+
+
+class App:
+    """The WSGI application of one exporter; `lifecycle` lets a POST reload the configuration."""
+
+    def __init__(self, exporter: Exporter, lifecycle: bool = False) -> None:
+        self._exporter = exporter
+        self._lifecycle = lifecycle
+        self._routes: Mapping[str, Callable[[WSGIEnvironment], Answer]] = {
+            "/": self._page,
+            "/metrics": self._metrics,
+            "/probe": self._probe,
+            "/sd": self._targets,
+            "/config": self._config,
+            "/-/healthy": lambda _: Answer(b"Healthy\n"),
+            "/-/ready": self._ready,
+        }
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        answer = self._answer(environ)
+        body = answer.body
+        headers = [("Content-Type", answer.content_type), ("X-Content-Type-Options", "nosniff"), *answer.headers]
+        if accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")) and len(body) > 1000:
+            # Level 1: most of the gain for a twentieth of the time.
+            body = gzip.compress(body, compresslevel=1, mtime=0)
+            headers.append(("Content-Encoding", "gzip"))
+        headers += [("Vary", "Accept, Accept-Encoding"), ("Content-Length", str(len(body)))]
+        start_response(f"{answer.status.value} {answer.status.phrase}", headers)
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    def _answer(self, environ: "WSGIEnvironment") -> Answer:
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "/")
+        if path == "/-/reload":
+            return self._reload(method)
+        route = self._routes.get(path)
+        if method not in ("GET", "HEAD"):
+            allow = (("Allow", "GET, HEAD"),)
+            return Answer(b"Only GET and HEAD.\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
+        if route is None:
+            return Answer(b"There is nothing here; see /metrics, /probe, /sd.\n", status=HTTPStatus.NOT_FOUND)
+        return route(environ)
+
+    def _reload(self, method: str) -> Answer:
+        if method != "POST":
+            allow = (("Allow", "POST"),)
+            return Answer(b"Only POST.\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
+        if not self._lifecycle:
+            return Answer(b"Off; --web.enable-lifecycle allows it.\n", status=HTTPStatus.FORBIDDEN)
+        try:
+            self._exporter.reload()
+        except UsageError as error:
+            return Answer(f"{error}\n".encode(), status=HTTPStatus.INTERNAL_SERVER_ERROR)
+        return Answer(b"Reloaded.\n")
+
+    def _metrics(self, environ: "WSGIEnvironment") -> Answer:
+        return self._exporter.metrics(_scrape(environ))
+
+    def _probe(self, environ: "WSGIEnvironment") -> Answer:
+        try:
+            query = parse_qs(
+                environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=10, errors="strict"
+            )
+            target, module, debug = _single(query, "target"), _single(query, "module"), _single(query, "debug")
+            if not target:
+                raise UsageError("name one target: /probe?target=NAME")
+            modules = MODULES if module is None else tuple(known for known in MODULES if known == module)
+            if not modules:
+                raise UsageError(f"there is no such module; there are {' and '.join(MODULES)}")
+            return self._exporter.probe(target, _scrape(environ, modules), debug == "true")
+        except (UsageError, ValueError) as error:
+            text = str(error) if isinstance(error, UsageError) else "the query cannot be read"
+            return Answer(f"{text}\n".encode(), status=HTTPStatus.BAD_REQUEST)
+
+    def _targets(self, _: "WSGIEnvironment") -> Answer:
+        groups = [{"targets": [name], "labels": dict(labels)} for name, labels in self._exporter.targets()]
+        return Answer(json.dumps(groups, ensure_ascii=False).encode(), "application/json")
+
+    def _config(self, _: "WSGIEnvironment") -> Answer:
+        return Answer(self._exporter.config().encode())
+
+    def _ready(self, _: "WSGIEnvironment") -> Answer:
+        if self._exporter.ready():
+            return Answer(b"Ready\n")
+        return Answer(b"Stopping\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _page(self, environ: "WSGIEnvironment") -> Answer:
+        headers = (("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("Cache-Control", "no-store"))
+        body = self._exporter.page(environ.get("QUERY_STRING", ""))
+        return Answer(body, "text/html; charset=utf-8", headers=headers)
+
+
+def _single(query: Mapping[str, list[str]], name: str) -> str | None:
+    """A parameter that may be given once; raises `UsageError` if it comes twice."""
+    values = query.get(name, [])
+    if len(values) > 1:
+        raise UsageError(f"name one {name}, not several")
+    return values[0] if values else None
+
+
+def _scrape(environ: "WSGIEnvironment", modules: tuple[Module, ...] = MODULES) -> Scrape:
+    return Scrape(read_timeout(environ), environ.get("HTTP_ACCEPT", ""), modules)
+
+
+def read_timeout(environ: "WSGIEnvironment") -> float:
+    """Seconds that a read may take: what Prometheus says it waits, less an offset; 30 without a usable word."""
+    try:
+        patience = float(environ.get("HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS", ""))
+    except ValueError:
+        return DEFAULT_TIMEOUT
+    if not 0 < patience < 3600:
+        return DEFAULT_TIMEOUT
+    return max(patience - TIMEOUT_OFFSET, MIN_TIMEOUT)
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding header takes gzip: what it says of gzip, else of anything (RFC 9110, 12.5.3)."""
+    weights: dict[str, bool] = {}
+    for part in header.lower().split(","):
+        coding, _, parameters = part.partition(";")
+        weight = parameters.replace(" ", "").removeprefix("q=")
+        weights[coding.strip()] = weight == "" or weight.strip("0.") != ""
+    return weights.get("gzip", weights.get("*", False))

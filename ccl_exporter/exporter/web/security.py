@@ -1,0 +1,380 @@
+"""Who may ask, and over what: TLS, logins and headers by the web configuration file, which may change."""
+
+import base64
+import logging
+import math
+import os
+import re
+import secrets
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from hashlib import blake2b
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cheroot.errors import FatalSSLAlert
+from cheroot.makefile import MakeFile
+from cheroot.ssl import Adapter
+
+from ccl_exporter.config.web import Pem, TlsConfig, WebConfig, parse
+from ccl_exporter.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["TlsAdapter", "WebConfig", "WebSecurity", "load"]
+
+log = logging.getLogger(__name__)
+
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+_MAX_REMEMBERED = 100
+"""Good logins kept at a time; one for each user is enough, but a long password can be written in many ways."""
+
+_BCRYPT_BYTES = 72
+"""All that bcrypt looks at. The library refuses more; every other exporter, and `htpasswd`, cuts it off."""
+
+_RETRY_SECONDS = 5.0
+
+_HTTPS_ONLY = b"This port speaks only HTTPS.\n"
+
+
+def load(path: Path) -> WebConfig:
+    """Read the file and try the certificates that it names; raises `UsageError`."""
+    return _Loaded(parse(path)).config
+
+
+class WebSecurity:
+    """Guards an application as the file says; without a file it lets everybody in.
+
+    A change of the file, or of a certificate, counts from the next request or connection on. While a change
+    cannot be used, what was there before stays in force.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path.absolute() if path is not None else None
+        self._lock = threading.Lock()
+        self._trouble = False
+        self._retry_at = math.inf
+        self._files: tuple[Path, ...] = () if self._path is None else (self._path,)
+        self._seen: tuple[object, ...] = ()
+        self._loaded = _Loaded(WebConfig()) if self._path is None else self._load(self._path)
+        self._stamps: tuple[object, ...] = self._seen
+
+    @property
+    def scheme(self) -> str:
+        return "http" if self._loaded.context is None else "https"
+
+    def wrap(self, app: "WSGIApplication") -> "WSGIApplication":
+        """The application behind the login, every answer with the configured headers."""
+        if self._path is None:
+            return app
+
+        def guarded(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+            loaded = self._current()
+            configured = loaded.config.headers
+            names = {name.lower() for name, _ in configured}
+
+            def start(status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None) -> Any:
+                others = [(name, value) for name, value in headers if name.lower() not in names]
+                return start_response(status, [*others, *configured], exc_info)
+
+            refusal = loaded.refusal(environ)
+            if refusal is None:
+                return app(environ, start)
+            body = f"{refusal.phrase}\n".encode()
+            headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+            if refusal is HTTPStatus.UNAUTHORIZED:
+                headers.append(("WWW-Authenticate", 'Basic realm="ccl-exporter", charset="UTF-8"'))
+            start(f"{refusal.value} {refusal.phrase}", headers)
+            return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+        return guarded
+
+    def ssl_adapter(self) -> "TlsAdapter | None":
+        """What cheroot's server wants for TLS, or None for plain HTTP."""
+        return None if self._loaded.context is None else TlsAdapter(self)
+
+    def context(self) -> ssl.SSLContext:
+        """The TLS of the next connection; only where there is TLS at all."""
+        context = self._current().context
+        if context is None:
+            raise AssertionError("TLS is neither switched on nor off while running")
+        return context
+
+    def _current(self) -> "_Loaded":
+        """What counts now. Costs a `stat` of each file while nothing changes."""
+        if self._path is not None and self._outdated():
+            with self._lock:
+                if self._outdated():
+                    self._reload(self._path)
+                    # Last, so that nobody takes the old configuration for the new one meanwhile.
+                    self._stamps = self._seen
+        return self._loaded
+
+    def _outdated(self) -> bool:
+        return self._stamped() != self._stamps or time.monotonic() >= self._retry_at
+
+    def _reload(self, path: Path) -> None:
+        try:
+            loaded = self._load(path)
+            if (loaded.context is None) != (self._loaded.context is None):
+                raise UsageError(f"{path}: only a restart switches TLS on or off")
+        except (UsageError, OSError) as error:
+            if not self._trouble:
+                log.warning("the web configuration stays as it was: %s", error)
+            # Some troubles end without a change of the files: too many open files, a network drive.
+            self._trouble, self._retry_at = True, time.monotonic() + _RETRY_SECONDS
+            return
+        self._loaded, self._retry_at = loaded, math.inf
+        if self._trouble:
+            log.warning("the web configuration can be used again and is in force")
+        else:
+            log.info("the web configuration or a certificate has changed and is in force")
+        self._trouble = False
+
+    def _load(self, path: Path) -> "_Loaded":
+        # Stamps are taken before reading, so what changes in between is read again. The files of a configuration
+        # that cannot be used are watched too, as it is often one of them that is then mended.
+        self._seen = self._stamped()
+        first = _stamp(path)
+        config = parse(path)
+        named = config.tls.files() if config.tls else ()
+        self._files = (path, *named)
+        self._seen = (first, *(_stamp(file) for file in named))
+        return _Loaded(config)
+
+    def _stamped(self) -> tuple[object, ...]:
+        return tuple(_stamp(path) for path in self._files)
+
+
+def _stamp(path: Path) -> object:
+    """What changes when a file does, its rights included; links are followed, as renewal often swaps one."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        return str(error)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+class _Loaded:
+    """A configuration in force: its certificates are read, and it knows the logins that were good under it."""
+
+    def __init__(self, config: WebConfig) -> None:
+        self.config = config
+        self.context = None if config.tls is None else _context(config.tls)
+        self._users = {name.encode(): hashed for name, hashed in config.users.items()}
+        self._key = secrets.token_bytes(32)
+        self._good: dict[bytes, None] = {}
+        self._bcrypt = threading.Lock()
+        self._tokens, self._filled = float(config.rate_burst), time.monotonic()
+        self._rate = threading.Lock()
+
+    def refusal(self, environ: "WSGIEnvironment") -> HTTPStatus | None:
+        """Why this request is not answered; None if it is."""
+        if self.config.rate_interval and not self._token():
+            return HTTPStatus.TOO_MANY_REQUESTS
+        if self._users and not self._good_login(environ.get("HTTP_AUTHORIZATION", "")):
+            return HTTPStatus.UNAUTHORIZED
+        return None
+
+    def _token(self) -> bool:
+        with self._rate:
+            now = time.monotonic()
+            gained = (now - self._filled) / self.config.rate_interval
+            self._tokens, self._filled = min(self._tokens + gained, self.config.rate_burst), now
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
+
+    def _good_login(self, header: str) -> bool:
+        scheme, _, coded = header.partition(" ")
+        try:
+            login = base64.b64decode(coded.strip(), validate=True)
+        except ValueError:
+            return False
+        name, colon, password = login.partition(b":")
+        if scheme.lower() != "basic" or not colon:
+            return False
+        mark = self._hash(login)
+        if mark in self._good:
+            return True
+        import bcrypt  # noqa: PLC0415 - most exporters run without logins
+
+        known = name in self._users
+        hashed = self._users[name] if known else self._decoy(name)
+        # One at a time: guesses cost one processor, not all. Only good logins are remembered, so guesses push
+        # none of them out.
+        with self._bcrypt:
+            if mark not in self._good and not (bcrypt.checkpw(password[:_BCRYPT_BYTES], hashed) and known):
+                return False
+            if len(self._good) >= _MAX_REMEMBERED:
+                del self._good[next(iter(self._good))]
+            self._good[mark] = None
+            return True
+
+    def _decoy(self, name: bytes) -> bytes:
+        """A real hash for a name that is not known, always the same one: it takes as long as somebody's."""
+        hashes = list(self._users.values())
+        return hashes[int.from_bytes(self._hash(name)) % len(hashes)]
+
+    def _hash(self, content: bytes) -> bytes:
+        return blake2b(content, key=self._key).digest()
+
+
+class TlsAdapter(Adapter):
+    """TLS for cheroot's server: each connection with the certificates of the moment.
+
+    Cheroot's own adapter shakes hands in the one thread that accepts, where a client that connects and says
+    nothing holds up everybody else. Here a worker does it when it first reads.
+    """
+
+    def __init__(self, security: WebSecurity) -> None:
+        super().__init__(None, None)
+        self._security = security
+
+    def bind(self, sock: socket.socket) -> socket.socket:
+        return sock
+
+    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
+        try:
+            connection = self._security.context().wrap_socket(
+                sock, server_side=True, do_handshake_on_connect=False
+            )
+        except OSError as error:
+            raise FatalSSLAlert(*error.args) from error
+        return connection, self.get_environ()
+
+    def get_environ(self) -> dict[str, str]:
+        return {"wsgi.url_scheme": "https", "HTTPS": "on"}
+
+    def makefile(self, sock: socket.socket, mode: str = "r", bufsize: int = -1) -> Any:
+        return MakeFile(sock, mode, bufsize)
+
+
+class _Connection(ssl.SSLSocket):
+    """A connection that shakes hands when it is first read from."""
+
+    _greeted = False
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        try:
+            if not self._greeted:
+                self.do_handshake()
+                self._check_name()
+                self._greeted = True
+            return super().recv_into(buffer, nbytes, flags)
+        except (OSError, ValueError) as error:
+            if self._greeted and not isinstance(error, ssl.SSLError):
+                raise
+            if getattr(error, "reason", None) == "HTTP_REQUEST":
+                self._answer_plainly()
+            # Not louder: anybody who can connect can cause it.
+            log.debug("a TLS connection was given up: %s", error)
+            # Cheroot drops the connection at this one, and would answer any other in clear.
+            raise FatalSSLAlert(*error.args) from error
+
+    def _check_name(self) -> None:
+        allowed = self.context.allowed_sans if isinstance(self.context, _Context) else None
+        if allowed is not None and allowed.isdisjoint(_names(self.getpeercert())):
+            raise ssl.SSLError("no name of the client's certificate is in client_allowed_sans")
+
+    def _answer_plainly(self) -> None:
+        """Tell a client that speaks plain HTTP; past TLS, and after reading on, lest the reset overtake it."""
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Length: {len(_HTTPS_ONLY)}\r\nConnection: close\r\n\r\n"
+        with suppress(OSError):
+            self.settimeout(0)
+            with suppress(BlockingIOError):
+                socket.socket.recv(self, 65536)
+            socket.socket.send(self, head.encode() + _HTTPS_ONLY)
+
+
+class _Context(ssl.SSLContext):
+    sslsocket_class = _Connection
+    allowed_sans: frozenset[str] | None = None
+
+
+def _names(certificate: Any) -> Iterator[str]:
+    """The alternative names of a certificate as Go writes them."""
+    for kind, name in (certificate or {}).get("subjectAltName", ()):
+        if kind in ("DNS", "email", "URI"):
+            yield name
+        elif kind == "IP Address":
+            with suppress(ValueError):
+                yield str(ip_address(name.strip()))
+
+
+def _context(tls: TlsConfig) -> _Context:
+    """Read the certificates and the key as they are now; raises `UsageError`."""
+    context = _Context(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version, context.maximum_version = tls.minimum, tls.maximum
+    if tls.ciphers is not None:
+        context.set_ciphers(tls.ciphers)
+    if tls.curve is not None:
+        context.set_ecdh_curve(tls.curve)
+    if tls.server_preference:
+        context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    else:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    _load_pair(context, tls.certificate, tls.key)
+    if tls.client_ca is not None:
+        context.load_verify_locations(cadata=_certificates(tls.client_ca))
+        # As in Go: what is in the file is trusted, an intermediate authority without its root too.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_mode = tls.client_auth
+    context.allowed_sans = tls.allowed_sans
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: Pem, key: Pem) -> None:
+    contents = (_certificates(certificate).encode(), _content(key))
+    with ExitStack() as stack:
+        # Python takes a pair from files only. These are in memory, so a key that stands in the configuration
+        # gets on no disk.
+        files = [stack.enter_context(os.fdopen(os.memfd_create("pem"), "wb", buffering=0)) for _ in contents]
+        for file, content in zip(files, contents, strict=True):
+            file.write(content)
+        paths = [f"/proc/self/fd/{file.fileno()}" for file in files]
+        try:
+            # With an empty password, as OpenSSL would ask for one on the terminal and wait.
+            context.load_cert_chain(paths[0], paths[1], password="")
+        except ssl.SSLError as error:
+            if error.reason == "KEY_VALUES_MISMATCH":
+                what = "the key does not belong to the certificate: renew both together"
+            elif b"ENCRYPTED" in contents[1]:
+                what = "the key is protected by a password: write it without one (openssl pkey)"
+            elif not error.reason:
+                what = "there is no private key in PEM format in it, or it is damaged"
+            else:
+                what = f"OpenSSL refuses the certificate or its key ({error.reason}): issue them anew"
+            raise UsageError(f"{key.place}: {what}") from error
+
+
+def _certificates(pem: Pem) -> str:
+    """The certificates alone, each one looked at: there may be a key or somebody's notes around them."""
+    found = b"\n".join(_CERTIFICATE.findall(_content(pem))).decode("latin-1")
+    if not found:
+        raise UsageError(f"{pem.place}: there is no certificate in PEM format in it")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=found)
+    except (ssl.SSLError, TypeError, ValueError) as error:
+        raise UsageError(f"{pem.place}: a certificate in it is damaged: issue it anew") from error
+    return found
+
+
+def _content(pem: Pem) -> bytes:
+    if pem.path is None:
+        return pem.text.encode()
+    try:
+        return pem.path.read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "no file has such a name"
+        raise UsageError(f"{pem.place}: {pem.path} cannot be read: {why}") from error

@@ -1,0 +1,1 @@
+"""Metric families and the samples of a snapshot."""

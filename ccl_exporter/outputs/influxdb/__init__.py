@@ -1,0 +1,1 @@
+"""Writing readings to InfluxDB and what speaks its line protocol."""

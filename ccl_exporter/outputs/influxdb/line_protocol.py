@@ -1,0 +1,128 @@
+"""Samples as InfluxDB's line protocol; the escaping is influxdb-client's. Pure.
+
+A family's name is `ccl_<measurement>_<field>`; its labels are tags, and `charger` is one more:
+
+    ccl_plug,charger=garage,plug=EVSE.PLUG power_watts=7350,state=11i,state_text="charging" 1790000000000
+    ccl_variable,charger=garage,device=Plug\\ -\\ Meter VI_volts=232.1,AE_joules_total=4446540000 1790000000000
+
+Numbers are always floats but for the codes of states, so that a field never changes its type.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from influxdb_client.client.write.point import Point
+from influxdb_client.domain.write_precision import WritePrecision
+
+from ccl_exporter.metrics.families import Sample
+
+_MEASUREMENTS = (
+    "ccl_finished_charge",
+    "ccl_variable",
+    "ccl_rejected",
+    "ccl_charge",
+    "ccl_station",
+    "ccl_device",
+    "ccl_plug",
+)
+_READING = "ccl_scrape"
+_LEFT_OUT = "ccl_variable_info"  # titles and units, which the fields' names have; 170 texts a reading
+_CODES = range(-(2**63), 2**63)
+
+_Field = float | int | str
+
+
+def lines(samples: Iterable[Sample], charger: str, milliseconds: int) -> list[str]:
+    """One line for each measurement and set of tags; samples without a value that InfluxDB knows are left out."""
+    points: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, _Field]] = {}
+    for sample in samples:
+        name = sample.family.name
+        if name == _LEFT_OUT:
+            continue
+        measurement, field = _split(name)
+        labels = dict(zip(sample.family.labels, sample.labels, strict=True))
+        if measurement == "ccl_variable":
+            field = f"{labels.pop('variable')}_{field}"
+        elif measurement == "ccl_rejected":
+            field = f"{labels.pop('variable')}_{labels.pop('reason')}_total"
+        if phase := labels.pop("phase", ""):
+            field = f"{field}_{phase}"
+        texts = _texts(labels) if sample.family.kind == "info" else {}
+        fields = points.setdefault((measurement, tuple(labels.items())), {})
+        fields.update(texts or _fields(sample, field))
+    found = (
+        _line(measurement, charger, tags, fields, milliseconds) for (measurement, tags), fields in points.items()
+    )
+    return [line for line in found if line]
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Measurement and field of a family; what is about the reading itself is one measurement."""
+    for measurement in _MEASUREMENTS:
+        if name.startswith(f"{measurement}_"):
+            return measurement, name.removeprefix(f"{measurement}_")
+    return _READING, name.removeprefix("ccl_").removeprefix("scrape_")
+
+
+def _texts(labels: dict[str, str]) -> dict[str, _Field]:
+    """What an info family tells, as text fields: a description that changes must not begin a new series."""
+    return {name: labels.pop(name) for name in list(labels) if name != "device"}
+
+
+def _fields(sample: Sample, field: str) -> dict[str, _Field]:
+    if sample.family.kind != "stateset":
+        return {field: float(sample.value)}
+    text: dict[str, _Field] = {f"{field}_text": ",".join(sample.active)}
+    code = float(sample.value)
+    return {field: int(code), **text} if code.is_integer() and int(code) in _CODES else text
+
+
+def _line(
+    measurement: str, charger: str, tags: Sequence[tuple[str, str]], fields: dict[str, _Field], milliseconds: int
+) -> str:
+    point = {
+        "measurement": measurement,
+        "tags": {**dict(tags), "charger": charger},
+        # A line stays one line, in texts as in tags, where the library sees to it.
+        "fields": {name: _one_line(value) if isinstance(value, str) else value for name, value in fields.items()},
+        "time": milliseconds,
+    }
+    return str(Point.from_dict(point, WritePrecision.MS).to_line_protocol())  # type: ignore[arg-type] # is a str
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "\\n").replace("\r", "\\r")
+
+
+def by_field(line: str) -> list[str]:
+    """A line as several of one field each; what cannot be taken apart comes back as it was."""
+    head = _until(line, 0, " ")
+    end = line.rfind(" ")
+    if not 0 < head < end:
+        return [line]
+    pieces, begin = [], head + 1
+    while (cut := _until(line, begin, ",")) < end:
+        pieces.append(line[begin:cut])
+        begin = cut + 1
+    pieces.append(line[begin:end])
+    return [f"{line[:head]} {piece}{line[end:]}" for piece in pieces]
+
+
+def field_of(line: str) -> tuple[str, str]:
+    """Measurement and name of the only field of a line, as they stand there."""
+    head = _until(line, 0, " ")
+    return line[: min(_until(line, 0, ","), head)], line[head + 1 : _until(line, head + 1, "=")]
+
+
+def _until(line: str, begin: int, mark: str) -> int:
+    """Where a character stands next that is neither escaped nor in a quoted text; the line's end if nowhere."""
+    quoted, position = False, begin
+    while position < len(line):
+        character = line[position]
+        if quoted and character == "\\":
+            position += 1
+        elif character == '"' and mark == "," and begin:
+            quoted = not quoted
+        elif character == mark and not quoted and line[position - 1] != "\\":
+            return position
+        position += 1
+    return position

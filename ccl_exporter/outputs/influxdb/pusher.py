@@ -1,0 +1,246 @@
+"""Writing readings to databases: each has a timer, a durable queue and a sender of its own.
+
+Nobody waits for a database.
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from time import monotonic, time
+
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.poll_loop import Rounds, Source
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.outputs.influxdb.bisecting_sender import Delivered, Delivery
+from ccl_exporter.outputs.influxdb.client import Later, Outcome, Writer
+from ccl_exporter.outputs.influxdb.line_protocol import field_of, lines
+from ccl_exporter.outputs.influxdb.spool import Batch, Refused, Spool, SpoolError
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.sessions.finished import charge_samples
+from ccl_exporter.settings import InfluxSettings
+
+log = logging.getLogger(__name__)
+
+POINTS_AT_ONCE = 5000
+"""Points in one request, as InfluxDB recommends."""
+
+LONGEST_REST = 60.0
+"""Seconds between two tries while a database cannot be had, doubled up to this, less a random part."""
+
+_TRY_SPOOL_AGAIN = 2.0
+_LOOK_AT_AGE = 30.0  # seconds after which an idle sender looks whether something has become too old
+_STOP_WITHIN = 1.5
+_LEDGER = "ledger"
+
+
+class Pushes:
+    """The pushes of a configuration; follows its changes. `state` is the folder of spools."""
+
+    def __init__(self, source: Source, state: Path) -> None:
+        self._source = source
+        self._state = state
+        self._pushes: dict[str, Push] = {}
+
+    def update(self, entries: Sequence[InfluxSettings]) -> None:
+        """Start what is new, stop what is gone or changed, leave the others alone."""
+        wanted = {entry.name: entry for entry in entries}
+        old = [push for name, push in self._pushes.items() if wanted.get(name) != push.settings]
+        _stop(old)
+        kept = {name: push for name, push in self._pushes.items() if push not in old}
+        # As a new mapping: a scrape may be looking at the old one.
+        self._pushes = {
+            name: kept.get(name) or Push(entry, self._source, self._state) for name, entry in wanted.items()
+        }
+        for name, push in self._pushes.items():
+            if name not in kept:
+                push.start()
+
+    def stop(self) -> None:
+        _stop(list(self._pushes.values()))
+
+    def samples(self) -> Iterator[Sample]:
+        for push in self._pushes.values():
+            yield from push.samples()
+
+
+def _stop(pushes: Sequence["Push"]) -> None:
+    for push in pushes:
+        push.tell_to_stop()
+    deadline = monotonic() + _STOP_WITHIN
+    for push in pushes:
+        push.wait(deadline)
+
+
+class Push:
+    """One database: reads the chargers every interval, stores each reading, sends what is stored."""
+
+    def __init__(self, settings: InfluxSettings, source: Source, state: Path) -> None:
+        self.settings = settings
+        self._source = source
+        self._spool = Spool(state / settings.spool.path, settings.spool.max_bytes, settings.spool.max_age)
+        self._stopping = threading.Event()
+        self._fresh = threading.Event()
+        self._rounds = Rounds(
+            f"influxdb {settings.name}", source, settings.interval, settings.modules, self._store_reading
+        )
+        self._threads = [
+            threading.Thread(target=target, name=f"influxdb {what} {settings.name}", daemon=True)
+            for what, target in (("timer", self._keep_time), ("sender", self._send))
+        ]
+        self._opened = threading.Event()
+        self._trouble: str | None = ""
+        self._failures = 0
+        self._told: set[tuple[str, str]] = set()
+        self._last_success: float | None = None
+        self._send_seconds: float | None = None
+
+    # Start and stop
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def tell_to_stop(self) -> None:
+        self._stopping.set()
+        self._rounds.stop()
+        self._fresh.set()
+        self._opened.set()
+
+    def wait(self, deadline: float) -> None:
+        """Wait until `deadline` (monotonic) for what is under way; what is not done then is done another time."""
+        for thread in self._threads:
+            thread.join(max(deadline - monotonic(), 0.0))
+        self._spool.close()
+
+    # Reading
+
+    def _keep_time(self) -> None:
+        self._open_spool()
+        self._rounds.run(self._store_charges)
+
+    def _open_spool(self) -> None:
+        said = ""
+        while not self._stopping.is_set():
+            try:
+                self._spool.open()
+            except SpoolError as error:
+                if str(error) != said:
+                    said = str(error)
+                    log.error("influxdb %s: nothing is written: %s", self.settings.name, said)
+                self._stopping.wait(_TRY_SPOOL_AGAIN)
+            else:
+                self._opened.set()
+                return
+
+    def _store_reading(self, charger: Charger, snapshot: Snapshot, found: list[Sample]) -> None:
+        self._spool.put(lines(found, charger.settings.name, round(snapshot.taken * 1000)), snapshot.taken)
+        self._fresh.set()
+
+    def _store_charges(self, _: Sequence[Charger]) -> None:
+        if self._source.finished is None:
+            return
+        for number, charge in self._source.finished.finished(self._spool.mark(_LEDGER)):
+            known = (charge.ended, charge.begun, charge.requested, time())
+            at = next(moment for moment in known if moment is not None)
+            found = lines(charge_samples(charge), charge.charger, round(at * 1000))
+            if not self._spool.put(found, time(), **{_LEDGER: number}):
+                return
+            self._fresh.set()
+
+    # Sending
+
+    def _send(self) -> None:
+        self._opened.wait()
+        writer = Writer(self.settings)
+        delivery = Delivery(lambda some: self._write(writer, some))
+        batches: list[Batch] = []
+        refusals = 0
+        if not self._stopping.is_set():
+            self._say(writer.check())
+        while not self._stopping.is_set():
+            if not batches:
+                self._fresh.clear()
+                # One reading until one was taken: a database that refuses everything is not to be stormed.
+                batches = self._spool.take(1 if self._last_success is None else POINTS_AT_ONCE)
+                if not batches:
+                    self._fresh.wait(_LOOK_AT_AGE)
+                    continue
+                delivery.begin([line for batch in batches for line in batch.lines])
+            result = delivery.go_on()
+            if isinstance(result, Delivered) and result.refused and self._last_success is None:
+                # A database that never took anything may refuse the request as such, and no line is at fault.
+                batches = []
+                if not result.nothing:
+                    self._last_success = time()
+                    continue  # and what it refused before it took something is tried once more
+                result = Later(f"it refuses everything: {result.refused[-1].reason}")
+                refusals += 1
+            self._say(result)
+            if isinstance(result, Later):
+                self._stopping.wait(_rest(max(self._failures, refusals), result.wait))
+                continue
+            refusals = 0
+            self._spool.settle(batches[-1].id, result.refused, result.rejected)
+            self._last_success = time()
+            self._say_refused(result.refused)
+            batches = []
+        writer.close()
+
+    def _write(self, writer: Writer, some: Sequence[str]) -> Outcome:
+        if self._stopping.is_set():
+            return Later("the exporter stops")
+        began = monotonic()
+        outcome = writer.write(some)
+        self._send_seconds = monotonic() - began
+        self._failures = self._failures + 1 if isinstance(outcome, Later) else 0
+        return outcome
+
+    def _say(self, outcome: Outcome | Delivered) -> None:
+        """A line in the log when the database becomes or is no longer reachable, or for another reason."""
+        trouble = outcome.reason if isinstance(outcome, Later) else None
+        if trouble == self._trouble or self._stopping.is_set():
+            return
+        self._trouble = trouble
+        name, url = self.settings.name, self.settings.url
+        if trouble is None:
+            log.info("influxdb %s: %s takes what is written", name, url)
+        else:
+            log.warning("influxdb %s: %s: %s; readings are kept and sent later", name, url, trouble)
+
+    def _say_refused(self, refused: Sequence[Refused]) -> None:
+        for item in refused:
+            measurement, field = field_of(item.line)
+            if (measurement, field) not in self._told:
+                self._told.add((measurement, field))
+                log.warning(
+                    "influxdb %s: %s of %s is refused: %s", self.settings.name, field, measurement, item.reason
+                )
+
+    # What became of it
+
+    def samples(self) -> Iterator[Sample]:
+        """How the push fares; without looking at the disk."""
+        sink, counts = (self.settings.name,), self._spool.counts
+        for family, value in (
+            (f.INFLUXDB_SPOOL_POINTS, counts.points),
+            (f.INFLUXDB_SPOOL_BYTES, counts.bytes),
+            (f.INFLUXDB_SPOOL_OLDEST, counts.oldest),
+            (f.INFLUXDB_SPOOL_DAMAGED, counts.damaged),
+            (f.INFLUXDB_SPOOLED, counts.spooled),
+            (f.INFLUXDB_SENT, counts.sent),
+            (f.INFLUXDB_REJECTED, counts.rejected),
+            (f.INFLUXDB_DROPPED, counts.dropped),
+            (f.INFLUXDB_LAST_SUCCESS, self._last_success),
+            (f.INFLUXDB_SEND_SECONDS, self._send_seconds),
+        ):
+            if value is not None:
+                yield Sample(family, sink, float(value))
+
+
+def _rest(failures: int, wanted: float | None) -> float:
+    """Seconds until the next try: full jitter, so that many exporters do not come back together."""
+    rest = random.uniform(0, min(2.0 ** min(failures - 1, 10), LONGEST_REST))  # noqa: S311 - spreads load, hides nothing
+    return rest if wanted is None else wanted + rest

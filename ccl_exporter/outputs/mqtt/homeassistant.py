@@ -1,0 +1,226 @@
+"""Home Assistant's discovery messages: a device for each charger and one for each of its plugs. Pure.
+
+The keys are those of Home Assistant's documentation of MQTT discovery (device messages, long names).
+What identifies a device is made of the charger's URL, so that it stays the same under another name.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from ccl_exporter import __version__
+from ccl_exporter.metrics.families import Family, Sample
+from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE, STATION, documents, key, level
+
+
+def _template(then: str) -> str:
+    """A value template; a value that is not there is `None`, which Home Assistant takes for unknown."""
+    return f"{{{{{{{{ {then} if value_json.{{key}} is defined else none }}}}}}}}"
+
+
+_VALUE = _template("value_json.{key}")
+_INSTANT = _template("(value_json.{key} | as_datetime).isoformat()")
+_PERCENT = _template("value_json.{key} * 100")
+_IS = _template("('ON' if value_json.{key} else 'OFF')")
+_IS_NOT = _template("('OFF' if value_json.{key} else 'ON')")
+_WORDS = _template("(value_json.{key} | join(', ') or 'none')")
+_CHARGING = _template("('ON' if value_json.{key} == 'charging' else 'OFF')")
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """How Home Assistant is to show a value; empty is what it does by itself."""
+
+    name: str
+    platform: str = "sensor"
+    device_class: str = ""
+    unit: str = ""
+    state_class: str = ""
+    precision: int | None = None
+    diagnostic: bool = False
+    template: str = _VALUE
+    suffix: str = ""
+
+
+def _instant(name: str, *, diagnostic: bool = False) -> Entity:
+    return Entity(name, device_class="timestamp", diagnostic=diagnostic, template=_INSTANT)
+
+
+# By key of the document. A value that is not here is on the bus, but not in Home Assistant.
+_PLUG: Mapping[str, Sequence[Entity]] = {
+    "status": (
+        Entity("Status", device_class="enum"),
+        Entity("Charging", "binary_sensor", "battery_charging", template=_CHARGING, suffix="_charging"),
+    ),
+    "state": (Entity("State", device_class="enum", diagnostic=True),),
+    "error": (
+        Entity("Fault", "binary_sensor", "problem", diagnostic=True, template=_IS),
+        Entity("Faults", diagnostic=True, template=_WORDS, suffix="_words"),
+    ),
+    "vehicle_connected": (Entity("Vehicle", "binary_sensor", "plug", template=_IS),),
+    "locked": (Entity("Lock", "binary_sensor", "lock", diagnostic=True, template=_IS_NOT),),
+    "enabled": (Entity("Enabled", "binary_sensor", diagnostic=True, template=_IS),),
+    # A meter that never begins again is `total`; what begins at zero with each charge is `total_increasing`.
+    "energy_kwh": (Entity("Energy", "sensor", "energy", "kWh", "total", 2),),
+    "charge_energy_kwh": (Entity("Energy of this charge", "sensor", "energy", "kWh", "total_increasing", 2),),
+    "power_watts": (Entity("Power", "sensor", "power", "W", "measurement", 0),),
+    "current_amperes": (Entity("Current", "sensor", "current", "A", "measurement", 1),),
+    "voltage_volts": (Entity("Voltage", "sensor", "voltage", "V", "measurement", 0),),
+    "current_max_amperes": (Entity("Largest current", "sensor", "current", "A", "", 0, diagnostic=True),),
+    "current_limit_amperes": (Entity("Limit", "sensor", "current", "A", "measurement", 1),),
+    "power_reduction_ratio": (Entity("Reduction", unit="%", precision=0, diagnostic=True, template=_PERCENT),),
+    "charge_request_timestamp_seconds": (_instant("Charge asked for", diagnostic=True),),
+    "charge_begin_timestamp_seconds": (_instant("Charge begun"),),
+    "charge_end_timestamp_seconds": (_instant("Charge ended"),),
+    "charge_duration_seconds": (Entity("Duration of the charge", "sensor", "duration", "s", "measurement", 0),),
+    "charge_stop_reason": (Entity("Why the charge stopped", device_class="enum"),),
+}
+_STATION: Mapping[str, Sequence[Entity]] = {
+    "state": (Entity("State", device_class="enum", diagnostic=True),),
+    "error": (
+        Entity("Fault", "binary_sensor", "problem", diagnostic=True, template=_IS),
+        Entity("Faults", diagnostic=True, template=_WORDS, suffix="_words"),
+    ),
+    "temperature_celsius": (
+        Entity("Temperature", "sensor", "temperature", "°C", "measurement", 1, diagnostic=True),
+    ),
+    "boot_timestamp_seconds": (_instant("Started", diagnostic=True),),
+    "active_events": (Entity("Active events", state_class="measurement", precision=0, diagnostic=True),),
+}
+
+
+_ABOUT = (("manufacturer", "company"), ("model", "product"), ("sw_version", "version"))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where things are on the broker: the topic of all of ours, and Home Assistant's prefix."""
+
+    root: str
+    prefix: str
+
+    @property
+    def status(self) -> str:
+        """Whether the exporter is there."""
+        return f"{self.root}/status"
+
+
+Seen = Mapping[str, Mapping[str, Sequence[str]]]
+"""By end of topic the keys that a charger was seen to have, each with its words if it has some."""
+
+
+def seen(samples: Iterable[Sample], charge: Sequence[Family]) -> Seen:
+    """What there is to show; of each plug also what a `charge` tells, though there may be none yet."""
+    samples = list(samples)
+    found: dict[str, dict[str, Sequence[str]]] = {}
+    for place, document in documents(samples).items():
+        if not place.startswith("device/"):
+            found[place] = dict.fromkeys(document, ())
+    for place, keys in found.items():
+        if place.startswith("plug/"):
+            for family in charge:
+                keys.setdefault(key(family.name, {}).replace("joules", "kwh"), family.states)
+    for sample in samples:
+        labels = dict(zip(sample.family.labels, sample.labels, strict=True))
+        place = f"plug/{level(labels['plug'])}" if "plug" in labels else STATION
+        if place in found and sample.family.kind == "stateset":
+            found[place][key(sample.family.name, labels)] = sample.family.states
+    return found
+
+
+def merged(one: Seen, other: Seen) -> Seen:
+    """What was seen before and now: an entity does not go because it has nothing to say for a while."""
+    return {place: {**one.get(place, {}), **other.get(place, {})} for place in {**one, **other}}
+
+
+def identity(*parts: str) -> str:
+    return f"ccl_{sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
+
+
+def topic(where: Place, device: str) -> str:
+    """Where the discovery message of a device is."""
+    return f"{where.prefix}/device/{device}/config"
+
+
+def discovery(where: Place, charger: str, url: str, found: Seen, about: Mapping[str, str]) -> dict[str, str]:
+    """The messages by topic: one for the charger, one for each of its plugs.
+
+    `about` may tell `company`, `product` and `version`.
+    """
+    station = identity(url)
+    own = f"{where.root}/{level(charger)}"
+    shared = {
+        "origin": {"name": "ccl-exporter", "sw_version": __version__},
+        "availability": [{"topic": where.status}, {"topic": f"{own}/status"}],
+        "availability_mode": "all",
+        "payload_available": ONLINE,
+        "payload_not_available": OFFLINE,
+    }
+    device = {
+        "identifiers": [station],
+        "name": charger,
+        "configuration_url": url,
+        **{key: about[told] for key, told in _ABOUT if about.get(told)},
+    }
+    contact = {
+        "platform": "binary_sensor",
+        "unique_id": f"{station}_contact",
+        "name": "Contact",
+        "device_class": "connectivity",
+        "entity_category": "diagnostic",
+        "state_topic": f"{own}/status",
+        "payload_on": ONLINE,
+        "payload_off": OFFLINE,
+        # It is known as long as the exporter is there.
+        "availability": [{"topic": where.status}],
+    }
+    components = {"contact": contact, **_components(station, _STATION, found.get(STATION, {}))}
+    message = {"device": device, **shared, "state_topic": f"{own}/{STATION}", "components": components}
+    messages = {topic(where, station): json.dumps(message, ensure_ascii=False)}
+    for place in sorted(found):
+        if place.startswith("plug/"):
+            plug = identity(url, place)
+            device = {"identifiers": [plug], "name": f"{charger} {place[5:]}", "via_device": station}
+            components = _components(plug, _PLUG, found[place])
+            message = {"device": device, **shared, "state_topic": f"{own}/{place}", "components": components}
+            messages[topic(where, plug)] = json.dumps(message, ensure_ascii=False)
+    return messages
+
+
+def _components(
+    device: str, table: Mapping[str, Sequence[Entity]], keys: Mapping[str, Sequence[str]]
+) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name, words in sorted(keys.items()):
+        bare, _, phase = name.rpartition("_")
+        known = table.get(name) or (table.get(bare) if phase in ("l1", "l2", "l3") else None)
+        for entity in known or ():
+            id = f"{name}{entity.suffix}"
+            component = {
+                "platform": entity.platform,
+                "unique_id": f"{device}_{id}",
+                "name": entity.name if name in table else f"{entity.name} {phase.upper()}",
+                "value_template": entity.template.format(key=name),
+                "device_class": entity.device_class,
+                "unit_of_measurement": entity.unit,
+                "state_class": entity.state_class,
+                "suggested_display_precision": entity.precision,
+                "entity_category": "diagnostic" if entity.diagnostic else "",
+                "options": list(words) if entity.device_class == "enum" else "",
+            }
+            found[id] = {option: value for option, value in component.items() if value not in ("", None)}
+    return found
+
+
+def station_of(where: Place, message: bytes) -> str | None:
+    """The charger that a discovery message is of, if it is of an exporter with this topic."""
+    try:
+        parts = json.loads(message)
+        device, topics = parts["device"], [entry["topic"] for entry in parts["availability"]]
+        station = device.get("via_device") or device["identifiers"][0]
+        name = parts["origin"]["name"]
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+        return None
+    return str(station) if name == "ccl-exporter" and where.status in topics else None

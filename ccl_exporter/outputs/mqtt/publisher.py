@@ -1,0 +1,162 @@
+"""Publishing readings over MQTT: each on its topics, and Home Assistant told what they are.
+
+Read only: nothing that comes from the broker reaches a charger.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic
+
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.poll_loop import Rounds, Source
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.outputs.mqtt.client import Broker
+from ccl_exporter.outputs.mqtt.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
+from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE, documents, level, listed, listing, payload, scalars
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.settings import MqttSettings
+
+_BIRTH = b"online"
+_CHARGE = (
+    f.CHARGE_ENERGY,
+    f.CHARGE_REQUEST,
+    f.CHARGE_BEGIN,
+    f.CHARGE_END,
+    f.CHARGE_DURATION,
+    f.CHARGE_STOP_REASON,
+)
+_STOP_WITHIN = 1.5
+
+
+class Publisher:
+    """Reads the chargers every interval and keeps what they say on a broker."""
+
+    def __init__(self, settings: MqttSettings, source: Source) -> None:
+        self.settings = settings
+        self._source = source
+        self._place = Place(settings.topic, settings.discovery)
+        self._own = f"{settings.topic}/"
+        self._listed = f"{self._own}chargers"
+        self._birth = f"{settings.discovery}/status"
+        old, listen = [self._listed], []
+        if settings.discovery:
+            old.append(f"{settings.discovery}/device/+/config")
+            listen.append(self._birth)
+        self._broker = Broker(settings, self._place.status, old, listen, self._received)
+        self._rounds = Rounds("mqtt", source, settings.interval, settings.modules, self._publish)
+        self._thread = threading.Thread(
+            target=self._rounds.run, args=(self._tidy,), name="mqtt timer", daemon=True
+        )
+        # By charger, and by one thread at a time each: its URL, the topics it has, what was seen of it.
+        self._stations: dict[str, str] = {}
+        self._topics: dict[str, frozenset[str]] = {}
+        self._introduced: dict[str, frozenset[str]] = {}
+        self._seen: dict[str, tuple[Seen, tuple[str, ...]]] = {}
+        self._list = ""
+
+    def start(self) -> None:
+        self._broker.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        deadline = monotonic() + _STOP_WITHIN
+        self._rounds.stop()
+        self._thread.join(max(deadline - monotonic(), 0.0))
+        self._broker.stop(deadline)
+
+    def samples(self) -> Iterator[Sample]:
+        """How the publishing fares."""
+        yield Sample(f.MQTT_CONNECTED, (), float(self._broker.connected))
+        yield Sample(f.MQTT_SENT, (), float(self._broker.count))
+
+    def _publish(self, charger: Charger, snapshot: Snapshot, found: list[Sample]) -> None:
+        name = charger.settings.name
+        own = f"{self._own}{level(name)}"
+        if self._stations.get(name, charger.settings.url) != charger.settings.url:
+            self._forget(name)
+        self._stations[name] = charger.settings.url
+        messages = {}
+        if snapshot.up:
+            for place, document in documents(found).items():
+                messages[f"{own}/{place}"] = payload({**document, "read_timestamp_seconds": snapshot.taken})
+                if self.settings.single_values:
+                    messages.update({f"{own}/{place}/{key}": text for key, text in scalars(document).items()})
+            self._replace(name, messages)
+            if self.settings.discovery:
+                self._introduce(charger, found)
+        self._broker.keep(f"{own}/status", ONLINE if snapshot.up else OFFLINE)
+
+    def _forget(self, name: str) -> None:
+        """Another charger has this name now: what was told of the one before goes, unless it has another name."""
+        introduced = self._introduced.pop(name, frozenset())
+        if self._stations[name] not in {one.settings.url for one in self._source.chargers()}:
+            for topic in introduced:
+                self._broker.keep(topic, "")
+        self._seen.pop(name, None)
+
+    def _replace(self, name: str, messages: Mapping[str, str]) -> None:
+        """Publish a reading, and take away what it no longer has."""
+        for topic in self._topics.get(name, frozenset()) - messages.keys():
+            self._broker.keep(topic, "")
+        self._topics[name] = frozenset(messages)
+        for topic, text in messages.items():
+            self._broker.keep(topic, text)
+
+    def _introduce(self, charger: Charger, found: list[Sample]) -> None:
+        """Tell Home Assistant what there is, when that has changed."""
+        name = charger.settings.name
+        before, _ = self._seen.get(name, ({}, ()))
+        about = next((sample.labels for sample in found if sample.family is f.STATION_INFO), ())
+        known = merged(before, seen(found, _CHARGE)), about
+        if self._seen.get(name) == known:
+            return
+        self._seen[name] = known
+        told = dict(zip(f.STATION_INFO.labels, about, strict=False))
+        messages = discovery(self._place, name, charger.settings.url, known[0], told)
+        self._introduced[name] = frozenset(messages)
+        for topic, text in messages.items():
+            self._broker.keep(topic, text)
+
+    def _tidy(self, chargers: Sequence[Charger]) -> None:
+        """Once a round: take away what is of chargers that are gone, say which there are, and send what waits."""
+        urls = {charger.settings.name: charger.settings.url for charger in chargers}
+        for name in [name for name in list(self._stations) if name not in urls]:
+            self._broker.keep(f"{self._own}{level(name)}/status", "")
+            self._replace(name, {})
+            introduced = self._introduced.pop(name, frozenset())
+            # One that has only got another name stays what it was to Home Assistant.
+            if self._stations.pop(name) not in urls.values():
+                for topic in introduced:
+                    self._broker.keep(topic, "")
+            self._seen.pop(name, None)
+        # At the end, so that who is killed before has still listed what is to be taken away.
+        if (now := listing(urls)) != self._list:
+            self._list = now
+            self._broker.keep(self._listed, now)
+        self._broker.catch_up()
+        self._broker.look_no_more()
+
+    def _received(self, topic: str, message: bytes, retained: bool) -> None:
+        """What the broker has from earlier is taken away if it is of a charger that is gone meanwhile."""
+        if topic == self._birth:
+            if message == _BIRTH:
+                self._broker.send_again()
+        elif not retained or not message:
+            return
+        elif topic == self._listed:
+            # Others may have topics beside ours; only what was listed is ours.
+            if gone := listed(message) - self._names():
+                self._broker.look([f"{self._own}{name}/#" for name in gone])
+        elif self._is_old(topic, message):
+            self._broker.keep(topic, "")
+
+    def _names(self) -> set[str]:
+        return {level(one.settings.name) for one in self._source.chargers()}
+
+    def _is_old(self, topic: str, message: bytes) -> bool:
+        if topic.startswith(self._own):
+            return topic.removeprefix(self._own).partition("/")[0] not in self._names()
+        station = station_of(self._place, message)
+        stations = {identity(one.settings.url) for one in self._source.chargers()}
+        return station is not None and station not in stations

@@ -1,0 +1,84 @@
+"""A few devices and nothing else, for a command: some requests instead of a whole reading."""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from time import monotonic, time
+
+from ccl_exporter.errors import Absent
+from ccl_exporter.powerstudio import xml_parser
+from ccl_exporter.powerstudio.dialect import Dialect
+from ccl_exporter.powerstudio.inventory import owner
+from ccl_exporter.powerstudio.inventory_reader import InventoryReader
+from ccl_exporter.powerstudio.snapshot import Charge, Snapshot
+from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.powerstudio.value_reader import ValuesReader
+
+_CHARGE_INFO = "services/chargePointsInterface/chargeInfo.xml"
+
+
+class Lookup:
+    """Reads what one command needs, again and again if it likes. All raise what goes wrong."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._dialect = Dialect(transport)
+        self._inventory = InventoryReader(self._dialect)
+        self._values = ValuesReader(self._dialect)
+
+    def devices(self, deadline: float) -> tuple[str, ...]:
+        """The ids of all devices."""
+        return self._inventory.device_ids(deadline)
+
+    def learn(self, devices: Sequence[str], deadline: float) -> None:
+        """What the engine says of some devices; they are those that are read from then on."""
+        self._inventory.read_only(devices, deadline)
+
+    def describe(self, variables: Sequence[str], deadline: float) -> None:
+        """What the engine says of some variables of these devices, by full id."""
+        for variable in variables:
+            self._inventory.read_var_info_of(variable, deadline)
+
+    def learn_plugs(self, deadline: float) -> None:
+        """What the engine says of its plugs, if it says anything."""
+        with suppress(Absent):
+            self._inventory.read_plug_info(deadline)
+
+    def read(self, timeout: float, only: Collection[str] | None = None, *, charges: bool = False) -> Snapshot:
+        """The values of the devices that were learnt, or of `only` some by id; the last `charges`, if wanted."""
+        taken, started = time(), monotonic()
+        inventory = self._inventory.inventory
+        asked = [device for device in inventory.devices if only is None or device.id in only]
+        found = self._values.read(asked, started + timeout)
+        return Snapshot(
+            taken=taken,
+            seconds=monotonic() - started,
+            timeout=timeout,
+            requests=self._transport.requests,
+            up=True,
+            inventory=inventory,
+            values=found.values,
+            asked=frozenset(device.id for device in asked),
+            answered=frozenset(found.answered),
+            charges=self._charges(started + timeout) if charges else {},
+        )
+
+    def _charges(self, deadline: float) -> dict[str, Charge]:
+        try:
+            return self._dialect.document(_CHARGE_INFO, xml_parser.charge_info, deadline)
+        except Absent:
+            return {}
+
+
+def read_variable(transport: Transport, name: str, timeout: float) -> Snapshot | None:
+    """A snapshot of the device that has the variable `name` (full id); None if no device has it.
+
+    `timeout` is in seconds. Raises what goes wrong.
+    """
+    deadline = monotonic() + timeout
+    lookup = Lookup(transport)
+    device = owner(name, lookup.devices(deadline))
+    if device is None:
+        return None
+    lookup.learn([device], deadline)
+    lookup.describe([name], deadline)
+    return lookup.read(max(deadline - monotonic(), 0.001))

@@ -1,0 +1,266 @@
+"""Values of all variables by the best way that an engine understands (ladder of protocol.md 11 #1, #2)."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from time import monotonic
+
+from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, Unreachable
+from ccl_exporter.powerstudio import xml_parser
+from ccl_exporter.powerstudio.dialect import Dialect, Question
+from ccl_exporter.powerstudio.inventory import Device, owner
+from ccl_exporter.powerstudio.snapshot import Value
+
+MAX_BATCH = 40
+"""Variables in one request, as live installations use (protocol.md 6)."""
+
+MAX_NAMES = 60
+"""Variables in one request where that spares asking for whole devices; the most that was seen in use."""
+
+_BY_DEVICE = Question("services/user/values.xml", "id")
+_BY_NAME = Question("services/user/values.xml", "var")
+_STATE = Question("services/devices/deviceState.xml", "id")
+
+
+class Way(Enum):
+    """How values are asked for, best first."""
+
+    TOGETHER = "values.xml, several devices at once"
+    EACH = "values.xml, one device at a time"
+    STATE = "deviceState.xml, one device at a time"
+    BATCH = "values.xml, several variables at once"
+    ONE = "values.xml, one variable at a time"
+
+
+@dataclass
+class ValuesRead:
+    """What came of asking: readings by full id, the devices that answered, what went wrong on the way."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
+    failures: list[ChargerError] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+
+    def take(self, found: xml_parser.Readings, owners: Mapping[str, str | None]) -> None:
+        """Add the readings that belong to a device."""
+        self.doubled += found.doubled
+        for name, value in found.items():
+            device = owners[name]
+            if device is not None:
+                self.values[name] = value
+                self.answered.add(device)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the engine has shown no understanding of the request at all."""
+        return not self.answered and all(isinstance(failure, Absent) for failure in self.failures)
+
+    def worst(self) -> ChargerError | None:
+        """The failure that tells most: anything rather than "no such document"."""
+        if self.doubled and all(isinstance(failure, Absent) for failure in self.failures):
+            return Garbled(f"{self.doubled[0]} is told twice with different values")
+        return min(self.failures, key=lambda failure: isinstance(failure, Absent), default=None)
+
+
+class ValuesReader:
+    """Reads values and remembers the way; one caller at a time."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._late: set[str] = set()
+        self._silent: set[str] = set()
+        self._most: int | None = None
+        self._mute: set[str] = set()
+        self.way: Way | None = None
+
+    def forget(self) -> None:
+        """Find out the way anew, as it may be another engine by now."""
+        self._late.clear()
+        self._silent.clear()
+        self._most = None
+        self._mute.clear()
+        self.way = None
+
+    def read(self, devices: Sequence[Device], deadline: float, only: Collection[str] | None = None) -> ValuesRead:
+        """All values of `devices`; a device that fails does not hide the others.
+
+        With `only`, at least these of them, by full id, and no more where the engine takes several by name.
+        Raises the failure that tells most if no device answered.
+        """
+        if only is not None:
+            devices = [
+                replace(device, variables=tuple(name for name in device.variables if name in only))
+                for device in devices
+            ]
+            if self.way in (Way.TOGETHER, Way.EACH, Way.STATE):
+                read = _Asking(self._dialect, devices, deadline, proven=False)
+                if self._by_name(read):
+                    return read
+                gone = next((error for error in read.failures if isinstance(error, TimedOut | Unreachable)), None)
+                if gone is not None and not read.answered:
+                    raise gone
+                if gone is not None:
+                    return read
+        failures: list[ChargerError] = []
+        ways = list(Way) if self.way is None else [self.way, *Way]
+        for way in ways:
+            read = _Asking(self._dialect, devices, deadline, proven=way is self.way)
+            self._by(way, read)
+            if read.answered:
+                self.way = way
+                return read
+            failures.extend(read.failures)
+            if way is self.way and not read.unknown:
+                break
+            if monotonic() >= deadline or any(isinstance(failure, Unreachable) for failure in read.failures):
+                break
+            if not read.unknown:
+                self._dialect.doubt = True
+            self.way = None
+        raise ValuesRead(failures=failures).worst() or Absent("the engine answers no request for values")
+
+    def _by_name(self, read: "_Asking") -> bool:
+        """Ask for variables in one request; False if there are too many or not all devices answered.
+
+        Some engines answer no more than the first few: a name that stays away is asked for once more, alone.
+        """
+        if len(read.names) < 2 or _BY_NAME.head(read.names, MAX_NAMES) != read.names:
+            return False
+        if not read.ask(_BY_NAME, read.names):
+            return False
+        missing = [name for name in read.names if name not in read.values and name not in self._mute]
+        if missing:
+            read.ask(_BY_NAME, missing[:1])
+            if missing[0] in read.values:
+                self._dialect.disprove(_BY_NAME)
+                return False
+            self._mute.update(missing)
+            read.forgive_missing_names()
+        return read.answered == set(read.ids)
+
+    def _by(self, way: Way, read: "_Asking") -> None:
+        match way:
+            case Way.TOGETHER:
+                self._together(read)
+            case Way.EACH:
+                self._each(read, _BY_DEVICE)
+            case Way.STATE:
+                self._each(read, _STATE)
+            case Way.BATCH:
+                self._batches(read)
+            case Way.ONE:
+                self._one_by_one(read)
+
+    def _together(self, read: "_Asking") -> None:
+        """As many devices in a request as the engine answers: some take no more than the first few."""
+        left = read.ids if len(read.ids) > 1 else []
+        while left:
+            chunk = _BY_DEVICE.head(left, self._most or len(left))
+            left = left[len(chunk) :]
+            if not read.ask(_BY_DEVICE, chunk):
+                break
+            silent = [id for id in chunk if id not in read.answered]
+            count = len(chunk) - len(silent)
+            if count > 1 and silent == chunk[count:] and silent and silent[0] not in self._silent:
+                if not read.ask(_BY_DEVICE, silent[:1]):
+                    break
+                if silent[0] in read.answered:
+                    self._most = count
+                    left = [*silent[1:], *left]
+                else:
+                    self._silent.add(silent[0])
+        self._silent -= read.answered
+        if read.unknown:
+            self._dialect.disprove(_BY_DEVICE)
+
+    def _each(self, read: "_Asking", question: Question) -> None:
+        """One request a device; one that was too slow last time comes last, so that it starves nobody."""
+        for count, id in enumerate(sorted(read.ids, key=lambda id: id in self._late), start=1):
+            self._late.discard(id)
+            if not read.ask(question, [id]):
+                self._late.add(id)
+                break
+            if count == 2 and not read.answered:
+                break
+
+    def _batches(self, read: "_Asking") -> None:
+        """As many variables in a request as the engine takes: two to begin with, half after a failure."""
+        names, most = read.names, 2
+        while len(names) > 1 or (names and read.answered):
+            chunk = _BY_NAME.head(names, most)
+            failed = len(read.failures)
+            if not read.ask(_BY_NAME, chunk):
+                return
+            if len(read.failures) == failed or len(chunk) == 1:
+                names = names[len(chunk) :]
+                most = MAX_BATCH if read.proven or most * 2 > MAX_BATCH else most * 2
+            elif read.answered:
+                read.failures.pop()
+                most = len(chunk) // 2
+            else:
+                return
+        read.forgive_missing_names()
+
+    def _one_by_one(self, read: "_Asking") -> None:
+        for count, name in enumerate(read.names, start=1):
+            if not read.ask(_BY_NAME, [name]):
+                return
+            if count == 5 and not read.answered:
+                return
+        read.forgive_missing_names()
+
+
+class _Asking(ValuesRead):
+    """A read under way: what was asked of whom, until when, and what came."""
+
+    def __init__(self, dialect: Dialect, devices: Sequence[Device], deadline: float, proven: bool) -> None:
+        super().__init__()
+        self._dialect = dialect
+        self._deadline = deadline
+        self.proven = proven
+        self.ids = [device.id for device in devices]
+        # STATUS first: without it a device's other values prove nothing.
+        self.names = sorted(
+            (name for device in devices for name in device.variables),
+            key=lambda name: not name.endswith(".STATUS"),
+        )
+
+    def ask(self, question: Question, names: list[str]) -> bool:
+        """Ask, take what comes, note what fails; False once there is no sense in asking on.
+
+        Until anything was answered in an unproven way, a request gets a third of the time that is left.
+        """
+        deadline = self._deadline
+        if not (self.proven or self.answered):
+            deadline -= (deadline - monotonic()) * 2 / 3
+
+        def covered(found: xml_parser.Readings) -> int:
+            owners.update((name, owner(name, known)) for name in found)
+            told = found.keys() if question is _BY_NAME else set(owners.values())
+            return len(told & set(names))
+
+        known = set(self.ids)
+        owners: dict[str, str | None] = {}
+        found: xml_parser.Readings | None
+        try:
+            if len(names) == 1:
+                found = self._dialect.one(question, names[0], xml_parser.values, deadline)
+                if not covered(found):
+                    found = None
+            else:
+                found = self._dialect.several(question, names, xml_parser.values, covered, self._deadline)
+            if found is None:
+                raise Absent(f"the engine answers nothing for {names[0]}")
+        except (TimedOut, Unreachable) as error:
+            self.failures.append(error)
+            return False
+        except (Absent, Garbled, Refused) as error:
+            self.failures.append(error)
+            return bool(self.answered) or not isinstance(error, Refused)
+        self.take(found, owners)
+        return True
+
+    def forgive_missing_names(self) -> None:
+        """A variable that the engine does not know has no sample; that is no failure of the document."""
+        if self.answered:
+            self.failures = [failure for failure in self.failures if not isinstance(failure, Absent)]

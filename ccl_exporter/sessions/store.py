@@ -1,0 +1,222 @@
+"""The ledger's SQLite file: its tables, what is written to it in one commit, what is read from it."""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import astuple, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from time import time
+
+from ccl_exporter.errors import Unreadable
+from ccl_exporter.sessions.tracker import Account, Booked, FinishedCharge, Running
+
+LEDGER = "charges.db"
+"""The name of the ledger in the state folder."""
+
+PATIENCE = 5.0
+"""Seconds that another process may hold the file."""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+_SCHEMA = 1
+_TABLES = """
+CREATE TABLE finished (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    charger TEXT NOT NULL, plug TEXT NOT NULL, key REAL NOT NULL, noted REAL NOT NULL,
+    requested REAL, begun REAL, ended REAL, joules REAL NOT NULL, seconds REAL NOT NULL,
+    stop_reason INTEGER, highest_watts REAL,
+    UNIQUE (charger, plug, key)
+);
+CREATE TABLE accounts (
+    charger TEXT NOT NULL, plug TEXT NOT NULL, era INTEGER NOT NULL,
+    began REAL NOT NULL, first REAL NOT NULL, latest REAL NOT NULL, at REAL NOT NULL, clock REAL,
+    charged REAL NOT NULL, recorded_key REAL, recorded_joules REAL,
+    running_key REAL, running_joules REAL, running_before REAL, running_watts REAL,
+    PRIMARY KEY (charger, plug, era)
+);
+"""
+_CHARGE = "charger, plug, requested, begun, ended, joules, seconds, stop_reason, highest_watts"
+_ACCOUNT = (
+    "charger, plug, era, began, first, latest, at, clock, charged, recorded_key, recorded_joules,"
+    " running_key, running_joules, running_before, running_watts"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Everything that a ledger holds: charges in the order in which they were recorded with the time of it
+    (Unix seconds), accounts by charger and plug, oldest first."""
+
+    charges: Sequence[tuple[float, FinishedCharge]] = ()
+    accounts: Sequence[tuple[str, str, Account]] = ()
+
+
+class _Contradiction(sqlite3.DatabaseError):
+    """What SQLite's own check found."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is to be committed."""
+
+    finished: list[tuple[float, Booked]] = field(default_factory=list)
+    accounts: dict[tuple[str, str, int], Account] = field(default_factory=dict)
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """A ledger to be written, made if there is none; raises `OSError`, `sqlite3.Error` or `Unreadable`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # When a car is at home is nobody else's business.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
+    try:
+        if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise _Contradiction("the file contradicts itself")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        _upgrade(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def commit(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Write a batch, whole or not at all; raises `sqlite3.Error`."""
+    with connection:
+        for noted, booked in batch.finished:
+            _insert(connection, noted, booked)
+        connection.executemany(
+            f"REPLACE INTO accounts ({_ACCOUNT}) VALUES ({', '.join('?' * 15)})",  # noqa: S608 - our own names
+            [(charger, plug, *_row(account)) for (charger, plug, _), account in batch.accounts.items()],
+        )
+
+
+def finished(path: Path, after: int) -> list[tuple[int, FinishedCharge]]:
+    """The charges whose id is above `after`, ascending; raises `sqlite3.Error`."""
+    with _reading(path) as connection:
+        rows = connection.execute(
+            f"SELECT id, {_CHARGE} FROM finished WHERE id > ? ORDER BY id",  # noqa: S608 - our own names
+            (after,),
+        )
+        return [(row[0], FinishedCharge(*row[1:])) for row in rows]
+
+
+def damaged(error: sqlite3.Error) -> bool:
+    """Whether an error means that the file is no ledger any more, and not that it cannot be had now."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return isinstance(error, _Contradiction) or code & 0xFF in _DAMAGED
+
+
+def moved_aside(path: Path) -> Path:
+    """Give a damaged ledger another name, which is returned; raises `OSError`."""
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
+    for suffix in ("-shm", "-wal", ""):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def read(path: Path) -> Recorded:
+    """Everything that a ledger holds, while it is written or not; nothing if there is none.
+
+    Raises `Unreadable` if the file cannot be read.
+    """
+    if not path.exists():
+        return Recorded()
+    try:
+        with _reading(path) as connection:
+            (schema,) = connection.execute("PRAGMA user_version").fetchone()
+            if schema > _SCHEMA:
+                raise Unreadable(f"{path} was made by a newer version of ccl-exporter")
+            if schema == 0:  # it is being made
+                return Recorded()
+            rows = connection.execute(f"SELECT noted, {_CHARGE} FROM finished ORDER BY id").fetchall()  # noqa: S608 - our own names
+            return Recorded([(row[0], FinishedCharge(*row[1:])) for row in rows], accounts(connection))
+    except sqlite3.Error as error:
+        raise Unreadable(f"{path} cannot be read: {error}") from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
+        yield connection
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        (schema,) = connection.execute("PRAGMA user_version").fetchone()
+        if schema > _SCHEMA:
+            raise Unreadable(f"{path} was made by a newer version of ccl-exporter")
+        if schema == 0:
+            for statement in filter(str.strip, _TABLES.split(";")):
+                connection.execute(statement)
+            # Ids go on ascending where a file is lost, as those who follow remember the last one.
+            began = int(time() * 1000)
+            connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', ?)", (began,))
+            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+
+
+def _insert(connection: sqlite3.Connection, noted: float, booked: Booked) -> None:
+    """Record a charge once; one that went on after its end takes the place of what was recorded."""
+    charge = booked.finished
+    if charge is None:
+        return
+    name = (charge.charger, charge.plug, booked.key)
+    if booked.from_before and _is_another_name(connection, charge, booked.key):
+        return
+    before = connection.execute(
+        "SELECT joules, highest_watts FROM finished WHERE charger = ? AND plug = ? AND key = ?", name
+    ).fetchone()
+    highest = charge.highest_watts
+    if before is not None:
+        if before[0] >= charge.joules:
+            return
+        highest = max((watts for watts in (highest, before[1]) if watts is not None), default=None)
+        connection.execute("DELETE FROM finished WHERE charger = ? AND plug = ? AND key = ?", name)
+    connection.execute(
+        f"INSERT INTO finished ({_CHARGE}, key, noted) VALUES ({', '.join('?' * 11)})",  # noqa: S608 - our own names
+        (*astuple(charge)[:-1], highest, booked.key, noted),
+    )
+
+
+def _is_another_name(connection: sqlite3.Connection, charge: FinishedCharge, key: float) -> bool:
+    """Whether the charge stands there under another charger's name: instants are told to the millisecond."""
+    found = connection.execute(
+        "SELECT 1 FROM finished WHERE charger <> ? AND plug = ? AND key = ? AND ended IS ? AND joules = ?",
+        (charge.charger, charge.plug, key, charge.ended, charge.joules),
+    )
+    return found.fetchone() is not None
+
+
+def _row(account: Account) -> tuple[float | None, ...]:
+    running = account.running
+    charge = (running.key, running.joules, running.before, running.highest_watts) if running else (None,) * 4
+    return (
+        *(account.era, account.began, account.first, account.latest, account.at, account.clock, account.charged),
+        *(account.recorded or (None, None)),
+        *charge,
+    )
+
+
+def accounts(connection: sqlite3.Connection) -> list[tuple[str, str, Account]]:
+    """Every account with charger and plug, the latest of a plug last."""
+    rows = connection.execute(f"SELECT {_ACCOUNT} FROM accounts ORDER BY charger, plug, era")  # noqa: S608 - our own names
+    return [
+        (
+            row[0],
+            row[1],
+            replace(
+                Account(*row[2:9]),
+                recorded=None if row[9] is None else (row[9], row[10]),
+                running=None if row[11] is None else Running(*row[11:15]),
+            ),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""What readings mean: the catalogue of vendor facts, values in base units, plausibility."""

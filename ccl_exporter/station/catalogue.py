@@ -1,0 +1,130 @@
+"""Vendor facts read from `catalogue.toml`: units, codes, device types, what is personal.
+
+It answers what a variable is; which metric it becomes is decided in `samples`.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A vendor unit: its quantity and how to reach the base unit.
+
+    base value = (value x 10^factor + offset) x scale; outside `minimum` and `maximum` a value is a sentinel.
+    """
+
+    quantity: str
+    symbol: str
+    scale: float = 1.0
+    offset: float = 0.0
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one variable of a device type; `unit` is a code of `units`, `range` what may be written."""
+
+    unit: str | None = None
+    factor: int = 0
+    sensitive: bool = False
+    range: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    types: tuple[str, ...]
+    role: str
+    phases: bool
+    variables: Mapping[str, Known]
+
+
+_PREFIXES = {-6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The rows of `catalogue.toml` with the questions that are asked of them."""
+
+    units: Mapping[str, Unit]
+    codes: Mapping[str, Mapping[int, str]]
+    bits: Mapping[str, tuple[str, ...]]
+    groups: tuple[_Group, ...]
+    names: frozenset[str]
+    registers: re.Pattern[str]
+    personal: re.Pattern[str]
+
+    def role(self, device_type: str | None) -> str:
+        """Which part of a station a device of this type is: meter, engine, vehicle, board, ...; "" if unknown."""
+        return next((group.role for group in self.groups if device_type in group.types), "")
+
+    def known(self, device_type: str | None, name: str) -> Known | None:
+        """The row for a variable (name without its device), looked up by its last dotted part."""
+        last = last_part(name)
+        for group in self.groups:
+            if device_type not in group.types and "*" not in group.types:
+                continue
+            row = group.variables.get(last)
+            if row is None and group.phases and last[-1:] in ("1", "2", "3"):
+                row = group.variables.get(last[:-1])
+            if row is not None:
+                return row
+        return None
+
+    def sensitive(self, device_type: str | None, name: str) -> bool:
+        """Whether a variable holds personal data: marked so, or unknown and its last part looks like it."""
+        row = self.known(device_type, name)
+        if row is not None:
+            return row.sensitive
+        return self.personal.search(last_part(name)) is not None
+
+    def register(self, name: str, sample_mode: str | None) -> bool:
+        """Whether an energy only grows: the engine counts differences of it, or it is named like a register."""
+        return sample_mode == "differential" or self.registers.fullmatch(last_part(name)) is not None
+
+    def symbol(self, code: str, factor: int) -> str:
+        """A unit as a person reads it, `kWh` for (`#WH`, 3); codes that nobody knows stay as sent."""
+        unit = self.units.get(code)
+        if unit is None or factor not in _PREFIXES:
+            return code
+        return _PREFIXES[factor] + unit.symbol
+
+
+def last_part(name: str) -> str:
+    """The last dotted part of a variable's name, in capitals."""
+    return name.rpartition(".")[2].upper()
+
+
+def _known(row: Mapping[str, Any]) -> Known:
+    low_high = row.get("range")
+    return Known(**{**row, "range": (float(low_high[0]), float(low_high[1])) if low_high else None})
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The one catalogue, read from the package's own file."""
+    rows = tomllib.loads(files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8"))
+    return Catalogue(
+        units={code: Unit(**row) for code, row in rows["units"].items()},
+        codes={name: {int(code): word for code, word in table.items()} for name, table in rows["codes"].items()},
+        bits={name: tuple(words) for name, words in rows["bits"].items()},
+        groups=tuple(
+            _Group(
+                types=tuple(row["types"]),
+                role=row["role"],
+                phases=row.get("phases", False),
+                variables={name: Known() for name in row.get("plain", ())}
+                | {name: _known(known) for name, known in row["variables"].items()},
+            )
+            for row in rows["devices"]
+        ),
+        names=frozenset(name for row in rows["devices"] for name in row.get("names", ())),
+        registers=re.compile(rows["registers"]["pattern"]),
+        personal=re.compile(rows["sensitive"]["pattern"]),
+    )

@@ -1,0 +1,324 @@
+"""What a snapshot's readings are worth: which can be trusted, and what they are in base units.
+
+Pure policy over `Snapshot` and catalogue: units, sentinels, silent devices, personal data (protocol.md 3, 8, 11).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from math import isfinite
+from typing import NamedTuple
+
+from ccl_exporter.powerstudio.inventory import Device, Inventory, VariableInfo, listed, once, owner
+from ccl_exporter.powerstudio.snapshot import Moment, Snapshot
+from ccl_exporter.powerstudio.xml_parser import parse_date
+from ccl_exporter.station.catalogue import Catalogue, Unit, catalogue, last_part
+
+OLDEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+"""A clock that was never set gives dates of 1999 (protocol.md 5)."""
+
+_ENERGIES = ("joules", "var_seconds", "voltampere_seconds")
+
+
+class Understood(NamedTuple):
+    """A reading in base units; `quantity` None means that it has no unit and `value` is the number as sent.
+
+    Energies that only grow have `_total` behind their quantity.
+    """
+
+    device: str
+    variable: str
+    quantity: str | None
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The unit of a variable as (code, factor), from varInfo or the catalogue; both empty if it has none."""
+
+    code: str | None = None
+    factor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """What is known of a variable before it is read.
+
+    `within` are its device and the sub-devices that it is in: all must be well for a reading to be trusted.
+    `unit` is None where nobody knows a unit, `described` where nobody was asked yet;
+    `symbol` is the unit of the value as sent, as a person reads it, `power` the power of ten that it is told in.
+    `hidden` are the values that are not shown: personal ones, those that the engine says are none, those of which
+    nothing was asked yet; `date` says that it is an instant even if it was sent as a number.
+    `series` names it, as device and variable; `about` adds title, symbol and whether it may be written
+    ("true", "false", or "" if nobody said), and is None where that is not shown.
+    """
+
+    id: str
+    device: Device
+    name: str
+    within: tuple[str, ...]
+    info: VariableInfo | None
+    described: Described | None
+    unit: Unit | None
+    symbol: str
+    power: float
+    sensitive: bool
+    has_value: bool
+    hidden: bool
+    date: bool
+    register: bool
+    series: tuple[str, str]
+    about: tuple[str, str, str, str, str] | None
+
+
+class Variables:
+    """The variables of an inventory, each looked up once: it stays the same for hundreds of readings."""
+
+    def __init__(self, inventory: Inventory, facts: Catalogue) -> None:
+        # Not the inventory itself: this is kept for as long as that lives, which would then be for ever.
+        self._infos, self._settled = inventory.variables, inventory.settled
+        self._facts = facts
+        self._found: dict[str, Variable | None] = {}
+        self.devices: dict[str, Device] = {device.id: device for device in inventory.devices}
+        self.listed = listed(inventory)
+
+    @cached_property
+    def walk(self) -> Sequence[Variable]:
+        """All listed variables that belong to a device, in the order of their ids."""
+        return [variable for variable in map(self.get, sorted(self.listed)) if variable is not None]
+
+    def get(self, name: str) -> Variable | None:
+        """The variable of a full id, whether it is listed or not; None if no device has it."""
+        if name not in self._found:
+            self._found[name] = self._look_up(name)
+        return self._found[name]
+
+    def _look_up(self, name: str) -> Variable | None:
+        device = self.devices.get(owner(name, self.devices) or "")
+        if device is None:
+            return None
+        short = name[len(device.id) + 1 :]
+        info = self._infos.get(name)
+        described = self._describe(name, short, device, info)
+        unit = self._facts.units.get(described.code or "") if described is not None else None
+        sensitive = self._facts.sensitive(device.type, short)
+        has_value = info is None or info.has_value
+        return Variable(
+            id=name,
+            device=device,
+            name=short,
+            within=tuple(_prefixes(name, device.id)),
+            info=info,
+            described=described,
+            unit=unit,
+            symbol=self._symbol(described),
+            power=10.0**described.factor if described is not None else 1.0,
+            sensitive=sensitive,
+            has_value=has_value,
+            hidden=sensitive or described is None or not has_value,
+            date=(info is not None and info.type == "date") or (unit is not None and unit.quantity == "timestamp"),
+            series=(device.id, short),
+            about=None if sensitive or described is None else (device.id, short, *self._about(info, described)),
+            register=unit is not None
+            and unit.quantity in _ENERGIES
+            and self._facts.register(short, info.sample_mode if info is not None else None),
+        )
+
+    def _symbol(self, told: Described | None) -> str:
+        return self._facts.symbol(told.code, told.factor) if told is not None and told.code else ""
+
+    def _about(self, info: VariableInfo | None, described: Described) -> tuple[str, str, str]:
+        if info is None:
+            return "", self._symbol(described), ""
+        return info.title, self._symbol(described), "true" if info.writable else "false"
+
+    def _describe(self, name: str, short: str, device: Device, info: VariableInfo | None) -> Described | None:
+        """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
+
+        Unit and factor come together from one source: what the engine says goes before the catalogue.
+        Only temperatures are the catalogue's, as the vendor's code for them was never seen (protocol.md 4.2).
+        """
+        known = self._facts.known(device.type, short)
+        temperature = known is not None and known.unit in ("celsius", "fahrenheit")
+        told = info is not None and info.unit is not None and (info.unit in self._facts.units or not temperature)
+        if told and info is not None and info.factor is not None:
+            return Described(info.unit, info.factor)
+        if known is not None and known.unit is not None:
+            return Described(known.unit, known.factor)
+        if known is not None or name in self._settled:
+            return Described()
+        return None
+
+
+def _prefixes(name: str, device: str) -> Iterator[str]:
+    cut = len(device)
+    while cut > 0:
+        yield name[:cut]
+        cut = name.find(".", cut + 1)
+
+
+@once
+def variables(inventory: Inventory) -> Variables:
+    """The variables of an inventory by the catalogue."""
+    return Variables(inventory, catalogue())
+
+
+class Reading:
+    """One snapshot with the questions that policy asks of it."""
+
+    def __init__(self, snapshot: Snapshot, facts: Catalogue | None = None) -> None:
+        self.snapshot = snapshot
+        self.facts = facts if facts is not None else catalogue()
+        inventory = snapshot.inventory
+        self._variables = variables(inventory) if facts is None else Variables(inventory, facts)
+        self.devices: Mapping[str, Device] = self._variables.devices
+        self.listed: AbstractSet[str] = self._variables.listed
+        if not self.listed >= snapshot.values.keys():
+            self.listed |= snapshot.values.keys()
+        self._well: dict[str, bool] = {}
+        self._understood: dict[str, Understood | None] = {}
+
+    def owner(self, name: str) -> str | None:
+        """The device of a full variable id."""
+        variable = self._variables.get(name)
+        return variable.device.id if variable is not None else None
+
+    def variable(self, name: str) -> Variable | None:
+        """What is known of a variable, by full id; None if no device has it."""
+        return self._variables.get(name)
+
+    def walk(self) -> Iterator[Variable]:
+        """All variables that the engine listed or sent, in the order of their ids."""
+        if self.listed is self._variables.listed:
+            yield from self._variables.walk
+        else:
+            yield from filter(None, map(self._variables.get, sorted(self.listed)))
+
+    def status(self, prefix: str) -> float | None:
+        """STATUS of a device, the number as sent."""
+        status = self.snapshot.values.get(f"{prefix}.STATUS")
+        return status if isinstance(status, float) else None
+
+    def well(self, prefix: str) -> bool:
+        """Whether a device or sub-device reports STATUS 1, or has no STATUS to report.
+
+        Of a silent device the engine sends zeros that look like readings (protocol.md 3.1, 8).
+        """
+        if prefix not in self._well:
+            self._well[prefix] = f"{prefix}.STATUS" not in self.listed or self.status(prefix) == 1
+        return self._well[prefix]
+
+    def trusted(self, variable: Variable) -> bool:
+        """Whether the device of a variable, and each sub-device that it is in, is well."""
+        return all(map(self.well, variable.within))
+
+    def raw(self, name: str | None) -> float | None:
+        """The number of a trusted variable as sent."""
+        if name is None:
+            return None
+        value = self.snapshot.values.get(name)
+        variable = self._variables.get(name)
+        if not isinstance(value, float) or variable is None or not variable.has_value:
+            return None
+        return value if self.trusted(variable) else None
+
+    def writable(self, name: str) -> bool | None:
+        """Whether the engine says that a variable can be written; None if it does not say."""
+        variable = self._variables.get(name)
+        return variable.info.writable if variable is not None and variable.info is not None else None
+
+    def number(self, name: str | None, quantity: str) -> float | None:
+        """The value of a variable in base units, if it is of this quantity."""
+        found = self.understand(name) if name is not None else None
+        return found.value if found is not None and found.quantity == quantity else None
+
+    @property
+    def understood(self) -> Mapping[str, Understood]:
+        """Every reading that can be trusted and shown, by full id."""
+        found = ((name, self.understand(name)) for name in self.snapshot.values)
+        return {name: reading for name, reading in found if reading is not None}
+
+    def registers(self) -> Iterator[tuple[str, Understood]]:
+        """Of those the energies that only grow."""
+        for name in self.snapshot.values:
+            variable = self._variables.get(name)
+            if variable is not None and variable.register:
+                found = self.understand(name)
+                if found is not None and found.quantity is not None:
+                    yield name, found
+
+    def understand(self, name: str) -> Understood | None:
+        """The reading of a variable, by full id; None if there is none that can be trusted and shown."""
+        if name not in self._understood:
+            variable = self._variables.get(name)
+            self._understood[name] = self._understand(variable) if variable is not None else None
+        return self._understood[name]
+
+    def _understand(self, variable: Variable) -> Understood | None:
+        value = self.snapshot.values.get(variable.id)
+        if variable.hidden or not isinstance(value, (float, Moment)) or not self.trusted(variable):
+            return None
+        device, name, unit = variable.device.id, variable.name, variable.unit
+        if variable.date or isinstance(value, Moment):
+            if unit is not None and unit.quantity != "timestamp":
+                return None
+            instant = _instant(value)
+            return None if instant is None else Understood(device, name, "timestamp", instant)
+        if unit is None or variable.id in self.doubtful:
+            return Understood(device, name, None, value)
+        if (unit.minimum is not None and value < unit.minimum) or (
+            unit.maximum is not None and value > unit.maximum
+        ):
+            return None
+        # Nine decimals keep all that was sent (six) and leave out what the multiplication adds.
+        base = round((value * variable.power + unit.offset) * unit.scale, 9)
+        if not isfinite(base):
+            return None
+        if variable.register:
+            return Understood(device, name, f"{unit.quantity}_total", base) if base >= 0 else None
+        return Understood(device, name, unit.quantity, base)
+
+    @cached_property
+    def doubtful(self) -> frozenset[str]:
+        """Registers whose unit contradicts chargeInfo by a factor of a thousand."""
+        return frozenset(name for name, contradicted in self.told.items() if contradicted)
+
+    @cached_property
+    def told(self) -> Mapping[str, bool]:
+        """The registers that chargeInfo tells of, and whether it contradicts their unit.
+
+        chargeInfo tells the same register in Wh for sure (protocol.md 3.4, 9).
+        """
+        found = {}
+        meters = {plug.name: plug.meter for plug in self.snapshot.inventory.plugs}
+        for charge in self.snapshot.charges.values():
+            if not charge.meter_watt_hours:
+                continue
+            for name in (f"{charge.name}.AE", f"{meters.get(charge.name)}.AE"):
+                value = self.snapshot.values.get(name)
+                variable = self._variables.get(name)
+                described = variable.described if variable is not None else None
+                if described is None or described.code != "#WH" or not isinstance(value, float):
+                    continue
+                ratio = value * 10.0**described.factor / charge.meter_watt_hours
+                found[name] = any(abs(ratio / wrong - 1) < 0.02 for wrong in (1000.0, 0.001))
+        return found
+
+
+def _instant(value: float | Moment) -> float | None:
+    """Unix seconds of a date, which may have come as a number with a decimal point; None before 2000."""
+    moment: Moment | None
+    if isinstance(value, Moment):
+        moment = value
+    elif value.is_integer() and 0 < value < 1e14:
+        moment = parse_date(f"{int(value):08d}" if value < 1e8 else f"{int(value):014d}")
+    else:
+        moment = None
+    return moment.seconds if moment is not None and moment.seconds >= OLDEST else None
+
+
+def is_status(variable: str) -> bool:
+    """Whether a variable is the STATUS of a device or sub-device."""
+    return last_part(variable) == "STATUS"
