@@ -22,8 +22,8 @@ from ccl_exporter.outputs.influxdb.line_protocol import lines
 from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.sessions.finished import charge_samples
 from ccl_exporter.sessions.recorder import Ledger
+from ccl_exporter.sessions.report import charge_samples
 from ccl_exporter.sessions.tracker import FinishedCharge
 from ccl_exporter.simulator import Dialect, Fault, Simulator
 from ccl_exporter.station.plausibility import Gate

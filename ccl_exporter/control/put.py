@@ -12,7 +12,8 @@ from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import NewConnectionError
 
 from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut, Unsure
-from ccl_exporter.powerstudio.transport import HEADERS, LOGIN_TRIES, NOT_THIS_WAY, Transport, causes, quoted
+from ccl_exporter.powerstudio.endpoints import quoted
+from ccl_exporter.powerstudio.transport import HEADERS, LOGIN_TRIES, NOT_THIS_WAY, Transport, causes
 
 _FORCE = "services/user/forceVariables.xml"
 _ACCEPTED = (200, 204)

@@ -14,8 +14,7 @@ from pathlib import Path
 from time import monotonic
 
 from ccl_exporter.errors import Absent, ChargerError, UsageError
-from ccl_exporter.powerstudio import xml_parser
-from ccl_exporter.powerstudio.dialect import Question
+from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.inventory import Device, owner
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.station.catalogue import Catalogue, catalogue
@@ -23,25 +22,24 @@ from ccl_exporter.station.catalogue import Catalogue, catalogue
 MASK = "masked"
 
 _PLAIN = (
-    "services/user/devices.xml",
-    "services/chargePointsInterface/devices.xml",
-    "services/chargePointsInterface/plugInfo.xml",
-    "services/chargePointsInterface/plugState.xml",
-    "services/chargePointsInterface/chargeInfo.xml",
-    "services/chargePointsInterface/chargeState.xml",
-    "services/system/status.xml",
-    "services/system/information.xml",
-    "services/user/varInfo.xml",
-    "services/user/values.xml",
+    endpoints.USER_DEVICES,
+    endpoints.CHARGE_POINTS_DEVICES,
+    endpoints.PLUG_INFO,
+    endpoints.PLUG_STATE,
+    endpoints.CHARGE_INFO,
+    endpoints.CHARGE_STATE,
+    endpoints.STATUS,
+    endpoints.INFORMATION,
+    endpoints.VAR_INFO,
+    endpoints.VALUES,
 )
 _BY_DEVICE = (
-    Question("services/user/deviceInfo.xml", "id"),
-    Question("services/chargePointsInterface/deviceInfo.xml", "id"),
-    Question("services/user/varInfo.xml", "id"),
-    Question("services/user/values.xml", "id"),
-    Question("services/devices/deviceState.xml", "id"),
+    endpoints.USER_DEVICE_INFO,
+    endpoints.CHARGE_POINTS_DEVICE_INFO,
+    endpoints.VAR_INFO_BY_DEVICE,
+    endpoints.VALUES_BY_DEVICE,
+    endpoints.DEVICE_STATE,
 )
-_VAR_INFO = Question("services/user/varInfo.xml", "var")
 
 _GUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _ADDRESS = re.compile(
@@ -214,11 +212,15 @@ class _Dump:
         for id in ids:
             for question in _BY_DEVICE:
                 found = self._keep(masker, question.target([id]), f"{question.path}?id={masker.name(id)}")
-                if question.path == _VAR_INFO.path:
+                if question.path == endpoints.VAR_INFO_BY_NAME.path:
                     described = described and found is not None and b"<var>" in found
         for device in masker.devices.values() if not described else ():
             for name in device.variables:
-                self._keep(masker, _VAR_INFO.target([name]), f"{_VAR_INFO.path}?var={masker.name(name)}")
+                self._keep(
+                    masker,
+                    endpoints.VAR_INFO_BY_NAME.target([name]),
+                    f"{endpoints.VAR_INFO_BY_NAME.path}?var={masker.name(name)}",
+                )
         self._write("about.txt", "\n".join(self._about).encode() + b"\n")
         return self._recording
 

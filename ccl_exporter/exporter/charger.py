@@ -13,9 +13,9 @@ from time import monotonic, time
 
 from ccl_exporter.locks import ChargerLock
 from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.inventory import Wanted
 from ccl_exporter.powerstudio.snapshot import Document, Snapshot
 from ccl_exporter.powerstudio.transport import Transport
-from ccl_exporter.powerstudio.under_way import Wanted
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.station.plausibility import Gate
 

@@ -13,7 +13,7 @@ from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.metrics.samples import Module
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.sessions.finished import FinishedCharges
+from ccl_exporter.sessions.tracker import FinishedCharges
 
 MOST_READERS = 16
 """Chargers that one sink reads at a time."""

@@ -5,15 +5,13 @@ from contextlib import suppress
 from time import monotonic, time
 
 from ccl_exporter.errors import Absent
-from ccl_exporter.powerstudio import xml_parser
+from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import Dialect
 from ccl_exporter.powerstudio.inventory import owner
 from ccl_exporter.powerstudio.inventory_reader import InventoryReader
 from ccl_exporter.powerstudio.snapshot import Charge, Snapshot
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.value_reader import ValuesReader
-
-_CHARGE_INFO = "services/chargePointsInterface/chargeInfo.xml"
 
 
 class Lookup:
@@ -64,7 +62,7 @@ class Lookup:
 
     def _charges(self, deadline: float) -> dict[str, Charge]:
         try:
-            return self._dialect.document(_CHARGE_INFO, xml_parser.charge_info, deadline)
+            return self._dialect.document(endpoints.CHARGE_INFO, xml_parser.charge_info, deadline)
         except Absent:
             return {}
 

@@ -4,40 +4,16 @@ Separators between parameters differ from engine to engine (protocol.md 6): noth
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import monotonic
 from typing import TypeVar
 
 from ccl_exporter.errors import Absent, Garbled, TimedOut
-from ccl_exporter.powerstudio.transport import Transport, quoted
-
-MAX_TARGET = 2000
-"""Longest request target; the manual's 4,000 characters may count more than the target (protocol.md 11 #5)."""
+from ccl_exporter.powerstudio.endpoints import Question
+from ccl_exporter.powerstudio.transport import Transport
 
 SEPARATORS = ("&", "?")
 
 _Parsed = TypeVar("_Parsed")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A document that takes a parameter, which some engines let be repeated."""
-
-    path: str
-    parameter: str
-
-    def target(self, names: Sequence[str], separator: str = "&", charset: str = "utf-8") -> str:
-        """The request target for `names`, without the leading slash."""
-        return f"{self.path}?" + separator.join(f"{self.parameter}={quoted(name, charset)}" for name in names)
-
-    def head(self, names: Sequence[str], most: int) -> list[str]:
-        """As many of the first `names` as one request can hold, at least one, at most `most`."""
-        length = len(self.path)
-        for count, name in enumerate(names):
-            length += len(self.parameter) + 2 + len(quoted(name))
-            if count and (count >= most or length >= MAX_TARGET):
-                return list(names[:count])
-        return list(names)
 
 
 class Dialect:

@@ -7,17 +7,25 @@ Only the first read and a changed inventory may take more.
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from time import monotonic, time
 from typing import Literal
 
 from ccl_exporter.errors import Absent, ChargerError, Garbled, TimedOut, Unreachable
-from ccl_exporter.powerstudio import xml_parser
+from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import Dialect
-from ccl_exporter.powerstudio.inventory import listed
+from ccl_exporter.powerstudio.inventory import Inventory, Needed, Wanted, listed, owner
 from ccl_exporter.powerstudio.inventory_reader import InventoryReader
-from ccl_exporter.powerstudio.snapshot import Charge, Document, DocumentName, PlugState, Snapshot, SystemStatus
+from ccl_exporter.powerstudio.snapshot import (
+    Charge,
+    Document,
+    DocumentName,
+    PlugState,
+    Snapshot,
+    SystemStatus,
+    Value,
+)
 from ccl_exporter.powerstudio.transport import Transport
-from ccl_exporter.powerstudio.under_way import PLUG_SIGNS, PROGRESS, TURNS, Held, Rare, Signs, UnderWay, Wanted
 from ccl_exporter.powerstudio.value_reader import ValuesReader, Way
 from ccl_exporter.settings import Credentials
 
@@ -34,10 +42,80 @@ _CHARGING = 8.0  # plug state (protocol.md 9.1)
 _Side = Literal["charge_info", "plug_state", "status", "devices", "inventory"]
 _SIDES: tuple[_Side, ...] = ("charge_info", "plug_state", "status", "devices", "inventory")
 
-_CHARGE_INFO = "services/chargePointsInterface/chargeInfo.xml"
-_PLUG_STATE = "services/chargePointsInterface/plugState.xml"
-_STATUS = "services/system/status.xml"
-_PATHS: Mapping[_Side, str] = {"charge_info": _CHARGE_INFO, "plug_state": _PLUG_STATE, "status": _STATUS}
+_PATHS: Mapping[_Side, str] = {
+    "charge_info": endpoints.CHARGE_INFO,
+    "plug_state": endpoints.PLUG_STATE,
+    "status": endpoints.STATUS,
+}
+
+
+# What shows in the values that a charge began or ended, that it went on, that a plug changed (protocol.md 9).
+TURNS = ("STATE", "CC", "STOPPED", "CHARGE", "REQUESTDATE", "BEGINDATE", "ENDDATE")
+
+
+PROGRESS = ("AE", "AEP")
+
+
+PLUG_SIGNS = ("STATE", "CC", "LOCK", "ERROR")
+
+
+Signs = tuple[Value, ...]
+"""What the values show of all plugs, for telling whether anything has changed."""
+
+
+@dataclass
+class Held:
+    """A document kept between reads: when it was asked for, how that went, what the values showed by then."""
+
+    asked: float = float("-inf")
+    good: bool = False
+    missed: bool = False
+    turns: Signs | None = None
+    signs: Signs | None = None
+
+
+@dataclass
+class UnderWay:
+    """One read under way, since `began` on the schedule's clock; `over` once time or charger is gone."""
+
+    began: float
+    deadline: float
+    wanted: Wanted | None = None
+    values: Mapping[str, Value] = field(default_factory=dict)
+    asked: frozenset[str] | None = None
+    answered: frozenset[str] = frozenset()
+    up: bool = False
+    over: bool = False
+
+
+class Rare:
+    """The values that are only asked for now and then, `every` so many seconds, and kept meanwhile."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._values: Mapping[str, Value] = {}
+        self._of: Inventory | None = None
+        self._asked = float("-inf")
+
+    def names(self, needed: Needed, inventory: Inventory, now: float) -> frozenset[str]:
+        """What is to be asked for now; the rare ones too where they are old or the inventory is another one.
+
+        What shows that a plug or its charge has turned is always among them.
+        """
+        plugs = [plug.name for plug in inventory.plugs]
+        often = needed.often | {f"{plug}.{sign}" for plug in plugs for sign in TURNS + PROGRESS + PLUG_SIGNS}
+        if self._of is not inventory or now - self._asked >= self._every:
+            return often | needed.rarely
+        return often
+
+    def keep(self, needed: Needed, inventory: Inventory, read: UnderWay) -> None:
+        """Keep what came, or add what is kept; of a device that was silent nothing is added."""
+        if needed.rarely <= read.values.keys():
+            self._values = {name: read.values[name] for name in needed.rarely}
+            self._of, self._asked = inventory, read.began
+        elif self._of is inventory:
+            kept = {name: value for name, value in self._values.items() if owner(name, read.answered) is not None}
+            read.values = {**kept, **read.values}
 
 
 class Engine:
@@ -357,17 +435,17 @@ class Engine:
 
     def _read_charges(self, read: UnderWay) -> None:
         self._charges = {}
-        self._charges = self._dialect.document(_CHARGE_INFO, xml_parser.charge_info, read.deadline)
+        self._charges = self._dialect.document(endpoints.CHARGE_INFO, xml_parser.charge_info, read.deadline)
         read.up = read.up or bool(self._charges)
 
     def _read_plug_states(self, read: UnderWay) -> None:
         self._plug_states = {}
-        self._plug_states = self._dialect.document(_PLUG_STATE, xml_parser.plug_state, read.deadline)
+        self._plug_states = self._dialect.document(endpoints.PLUG_STATE, xml_parser.plug_state, read.deadline)
         read.up = read.up or bool(self._plug_states)
 
     def _read_status(self, read: UnderWay) -> None:
         self._status = None
-        self._status = self._dialect.document(_STATUS, xml_parser.system_status, read.deadline)
+        self._status = self._dialect.document(endpoints.STATUS, xml_parser.system_status, read.deadline)
         if self._stamps is not None and self._stamps != self._status.stamps:
             log.info("%s: the engine was started again or configured anew; reading everything again", self.name)
             self._ever.clear()

@@ -127,3 +127,7 @@ def shared(inventory: Inventory) -> Inventory:
         inventory.information,
     )
     return _inventories.setdefault(key, inventory)
+
+
+Wanted = Callable[[Inventory], Needed | None]
+"""Which variables of an inventory are needed; None is all of them."""

@@ -9,21 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut
-from ccl_exporter.powerstudio import xml_parser
-from ccl_exporter.powerstudio.dialect import Dialect, Question
+from ccl_exporter.powerstudio import endpoints, xml_parser
+from ccl_exporter.powerstudio.dialect import Dialect
+from ccl_exporter.powerstudio.endpoints import Question
 from ccl_exporter.powerstudio.inventory import Device, Inventory, VariableInfo, owner, shared
 from ccl_exporter.powerstudio.snapshot import DocumentName
 
-_DEVICES = ("services/user/devices.xml", "services/chargePointsInterface/devices.xml")
-_DEVICE_INFO = (
-    Question("services/user/deviceInfo.xml", "id"),
-    Question("services/chargePointsInterface/deviceInfo.xml", "id"),
-)
-_PLUG_INFO = "services/chargePointsInterface/plugInfo.xml"
-_INFORMATION = "services/system/information.xml"
-_VAR_INFO = "services/user/varInfo.xml"
-_VAR_INFO_BY_DEVICE = Question(_VAR_INFO, "id")
-_VAR_INFO_BY_NAME = Question(_VAR_INFO, "var")
 _MAX_BATCH = 40
 _PATIENCE = 3  # times that one piece may run into the deadline before the rest goes on without it
 
@@ -150,7 +141,7 @@ class InventoryReader:
 
     def device_ids(self, deadline: float) -> tuple[str, ...]:
         """The devices that the engine lists now; raises `Absent` if there are none."""
-        for path in _DEVICES:
+        for path in endpoints.DEVICES:
             with suppress(Absent):
                 if ids := self._dialect.document(path, xml_parser.devices, deadline):
                     return ids
@@ -204,7 +195,7 @@ class InventoryReader:
                 raise
 
     def _ask_device_info(self, ids: Sequence[str], deadline: float) -> tuple[Device, ...]:
-        for question in _DEVICE_INFO:
+        for question in endpoints.DEVICE_INFO:
             if self._dialect.lacks(question.path):
                 continue
             chunk = question.head(ids, len(ids))
@@ -233,19 +224,19 @@ class InventoryReader:
 
     def read_plug_info(self, deadline: float) -> bool:
         """Read what the engine says of its plugs; raises `Absent` if it says nothing."""
-        plugs = self._dialect.document(_PLUG_INFO, xml_parser.plug_info, deadline)
+        plugs = self._dialect.document(endpoints.PLUG_INFO, xml_parser.plug_info, deadline)
         self.inventory = replace(self.inventory, plugs=plugs)
         return True
 
     def _read_information(self, deadline: float) -> bool:
-        information = self._dialect.document(_INFORMATION, xml_parser.information, deadline)
+        information = self._dialect.document(endpoints.INFORMATION, xml_parser.information, deadline)
         self.inventory = replace(self.inventory, information=information)
         return True
 
     # Variables
 
     def _read_var_info_by_device(self, deadline: float) -> bool:
-        question = _VAR_INFO_BY_DEVICE
+        question = endpoints.VAR_INFO_BY_DEVICE
         self._unasked = [device for device in self._unasked if device.variables or device.type is None]
         if not self._unasked or not self._var_info_by_device:
             return True
@@ -289,13 +280,13 @@ class InventoryReader:
         if not self._var_info_exists:
             # Without parameters it answers with an empty root, if there is one (protocol.md 2.1).
             try:
-                self._dialect.document(_VAR_INFO, xml_parser.var_info, deadline)
+                self._dialect.document(endpoints.VAR_INFO, xml_parser.var_info, deadline)
             except Absent:
                 self._settle(names)
                 return True
             self._var_info_exists = True
             return False
-        question = _VAR_INFO_BY_NAME
+        question = endpoints.VAR_INFO_BY_NAME
         chunk = question.head(names, _MAX_BATCH)
         if len(chunk) > 1:
             several = self._several_by_name(question, chunk, deadline)
@@ -310,7 +301,7 @@ class InventoryReader:
         """Read what the engine says of one variable, by full id."""
         entries: _Entries = ()
         with suppress(Absent):
-            entries = self._dialect.one(_VAR_INFO_BY_NAME, name, xml_parser.var_info, deadline)
+            entries = self._dialect.one(endpoints.VAR_INFO_BY_NAME, name, xml_parser.var_info, deadline)
         for id, id_ex, info in entries:
             # Asked for one, told one: a short name is that of the one that was asked for.
             if (id_ex or id) == name or (id_ex is None and name.endswith(f".{id}")):

@@ -11,7 +11,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from urllib3 import BaseHTTPResponse
 from urllib3.connectionpool import HTTPConnectionPool
@@ -48,17 +48,6 @@ NOT_THIS_WAY = frozenset({400, 404, 405, 410, 414, 501})
 
 LOGIN_TRIES = 2
 """How often a request is sent again after a 401: the nonce of the first may be stale already (RFC 7616)."""
-
-
-def quoted(name: str, charset: str = "utf-8") -> str:
-    """A device or variable name for a request target: blanks as %20, never `+` (protocol.md 6).
-
-    What the character set cannot say is said in UTF-8.
-    """
-    try:
-        return quote(name, safe="", encoding=charset, errors="strict")
-    except UnicodeEncodeError:
-        return quote(name, safe="")
 
 
 class Transport:

@@ -6,8 +6,9 @@ from enum import Enum
 from time import monotonic
 
 from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, Unreachable
-from ccl_exporter.powerstudio import xml_parser
-from ccl_exporter.powerstudio.dialect import Dialect, Question
+from ccl_exporter.powerstudio import endpoints, xml_parser
+from ccl_exporter.powerstudio.dialect import Dialect
+from ccl_exporter.powerstudio.endpoints import Question
 from ccl_exporter.powerstudio.inventory import Device, owner
 from ccl_exporter.powerstudio.snapshot import Value
 
@@ -16,10 +17,6 @@ MAX_BATCH = 40
 
 MAX_NAMES = 60
 """Variables in one request where that spares asking for whole devices; the most that was seen in use."""
-
-_BY_DEVICE = Question("services/user/values.xml", "id")
-_BY_NAME = Question("services/user/values.xml", "var")
-_STATE = Question("services/devices/deviceState.xml", "id")
 
 
 class Way(Enum):
@@ -124,15 +121,15 @@ class ValuesReader:
 
         Some engines answer no more than the first few: a name that stays away is asked for once more, alone.
         """
-        if len(read.names) < 2 or _BY_NAME.head(read.names, MAX_NAMES) != read.names:
+        if len(read.names) < 2 or endpoints.VALUES_BY_NAME.head(read.names, MAX_NAMES) != read.names:
             return False
-        if not read.ask(_BY_NAME, read.names):
+        if not read.ask(endpoints.VALUES_BY_NAME, read.names):
             return False
         missing = [name for name in read.names if name not in read.values and name not in self._mute]
         if missing:
-            read.ask(_BY_NAME, missing[:1])
+            read.ask(endpoints.VALUES_BY_NAME, missing[:1])
             if missing[0] in read.values:
-                self._dialect.disprove(_BY_NAME)
+                self._dialect.disprove(endpoints.VALUES_BY_NAME)
                 return False
             self._mute.update(missing)
             read.forgive_missing_names()
@@ -143,9 +140,9 @@ class ValuesReader:
             case Way.TOGETHER:
                 self._together(read)
             case Way.EACH:
-                self._each(read, _BY_DEVICE)
+                self._each(read, endpoints.VALUES_BY_DEVICE)
             case Way.STATE:
-                self._each(read, _STATE)
+                self._each(read, endpoints.DEVICE_STATE)
             case Way.BATCH:
                 self._batches(read)
             case Way.ONE:
@@ -155,14 +152,14 @@ class ValuesReader:
         """As many devices in a request as the engine answers: some take no more than the first few."""
         left = read.ids if len(read.ids) > 1 else []
         while left:
-            chunk = _BY_DEVICE.head(left, self._most or len(left))
+            chunk = endpoints.VALUES_BY_DEVICE.head(left, self._most or len(left))
             left = left[len(chunk) :]
-            if not read.ask(_BY_DEVICE, chunk):
+            if not read.ask(endpoints.VALUES_BY_DEVICE, chunk):
                 break
             silent = [id for id in chunk if id not in read.answered]
             count = len(chunk) - len(silent)
             if count > 1 and silent == chunk[count:] and silent and silent[0] not in self._silent:
-                if not read.ask(_BY_DEVICE, silent[:1]):
+                if not read.ask(endpoints.VALUES_BY_DEVICE, silent[:1]):
                     break
                 if silent[0] in read.answered:
                     self._most = count
@@ -171,7 +168,7 @@ class ValuesReader:
                     self._silent.add(silent[0])
         self._silent -= read.answered
         if read.unknown:
-            self._dialect.disprove(_BY_DEVICE)
+            self._dialect.disprove(endpoints.VALUES_BY_DEVICE)
 
     def _each(self, read: "_Asking", question: Question) -> None:
         """One request a device; one that was too slow last time comes last, so that it starves nobody."""
@@ -187,9 +184,9 @@ class ValuesReader:
         """As many variables in a request as the engine takes: two to begin with, half after a failure."""
         names, most = read.names, 2
         while len(names) > 1 or (names and read.answered):
-            chunk = _BY_NAME.head(names, most)
+            chunk = endpoints.VALUES_BY_NAME.head(names, most)
             failed = len(read.failures)
-            if not read.ask(_BY_NAME, chunk):
+            if not read.ask(endpoints.VALUES_BY_NAME, chunk):
                 return
             if len(read.failures) == failed or len(chunk) == 1:
                 names = names[len(chunk) :]
@@ -203,7 +200,7 @@ class ValuesReader:
 
     def _one_by_one(self, read: "_Asking") -> None:
         for count, name in enumerate(read.names, start=1):
-            if not read.ask(_BY_NAME, [name]):
+            if not read.ask(endpoints.VALUES_BY_NAME, [name]):
                 return
             if count == 5 and not read.answered:
                 return
@@ -236,7 +233,7 @@ class _Asking(ValuesRead):
 
         def covered(found: xml_parser.Readings) -> int:
             owners.update((name, owner(name, known)) for name in found)
-            told = found.keys() if question is _BY_NAME else set(owners.values())
+            told = found.keys() if question is endpoints.VALUES_BY_NAME else set(owners.values())
             return len(told & set(names))
 
         known = set(self.ids)

@@ -5,8 +5,11 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from math import isfinite
 
 from ccl_exporter.errors import UsageError
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
 from ccl_exporter.sessions.store import Recorded
 from ccl_exporter.sessions.tracker import Account, FinishedCharge
 from ccl_exporter.station.catalogue import catalogue
@@ -133,3 +136,21 @@ def _hours(seconds: float) -> str:
 
 def _count(number: int) -> str:
     return f"{number} {'charge' if number == 1 else 'charges'}"
+
+
+def charge_samples(charge: FinishedCharge) -> Iterator[Sample]:
+    """The samples of one charge; what is not known has none."""
+    labels = (charge.plug,)
+    for family, value in (
+        (f.FINISHED_REQUEST, charge.requested),
+        (f.FINISHED_BEGIN, charge.begun),
+        (f.FINISHED_END, charge.ended),
+        (f.FINISHED_ENERGY, charge.joules),
+        (f.FINISHED_DURATION, charge.seconds),
+        (f.FINISHED_HIGHEST_POWER, charge.highest_watts),
+    ):
+        if value is not None and isfinite(value):
+            yield Sample(family, labels, float(value))
+    if charge.stop_reason is not None:
+        word = catalogue().codes["stop_reason"].get(charge.stop_reason, "unknown")
+        yield Sample(f.FINISHED_STOP_REASON, labels, float(charge.stop_reason), (word,))

@@ -6,8 +6,10 @@ Only readings whose registers passed the gate (`plausibility`) and agree with ch
 a plug without a register has no account, and its charges are not recorded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Protocol
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.samples import samples
@@ -51,6 +53,14 @@ class FinishedCharge:
     seconds: float
     stop_reason: int | None
     highest_watts: float | None
+
+
+class FinishedCharges(Protocol):
+    """The record of charges that ended."""
+
+    def finished(self, after: int) -> Sequence[tuple[int, FinishedCharge]]:
+        """Those with an id above `after`, ids ascending."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ from textwrap import dedent
 import pytest
 from support import Clock
 
-from ccl_exporter.outputs.influxdb.spool import Refused, Spool, SpoolError
-from ccl_exporter.outputs.influxdb.spool_file import SCHEMA
+from ccl_exporter.outputs.influxdb.spool import SCHEMA, Refused, Spool, SpoolError
 
 DAY = 86400.0
 

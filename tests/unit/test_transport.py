@@ -17,7 +17,8 @@ import pytest
 
 from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, TooLarge, Unreachable
 from ccl_exporter.powerstudio.connection import MAX_BYTES
-from ccl_exporter.powerstudio.transport import Transport, quoted
+from ccl_exporter.powerstudio.endpoints import quoted
+from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import Credentials
 
 PATIENCE = 30.0  # seconds for what should take none

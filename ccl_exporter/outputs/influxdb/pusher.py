@@ -19,7 +19,7 @@ from ccl_exporter.outputs.influxdb.client import Later, Outcome, Writer
 from ccl_exporter.outputs.influxdb.line_protocol import field_of, lines
 from ccl_exporter.outputs.influxdb.spool import Batch, Refused, Spool, SpoolError
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.sessions.finished import charge_samples
+from ccl_exporter.sessions.report import charge_samples
 from ccl_exporter.settings import InfluxSettings
 
 log = logging.getLogger(__name__)

@@ -11,14 +11,12 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
 from time import time
-
-from ccl_exporter.outputs.influxdb import spool_file as file
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +28,30 @@ _ROOM_LEFT = 10 * 1024**2
 
 _PAGES_GIVEN_BACK = 256  # to the file system after each settling; more would hold up who stores
 _Act = Callable[[sqlite3.Connection], None]
+
+
+SCHEMA = 1
+"""The version of the tables, as `PRAGMA user_version` has it."""
+
+
+_TABLES = f"""
+    BEGIN;
+    CREATE TABLE batch (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, taken REAL NOT NULL, points INTEGER NOT NULL, body BLOB NOT NULL
+    );
+    CREATE TABLE refused (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, refused REAL NOT NULL, line TEXT NOT NULL, reason TEXT NOT NULL
+    );
+    CREATE TABLE mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+    PRAGMA user_version = {SCHEMA};
+    COMMIT;
+"""
+
+
+_TABLE_NAMES = {"batch", "refused", "mark"}
+
+
+_JOURNAL_BYTES = 4 * 1024 * 1024
 
 
 class SpoolError(Exception):
@@ -131,16 +153,16 @@ class Spool:
     def _open(self) -> None:
         trouble = ""
         try:
-            self._db = file.connected(self.path)
+            self._db = _connected(self.path)
             found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            tables = file.tables(self._db)
+            tables = _tables_of(self._db)
             if found != "ok":
                 trouble = f"is damaged ({found})"
             elif version == 0 and not tables:
-                self._db.executescript(file.TABLES)
-            elif version != file.SCHEMA or not tables >= file.NAMES:
-                trouble = f"is of version {version} where this program writes {file.SCHEMA}"
+                self._db.executescript(_TABLES)
+            elif version != SCHEMA or not tables >= _TABLE_NAMES:
+                trouble = f"is of version {version} where this program writes {SCHEMA}"
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
@@ -161,14 +183,14 @@ class Spool:
         for end in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(f"{self.path}{end}").rename(f"{aside}{end}")
-        self._db = db = file.connected(self.path)
-        db.executescript(file.TABLES)
+        self._db = db = _connected(self.path)
+        db.executescript(_TABLES)
         with db:
             # Ids go on where they were: a batch that is being sent must not share its id with a new one.
             db.execute("INSERT INTO sqlite_sequence VALUES ('batch', ?)", (self._newest,))
-            for row in file.readable(aside, self._settled):
+            for row in _readable(aside, self._settled):
                 db.execute("INSERT OR IGNORE INTO batch VALUES (?, ?, ?, ?)", row)
-            db.executemany("INSERT INTO mark VALUES (?, ?)", file.marks(aside))
+            db.executemany("INSERT INTO mark VALUES (?, ?)", _marks(aside))
         self._settled = 0
         self._count_waiting(db)
         counts = self._counts
@@ -182,7 +204,7 @@ class Spool:
             "SELECT total(points), (SELECT taken FROM batch ORDER BY id LIMIT 1), max(id) FROM batch"
         ).fetchone()
         self._newest = max(self._newest, newest or 0)
-        self._counts = replace(self._counts, points=int(points), bytes=file.bytes_used(db), oldest=oldest)
+        self._counts = replace(self._counts, points=int(points), bytes=_bytes_used(db), oldest=oldest)
 
     # In
 
@@ -209,7 +231,7 @@ class Spool:
             self._counts = replace(
                 counts,
                 points=counts.points + len(lines),
-                bytes=file.bytes_used(db),
+                bytes=_bytes_used(db),
                 oldest=taken if counts.oldest is None else counts.oldest,
                 spooled=counts.spooled + len(lines),
             )
@@ -247,7 +269,7 @@ class Spool:
                     if found and count > left:
                         break
                     left -= count
-                    found.append(Batch(id_, file.unpacked(body)))
+                    found.append(Batch(id_, _unpacked(body)))
 
         with self._turn:
             self._bound()
@@ -265,7 +287,7 @@ class Spool:
 
         def forget(db: sqlite3.Connection) -> None:
             with db:
-                gone = file.delete(db, last)
+                gone = _delete(db, last)
                 rows = [(now, item.line, item.reason) for item in refused]
                 db.executemany("INSERT INTO refused (refused, line, reason) VALUES (?, ?, ?)", rows)
                 db.execute("DELETE FROM refused WHERE id <= (SELECT max(id) FROM refused) - ?", (MOST_SET_ASIDE,))
@@ -297,9 +319,9 @@ class Spool:
             gone = 0
             with db:
                 while oldest := db.execute("SELECT id, taken FROM batch ORDER BY id LIMIT 1").fetchone():
-                    if oldest[1] >= limit and file.bytes_used(db) <= self._max_bytes:
+                    if oldest[1] >= limit and _bytes_used(db) <= self._max_bytes:
                         break
-                    gone += file.delete(db, oldest[0])
+                    gone += _delete(db, oldest[0])
             self._count_gone(db, gone)
             dropped = gone
 
@@ -314,7 +336,7 @@ class Spool:
         self._counts = replace(
             self._counts,
             points=self._counts.points - points,
-            bytes=file.bytes_used(db),
+            bytes=_bytes_used(db),
             oldest=oldest[0] if oldest else None,
         )
 
@@ -357,3 +379,66 @@ class Spool:
 
 def _why(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+
+
+# The file; each of these may raise `sqlite3.Error`
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    # Nobody else may read when a car was at home; what SQLite makes beside the file is as open as the file.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(path, timeout=5, check_same_thread=False)
+    try:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _tables_of(db: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _bytes_used(db: sqlite3.Connection) -> int:
+    count, free, size = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((count - free) * size)
+
+
+def _delete(db: sqlite3.Connection, last: int) -> int:
+    """Delete batches up to an id and return how many points they had."""
+    points = db.execute("SELECT total(points) FROM batch WHERE id <= ?", (last,)).fetchone()[0]
+    db.execute("DELETE FROM batch WHERE id <= ?", (last,))
+    return int(points)
+
+
+def _unpacked(body: bytes) -> tuple[str, ...]:
+    """The lines of a batch; raises `sqlite3.DatabaseError`, as SQLite does for its own pages, if it is damaged."""
+    try:
+        text = zlib.decompress(body).decode()
+    except (zlib.error, UnicodeDecodeError, TypeError) as error:
+        raise sqlite3.DatabaseError("a batch cannot be unpacked") from error
+    return tuple(text.split("\n")) if text else ()
+
+
+def _readable(path: Path, after: int) -> Iterator[tuple[int, float, int, bytes]]:
+    """The batches of a damaged or foreign file: from the front until one cannot be read, then from the back."""
+    for order in ("", "DESC"):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as db:
+            query = f"SELECT id, taken, points, body FROM batch WHERE id > ? ORDER BY id {order}"  # noqa: S608 - ours
+            for id_, taken, points, body in db.execute(query, (after,)):
+                lines = _unpacked(body)
+                if len(lines) != points:
+                    return
+                yield id_, float(taken), points, body
+
+
+def _marks(path: Path) -> list[tuple[str, int]]:
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as db:
+        return [(str(name), int(value)) for name, value in db.execute("SELECT name, value FROM mark")]
+    return []

@@ -1,0 +1,64 @@
+"""The documents that an engine serves: the one place where their paths stand (README.md, section 2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+
+def quoted(name: str, charset: str = "utf-8") -> str:
+    """A device or variable name for a request target: blanks as %20, never `+` (protocol.md 6).
+
+    What the character set cannot say is said in UTF-8.
+    """
+    try:
+        return quote(name, safe="", encoding=charset, errors="strict")
+    except UnicodeEncodeError:
+        return quote(name, safe="")
+
+
+MAX_TARGET = 2000
+"""Longest request target; the manual's 4,000 characters may count more than the target (protocol.md 11 #5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A document that takes a parameter, which some engines let be repeated."""
+
+    path: str
+    parameter: str
+
+    def target(self, names: Sequence[str], separator: str = "&", charset: str = "utf-8") -> str:
+        """The request target for `names`, without the leading slash."""
+        return f"{self.path}?" + separator.join(f"{self.parameter}={quoted(name, charset)}" for name in names)
+
+    def head(self, names: Sequence[str], most: int) -> list[str]:
+        """As many of the first `names` as one request can hold, at least one, at most `most`."""
+        length = len(self.path)
+        for count, name in enumerate(names):
+            length += len(self.parameter) + 2 + len(quoted(name))
+            if count and (count >= most or length >= MAX_TARGET):
+                return list(names[:count])
+        return list(names)
+
+
+USER_DEVICES = "services/user/devices.xml"
+CHARGE_POINTS_DEVICES = "services/chargePointsInterface/devices.xml"
+USER_DEVICE_INFO = Question("services/user/deviceInfo.xml", "id")
+CHARGE_POINTS_DEVICE_INFO = Question("services/chargePointsInterface/deviceInfo.xml", "id")
+PLUG_INFO = "services/chargePointsInterface/plugInfo.xml"
+PLUG_STATE = "services/chargePointsInterface/plugState.xml"
+CHARGE_INFO = "services/chargePointsInterface/chargeInfo.xml"
+CHARGE_STATE = "services/chargePointsInterface/chargeState.xml"
+STATUS = "services/system/status.xml"
+INFORMATION = "services/system/information.xml"
+VAR_INFO = "services/user/varInfo.xml"
+VAR_INFO_BY_DEVICE = Question(VAR_INFO, "id")
+VAR_INFO_BY_NAME = Question(VAR_INFO, "var")
+VALUES = "services/user/values.xml"
+VALUES_BY_DEVICE = Question(VALUES, "id")
+VALUES_BY_NAME = Question(VALUES, "var")
+DEVICE_STATE = Question("services/devices/deviceState.xml", "id")
+
+DEVICES = (USER_DEVICES, CHARGE_POINTS_DEVICES)
+DEVICE_INFO = (USER_DEVICE_INFO, CHARGE_POINTS_DEVICE_INFO)
+"""Two shapes of the same, the richer one first."""
