@@ -12,6 +12,11 @@ from urllib3.util import parse_url
 
 from ccl_exporter.errors import UsageError
 
+Module = Literal["meaning", "walk"]
+"""A part of the metrics that may be asked for alone."""
+
+MODULES: tuple[Module, ...] = ("meaning", "walk")
+
 _PORTS = range(65536)
 _DEFAULT_PORTS = (("http", 80), ("https", 443))
 _HOST = r"(?P<host>[^\s/:@?#\[\]\x00-\x1f\x7f]+|\[[0-9A-Fa-f:.]+\])"
@@ -78,7 +83,7 @@ class InfluxSettings:
     token: str = field(default="", repr=False)
     interval: float = 15.0
     timeout: float = 10.0
-    modules: tuple[Literal["meaning", "walk"], ...] = ("meaning", "walk")
+    modules: tuple[Module, ...] = MODULES
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class MqttSettings:
     topic: str = "ccl"
     discovery: str = ""
     interval: float = 15.0
-    modules: tuple[Literal["meaning", "walk"], ...] = ("meaning",)
+    modules: tuple[Module, ...] = ("meaning",)
     single_values: bool = False
 
     @property

@@ -17,7 +17,7 @@ from pathlib import Path
 from support import Clock, get, server
 
 from ccl_exporter.metrics.families import FAMILIES, Sample
-from ccl_exporter.metrics.samples import Module, needed, samples
+from ccl_exporter.metrics.samples import needed, samples
 from ccl_exporter.outputs.influxdb.line_protocol import lines
 from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
@@ -25,6 +25,7 @@ from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.sessions.recorder import Ledger
 from ccl_exporter.sessions.report import charge_samples
 from ccl_exporter.sessions.tracker import FinishedCharge
+from ccl_exporter.settings import Module
 from ccl_exporter.simulator import Dialect, Fault, Simulator
 from ccl_exporter.station.plausibility import Gate
 

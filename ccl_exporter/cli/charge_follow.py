@@ -14,7 +14,7 @@ import typer
 
 from ccl_exporter.cli.charge import PlugName
 from ccl_exporter.cli.shared import STOP_OR_HANG_UP, ChargerOption, ConfigFile, Exit, address, on_signals, say
-from ccl_exporter.cli.write import DryRun, seconds, warn
+from ccl_exporter.cli.write_session import DryRun, seconds, warn
 from ccl_exporter.errors import UsageError
 
 if TYPE_CHECKING:

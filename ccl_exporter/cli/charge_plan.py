@@ -26,7 +26,7 @@ from ccl_exporter.cli.shared import (
     on_signals,
     say,
 )
-from ccl_exporter.cli.write import DryRun, Target, put_back, session
+from ccl_exporter.cli.write_session import DryRun, Target, put_back, session
 from ccl_exporter.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from pydantic import ValidationInfo as Info
 
 from ccl_exporter.config.fields import SECRET, Duration, Model, Name, Text, secret, secret_file
-from ccl_exporter.settings import Credentials, InfluxSettings, SpoolSettings
+from ccl_exporter.settings import Credentials, InfluxSettings, Module, SpoolSettings
 from ccl_exporter.text import echo, written
 from ccl_exporter.yaml_reader import Mistakes
 
@@ -51,9 +51,6 @@ def _url(text: str) -> str:
 
 Secret = Annotated[str, Field(min_length=1), AfterValidator(secret)]
 SecretFile = Annotated[str, AfterValidator(secret_file)]
-
-
-Module = Literal["meaning", "walk"]
 
 
 def _all_modules() -> list[Module]:

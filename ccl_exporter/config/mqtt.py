@@ -4,14 +4,14 @@ import re
 import ssl
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic import ValidationInfo as Info
 
 from ccl_exporter.config.fields import SECRET, Duration, Model, Surroundings, Text, secret, secret_file
-from ccl_exporter.settings import Credentials, MqttSettings
+from ccl_exporter.settings import Credentials, Module, MqttSettings
 from ccl_exporter.text import echo, written
 
 EXAMPLE = "{url: mqtt://127.0.0.1:1883, discovery: homeassistant}"
@@ -54,7 +54,6 @@ def _file(name: str, info: Info) -> str:
 
 Topic = Annotated[str, AfterValidator(_topic)]
 File = Annotated[str, AfterValidator(_file)]
-Module = Literal["meaning", "walk"]
 
 
 def _meaning() -> list[Module]:

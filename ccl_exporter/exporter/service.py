@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from math import inf
 from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING
@@ -18,33 +17,30 @@ from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR
 from ccl_exporter import __version__, gc_tuning
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.charger import Charger
-from ccl_exporter.exporter.poll_loop import Source
+from ccl_exporter.exporter.collector import Collector
+from ccl_exporter.exporter.poll_loop import PollLoops, Source
 from ccl_exporter.exporter.target_registry import Fleet
-from ccl_exporter.exporter.web.app import MODULES, Answer, App, Scrape
+from ccl_exporter.exporter.web.app import Answer, App, Scrape
 from ccl_exporter.exporter.web.page import View, page
 from ccl_exporter.exporter.web.security import WebSecurity
 from ccl_exporter.exporter.web.server import LEAST_SCRAPES, MOST_SCRAPES, WebServer
 from ccl_exporter.logs import logged
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.metrics.samples import Module, needed, samples
+from ccl_exporter.outputs.output import Output
 from ccl_exporter.outputs.prometheus import exposition
-from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.sessions.recorder import Ledger
 from ccl_exporter.sessions.store import LEDGER
-from ccl_exporter.settings import ListenAddress, Settings
+from ccl_exporter.settings import InfluxSettings, ListenAddress, MqttSettings, Settings
 
 if TYPE_CHECKING:
     from ccl_exporter.config.charger_source import Inventory
     from ccl_exporter.config.document import Configuration
-    from ccl_exporter.outputs.influxdb.pusher import Pushes
-    from ccl_exporter.outputs.mqtt.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
 _FIRST_TIDYING, _LONGEST_TIDYING = 60.0, 3600.0  # seconds
 
-_PUBLISHED_AGE = 0.2  # seconds that a reading which is published may be old, so that a change is heard in time
 _PAGE_AGE = 8.0  # seconds after which the page, which renews itself every ten, wants a new reading
 _PAGE_PATIENCE = 5.0  # seconds that a person waits for it
 _UNUSABLE = "the inventory cannot be used, the last one stays: %s"
@@ -84,10 +80,9 @@ class Service:
         self._fleet = Fleet(settings, state)
         self._state = state
         self._ledger = Ledger(state / LEDGER) if state is not None else None
-        self._pushes: Pushes | None = None
-        self._publisher: Publisher | None = None
-        self._pushing = threading.Lock()
-        self._moves = _Moves()
+        self._collector = Collector(self._ledger)
+        self._loops = PollLoops(Source(self._fleet.chargers, self._collector.collect))
+        self._outputs_changing = threading.Lock()
         self._reloaded, self._reload_good = time(), True
         self._reloading = threading.Lock()
         self._stopping = threading.Event()
@@ -125,45 +120,42 @@ class Service:
         """Answer until `stop` is called."""
         for work in (self._refresh_inventory, self._tidy_memory):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
-        self._push()
+        self._update_outputs()
         self._server.serve()
 
     def stop(self) -> None:
         """Answer what is being asked, then end."""
         self._stopping.set()
         self._page_reads.shutdown(wait=False, cancel_futures=True)
-        with self._pushing:
-            if self._pushes is not None:
-                self._pushes.stop()
-            if self._publisher is not None:
-                self._publisher.stop()
+        with self._outputs_changing:
+            self._loops.stop()
         self._server.stop()
         if self._ledger is not None:
             self._ledger.close()
 
-    def _push(self) -> None:
-        """Write to the databases and the broker of the configuration, and to no others any more."""
-        with self._pushing:
-            self._publish()
-            entries = self._fleet.settings.influxdb
-            if self._pushes is None and entries and self._state is not None:
-                from ccl_exporter.outputs.influxdb.pusher import Pushes  # noqa: PLC0415 - influxdb-client is large
+    def _update_outputs(self) -> None:
+        """Write to the broker and the databases of the configuration, and to no others any more."""
+        settings = self._fleet.settings
+        wanted: dict[object, Callable[[], Output]] = {}
+        if settings.mqtt is not None:
+            wanted[settings.mqtt] = partial(self._mqtt_publisher, settings.mqtt)
+        if self._state is not None:
+            wanted |= {entry: partial(self._influx_pusher, entry, self._state) for entry in settings.influxdb}
+        with self._outputs_changing:
+            if not self._stopping.is_set():
+                self._loops.update(wanted)
 
-                self._pushes = Pushes(Source(self._fleet.chargers, self._taken, self._ledger), self._state)
-            if self._pushes is not None and not self._stopping.is_set():
-                self._pushes.update(entries)
+    def _mqtt_publisher(self, settings: MqttSettings) -> Output:
+        from ccl_exporter.outputs.mqtt.publisher import MqttPublisher  # noqa: PLC0415 - its library is an extra
 
-    def _publish(self) -> None:
-        wanted = self._fleet.settings.mqtt
-        if self._publisher is not None and self._publisher.settings != wanted:
-            self._publisher.stop()
-            self._publisher = None
-        if self._publisher is None and wanted is not None and not self._stopping.is_set():
-            from ccl_exporter.outputs.mqtt.publisher import Publisher  # noqa: PLC0415 - its library is an extra
+        return MqttPublisher(
+            settings, lambda: {name: charger.url for name, charger in self._fleet.settings.chargers.items()}
+        )
 
-            taken = partial(self._taken, oldest=_PUBLISHED_AGE)
-            self._publisher = Publisher(wanted, Source(self._fleet.chargers, taken))
-            self._publisher.start()
+    def _influx_pusher(self, settings: InfluxSettings, state: Path) -> Output:
+        from ccl_exporter.outputs.influxdb.pusher import InfluxPusher  # noqa: PLC0415 - influxdb-client is large
+
+        return InfluxPusher(settings, state, self._ledger)
 
     def _refresh_inventory(self) -> None:
         while not self._stopping.wait(_LOOK_FOR_INVENTORY):
@@ -209,7 +201,7 @@ class Service:
         chargers = self._fleet.chargers()
         old = [charger for charger in chargers if _old(charger)]
         if len(chargers) == 1 and old:
-            self._booked(old[0], _PAGE_PATIENCE)
+            self._collector.read_and_record(old[0], _PAGE_PATIENCE)
         else:
             for charger in old:
                 self._read_meanwhile(charger)
@@ -233,7 +225,7 @@ class Service:
             self._configuration, self._inventory = configuration, _inventory(configuration)
             self._fleet.update(configuration.settings)
             gc_tuning.look_again()
-            self._push()
+            self._update_outputs()
             self._reloaded, self._reload_good = time(), True
             log.info("the configuration was read again: %d chargers", len(configuration.settings.chargers))
 
@@ -260,26 +252,8 @@ class Service:
         return Answer(body, kind, HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK)
 
     def _read(self, charger: Charger, scrape: Scrape) -> tuple[list[Sample], bool]:
-        snapshot, found = self._taken(charger, scrape.timeout, scrape.modules)
+        snapshot, found = self._collector.collect(charger, scrape.timeout, scrape.modules)
         return found, snapshot.up
-
-    def _taken(
-        self, charger: Charger, timeout: float, modules: Sequence[Module], oldest: float = inf
-    ) -> tuple[Snapshot, list[Sample]]:
-        """A reading of a charger, for whichever sink, begun at most `oldest` seconds ago."""
-        snapshot = self._booked(charger, timeout, modules, oldest)
-        found = samples(snapshot, modules=modules, exclude=charger.settings.exclude)
-        self._moves.watch(charger.settings.name, found)
-        return snapshot, found
-
-    def _booked(
-        self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, oldest: float = inf
-    ) -> Snapshot:
-        """A reading of a charger, booked in the ledger of charges."""
-        snapshot = charger.read(timeout, None if "walk" in modules else needed, oldest)
-        if self._ledger is not None:
-            self._ledger.note(charger.settings.name, snapshot)
-        return snapshot
 
     def _read_meanwhile(self, charger: Charger) -> None:
         """Have a charger read for the page, but once: silent ones take longer than the page to renew itself."""
@@ -291,7 +265,7 @@ class Service:
     def _read_if_old(self, charger: Charger) -> None:
         try:
             if _old(charger):
-                self._booked(charger, _PAGE_PATIENCE)
+                self._collector.read_and_record(charger, _PAGE_PATIENCE)
         finally:
             with self._paging:
                 self._read_for_page.discard(charger.settings.name)
@@ -307,10 +281,8 @@ class Service:
             yield Sample(f.SHARED_READINGS, name, float(counts.shared))
             yield Sample(f.SPARED_READS, name, float(counts.spared))
             yield Sample(f.RESTING_UNTIL, name, counts.resting_until)
-        if self._pushes is not None:
-            yield from self._pushes.samples()
-        if self._publisher is not None:
-            yield from self._publisher.samples()
+        for output in self._loops.outputs():
+            yield from output.samples()
 
     def _debug(self, charger: Charger, scrape: Scrape) -> Answer:
         """What a probe would say, with the log of it and the configuration, masked like everything else."""
@@ -334,21 +306,3 @@ def _inventory(configuration: "Configuration | None") -> "Inventory | None":
     if configuration.trouble is not None:
         log.warning(_UNUSABLE, configuration.trouble)
     return Inventory(configuration.source, configuration.settings, configuration.trouble)
-
-
-class _Moves:
-    """Says so when a variable moves to another family: its unit became known, or the engine changed its mind."""
-
-    def __init__(self) -> None:
-        self._families: dict[tuple[str, ...], str] = {}
-        self._lock = threading.Lock()
-
-    def watch(self, charger: str, found: Sequence[Sample]) -> None:
-        with self._lock:
-            for sample in found:
-                name = sample.family.name
-                if len(sample.labels) == 2 and name.startswith("ccl_variable_"):
-                    before = self._families.setdefault((charger, *sample.labels), name)
-                    if before != name:
-                        self._families[charger, *sample.labels] = name
-                        log.warning("%s: %s is %s now, was %s", charger, ".".join(sample.labels), name, before)

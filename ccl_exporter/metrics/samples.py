@@ -6,12 +6,12 @@ Three layers (families.py): the reading itself, the meaning by plug and station,
 from collections.abc import Container, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import isfinite
-from typing import Literal
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family, Sample
 from ccl_exporter.powerstudio.inventory import Inventory, Needed, PlugInfo, once
 from ccl_exporter.powerstudio.snapshot import Charge, PlugState, Snapshot
+from ccl_exporter.settings import MODULES, Module
 from ccl_exporter.station.catalogue import Catalogue
 from ccl_exporter.station.values import OLDEST, Reading
 
@@ -28,14 +28,10 @@ _OCCUPIED = (
 )
 
 
-Module = Literal["meaning", "walk"]
-"""A part of the metrics that a scrape may ask for alone."""
-
-
 def samples(
     snapshot: Snapshot,
     facts: Catalogue | None = None,
-    modules: Container[Module] = ("meaning", "walk"),
+    modules: Container[Module] = MODULES,
     exclude: Sequence[str] = (),
 ) -> list[Sample]:
     """Every sample of a snapshot; of a charger that did not answer, only those of the reading itself.

@@ -3,7 +3,7 @@
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -12,11 +12,7 @@ import pytest
 from databases import Database, Influx, Victoria, running
 from support import COMMAND, OPENMETRICS, Process, Scrape, Start, get
 
-from ccl_exporter.exporter.charger import Charger
-from ccl_exporter.exporter.poll_loop import Source
-from ccl_exporter.metrics.families import Sample
-from ccl_exporter.outputs.influxdb.pusher import Pushes
-from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.outputs.influxdb.pusher import InfluxPusher
 from ccl_exporter.sessions.tracker import FinishedCharge
 from ccl_exporter.settings import InfluxSettings, SpoolSettings
 from ccl_exporter.simulator import Simulator
@@ -281,17 +277,19 @@ def test_a_finished_charge_is_written_once_also_after_a_restart(influx: Influx, 
     at = round(time())
     record = Record([ended(at - 10), ended(at - 5, highest_watts=None)])
 
-    def read(charger: Charger, timeout: float, modules: Sequence[str]) -> tuple[Snapshot, list[Sample]]:
-        raise AssertionError("there is no charger")
+    entry = InfluxSettings("db", influx.url, 1, SpoolSettings(Path("db.db")), "evse", interval=1.0)
 
     def push(points: float) -> None:
-        pushes = Pushes(Source(lambda: [], read, record), state)
-        pushes.update([InfluxSettings("db", influx.url, 1, SpoolSettings(Path("db.db")), "evse", interval=1.0)])
+        pusher = InfluxPusher(entry, state, record)
+        pusher.start()
+        assert pusher.is_ready()
+        pusher.after_round()
         until(
-            lambda: {s.family.name: s.value for s in pushes.samples()}["ccl_influxdb_sent_points_total"] == points,
+            lambda: {s.family.name: s.value for s in pusher.samples()}["ccl_influxdb_sent_points_total"] == points,
             "a charge is not written",
         )
-        pushes.stop()
+        pusher.stop()
+        pusher.close(monotonic() + 10)
 
     push(2)
     record.charges.append(ended(at))

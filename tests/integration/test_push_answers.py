@@ -14,12 +14,12 @@ import pytest
 from support import Clock
 
 from ccl_exporter.exporter.charger import Charger
-from ccl_exporter.exporter.poll_loop import Source
+from ccl_exporter.exporter.poll_loop import PollLoop, Source
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.outputs.influxdb.pusher import Pushes
+from ccl_exporter.outputs.influxdb.pusher import InfluxPusher
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.settings import ChargerSettings, InfluxSettings, SpoolSettings
+from ccl_exporter.settings import ChargerSettings, InfluxSettings, Module, SpoolSettings
 
 TIMEOUT = 0.5
 TOKEN = "t0ken-4711"  # noqa: S105 - nobody's
@@ -120,20 +120,23 @@ def test_a_server_that_refuses_the_request_as_such_costs_nothing(server: tuple[s
     url, behind = server
     behind.troubles, behind.refuses = [], "no gzip, please"
 
-    def read(charger: Charger, timeout: float, modules: Sequence[str]) -> tuple[Snapshot, list[Sample]]:
+    def read(
+        charger: Charger, timeout: float, modules: Sequence[Module], max_age: float
+    ) -> tuple[Snapshot, list[Sample]]:
         return Snapshot(time(), 0.0, timeout, 1, up=True), [
             Sample(f.DEVICE_STATUS, (name,), 1.0) for name in NAMES
         ]
 
     entry = InfluxSettings("db", url, 3, SpoolSettings(Path("s.db")), bucket="evse", interval=1.0)
-    pushes = Pushes(Source(lambda: [Charger(ChargerSettings("garage", "http://garage"))], read), state)
+    source = Source(lambda: [Charger(ChargerSettings("garage", "http://garage"))], read)
+    loop = PollLoop(InfluxPusher(entry, state), source)
 
     def metric(name: str) -> float:
-        return {sample.family.name: sample.value for sample in pushes.samples()}[
+        return {sample.family.name: sample.value for sample in loop.output.samples()}[
             f"ccl_influxdb_{name}_points_total"
         ]
 
-    pushes.update([entry])
+    loop.start()
     began = monotonic()
     while metric("spooled") < 2 * len(NAMES) or not behind.refused:
         assert monotonic() - began < 60
@@ -144,7 +147,8 @@ def test_a_server_that_refuses_the_request_as_such_costs_nothing(server: tuple[s
         assert monotonic() - began < 60
         sleep(0.05)
     assert metric("rejected") == 0
-    pushes.stop()
+    loop.stop()
+    loop.wait(monotonic() + 10)
 
 
 def test_everything_arrives_in_order_whatever_the_server_answers(
@@ -154,7 +158,9 @@ def test_everything_arrives_in_order_whatever_the_server_answers(
     clock.at = time()
     reads: list[float] = []
 
-    def read(charger: Charger, timeout: float, modules: Sequence[str]) -> tuple[Snapshot, list[Sample]]:
+    def read(
+        charger: Charger, timeout: float, modules: Sequence[Module], max_age: float
+    ) -> tuple[Snapshot, list[Sample]]:
         reads.append(clock.at)
         # The third reading finds the clock set back by an hour.
         clock.at += 0.001 if len(reads) != 3 else -3600.0
@@ -167,20 +173,22 @@ def test_everything_arrives_in_order_whatever_the_server_answers(
     entry = InfluxSettings(
         "db", url, 3, SpoolSettings(Path("s.db")), bucket="evse", token=TOKEN, interval=1.0, timeout=TIMEOUT
     )
-    pushes = Pushes(Source(lambda: [Charger(ChargerSettings("garage", "http://garage"))], read), state)
+    source = Source(lambda: [Charger(ChargerSettings("garage", "http://garage"))], read)
+    loop = PollLoop(InfluxPusher(entry, state), source)
 
     def metrics() -> dict[str, float]:
-        found = {sample.family.name: sample.value for sample in pushes.samples()}
+        found = {sample.family.name: sample.value for sample in loop.output.samples()}
         return {name.removeprefix("ccl_influxdb_").removesuffix("_points_total"): found[name] for name in found}
 
-    pushes.update([entry])
+    loop.start()
     began = monotonic()
     while behind.troubles or metrics()["sent"] < 5 * len(NAMES):
         assert monotonic() - began < 120, f"stuck at {behind.troubles}"
         sleep(0.05)
     while (now := metrics())["spool_points"]:
         sleep(0.01)
-    pushes.stop()
+    loop.stop()
+    loop.wait(monotonic() + 10)
 
     assert behind.met == list(TROUBLES)
     assert behind.targets == {("/api/v2/write?bucket=evse&precision=ms", f"Token {TOKEN}")}

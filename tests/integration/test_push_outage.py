@@ -16,14 +16,14 @@ from typing import Literal
 from databases import Influx, running
 
 from ccl_exporter.exporter.charger import Charger
-from ccl_exporter.exporter.poll_loop import Source
+from ccl_exporter.exporter.poll_loop import PollLoop, Source
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.influxdb.line_protocol import lines
-from ccl_exporter.outputs.influxdb.pusher import Pushes
+from ccl_exporter.outputs.influxdb.pusher import InfluxPusher
 from ccl_exporter.outputs.influxdb.spool import Spool
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.settings import ChargerSettings, InfluxSettings, SpoolSettings
+from ccl_exporter.settings import ChargerSettings, InfluxSettings, Module, SpoolSettings
 from ccl_exporter.simulator import Simulator
 
 HOURS = float(os.environ.get("CCL_OUTAGE_HOURS", "0.25"))
@@ -62,24 +62,25 @@ def test_a_day_of_a_hundred_chargers_is_caught_up_while_readings_go_on(tmp_path:
 
     reads: dict[str, list[float]] = {}
 
-    def read(charger: Charger, timeout: float, modules: Sequence[str]) -> tuple[Snapshot, list[Sample]]:
+    def read(
+        charger: Charger, timeout: float, modules: Sequence[Module], max_age: float
+    ) -> tuple[Snapshot, list[Sample]]:
         reads.setdefault(charger.settings.name, []).append(monotonic())
         return replace(snapshot, taken=time()), found
 
     chargers = [Charger(ChargerSettings(f"c{number}", f"http://c{number}")) for number in range(CHARGERS)]
     database = Influx(tmp_path / "influxdb")
-    pushes = Pushes(Source(lambda: chargers, read), state)
+    entry = InfluxSettings("db", database.url, 1, settings, "evse", interval=LIVE_INTERVAL, modules=MODULES)
+    loop = PollLoop(InfluxPusher(entry, state), Source(lambda: chargers, read))
 
     def metric(name: str) -> float:
-        found = {sample.family.name: sample.value for sample in pushes.samples()}
+        found = {sample.family.name: sample.value for sample in loop.output.samples()}
         return found.get(f"ccl_influxdb_{name}", 0.0)
 
     with running(database):
         database.create()
         began = monotonic()
-        pushes.update(
-            [InfluxSettings("db", database.url, 1, settings, "evse", interval=LIVE_INTERVAL, modules=MODULES)]
-        )
+        loop.start()
         while metric("sent_points_total") < backlog.points:
             assert monotonic() - began < 3600, "it does not catch up"
             sleep(0.05)
@@ -87,7 +88,8 @@ def test_a_day_of_a_hundred_chargers_is_caught_up_while_readings_go_on(tmp_path:
         while metric("spool_points") > 0:
             sleep(0.01)
         lost = metric("dropped_points_total") + metric("rejected_points_total")
-        pushes.stop()
+        loop.stop()
+        loop.wait(monotonic() + 10)
         count = database.count("ccl_scrape", "up")
         waiting = Spool(state / settings.path, settings.max_bytes, settings.max_age)
         waiting.open()

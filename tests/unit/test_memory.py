@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -15,10 +15,11 @@ import pytest
 from support import Clock, Start
 
 from ccl_exporter.exporter.charger import Charger
-from ccl_exporter.exporter.poll_loop import Rounds, Source
+from ccl_exporter.exporter.poll_loop import PollLoop, Source
 from ccl_exporter.exporter.service import Options, Service
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.metrics.samples import Module, samples
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.powerstudio.inventory import Inventory
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Settings
@@ -136,17 +137,43 @@ def test_a_charger_that_left_the_configuration_is_gone_with_its_connection(simul
     assert descriptors() == before
 
 
+class Daily:
+    """An output that is served once a day, and says when it was."""
+
+    name, interval, modules, max_age = "test", 86400.0, (), 0.0
+
+    def __init__(self, accepted: threading.Semaphore, begun: threading.Event) -> None:
+        self._accepted, self._begun = accepted, begun
+
+    def start(self) -> None: ...
+
+    def is_ready(self) -> bool:
+        return True
+
+    def accept(self, _: ChargerReading) -> None:
+        self._accepted.release()
+
+    def after_round(self) -> None:
+        self._begun.set()
+
+    def samples(self) -> Iterator[Sample]:
+        return iter(())
+
+    def stop(self) -> None: ...
+
+    def close(self, deadline: float) -> None: ...
+
+
 def test_a_charger_that_left_the_configuration_is_not_kept_between_two_rounds_of_a_sink() -> None:
     chargers = [Charger(ChargerSettings(name, "http://127.0.0.1:1")) for name in ("one", "two")]
     references = [weakref.ref(charger) for charger in chargers]
     read, begun = threading.Semaphore(0), threading.Event()
 
-    def note(charger: Charger, timeout: float, _: Sequence[Module]) -> tuple[Snapshot, list[Sample]]:
+    def note(charger: Charger, timeout: float, *_: object) -> tuple[Snapshot, list[Sample]]:
         return charger.read(timeout), []
 
-    rounds = Rounds("test", Source(lambda: tuple(chargers), note), 86400, (), lambda *_: read.release())
-    thread = threading.Thread(target=rounds.run, args=(lambda _: begun.set(),))
-    thread.start()
+    loop = PollLoop(Daily(read, begun), Source(lambda: tuple(chargers), note))
+    loop.start()
     try:
         assert begun.wait(30)
         assert all(read.acquire(timeout=30) for _ in chargers)
@@ -158,8 +185,8 @@ def test_a_charger_that_left_the_configuration_is_not_kept_between_two_rounds_of
 
         assert [reference() for reference in references] == [None, None]
     finally:
-        rounds.stop()
-        thread.join()
+        loop.stop()
+        loop.wait(monotonic() + 10)
 
 
 def test_a_connection_of_a_scraper_leaves_no_ring(simulated: Callable[..., str], tmp_path: Path) -> None:

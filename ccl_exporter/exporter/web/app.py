@@ -5,11 +5,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import parse_qs
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY
+from ccl_exporter.settings import MODULES, Module
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -21,9 +22,6 @@ TIMEOUT_OFFSET = 0.5
 """Seconds kept back of the scraper's patience, so that the answer arrives before it gives up."""
 
 MIN_TIMEOUT = 0.1
-
-Module = Literal["meaning", "walk"]
-MODULES: tuple[Module, ...] = ("meaning", "walk")
 
 _TEXT = "text/plain; charset=utf-8"
 

@@ -7,19 +7,19 @@ import logging
 import random
 import threading
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 from time import monotonic, time
 
-from ccl_exporter.exporter.charger import Charger
-from ccl_exporter.exporter.poll_loop import Rounds, Source
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.influxdb.bisecting_sender import Delivered, Delivery
 from ccl_exporter.outputs.influxdb.client import Later, Outcome, Writer
 from ccl_exporter.outputs.influxdb.line_protocol import field_of, lines
 from ccl_exporter.outputs.influxdb.spool import Batch, Refused, Spool, SpoolError
-from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.sessions.report import charge_samples
+from ccl_exporter.sessions.tracker import FinishedCharges
 from ccl_exporter.settings import InfluxSettings
 
 log = logging.getLogger(__name__)
@@ -30,67 +30,27 @@ POINTS_AT_ONCE = 5000
 LONGEST_REST = 60.0
 """Seconds between two tries while a database cannot be had, doubled up to this, less a random part."""
 
-_TRY_SPOOL_AGAIN = 2.0
 _LOOK_AT_AGE = 30.0  # seconds after which an idle sender looks whether something has become too old
-_STOP_WITHIN = 1.5
 _LEDGER = "ledger"
 
 
-class Pushes:
-    """The pushes of a configuration; follows its changes. `state` is the folder of spools."""
+class InfluxPusher:
+    """One database: stores each reading in its queue, sends what is stored. `state` is the folder of queues."""
 
-    def __init__(self, source: Source, state: Path) -> None:
-        self._source = source
-        self._state = state
-        self._pushes: dict[str, Push] = {}
+    max_age = inf
 
-    def update(self, entries: Sequence[InfluxSettings]) -> None:
-        """Start what is new, stop what is gone or changed, leave the others alone."""
-        wanted = {entry.name: entry for entry in entries}
-        old = [push for name, push in self._pushes.items() if wanted.get(name) != push.settings]
-        _stop(old)
-        kept = {name: push for name, push in self._pushes.items() if push not in old}
-        # As a new mapping: a scrape may be looking at the old one.
-        self._pushes = {
-            name: kept.get(name) or Push(entry, self._source, self._state) for name, entry in wanted.items()
-        }
-        for name, push in self._pushes.items():
-            if name not in kept:
-                push.start()
-
-    def stop(self) -> None:
-        _stop(list(self._pushes.values()))
-
-    def samples(self) -> Iterator[Sample]:
-        for push in self._pushes.values():
-            yield from push.samples()
-
-
-def _stop(pushes: Sequence["Push"]) -> None:
-    for push in pushes:
-        push.tell_to_stop()
-    deadline = monotonic() + _STOP_WITHIN
-    for push in pushes:
-        push.wait(deadline)
-
-
-class Push:
-    """One database: reads the chargers every interval, stores each reading, sends what is stored."""
-
-    def __init__(self, settings: InfluxSettings, source: Source, state: Path) -> None:
+    def __init__(self, settings: InfluxSettings, state: Path, sessions: FinishedCharges | None = None) -> None:
         self.settings = settings
-        self._source = source
+        self.name = f"influxdb {settings.name}"
+        self.interval = settings.interval
+        self.modules = settings.modules
+        self._sessions = sessions
         self._spool = Spool(state / settings.spool.path, settings.spool.max_bytes, settings.spool.max_age)
         self._stopping = threading.Event()
         self._fresh = threading.Event()
-        self._rounds = Rounds(
-            f"influxdb {settings.name}", source, settings.interval, settings.modules, self._store_reading
-        )
-        self._threads = [
-            threading.Thread(target=target, name=f"influxdb {what} {settings.name}", daemon=True)
-            for what, target in (("timer", self._keep_time), ("sender", self._send))
-        ]
+        self._sender = threading.Thread(target=self._send, name=f"influxdb sender {settings.name}", daemon=True)
         self._opened = threading.Event()
+        self._said = ""
         self._trouble: str | None = ""
         self._failures = 0
         self._told: set[tuple[str, str]] = set()
@@ -100,49 +60,40 @@ class Push:
     # Start and stop
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._sender.start()
 
-    def tell_to_stop(self) -> None:
+    def stop(self) -> None:
         self._stopping.set()
-        self._rounds.stop()
         self._fresh.set()
         self._opened.set()
 
-    def wait(self, deadline: float) -> None:
-        """Wait until `deadline` (monotonic) for what is under way; what is not done then is done another time."""
-        for thread in self._threads:
-            thread.join(max(deadline - monotonic(), 0.0))
+    def close(self, deadline: float) -> None:
+        """Wait for what is under way; what is not sent then is sent another time."""
+        self._sender.join(max(deadline - monotonic(), 0.0))
         self._spool.close()
 
-    # Reading
+    # Storing
 
-    def _keep_time(self) -> None:
-        self._open_spool()
-        self._rounds.run(self._store_charges)
+    def is_ready(self) -> bool:
+        try:
+            self._spool.open()
+        except SpoolError as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                log.error("influxdb %s: nothing is written: %s", self.settings.name, self._said)
+            return False
+        self._opened.set()
+        return True
 
-    def _open_spool(self) -> None:
-        said = ""
-        while not self._stopping.is_set():
-            try:
-                self._spool.open()
-            except SpoolError as error:
-                if str(error) != said:
-                    said = str(error)
-                    log.error("influxdb %s: nothing is written: %s", self.settings.name, said)
-                self._stopping.wait(_TRY_SPOOL_AGAIN)
-            else:
-                self._opened.set()
-                return
-
-    def _store_reading(self, charger: Charger, snapshot: Snapshot, found: list[Sample]) -> None:
-        self._spool.put(lines(found, charger.settings.name, round(snapshot.taken * 1000)), snapshot.taken)
+    def accept(self, reading: ChargerReading) -> None:
+        self._spool.put(lines(reading.samples, reading.charger, round(reading.taken * 1000)), reading.taken)
         self._fresh.set()
 
-    def _store_charges(self, _: Sequence[Charger]) -> None:
-        if self._source.finished is None:
+    def after_round(self) -> None:
+        """Store the sessions that have ended since."""
+        if self._sessions is None:
             return
-        for number, charge in self._source.finished.finished(self._spool.mark(_LEDGER)):
+        for number, charge in self._sessions.finished(self._spool.mark(_LEDGER)):
             known = (charge.ended, charge.begun, charge.requested, time())
             at = next(moment for moment in known if moment is not None)
             found = lines(charge_samples(charge), charge.charger, round(at * 1000))

@@ -3,18 +3,14 @@
 Read only: nothing that comes from the broker reaches a charger.
 """
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from time import monotonic
+from collections.abc import Callable, Iterator, Mapping
 
-from ccl_exporter.exporter.charger import Charger
-from ccl_exporter.exporter.poll_loop import Rounds, Source
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.mqtt.client import Broker
 from ccl_exporter.outputs.mqtt.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
 from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE, documents, level, listed, listing, payload, scalars
-from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.settings import MqttSettings
 
 _BIRTH = b"online"
@@ -26,15 +22,20 @@ _CHARGE = (
     f.CHARGE_DURATION,
     f.CHARGE_STOP_REASON,
 )
-_STOP_WITHIN = 1.5
 
 
-class Publisher:
-    """Reads the chargers every interval and keeps what they say on a broker."""
+class MqttPublisher:
+    """Keeps what chargers say on a broker. `chargers` gives the URLs of all there are now, by name."""
 
-    def __init__(self, settings: MqttSettings, source: Source) -> None:
+    name = "mqtt"
+    max_age = 0.2
+    """Seconds that a reading may be old, so that a change is heard in time."""
+
+    def __init__(self, settings: MqttSettings, chargers: Callable[[], Mapping[str, str]]) -> None:
         self.settings = settings
-        self._source = source
+        self.interval = settings.interval
+        self.modules = settings.modules
+        self._chargers = chargers
         self._place = Place(settings.topic, settings.discovery)
         self._own = f"{settings.topic}/"
         self._listed = f"{self._own}chargers"
@@ -44,10 +45,6 @@ class Publisher:
             old.append(f"{settings.discovery}/device/+/config")
             listen.append(self._birth)
         self._broker = Broker(settings, self._place.status, old, listen, self._received)
-        self._rounds = Rounds("mqtt", source, settings.interval, settings.modules, self._publish)
-        self._thread = threading.Thread(
-            target=self._rounds.run, args=(self._tidy,), name="mqtt timer", daemon=True
-        )
         # By charger, and by one thread at a time each: its URL, the topics it has, what was seen of it.
         self._stations: dict[str, str] = {}
         self._topics: dict[str, frozenset[str]] = {}
@@ -57,12 +54,14 @@ class Publisher:
 
     def start(self) -> None:
         self._broker.start()
-        self._thread.start()
+
+    def is_ready(self) -> bool:
+        return True
 
     def stop(self) -> None:
-        deadline = monotonic() + _STOP_WITHIN
-        self._rounds.stop()
-        self._thread.join(max(deadline - monotonic(), 0.0))
+        pass  # what is under way goes on until it is closed
+
+    def close(self, deadline: float) -> None:
         self._broker.stop(deadline)
 
     def samples(self) -> Iterator[Sample]:
@@ -70,27 +69,27 @@ class Publisher:
         yield Sample(f.MQTT_CONNECTED, (), float(self._broker.connected))
         yield Sample(f.MQTT_SENT, (), float(self._broker.count))
 
-    def _publish(self, charger: Charger, snapshot: Snapshot, found: list[Sample]) -> None:
-        name = charger.settings.name
+    def accept(self, reading: ChargerReading) -> None:
+        name = reading.charger
         own = f"{self._own}{level(name)}"
-        if self._stations.get(name, charger.settings.url) != charger.settings.url:
+        if self._stations.get(name, reading.url) != reading.url:
             self._forget(name)
-        self._stations[name] = charger.settings.url
+        self._stations[name] = reading.url
         messages = {}
-        if snapshot.up:
-            for place, document in documents(found).items():
-                messages[f"{own}/{place}"] = payload({**document, "read_timestamp_seconds": snapshot.taken})
+        if reading.up:
+            for place, document in documents(reading.samples).items():
+                messages[f"{own}/{place}"] = payload({**document, "read_timestamp_seconds": reading.taken})
                 if self.settings.single_values:
                     messages.update({f"{own}/{place}/{key}": text for key, text in scalars(document).items()})
             self._replace(name, messages)
             if self.settings.discovery:
-                self._introduce(charger, found)
-        self._broker.keep(f"{own}/status", ONLINE if snapshot.up else OFFLINE)
+                self._introduce(reading)
+        self._broker.keep(f"{own}/status", ONLINE if reading.up else OFFLINE)
 
     def _forget(self, name: str) -> None:
         """Another charger has this name now: what was told of the one before goes, unless it has another name."""
         introduced = self._introduced.pop(name, frozenset())
-        if self._stations[name] not in {one.settings.url for one in self._source.chargers()}:
+        if self._stations[name] not in self._chargers().values():
             for topic in introduced:
                 self._broker.keep(topic, "")
         self._seen.pop(name, None)
@@ -103,9 +102,9 @@ class Publisher:
         for topic, text in messages.items():
             self._broker.keep(topic, text)
 
-    def _introduce(self, charger: Charger, found: list[Sample]) -> None:
+    def _introduce(self, reading: ChargerReading) -> None:
         """Tell Home Assistant what there is, when that has changed."""
-        name = charger.settings.name
+        name, found = reading.charger, reading.samples
         before, _ = self._seen.get(name, ({}, ()))
         about = next((sample.labels for sample in found if sample.family is f.STATION_INFO), ())
         known = merged(before, seen(found, _CHARGE)), about
@@ -113,14 +112,14 @@ class Publisher:
             return
         self._seen[name] = known
         told = dict(zip(f.STATION_INFO.labels, about, strict=False))
-        messages = discovery(self._place, name, charger.settings.url, known[0], told)
+        messages = discovery(self._place, name, reading.url, known[0], told)
         self._introduced[name] = frozenset(messages)
         for topic, text in messages.items():
             self._broker.keep(topic, text)
 
-    def _tidy(self, chargers: Sequence[Charger]) -> None:
-        """Once a round: take away what is of chargers that are gone, say which there are, and send what waits."""
-        urls = {charger.settings.name: charger.settings.url for charger in chargers}
+    def after_round(self) -> None:
+        """Take away what is of chargers that are gone, say which there are, and send what waits."""
+        urls = self._chargers()
         for name in [name for name in list(self._stations) if name not in urls]:
             self._broker.keep(f"{self._own}{level(name)}/status", "")
             self._replace(name, {})
@@ -152,11 +151,11 @@ class Publisher:
             self._broker.keep(topic, "")
 
     def _names(self) -> set[str]:
-        return {level(one.settings.name) for one in self._source.chargers()}
+        return {level(name) for name in self._chargers()}
 
     def _is_old(self, topic: str, message: bytes) -> bool:
         if topic.startswith(self._own):
             return topic.removeprefix(self._own).partition("/")[0] not in self._names()
         station = station_of(self._place, message)
-        stations = {identity(one.settings.url) for one in self._source.chargers()}
+        stations = {identity(url) for url in self._chargers().values()}
         return station is not None and station not in stations

@@ -1,0 +1,29 @@
+"""`dump`: a recording of a charger with everything personal masked."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ccl_exporter.cli.shared import (
+    ChargerOption,
+    ConfigFile,
+    address,
+    transport,
+)
+
+
+def dump(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty folder, or one to be made.")],
+    charger: ChargerOption = None,
+    config_file: ConfigFile = None,
+) -> None:
+    """Record a charger's answers with everything personal masked, to be replayed by `simulate --recordings`."""
+    from ccl_exporter.diagnostics import dump as recording  # noqa: PLC0415 - keeps --help quick
+
+    with transport(address(charger, config_file)) as connection:
+        made = recording.dump(connection, folder)
+    typer.echo(f"{len(made.written)} documents are in {folder}, {len(made.left_out)} did not come; see about.txt.")
+    typer.echo(
+        f"Look through them before you send them; ccl-exporter simulate --recordings {folder} replays them."
+    )

@@ -1,0 +1,152 @@
+"""`serve`: the metrics of one charger, or of all that the configuration file names."""
+
+import logging
+import os
+import resource
+import signal
+import threading
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccl_exporter.cli.shared import STOP_SIGNALS, ConfigFile, address, on_signals
+from ccl_exporter.errors import UsageError
+from ccl_exporter.gc_tuning import collect_seldom, share_memory
+from ccl_exporter.sd_notify import say_ready
+
+if TYPE_CHECKING:
+    from ccl_exporter.exporter.service import Options, Service
+
+LISTEN = "127.0.0.1:9986"
+
+
+class LogLevel(StrEnum):
+    """Least grave kind of message that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    LOGFMT = "logfmt"
+    JSON = "json"
+
+
+Listen = Annotated[
+    str, typer.Option("--web.listen-address", help="Address and port to serve on; port 0 is any free one.")
+]
+Level = Annotated[LogLevel, typer.Option("--log.level", help="Least grave messages to log.")]
+Format = Annotated[LogFormat, typer.Option("--log.format", help="How log lines are written.")]
+
+
+def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
+    charger: Annotated[
+        str | None,
+        typer.Argument(
+            envvar="CCL_CHARGER", help="The charger: http://evse, a host name, an address, or its name."
+        ),
+    ] = None,
+    listen: Listen = LISTEN,
+    config_file: ConfigFile = None,
+    config_check: Annotated[
+        bool, typer.Option("--config.check", help="Check the configuration files, say what is wrong, and leave.")
+    ] = False,
+    web_config_file: Annotated[
+        Path | None, typer.Option("--web.config.file", help="TLS and users, in exporter-toolkit's format.")
+    ] = None,
+    lifecycle: Annotated[
+        bool, typer.Option("--web.enable-lifecycle", help="Let POST /-/reload read the configuration again.")
+    ] = False,
+    fail_on_down: Annotated[
+        bool, typer.Option("--web.fail-on-down", help="Answer 503 for a charger that is down, besides ccl_up 0.")
+    ] = False,
+    level: Level = LogLevel.INFO,
+    format: Format = LogFormat.LOGFMT,
+) -> None:
+    """Serve the metrics of one charger, or of all that the configuration file names."""
+    from ccl_exporter.exporter.service import Options  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
+
+    log_to_stderr(level, format)
+    options = Options(listen_address(listen), web_config_file, lifecycle, fail_on_down)
+    if config_check:
+        return _check_files(config_file, web_config_file)
+    return run_service(charger, config_file, options, state_folder(os.environ))
+
+
+def _check_files(config_file: Path | None, web_config_file: Path | None) -> None:
+    from ccl_exporter.exporter.web.security import WebSecurity  # noqa: PLC0415 - only here
+
+    if config_file is None and web_config_file is None:
+        raise UsageError("there is nothing to check: name --config.file or --web.config.file")
+    if config_file is not None:
+        from ccl_exporter.config import document as configuration  # noqa: PLC0415 - only with a file
+
+        count = len(configuration.load(config_file, os.environ).settings.chargers)
+        typer.echo(f"{config_file} is well: {count} {'charger' if count == 1 else 'chargers'}.")
+    if web_config_file is not None:
+        WebSecurity(web_config_file)
+        typer.echo(f"{web_config_file} is well.")
+
+
+def _allow_many_connections() -> None:
+    """Raise the soft limit of open files to the hard one; each charger takes a few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def run_service(charger: str | None, config_file: Path | None, options: "Options", state: Path | None) -> None:
+    from ccl_exporter.exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
+    from ccl_exporter.exporter.target_registry import one  # noqa: PLC0415 - keeps --help quick
+
+    _allow_many_connections()
+    share_memory()
+    collect_seldom()
+    if config_file is None:
+        settings = address(charger)
+        what = settings.url
+        service = Service(one(settings), options, state)
+    else:
+        from ccl_exporter.config import document as configuration  # noqa: PLC0415 - only with a file
+
+        if charger is not None:
+            raise UsageError("name a charger or a configuration file, not both")
+        path = config_file
+        read = configuration.load(path, os.environ, patient=True)
+        what = f"{len(read.settings.chargers)} chargers"
+        service = Service(
+            read.settings, options, state, lambda: configuration.load(path, os.environ, patient=True), read
+        )
+    url = service.bind()
+    with (
+        on_signals(lambda: threading.Thread(target=service.stop, name="stop").start(), *STOP_SIGNALS),
+        on_signals(
+            lambda: threading.Thread(target=_reload, args=(service,), name="reload").start(), signal.SIGHUP
+        ),
+    ):
+        typer.echo(f"Metrics of {what} are on {url}/metrics. Stop with Ctrl-C.")
+        say_ready(os.environ)
+        service.run()
+
+
+def _reload(service: "Service") -> None:
+    with suppress(UsageError):
+        service.reload()
+
+
+def log_to_stderr(level: LogLevel, format: LogFormat) -> None:
+    from ccl_exporter.logs import to_stderr  # noqa: PLC0415 - keeps --help quick
+
+    to_stderr(level.value, format is LogFormat.JSON)
+    if os.geteuid() == 0:
+        logging.getLogger(__name__).warning("running as root, which an exporter does not need")

@@ -1,0 +1,95 @@
+"""`set`: write variables and see that they hold."""
+
+from collections.abc import Mapping, Sequence
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccl_exporter.cli.shared import (
+    ChargerOption,
+    ConfigFile,
+    Patience,
+    address,
+)
+from ccl_exporter.cli.write_session import (
+    AsJson,
+    DryRun,
+    Ended,
+    For,
+    LeastPause,
+    Session,
+    Target,
+    Wait,
+    carry_out,
+    facts,
+)
+from ccl_exporter.errors import UsageError
+
+if TYPE_CHECKING:
+    pass
+
+
+def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
+    pairs: Annotated[
+        list[str],
+        typer.Argument(metavar="VARIABLE VALUE...", help="Full ids and values, of one device."),
+    ],
+    charger: ChargerOption = None,
+    config_file: ConfigFile = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write what has no known range, or is not said to be writable.")
+    ] = False,
+    dry_run: DryRun = False,
+    wait: Wait = 20.0,
+    least_pause: LeastPause = 60.0,
+    length: For = None,
+    as_json: AsJson = False,
+    timeout: Patience = 15.0,
+) -> None:
+    """Write variables, if the charger says that they can be written, and see that they hold."""
+    from ccl_exporter.control.plug_commands import unchanged  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.write import How  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.text import MASK, number  # noqa: PLC0415 - keeps --help quick
+
+    wanted = _pairs(pairs)
+
+    def work(open_session: Session) -> Ended:
+        written = open_session.writer.set(wanted, open_session.how)
+
+        def change(name: str) -> str:
+            if name in written.personal:
+                return f"{name}: {MASK}"
+            before = number(written.before[name])
+            return f"{name}: {before} -> {number(written.wanted[name])}"
+
+        changes = ", ".join(map(change, written.wanted))
+        says = {
+            "done": changes,
+            "planned": f"would write {changes}",
+            "already": f"nothing to do, it is so already: {changes}",
+        }
+        return Ended(written.outcome, says.get(written.outcome) or unchanged(written), facts([written]))
+
+    how = How(force=force, dry_run=dry_run, wait=wait, least_pause=least_pause)
+    carry_out(Target("set", address(charger, config_file), timeout, how), work, as_json, length)
+
+
+def _pairs(texts: Sequence[str]) -> Mapping[str, float]:
+    """Variables and values; raises `UsageError` for what is no number, or named twice."""
+    if len(texts) % 2:
+        raise UsageError(f"{texts[-1]!r} has no value: give VARIABLE VALUE, names with blanks in quotes")
+    wanted: dict[str, float] = {}
+    for name, text in zip(texts[::2], texts[1::2], strict=True):
+        if name.startswith("--"):
+            raise UsageError(f"there is no option {name}")
+        try:
+            value = float(text)
+        except ValueError:
+            value = nan
+        if not isfinite(value):
+            raise UsageError(f"{text!r} is no value for {name}: only numbers can be written")
+        if name in wanted:
+            raise UsageError(f"{name} is there twice")
+        wanted[name] = value
+    return wanted

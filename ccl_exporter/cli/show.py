@@ -1,0 +1,57 @@
+"""`show`: devices and variables as a table."""
+
+import sys
+import threading
+from typing import Annotated
+
+import typer
+
+from ccl_exporter.cli.shared import (
+    STOP_SIGNALS,
+    ChargerOption,
+    ConfigFile,
+    Patience,
+    Sensitive,
+    address,
+    on_signals,
+    transport,
+)
+
+
+def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
+    patterns: Annotated[
+        list[str] | None, typer.Argument(help="Only variables whose id or title fits, with * and ?; any case.")
+    ] = None,
+    charger: ChargerOption = None,
+    config_file: ConfigFile = None,
+    device: Annotated[str | None, typer.Option("--device", help="Only variables of this device.")] = None,
+    writable: Annotated[bool, typer.Option("--writable", help="Only what can be written.")] = False,
+    sensitive: Sensitive = False,
+    json: Annotated[bool, typer.Option("--json", help="The list as JSON.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    interval: Annotated[float, typer.Option("--interval", min=1, help="Seconds between two looks.")] = 5.0,
+    timeout: Patience = 15.0,
+) -> None:
+    """List devices and variables with title, value, unit, whether they can be written, and range."""
+    from ccl_exporter.diagnostics import variable_table  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.diagnostics.check import ALL  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.powerstudio.advice import failure  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.powerstudio.engine import Engine  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.station.rows import variable_rows  # noqa: PLC0415 - keeps --help quick
+
+    settings = address(charger, config_file)
+    stopped = threading.Event()
+    with transport(settings) as connection, on_signals(stopped.set, *STOP_SIGNALS):
+        engine = Engine(settings.name, settings.url, transport=connection)
+        engine.reach(timeout)
+        while not stopped.is_set():
+            snapshot = engine.read(ALL)
+            if not snapshot.up:
+                raise failure(snapshot)
+            found = variable_table.chosen(variable_rows(snapshot, sensitive), patterns or [], device, writable)
+            if watch:
+                typer.echo("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
+            typer.echo(variable_table.as_json(found) if json else variable_table.table(found))
+            if not watch:
+                break
+            stopped.wait(interval)

@@ -1,0 +1,96 @@
+"""`simulate`: a PowerStudio engine to try an exporter on."""
+
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccl_exporter.cli.demo import Speed
+from ccl_exporter.cli.serve import Listen
+from ccl_exporter.cli.shared import STOP_SIGNALS, on_signals
+from ccl_exporter.errors import UsageError
+
+if TYPE_CHECKING:
+    from ccl_exporter.simulator import Simulator
+
+SIMULATE_LISTEN = "127.0.0.1:9987"
+
+
+def simulate(
+    listen: Listen = SIMULATE_LISTEN,
+    speed: Speed = 1.0,
+    recordings: Annotated[
+        Path | None,
+        typer.Option("--recordings", help="Replay a recorded folder laid out like the URLs instead of a model."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="Which engine: wallbox, or twin with two plugs.")
+    ] = "wallbox",
+    dialect: Annotated[
+        list[str] | None, typer.Option("--dialect", help="How the engine behaves, or `list`; may be repeated.")
+    ] = None,
+    chargers: Annotated[int, typer.Option("--chargers", min=1, max=5000, help="How many, on ports in a row.")] = 1,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", help="What goes wrong, KIND[:ARG][@PATH], or `list`; may be repeated."),
+    ] = None,
+) -> None:
+    """Be a PowerStudio engine: a simulated charger to try an exporter on."""
+    from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.simulator import (  # noqa: PLC0415 - no other command needs it
+        DIALECTS,
+        FAULTS,
+        MODELS,
+        Dialect,
+        Fault,
+        Simulator,
+    )
+
+    if "list" in (dialect or []):
+        return _list({name: named.says for name, named in DIALECTS.items()})
+    if "list" in (fault or []):
+        return _list(FAULTS)
+    where = listen_address(listen)
+    if model not in MODELS:
+        raise UsageError(f"there is no model '{model}'; there is {', '.join(MODELS)}")
+    if recordings is not None and not (recordings / "services").is_dir():
+        raise UsageError(f"{recordings} holds no recording: it has no folder 'services'")
+    try:
+        simulators = [
+            Simulator(
+                model,
+                dialect=Dialect.parse(dialect or []),
+                faults=tuple(Fault.parse(text) for text in fault or []),
+                speed=speed,
+                recordings=recordings,
+                host=where.host,
+                port=where.port + number if where.port else 0,
+                seed=number + 1,
+            )
+            for number in range(chargers)
+        ]
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return _simulate(simulators)
+
+
+def _list(rows: Mapping[str, str]) -> None:
+    width = max(map(len, rows))
+    for name, says in rows.items():
+        typer.echo(f"{name:{width}}  {says}")
+
+
+def _simulate(simulators: "list[Simulator]") -> None:
+    stopped = threading.Event()
+    with on_signals(stopped.set, *STOP_SIGNALS), ExitStack() as running:
+        for simulator in simulators:
+            try:
+                simulator.start()
+            except OSError as error:
+                raise UsageError(f"cannot listen: {error.strerror or error}") from error
+            running.callback(simulator.stop)
+            typer.echo(f"A simulated charger answers on {simulator.url}. Stop it with Ctrl-C.")
+        stopped.wait()

@@ -1,0 +1,58 @@
+"""From a charger to samples, for whoever asks: read, recorded in the session log, written as samples."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from math import inf
+
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.metrics.samples import needed, samples
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.sessions.recorder import Ledger
+from ccl_exporter.settings import MODULES, Module
+
+log = logging.getLogger(__name__)
+
+
+class Collector:
+    """Reads chargers and records their sessions where there is a `ledger`; safe to use from several threads."""
+
+    def __init__(self, ledger: Ledger | None) -> None:
+        self._ledger = ledger
+        self._changes = FamilyChangeLog()
+
+    def collect(
+        self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, max_age: float = inf
+    ) -> tuple[Snapshot, list[Sample]]:
+        """A read of a charger, begun at most `max_age` seconds ago, and its samples."""
+        snapshot = self.read_and_record(charger, timeout, modules, max_age)
+        found = samples(snapshot, modules=modules, exclude=charger.settings.exclude)
+        self._changes.watch(charger.settings.name, found)
+        return snapshot, found
+
+    def read_and_record(
+        self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, max_age: float = inf
+    ) -> Snapshot:
+        snapshot = charger.read(timeout, None if "walk" in modules else needed, max_age)
+        if self._ledger is not None:
+            self._ledger.note(charger.settings.name, snapshot)
+        return snapshot
+
+
+class FamilyChangeLog:
+    """Says so when a variable moves to another family: its unit became known, or the engine changed its mind."""
+
+    def __init__(self) -> None:
+        self._families: dict[tuple[str, ...], str] = {}
+        self._lock = threading.Lock()
+
+    def watch(self, charger: str, found: Sequence[Sample]) -> None:
+        with self._lock:
+            for sample in found:
+                name = sample.family.name
+                if len(sample.labels) == 2 and name.startswith("ccl_variable_"):
+                    before = self._families.setdefault((charger, *sample.labels), name)
+                    if before != name:
+                        self._families[charger, *sample.labels] = name
+                        log.warning("%s: %s is %s now, was %s", charger, ".".join(sample.labels), name, before)
