@@ -22,7 +22,7 @@ class UsageError(CclError):
     """A command line or configuration that cannot be used; the message says what to change."""
 
 
-class Unreadable(CclError):
+class StateError(CclError):
     """A file that an exporter wrote cannot be read, or not be written any more; the message names it."""
 
 
@@ -58,7 +58,7 @@ class TooLarge(Garbled):
     """The answer passes the cap on bytes, elements or depth."""
 
 
-def forget_frames(error: BaseException) -> None:
+def clear_tracebacks(error: BaseException) -> None:
     """Drop the frames of a library's error and of those that it came from.
 
     Some libraries' frames hold the error, and the error holds them: a ring that only the collector could free,

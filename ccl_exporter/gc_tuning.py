@@ -24,19 +24,19 @@ def collect_seldom() -> None:
     gc.set_threshold(_NEW_OBJECTS)
 
 
-def keep() -> None:
+def freeze_long_lived() -> None:
     """Take what lives now out of the collector's sight; with thousands of chargers a look takes half a second."""
     gc.collect()
     gc.freeze()
-    give_back()
+    release_memory()
 
 
-def look_again() -> None:
+def unfreeze() -> None:
     """Let the collector see all again, as much of it may be gone."""
     gc.unfreeze()
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Give the system what was freed between things that live long, as after reading many inventories."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 
-def say_ready(environment: Mapping[str, str]) -> None:
+def notify_ready(environment: Mapping[str, str]) -> None:
     """Tell the manager that is listening on `$NOTIFY_SOCKET`, if any, that the service takes requests."""
     path = environment.get("NOTIFY_SOCKET", "")
     if path[:1] not in ("/", "@"):

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.text import echo
+from ccl_exporter.text import quote_short
 
 MAX_BYTES = 4 * 1024 * 1024
 """The largest configuration or inventory that is read; a charger takes about 100 bytes of it."""
@@ -88,7 +88,7 @@ def _key(place: Place) -> str:
     text = str(place[-1])
     if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", text):
         return text
-    return echo(text) if place[:-1] == ("chargers",) or place[-2:-1] == ("labels",) else "?"
+    return quote_short(text) if place[:-1] == ("chargers",) or place[-2:-1] == ("labels",) else "?"
 
 
 class Reader:

@@ -22,12 +22,12 @@ from ccl_exporter.outputs.influxdb.line_protocol import lines
 from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.sessions.recorder import Ledger
-from ccl_exporter.sessions.report import charge_samples
-from ccl_exporter.sessions.tracker import FinishedCharge
+from ccl_exporter.sessions.recorder import SessionRecorder
+from ccl_exporter.sessions.report import finished_samples
+from ccl_exporter.sessions.tracker import FinishedSession
 from ccl_exporter.settings import Module
 from ccl_exporter.simulator import Dialect, Fault, Simulator
-from ccl_exporter.station.plausibility import Gate
+from ccl_exporter.station.plausibility import RegisterFilter
 
 END = datetime(2026, 10, 2, 6, 0, tzinfo=UTC).timestamp()
 """When the boards are looked at: on the second day of a month."""
@@ -53,7 +53,7 @@ class Days:
     """Line protocol."""
     registers: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
     """Times and joules by charger and plug."""
-    finished: list[FinishedCharge] = field(default_factory=list)
+    finished: list[FinishedSession] = field(default_factory=list)
 
 
 @dataclass
@@ -61,7 +61,7 @@ class _Reader:
     name: str
     simulator: Simulator
     engine: Engine
-    gate: Gate = field(default_factory=Gate)
+    gate: RegisterFilter = field(default_factory=RegisterFilter)
 
     def read(self, at: float, modules: tuple[Module, ...]) -> Snapshot:
         snapshot = self.engine.read(10, None if "walk" in modules else needed)
@@ -71,7 +71,7 @@ class _Reader:
 def days(folder: Path, length: float) -> Days:
     """The last `length` seconds before `END`."""
     found, clock = Days(END - length), Clock(END - length)
-    ledger = Ledger(folder / "charges.db")
+    ledger = SessionRecorder(folder / "charges.db")
     with ExitStack() as stack:
         readers = []
         for name, model in ((GARAGE, "wallbox"), (DOUBLE, "twin")):
@@ -85,10 +85,10 @@ def days(folder: Path, length: float) -> Days:
             _read_all(readers, clock.at, ledger, found)
             clock.at += STEP
     ledger.close()
-    again = Ledger(folder / "charges.db")
+    again = SessionRecorder(folder / "charges.db")
     for _, charge in again.finished(0):
         found.finished.append(charge)
-        found.pushed += lines(charge_samples(charge), charge.charger, round((charge.ended or END) * 1000))
+        found.pushed += lines(finished_samples(charge), charge.charger, round((charge.ended or END) * 1000))
     again.close()
     return found
 
@@ -105,7 +105,7 @@ def an_hour(dialect: Dialect) -> Days:
     return found
 
 
-def _read_all(readers: list[_Reader], at: float, ledger: Ledger, found: Days) -> None:
+def _read_all(readers: list[_Reader], at: float, ledger: SessionRecorder, found: Days) -> None:
     modules: tuple[Module, ...] = ("meaning", "walk") if at > END - _WALK else ("meaning",)
     for reader in readers:
         snapshot = reader.read(at, modules)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ccl_exporter.powerstudio.inventory import Device, Inventory, PlugInfo, VariableInfo
-from ccl_exporter.powerstudio.snapshot import Charge, Moment, Snapshot, Value
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, Snapshot, Value
 
 PLUG, OTHER = "EVSE.PLUG", "EVSE.PLUG_B"
 PLUGS = (PLUG, OTHER)
@@ -36,10 +36,12 @@ class Station:
     at: float = START
     registers: dict[str, float] = field(default_factory=lambda: {PLUG: 4_855_390.0, OTHER: 1000.0})
     watts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PLUGS, 0.0))
-    charges: dict[str, Charge] = field(default_factory=lambda: {plug: Charge(plug, state=0) for plug in PLUGS})
+    charges: dict[str, ChargeRecord] = field(
+        default_factory=lambda: {plug: ChargeRecord(plug, state=0) for plug in PLUGS}
+    )
 
     def request(self, plug: str = PLUG) -> None:
-        self.charges[plug] = Charge(plug, state=6, watt_hours=0.0, requested=self.at, stop_reason=0)
+        self.charges[plug] = ChargeRecord(plug, state=6, watt_hours=0.0, requested=self.at, stop_reason=0)
 
     def begin(self, plug: str = PLUG) -> None:
         self.request(plug)
@@ -85,7 +87,7 @@ class Station:
             charges=self.told(),
         )
 
-    def told(self) -> Mapping[str, Charge]:
+    def told(self) -> Mapping[str, ChargeRecord]:
         return {
             plug: replace(charge, meter_watt_hours=self.registers[plug]) for plug, charge in self.charges.items()
         }

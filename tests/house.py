@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from support import Clock
 
 from ccl_exporter.control.follow.budget import Budget
-from ccl_exporter.control.follow.input_filter import Meaning, Number, Trust
-from ccl_exporter.control.follow.policy import Car, Policy, Rules, Seen
+from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue
+from ccl_exporter.control.follow.policy import Car, Observation, Policy, Rules
 from ccl_exporter.simulator.site import Site
 from ccl_exporter.simulator.wallbox import build
 
@@ -181,8 +181,8 @@ class Days:
         self.bench = Bench(seed)
         self.rules = rules
         self.policy = Policy(rules, Budget(60))
-        self.trust = Trust(
-            Meaning("import", "W", rules.mode, (supply, "W") if supply else None, 0.0 if supply else 7000.0)
+        self.trust = InputFilter(
+            InputSpec("import", "W", rules.mode, (supply, "W") if supply else None, 0.0 if supply else 7000.0)
         )
         self.every = every
         self.supply = supply or math.inf
@@ -193,7 +193,7 @@ class Days:
         bench, policy, result = self.bench, self.policy, Result()
         start = self._midnight + house.begin * 3600
         self._midnight += 86_400
-        number: Number | None = None
+        number: InputValue | None = None
         above, was_on, looked = 0.0, bench.plug.amperes > 0, -math.inf
         pending = list(losses)
         step = STEP if self.supply == math.inf and not losses else 1
@@ -222,14 +222,14 @@ class Days:
                 looked = second
                 car = bench.car()
                 free, trouble = self.trust.judge(number, now, car)
-                decision = policy.decide(Seen(now, int(now // 86_400), car, free, trouble))
+                decision = policy.decide(Observation(now, int(now // 86_400), car, free, trouble))
                 result.reasons[decision.reason] = result.reasons.get(decision.reason, 0) + 1
                 if decision.percent is not None:
                     bench.write(decision.percent)
                     policy.wrote(now, decision.percent)
                     result.writes.append(now)
             if not silent and (step > 1 or (second + METER_DELAY) % self.every == 0):
-                number = Number(load - roof + watts, now)
+                number = InputValue(load - roof + watts, now)
         return result
 
 

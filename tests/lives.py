@@ -18,8 +18,8 @@ from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.simulator import Dialect, Fault, Simulator, State
-from ccl_exporter.simulator.physics import Plug
-from ccl_exporter.station.plausibility import Gate
+from ccl_exporter.simulator.physics import SimulatedPlug
+from ccl_exporter.station.plausibility import RegisterFilter
 
 START = datetime(2025, 10, 30, 12, tzinfo=UTC).timestamp()
 SCRAPE = 60.0
@@ -134,7 +134,7 @@ def live(role: Role, database: str) -> Life:
         stage.labels = dict(role.labels)
         # Without the governor, whose clock is that of the wall.
         engine = Engine(role.name, simulator.url, now=clock, transport=Transport(simulator.url))
-        gate = Gate()
+        gate = RegisterFilter()
         script = role.script(stage)
         due = START + next(script, float("inf"))
         witness = _Witness(stage)
@@ -207,7 +207,7 @@ class _Witness:
         for plug in self._plugs:
             stage.life.truths[plug.name] = Truth()
 
-    def _energy(self, plug: Plug) -> float:
+    def _energy(self, plug: SimulatedPlug) -> float:
         return plug.energy_at(self._stage.clock.at) * 3600
 
     def look(self) -> None:

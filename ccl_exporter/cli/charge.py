@@ -23,9 +23,9 @@ from ccl_exporter.cli.write_session import (
 )
 
 if TYPE_CHECKING:
-    from ccl_exporter.control.plug_commands import Plug, Result
-    from ccl_exporter.control.time_window import Window
-    from ccl_exporter.control.write import How
+    from ccl_exporter.control.plug_commands import PlugCommands, Result
+    from ccl_exporter.control.time_window import TimeWindow
+    from ccl_exporter.control.write import WriteOptions
 
 charge = typer.Typer(
     name="charge",
@@ -44,24 +44,24 @@ def _charge() -> None:
     """Start, stop and limit charges; why there is none; the log of those that ended."""
 
 
-def _how(dry_run: bool, wait: float, least_pause: float) -> "How":
-    from ccl_exporter.control.write import How  # noqa: PLC0415 - keeps --help quick
+def _how(dry_run: bool, wait: float, least_pause: float) -> "WriteOptions":
+    from ccl_exporter.control.write import WriteOptions  # noqa: PLC0415 - keeps --help quick
 
-    return How(dry_run=dry_run, wait=wait, least_pause=least_pause)
+    return WriteOptions(dry_run=dry_run, wait=wait, least_pause=least_pause)
 
 
 def _at_plug(
     target: Target,
     plug: str | None,
-    work: "Callable[[Plug, Session], Result]",
+    work: "Callable[[PlugCommands, Session], Result]",
     as_json: bool,
     length: str | None = None,
 ) -> None:
     """Do something at a plug and say what came of it."""
-    from ccl_exporter.control.plug_commands import Plug  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.plug_commands import PlugCommands  # noqa: PLC0415 - keeps --help quick
 
     def at_plug(session: Session) -> Ended:
-        result = work(Plug(session.writer, plug, session.timeout), session)
+        result = work(PlugCommands(session.writer, plug, session.timeout), session)
         return Ended(result.outcome, result.says, {"plug": asdict(result.seen), **facts(result.written)})
 
     carry_out(target, at_plug, as_json, length)
@@ -80,13 +80,13 @@ def _keeps_out(between: str | None, outside: str | None, zone: str | None) -> st
     return None
 
 
-def _start_once(hours: "Window", now: bool, at: "Plug", session: Session) -> "Result":
+def _start_once(hours: "TimeWindow", now: bool, at: "PlugCommands", session: Session) -> "Result":
     """Start a charge, unless one has ended in these hours and none is wanted `now`."""
-    from ccl_exporter.control.plug_commands import ended_at_once, had_its_night  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.plug_commands import already_charged_in_window, ended_at_once  # noqa: PLC0415 - keeps --help quick
 
     memory, before = session.memory, at.look()
     if not now:
-        over = had_its_night(before, memory.begun_nightly(at.name), hours.opened(time.time()))
+        over = already_charged_in_window(before, memory.begun_nightly(at.name), hours.opened(time.time()))
         if over is not None:
             return over
     result = at.start(session.how)
@@ -120,7 +120,7 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 
     hours = window(between, timezone) if between is not None else None
 
-    def work(at: "Plug", session: Session) -> "Result":
+    def work(at: "PlugCommands", session: Session) -> "Result":
         result = at.start(session.how) if hours is None else _start_once(hours, now, at, session)
         if now and not session.how.dry_run and result.outcome in ("done", "already"):
             session.memory.set_override(at.name, result.seen.requested)
@@ -203,12 +203,12 @@ def disable(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 ) -> None:
     """Take the plug out of service; a charge that is under way ends."""
 
-    def work(at: "Plug", session: Session) -> "Result":
-        from ccl_exporter.control.plug_commands import left_alone  # noqa: PLC0415 - keeps --help quick
+    def work(at: "PlugCommands", session: Session) -> "Result":
+        from ccl_exporter.control.plug_commands import override_active  # noqa: PLC0415 - keeps --help quick
 
         override = session.memory.override(at.name)
         if nightly and override is not None:
-            alone = left_alone(at.look(), override, time.time())
+            alone = override_active(at.look(), override, time.time())
             if alone is not None:
                 return alone
         if not session.how.dry_run:

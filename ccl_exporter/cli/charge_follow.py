@@ -19,10 +19,10 @@ from ccl_exporter.errors import UsageError
 
 if TYPE_CHECKING:
     from ccl_exporter.control.follow.follower import Follower
-    from ccl_exporter.control.follow.input_filter import Meaning
+    from ccl_exporter.control.follow.input_filter import InputSpec
     from ccl_exporter.control.follow.policy import Rules
-    from ccl_exporter.control.follow.sources import Feed, Newest
-    from ccl_exporter.control.state import Memory
+    from ccl_exporter.control.follow.sources import InputSource, LatestValue
+    from ccl_exporter.control.state import ControlState
     from ccl_exporter.settings import ChargerSettings
 
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(W|kW|A)")
@@ -126,16 +126,16 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 
     Stays until it is stopped. While the number is stale or absurd, and at the end, the car has a safe current.
     """
-    from ccl_exporter.control.follow.input_filter import Meaning  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.follow.limiter import FollowersMemory  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.state import Memory  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.follow.input_filter import InputSpec  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.follow.limiter import FollowerState  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.state import ControlState  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
 
     settings = address(charger, config_file)
     folder = state_folder(os.environ)
     if put_back:
-        return _put_back(settings, Memory(folder, settings.url), timeout)
-    memory = FollowersMemory(folder, settings.url, say=warn)
+        return _put_back(settings, ControlState(folder, settings.url), timeout)
+    memory = FollowerState(folder, settings.url, say=warn)
     every = seconds(interval) if interval is not None else (2.0 if mode is ModeName.SUPPLY else 5.0)
     old = seconds(stale)
     if old > 40:
@@ -147,7 +147,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         raise UsageError("say where the number comes from: one of --query, --topic, --file and --stdin")
     if (supply is not None) != (mode is ModeName.SUPPLY and number is WhatName.IMPORT):
         raise UsageError("--supply belongs to --mode supply and --number import, and they need it")
-    meaning = Meaning(
+    meaning = InputSpec(
         what=number.value,
         unit=unit.value,
         mode=mode.value,
@@ -155,9 +155,9 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         roof=_watts(roof, "--roof") if roof is not None else (0.0 if mode is ModeName.SUPPLY else _ROOF),
         stale=old,
     )
-    feed = _feed(query, prometheus, topic, broker, file, field, every)
+    source = _feed(query, prometheus, topic, broker, file, field, every)
     chosen = _Chosen(mode, floor, safe, starts, writes)
-    return _run(_Run(settings, memory, plug, meaning, chosen, feed, every, listen, dry_run, timeout))
+    return _run(_Run(settings, memory, plug, meaning, chosen, source, every, listen, dry_run, timeout))
 
 
 class _Chosen:
@@ -193,26 +193,26 @@ class _Run:
     def __init__(  # noqa: PLR0913, PLR0917 - put together at one place
         self,
         settings: "ChargerSettings",
-        memory: "Memory",
+        memory: "ControlState",
         plug: str | None,
-        meaning: "Meaning",
+        meaning: "InputSpec",
         chosen: _Chosen,
-        feed: "Feed",
+        source: "InputSource",
         every: float,
         listen: str | None,
         dry_run: bool,
         timeout: float,
     ) -> None:
         self.settings, self.memory, self.plug, self.meaning = settings, memory, plug, meaning
-        self.chosen, self.feed, self.every = chosen, feed, every
+        self.chosen, self.feed, self.every = chosen, source, every
         self.listen, self.dry_run, self.timeout = listen, dry_run, timeout
 
 
 def _run(run: _Run) -> None:
-    from ccl_exporter.control.follow.sources import Newest, feed  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.follow.sources import LatestValue, run_source  # noqa: PLC0415 - keeps --help quick
 
     stopped = threading.Event()
-    newest = Newest()
+    newest = LatestValue()
 
     def stop() -> None:
         stopped.set()
@@ -223,7 +223,7 @@ def _run(run: _Run) -> None:
         running.enter_context(on_signals(stop, *STOP_OR_HANG_UP))
         _promise(run, follower)
         follower.begin()
-        threading.Thread(target=feed, args=(run.feed, newest, stopped), name="feed", daemon=True).start()
+        threading.Thread(target=run_source, args=(run.feed, newest, stopped), name="feed", daemon=True).start()
         try:
             while not stopped.is_set():
                 newest.news.wait(run.every)
@@ -249,21 +249,21 @@ def _run(run: _Run) -> None:
     raise typer.Exit(Exit.DONE if good else Exit.NOT_TAKEN)
 
 
-def _follower(run: _Run, newest: "Newest", running: ExitStack) -> "Follower":
+def _follower(run: _Run, newest: "LatestValue", running: ExitStack) -> "Follower":
     """A follower of the plug, with nobody else who follows it."""
     from ccl_exporter.control.follow.budget import HOUR, Budget  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.control.follow.follower import Follower  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.follow.input_filter import Trust  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.follow.limiter import FollowedPlug, Owed, only_one, written_lately  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.follow.input_filter import InputFilter  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.follow.limiter import FollowedPlug, SafeCurrentGuard, only_one, written_lately  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.control.follow.policy import Policy, percent_for  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.put import Control  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.restore import settle  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.put import WritableTransport  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.restore import restore_pending  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.control.write import Writer  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.locks import ChargerLock  # noqa: PLC0415 - keeps --help quick
 
     settings, memory = run.settings, run.memory
     lock = ChargerLock(memory.folder, settings.url, settings.pause)
-    control = Control(settings.url, settings.credentials, settings.source_address, lock)
+    control = WritableTransport(settings.url, settings.credentials, settings.source_address, lock)
     running.callback(control.close)
     writer = Writer(control, memory, run.timeout, "charge follow")
     plug = FollowedPlug(writer, memory, run.plug, run.timeout)
@@ -271,19 +271,19 @@ def _follower(run: _Run, newest: "Newest", running: ExitStack) -> "Follower":
     running.enter_context(only_one(memory.folder, settings.url, plug.name))
     if not run.dry_run:
         with memory.alone(monotonic() + run.timeout):
-            settle(memory, writer, warn)
+            restore_pending(memory, writer, warn)
     ages = written_lately(memory.folder, settings.url, plug.variable, time(), HOUR)
     budget = Budget(run.chosen.writes, [monotonic() - age for age in ages])
-    trust = Trust(run.meaning)
-    owed = Owed(memory, plug.device, plug.variable, percent_for(rules.safe, plug.largest))
+    trust = InputFilter(run.meaning)
+    owed = SafeCurrentGuard(memory, plug.device, plug.variable, percent_for(rules.safe, plug.largest))
     follower = Follower(plug, newest, trust, Policy(rules, budget), owed, say, run.dry_run)
     if run.listen is not None:
-        from ccl_exporter.control.follow.metrics import serve  # noqa: PLC0415 - only where they are wanted
+        from ccl_exporter.control.follow.metrics import serve_metrics  # noqa: PLC0415 - only where they are wanted
         from ccl_exporter.settings import listen_address  # noqa: PLC0415 - likewise
 
         where = listen_address(run.listen)
         info = {"mode": rules.mode, "plug": plug.name}
-        port, end = serve(where.host, where.port, lambda: follower.status, info)
+        port, end = serve_metrics(where.host, where.port, lambda: follower.status, info)
         running.callback(end)
         say(f"Metrics of the follower are on http://{where.host}:{port}/metrics.")
     return follower
@@ -316,9 +316,9 @@ def _promise(run: _Run, follower: "Follower") -> None:
     say(f"At most {run.chosen.writes} writes in any hour, and {rules.starts_a_day} starts a day.")
 
 
-def _put_back(settings: "ChargerSettings", memory: "Memory", timeout: float) -> None:
-    from ccl_exporter.control.put import Control  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.restore import settle  # noqa: PLC0415 - keeps --help quick
+def _put_back(settings: "ChargerSettings", memory: "ControlState", timeout: float) -> None:
+    from ccl_exporter.control.put import WritableTransport  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.restore import restore_pending  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.control.write import Writer  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.locks import ChargerLock  # noqa: PLC0415 - keeps --help quick
 
@@ -328,10 +328,10 @@ def _put_back(settings: "ChargerSettings", memory: "Memory", timeout: float) -> 
         say("nothing to put back")
         raise typer.Exit(Exit.NOTHING)
     lock = ChargerLock(memory.folder, settings.url, settings.pause)
-    control = Control(settings.url, settings.credentials, settings.source_address, lock)
+    control = WritableTransport(settings.url, settings.credentials, settings.source_address, lock)
     try:
         with memory.alone(monotonic() + timeout):
-            settle(memory, Writer(control, memory, timeout, "charge follow, put back"), say)
+            restore_pending(memory, Writer(control, memory, timeout, "charge follow, put back"), say)
     finally:
         control.close()
     with memory.owed() as owed:
@@ -346,7 +346,7 @@ def _feed(
     file: Path | None,
     field: str | None,
     every: float,
-) -> "Feed":
+) -> "InputSource":
     from ccl_exporter.control.follow import sources  # noqa: PLC0415 - keeps --help quick
 
     if query is not None:

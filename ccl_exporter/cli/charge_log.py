@@ -24,13 +24,13 @@ def list_charges(
     """
     from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.sessions import report as charge_log  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.sessions.store import LEDGER, read  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.sessions.store import SESSIONS_FILE, read  # noqa: PLC0415 - keeps --help quick
 
     begin = charge_log.instant(since) if since is not None else None
     end = charge_log.instant(until, whole_day=True) if until is not None else None
-    path = state_folder(os.environ) / LEDGER
+    path = state_folder(os.environ) / SESSIONS_FILE
     recorded = read(path)
-    found = charge_log.chosen(recorded, _names(charger), begin, end)
+    found = charge_log.select_sessions(recorded, _names(charger), begin, end)
     if as_csv:
         typer.echo(charge_log.as_csv(found), nl=False)
     elif not found.charges and not found.accounts:
@@ -39,7 +39,7 @@ def list_charges(
         hint = f"there are those of {others}" if others else "serve records them as they end"
         typer.echo(f"No charge{whose} is recorded in {path}; {hint}.")
     else:
-        typer.echo(charge_log.table(found) if found.charges else "No charge ended in this time.")
+        typer.echo(charge_log.session_table(found) if found.charges else "No charge ended in this time.")
         if begin is None and end is None:
             typer.echo("\n" + "\n".join(charge_log.balance(found)))
 

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from ccl_exporter.control.plan.planner import Goal
     from ccl_exporter.control.plan.prices import Slot
     from ccl_exporter.control.plan.schedule import Plan
-    from ccl_exporter.control.plug_commands import Plug, Result
-    from ccl_exporter.control.write import How, Written
+    from ccl_exporter.control.plug_commands import PlugCommands, Result
+    from ccl_exporter.control.write import WriteOptions, Written
 
 _ENERGY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kWh|Wh)")
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kW|W)")
@@ -84,10 +84,10 @@ def plan(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     _carry_out(goal, read, where, Target("charge plan", address(charger, config_file), timeout, _how()), plug)
 
 
-def _how() -> "How":
-    from ccl_exporter.control.write import How  # noqa: PLC0415 - keeps --help quick
+def _how() -> "WriteOptions":
+    from ccl_exporter.control.write import WriteOptions  # noqa: PLC0415 - keeps --help quick
 
-    return How()
+    return WriteOptions()
 
 
 def _carry_out(
@@ -95,20 +95,20 @@ def _carry_out(
 ) -> None:
     from ccl_exporter.cli.shared import transport  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.control.plan.planner import Planner  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.plug_commands import Plug, PlugReader  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.restore import ForAWhile  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.state import Memory  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.plug_commands import PlugCommands, PlugReader  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.restore import TemporaryChange  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.state import ControlState  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.powerstudio.command_reader import Lookup  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.powerstudio.command_reader import CommandReader  # noqa: PLC0415 - keeps --help quick
 
-    memory = Memory(state_folder(os.environ), target.settings.url)
+    memory = ControlState(state_folder(os.environ), target.settings.url)
 
-    def at_plug(work: "Callable[[Plug, How], Result]") -> "Result":
+    def at_plug(work: "Callable[[PlugCommands, WriteOptions], Result]") -> "Result":
         with session(target, memory, target.how) as open_session:
-            return work(Plug(open_session.writer, name, target.timeout), target.how)
+            return work(PlugCommands(open_session.writer, name, target.timeout), target.how)
 
     stopped = threading.Event()
-    with ForAWhile(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
+    with TemporaryChange(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         disabled: list[Written] = []
 
         def keep(written: "Written") -> None:
@@ -121,7 +121,7 @@ def _carry_out(
             return at_plug(lambda plug, how: plug.disable(replace(how, keep=keep)))
 
         with transport(target.settings) as connection:
-            reader = PlugReader(Lookup(connection), name, target.timeout)
+            reader = PlugReader(CommandReader(connection), name, target.timeout)
             planner = Planner(
                 goal,
                 read,
@@ -163,7 +163,7 @@ def _prices(name: str) -> "Callable[[], Sequence[Slot]]":
 
 
 def _show(where: "tzinfo | None", planned: "Plan") -> None:
-    from ccl_exporter.text import aligned  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.text import align_columns  # noqa: PLC0415 - keeps --help quick
 
     def clock(at: float) -> str:
         return datetime.fromtimestamp(at, UTC).astimezone(where).isoformat(timespec="minutes")
@@ -173,7 +173,7 @@ def _show(where: "tzinfo | None", planned: "Plan") -> None:
         (clock(one.begin), clock(one.end), f"{one.price:g}", f"{one.kilowatt_hours:.2f}", f"{one.cost:.2f}")
         for one in planned.pieces
     ]
-    say(aligned(lines))
+    say(align_columns(lines))
     total = planned.kilowatt_hours
     mean = f", {planned.cost / total:.2f} for each" if total else ""
     say(f"{total:.2f} kWh cost {planned.cost:.2f}{mean}")

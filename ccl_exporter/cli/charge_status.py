@@ -24,9 +24,9 @@ def status(
 ) -> None:
     """Say what the plug does, and why it does not charge if it does not. Writes nothing."""
     from ccl_exporter.control.plug_commands import PlugReader  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.plug_view import told  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.powerstudio.command_reader import Lookup  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.plug_view import describe  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.powerstudio.command_reader import CommandReader  # noqa: PLC0415 - keeps --help quick
 
     with transport(address(charger, config_file)) as connection:
-        seen = PlugReader(Lookup(connection), plug, timeout).look()
-    finish(Ended("done", told(seen), {"plug": asdict(seen)}), as_json)
+        seen = PlugReader(CommandReader(connection), plug, timeout).look()
+    finish(Ended("done", describe(seen), {"plug": asdict(seen)}), as_json)

@@ -19,14 +19,14 @@ def get(
     variable: Annotated[str, typer.Argument(help="The full id, such as 'EVSE.PLUG.AE'.")],
     charger: ChargerOption = None,
     config_file: ConfigFile = None,
-    unit: Annotated[bool, typer.Option("--unit", help="Put the unit behind the number.")] = False,
+    unit: Annotated[bool, typer.Option("--unit", help="Put the unit behind the format_number.")] = False,
     sensitive: Sensitive = False,
     timeout: Patience = 15.0,
 ) -> None:
     """Print the value of one variable as the charger sends it, for a script."""
     from ccl_exporter.powerstudio.command_reader import read_variable  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.station.rows import find_row, variable_rows  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.text import MASK, number  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.text import MASK, format_number  # noqa: PLC0415 - keeps --help quick
 
     with transport(address(charger, config_file)) as connection:
         snapshot = read_variable(connection, variable, timeout)
@@ -35,4 +35,4 @@ def get(
         raise Refused(f"{variable} is personal; ask for it with --sensitive")
     if row.value is None:
         raise Garbled(f"{variable} has no value now")
-    typer.echo(" ".join(filter(None, (number(row.value), row.unit if unit else ""))))
+    typer.echo(" ".join(filter(None, (format_number(row.value), row.unit if unit else ""))))

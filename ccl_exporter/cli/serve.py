@@ -15,7 +15,7 @@ import typer
 from ccl_exporter.cli.shared import STOP_SIGNALS, ConfigFile, address, on_signals
 from ccl_exporter.errors import UsageError
 from ccl_exporter.gc_tuning import collect_seldom, share_memory
-from ccl_exporter.sd_notify import say_ready
+from ccl_exporter.sd_notify import notify_ready
 
 if TYPE_CHECKING:
     from ccl_exporter.exporter.service import Options, Service
@@ -107,7 +107,7 @@ def _allow_many_connections() -> None:
 
 def run_service(charger: str | None, config_file: Path | None, options: "Options", state: Path | None) -> None:
     from ccl_exporter.exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
-    from ccl_exporter.exporter.target_registry import one  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.exporter.target_registry import single_charger  # noqa: PLC0415 - keeps --help quick
 
     _allow_many_connections()
     share_memory()
@@ -115,7 +115,7 @@ def run_service(charger: str | None, config_file: Path | None, options: "Options
     if config_file is None:
         settings = address(charger)
         what = settings.url
-        service = Service(one(settings), options, state)
+        service = Service(single_charger(settings), options, state)
     else:
         from ccl_exporter.config import document as configuration  # noqa: PLC0415 - only with a file
 
@@ -135,7 +135,7 @@ def run_service(charger: str | None, config_file: Path | None, options: "Options
         ),
     ):
         typer.echo(f"Metrics of {what} are on {url}/metrics. Stop with Ctrl-C.")
-        say_ready(os.environ)
+        notify_ready(os.environ)
         service.run()
 
 

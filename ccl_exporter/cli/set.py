@@ -49,8 +49,8 @@ def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 ) -> None:
     """Write variables, if the charger says that they can be written, and see that they hold."""
     from ccl_exporter.control.plug_commands import unchanged  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.write import How  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.text import MASK, number  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.write import WriteOptions  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.text import MASK, format_number  # noqa: PLC0415 - keeps --help quick
 
     wanted = _pairs(pairs)
 
@@ -60,8 +60,8 @@ def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         def change(name: str) -> str:
             if name in written.personal:
                 return f"{name}: {MASK}"
-            before = number(written.before[name])
-            return f"{name}: {before} -> {number(written.wanted[name])}"
+            before = format_number(written.before[name])
+            return f"{name}: {before} -> {format_number(written.wanted[name])}"
 
         changes = ", ".join(map(change, written.wanted))
         says = {
@@ -71,7 +71,7 @@ def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         }
         return Ended(written.outcome, says.get(written.outcome) or unchanged(written), facts([written]))
 
-    how = How(force=force, dry_run=dry_run, wait=wait, least_pause=least_pause)
+    how = WriteOptions(force=force, dry_run=dry_run, wait=wait, least_pause=least_pause)
     carry_out(Target("set", address(charger, config_file), timeout, how), work, as_json, length)
 
 

@@ -48,7 +48,9 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             snapshot = engine.read(ALL)
             if not snapshot.up:
                 raise failure(snapshot)
-            found = variable_table.chosen(variable_rows(snapshot, sensitive), patterns or [], device, writable)
+            found = variable_table.select_rows(
+                variable_rows(snapshot, sensitive), patterns or [], device, writable
+            )
             if watch:
                 typer.echo("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
             typer.echo(variable_table.as_json(found) if json else variable_table.table(found))

@@ -21,9 +21,9 @@ from ccl_exporter.cli.shared import (
 from ccl_exporter.errors import CclError, UsageError
 
 if TYPE_CHECKING:
-    from ccl_exporter.control.restore import ForAWhile
-    from ccl_exporter.control.state import Memory
-    from ccl_exporter.control.write import How, Outcome, Writer, Written
+    from ccl_exporter.control.restore import TemporaryChange
+    from ccl_exporter.control.state import ControlState
+    from ccl_exporter.control.write import Outcome, WriteOptions, Writer, Written
     from ccl_exporter.settings import ChargerSettings
 
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([smh])")
@@ -62,7 +62,7 @@ class Target:
     command: str
     settings: "ChargerSettings"
     timeout: float
-    how: "How"
+    how: "WriteOptions"
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Session:
     """A charger that can be written to now, and how."""
 
     writer: "Writer"
-    memory: "Memory"
-    how: "How"
+    memory: "ControlState"
+    how: "WriteOptions"
     timeout: float
 
 
@@ -90,21 +90,21 @@ def warn(sentence: str) -> None:
 
 
 @contextmanager
-def session(target: Target, memory: "Memory", how: "How") -> Iterator[Session]:
+def session(target: Target, memory: "ControlState", how: "WriteOptions") -> Iterator[Session]:
     """A charger which nobody else writes to meanwhile; what others left behind is put back first."""
-    from ccl_exporter.control.put import Control  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.restore import settle  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.put import WritableTransport  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.restore import restore_pending  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.control.write import Writer  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.locks import ChargerLock  # noqa: PLC0415 - keeps --help quick
 
     settings = target.settings
     lock = ChargerLock(memory.folder, settings.url, settings.pause)
-    control = Control(settings.url, settings.credentials, settings.source_address, lock)
+    control = WritableTransport(settings.url, settings.credentials, settings.source_address, lock)
     try:
         with memory.alone(monotonic() + target.timeout):
             writer = Writer(control, memory, target.timeout, target.command)
             if not how.dry_run:
-                settle(memory, writer, warn)
+                restore_pending(memory, writer, warn)
             yield Session(writer, memory, how, target.timeout)
     finally:
         control.close()
@@ -115,11 +115,11 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
 
     With a `length` stay until it is over or the command is told to stop, and put everything back.
     """
-    from ccl_exporter.control.restore import ForAWhile  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.state import Memory  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.restore import TemporaryChange  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.state import ControlState  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
 
-    memory = Memory(state_folder(os.environ), target.settings.url)
+    memory = ControlState(state_folder(os.environ), target.settings.url)
     if length is None or target.how.dry_run:
         with session(target, memory, target.how) as open_session:
             ended = work(open_session)
@@ -127,7 +127,7 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
     lasts = seconds(length)
     stopped = threading.Event()
     good, late = True, False
-    with ForAWhile(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
+    with TemporaryChange(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         try:
             with session(target, memory, replace(target.how, keep=meanwhile.keep)) as open_session:
                 ended = work(open_session)
@@ -140,7 +140,7 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
 
 
-def put_back(target: Target, memory: "Memory", meanwhile: "ForAWhile", again: bool = False) -> bool:
+def put_back(target: Target, memory: "ControlState", meanwhile: "TemporaryChange", again: bool = False) -> bool:
     """Put back what a command has changed for a while, `again` also if it reads so; False if it could not be."""
     if not meanwhile.owes:
         return True

@@ -30,7 +30,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True)
-class InventorySource:
+class ChargerSource:
     """Where more chargers come from: exactly one of `file` and `url`, read every `interval` seconds.
 
     `own` is what the main configuration file says; `parse` turns the text of the source, and what the
@@ -82,13 +82,13 @@ class _State:
     failed: float | None = None
 
 
-class Inventory:
+class ChargerInventory:
     """The settings with the last good inventory; safe to use from several threads.
 
     `settings` is what is there before the first refresh, which always reads; `error` is why it lacks the source.
     """
 
-    def __init__(self, source: InventorySource, settings: Settings, error: str | None = None) -> None:
+    def __init__(self, source: ChargerSource, settings: Settings, error: str | None = None) -> None:
         self._source = source
         self._state = _State(settings, error=error)
         self._refreshing = threading.Lock()

@@ -20,11 +20,11 @@ from pydantic import ValidationInfo as Info
 
 from ccl_exporter.config import influxdb as influx_configuration
 from ccl_exporter.config import mqtt as mqtt_configuration
-from ccl_exporter.config.charger_source import InventorySource
+from ccl_exporter.config.charger_source import ChargerSource
 from ccl_exporter.config.fields import (
     SECRET,
+    ConfigModel,
     Duration,
-    Model,
     Name,
     Surroundings,
     Text,
@@ -34,7 +34,7 @@ from ccl_exporter.config.fields import (
 )
 from ccl_exporter.errors import UsageError
 from ccl_exporter.settings import ChargerSettings, Credentials, Settings, charger_settings
-from ccl_exporter.text import echo, written
+from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes, Place, Reader, read_text
 
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
@@ -62,11 +62,11 @@ Network = Annotated[
 ]
 
 
-class _Walk(Model):
+class _Walk(ConfigModel):
     exclude: list[Text] = Field(default_factory=list)
 
 
-class _Charger(Model):
+class _ChargerModel(ConfigModel):
     """The order matters: a field knows what stands before it, and what is not among that was wrong but given."""
 
     url: Url
@@ -114,7 +114,7 @@ class _Charger(Model):
         )
 
 
-class _ChargersFrom(Model):
+class _ChargersFrom(ConfigModel):
     file: Text | None = None
     url: Annotated[str, AfterValidator(_inventory_url)] | None = Field(
         default=None, validate_default=True, repr=False
@@ -129,16 +129,16 @@ class _ChargersFrom(Model):
         return value
 
 
-class _Probe(Model):
+class _Probe(ConfigModel):
     allow_networks: list[Network] = Field(default_factory=list)
 
 
-class _File(Model):
-    chargers: dict[Name, _Charger] = Field(default_factory=dict)
+class _File(ConfigModel):
+    chargers: dict[Name, _ChargerModel] = Field(default_factory=dict)
     chargers_from: _ChargersFrom | None = None
     probe: _Probe = _Probe()
-    influxdb: list[influx_configuration.Entry] = Field(default_factory=list)
-    mqtt: mqtt_configuration.Broker | None = None
+    influxdb: list[influx_configuration.InfluxModel] = Field(default_factory=list)
+    mqtt: mqtt_configuration.MqttModel | None = None
 
 
 _A_CHARGER = "{url: http://192.0.2.10}"
@@ -174,7 +174,7 @@ class Configuration:
     """
 
     settings: Settings
-    source: InventorySource | None = None
+    source: ChargerSource | None = None
     trouble: str | None = None
 
     def after(self, last: "Configuration | None", settings: Settings) -> "Configuration":
@@ -207,7 +207,7 @@ class Configuration:
         document: dict[str, Any] = {"chargers": {name: _masked(item) for name, item in shown.chargers.items()}}
         if self.source is not None:
             place = {"url": self.source.shown} if self.source.url else {"file": self.source.shown}
-            document["chargers_from"] = {**place, "interval": written(self.source.interval)}
+            document["chargers_from"] = {**place, "interval": format_duration(self.source.interval)}
         if shown.allow:
             document["probe"] = {"allow_networks": [str(network) for network in shown.allow]}
         if shown.influxdb:
@@ -246,7 +246,7 @@ def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -
         return Configuration(own, source, str(error))
 
 
-def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], own: Settings) -> InventorySource:
+def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], own: Settings) -> ChargerSource:
     file = path.parent / where.file if where.file is not None else None
     surroundings = Surroundings(file.parent if file else None, environment)
 
@@ -254,7 +254,7 @@ def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], ow
         inventory = _file(text, Mistakes(shown, ("chargers",)), surroundings, own.chargers)
         return {name: charger.settings(name) for name, charger in inventory.chargers.items()}
 
-    return InventorySource(own, where.interval, parse, file, where.url)
+    return ChargerSource(own, where.interval, parse, file, where.url)
 
 
 def _file(
@@ -296,14 +296,14 @@ def _mistake(place: Place, item: Mapping[str, Any]) -> str:
     return _MISTAKES[kind].format(**item.get("ctx", {})) if kind in _MISTAKES else str(item["msg"])
 
 
-def _model(place: Place) -> type[Model]:
+def _model(place: Place) -> type[ConfigModel]:
     """The model of the mapping at a place."""
     if place[:1] == ("chargers",):
-        return _Charger if len(place) == 2 else _Walk
+        return _ChargerModel if len(place) == 2 else _Walk
     if place[:1] == ("influxdb",):
-        return influx_configuration.Entry if len(place) == 2 else influx_configuration.Spool
+        return influx_configuration.InfluxModel if len(place) == 2 else influx_configuration.SpoolModel
     if place == ("mqtt",):
-        return mqtt_configuration.Broker
+        return mqtt_configuration.MqttModel
     if not place:
         return _File
     return _Probe if place == ("probe",) else _ChargersFrom
@@ -322,7 +322,9 @@ def _clashes(chargers: object, others: Mapping[str, ChargerSettings], mistakes: 
             continue
         owner = owners.setdefault(server, name)
         if owner != name:
-            mistakes.add(("chargers", name, "url"), f"{echo(owner)} has the same URL; one charger has one name")
+            mistakes.add(
+                ("chargers", name, "url"), f"{quote_short(owner)} has the same URL; one charger has one name"
+            )
 
 
 def _server(url: str) -> tuple[str, ...]:
@@ -338,8 +340,8 @@ def _masked(charger: ChargerSettings) -> dict[str, Any]:
         "url": charger.url,
         "username": login and login.username,
         "password": login and SECRET,
-        "timeout": None if charger.timeout is None else written(charger.timeout),
-        "pause": written(charger.pause),
+        "timeout": None if charger.timeout is None else format_duration(charger.timeout),
+        "pause": format_duration(charger.pause),
         "labels": dict(charger.labels),
         "source_address": charger.source_address,
         "walk": {"exclude": list(charger.exclude)} if charger.exclude else None,

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic import ValidationInfo as Info
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.text import echo
+from ccl_exporter.text import quote_short
 from ccl_exporter.yaml_reader import read_text
 
 SECRET = "<secret>"  # noqa: S105 - what stands where a secret would
@@ -74,7 +74,7 @@ def _duration(value: object) -> float:
         raise ValueError(f"{value} has no unit; write {value}s, or ms, m, h, d")
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        shown = f"{echo(value)} is not a duration" if isinstance(value, str) else "must be a duration"
+        shown = f"{quote_short(value)} is not a duration" if isinstance(value, str) else "must be a duration"
         raise ValueError(f"{shown}; it looks like 200ms, 10s, 1m, 1h or 30d")
     return int(found["number"]) * _MILLISECONDS[found["unit"]] / 1000
 
@@ -90,7 +90,7 @@ def checked(read: Callable[[str], object], what: str) -> AfterValidator:
         except ValueError:
             found = None
         if found is None:
-            raise ValueError(f"{echo(text)} is not {what}")
+            raise ValueError(f"{quote_short(text)} is not {what}")
         return text
 
     return AfterValidator(check)
@@ -103,5 +103,5 @@ Name = Annotated[
 ]
 
 
-class Model(BaseModel):
+class ConfigModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic import ValidationInfo as Info
 
-from ccl_exporter.config.fields import SECRET, Duration, Model, Name, Text, secret, secret_file
+from ccl_exporter.config.fields import SECRET, ConfigModel, Duration, Name, Text, secret, secret_file
 from ccl_exporter.settings import Credentials, InfluxSettings, Module, SpoolSettings
-from ccl_exporter.text import echo, written
+from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes
 
 EXAMPLE = "{url: http://127.0.0.1:8086, version: 1, database: evse}"
@@ -28,11 +28,11 @@ def _size(value: object) -> int:
     """Bytes from `1GiB`, `500MB`."""
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        shown = echo(value) if isinstance(value, str) else "this"
+        shown = quote_short(value) if isinstance(value, str) else "this"
         raise ValueError(f"{shown} is not a size; it looks like 500MiB or 1GiB")
     size: int = int(found["number"]) * _BYTES[found["unit"]]
     if size < _SMALLEST:
-        raise ValueError(f"{echo(found[0])} is too small for a spool; give at least 1MiB")
+        raise ValueError(f"{quote_short(found[0])} is too small for a spool; give at least 1MiB")
     return size
 
 
@@ -57,13 +57,13 @@ def _all_modules() -> list[Module]:
     return ["meaning", "walk"]
 
 
-class Spool(Model):
+class SpoolModel(ConfigModel):
     path: Text | None = None
     max_bytes: Annotated[int, BeforeValidator(_size)] = 2**30
     max_age: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
 
 
-class Entry(Model):
+class InfluxModel(ConfigModel):
     """One database. The order matters: a field knows what stands before it."""
 
     url: Annotated[str, AfterValidator(_url)]
@@ -81,7 +81,7 @@ class Entry(Model):
     interval: Annotated[Duration, Field(ge=1, le=86400)] = 15.0
     timeout: Annotated[Duration, Field(gt=0, le=3600)] = 10.0
     modules: Annotated[list[Module], Field(min_length=1)] = Field(default_factory=_all_modules)
-    spool: Spool = Spool()
+    spool: SpoolModel = SpoolModel()
 
     @field_validator("password_file", "token_file", mode="before")
     @classmethod
@@ -92,7 +92,7 @@ class Entry(Model):
         return value
 
     @model_validator(mode="after")
-    def _whole(self) -> "Entry":
+    def _whole(self) -> "InfluxModel":
         needed, others = (_NEEDED[self.version], _NEW if self.version == 1 else _OLD)
         given = self.model_fields_set
         if missing := [name for name in needed if name not in given]:
@@ -124,7 +124,7 @@ class Entry(Model):
         )
 
 
-def settings(entries: Sequence[Entry], mistakes: Mistakes) -> tuple[InfluxSettings, ...]:
+def settings(entries: Sequence[InfluxModel], mistakes: Mistakes) -> tuple[InfluxSettings, ...]:
     """The databases, each with a name and a spool of its own; what two of them share is a mistake."""
     found: list[InfluxSettings] = []
     for position, entry in enumerate(entries):
@@ -133,7 +133,7 @@ def settings(entries: Sequence[Entry], mistakes: Mistakes) -> tuple[InfluxSettin
         name = entry.name or (host if host not in taken else f"{host}-{position + 1}")
         made = entry.settings(name)
         if name in taken:
-            mistakes.add(("influxdb", position, "name"), f"another entry is called {echo(name)}, too")
+            mistakes.add(("influxdb", position, "name"), f"another entry is called {quote_short(name)}, too")
         elif made.spool.path in {other.spool.path for other in found}:
             mistakes.add(("influxdb", position, "spool"), "another entry has the same spool; each needs its own")
         found.append(made)
@@ -154,13 +154,13 @@ def masked(entry: InfluxSettings) -> Mapping[str, Any]:
         "org": entry.org,
         "bucket": entry.bucket,
         "token": entry.token and SECRET,
-        "interval": written(entry.interval),
-        "timeout": written(entry.timeout),
+        "interval": format_duration(entry.interval),
+        "timeout": format_duration(entry.timeout),
         "modules": list(entry.modules),
         "spool": {
             "path": str(entry.spool.path),
             "max_bytes": f"{entry.spool.max_bytes}B",
-            "max_age": written(entry.spool.max_age),
+            "max_age": format_duration(entry.spool.max_age),
         },
     }
     return {key: value for key, value in shown.items() if value}

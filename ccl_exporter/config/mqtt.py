@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic import ValidationInfo as Info
 
-from ccl_exporter.config.fields import SECRET, Duration, Model, Surroundings, Text, secret, secret_file
+from ccl_exporter.config.fields import SECRET, ConfigModel, Duration, Surroundings, Text, secret, secret_file
 from ccl_exporter.settings import Credentials, Module, MqttSettings
-from ccl_exporter.text import echo, written
+from ccl_exporter.text import format_duration, quote_short
 
 EXAMPLE = "{url: mqtt://127.0.0.1:1883, discovery: homeassistant}"
 
@@ -35,7 +35,7 @@ def _url(text: str) -> str:
 
 def _topic(text: str) -> str:
     if _TOPIC.fullmatch(text) is None or len(text) > 200:
-        raise ValueError(f"{echo(text)} is not a topic; it looks like ccl or home/chargers")
+        raise ValueError(f"{quote_short(text)} is not a topic; it looks like ccl or home/chargers")
     return text
 
 
@@ -60,7 +60,7 @@ def _meaning() -> list[Module]:
     return ["meaning"]
 
 
-class Broker(Model):
+class MqttModel(ConfigModel):
     """The order matters: a field knows what stands before it."""
 
     url: Annotated[str, AfterValidator(_url)]
@@ -84,7 +84,7 @@ class Broker(Model):
         return value
 
     @model_validator(mode="after")
-    def _whole(self) -> "Broker":
+    def _whole(self) -> "MqttModel":
         if find_spec("paho") is None:
             raise ValueError("needs a library that is not installed: pip install 'ccl-exporter[mqtt]'")
         if (self.username is None) != (self.password is None and self.password_file is None):
@@ -143,7 +143,7 @@ def masked(broker: MqttSettings) -> Mapping[str, Any]:
         "key_file": broker.key_file,
         "topic": broker.topic,
         "discovery": broker.discovery,
-        "interval": written(broker.interval),
+        "interval": format_duration(broker.interval),
         "modules": list(broker.modules),
         "single_values": broker.single_values,
     }

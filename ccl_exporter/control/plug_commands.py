@@ -12,16 +12,16 @@ from fractions import Fraction
 from math import ceil
 from time import monotonic, sleep
 
-from ccl_exporter.control.plug_view import LEAST_AMPERES, View, told, view
+from ccl_exporter.control.plug_view import LEAST_AMPERES, PlugView, describe, view
 from ccl_exporter.control.state import Override
-from ccl_exporter.control.write import Holds, How, Outcome, Writer, Written
+from ccl_exporter.control.write import Confirm, Outcome, WriteOptions, Writer, Written
 from ccl_exporter.errors import Absent, ChargerError, Refused, UsageError
 from ccl_exporter.metrics.samples import plugs, samples
-from ccl_exporter.powerstudio.command_reader import Lookup
+from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import PlugInfo, owner
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.values import Reading
-from ccl_exporter.text import MASK, number
+from ccl_exporter.text import MASK, format_number
 
 CHARGE_PATIENCE = 3.0
 """How many times as long as for a write a charge may take to begin: the car has a say in it."""
@@ -63,14 +63,14 @@ class Result:
 
     outcome: Outcome
     says: str
-    seen: View
+    seen: PlugView
     written: Sequence[Written] = ()
 
 
 class PlugReader:
     """One plug of a charger, to be looked at. `timeout` is for each answer, in seconds."""
 
-    def __init__(self, lookup: Lookup, name: str | None, timeout: float) -> None:
+    def __init__(self, lookup: CommandReader, name: str | None, timeout: float) -> None:
         self._lookup = lookup
         self._timeout = timeout
         deadline = monotonic() + timeout
@@ -83,7 +83,7 @@ class PlugReader:
         devices = (owner(self.name, ids), self._info.vehicle_device, self._info.meter)
         self._devices = list(dict.fromkeys(filter(None, devices)))
 
-    def look(self) -> View:
+    def look(self) -> PlugView:
         """What the plug does now."""
         return view(samples(self._read(), modules=("meaning",)), self.name)
 
@@ -91,14 +91,14 @@ class PlugReader:
         return self._lookup.read(self._timeout, self._devices, charges=True)
 
 
-class Plug(PlugReader):
+class PlugCommands(PlugReader):
     """One plug of a charger, to be commanded."""
 
     def __init__(self, writer: Writer, name: str | None, timeout: float) -> None:
         super().__init__(writer.lookup, name, timeout)
         self._writer = writer
 
-    def _until(self, so: Callable[[View], bool], deadline: float) -> View:
+    def _until(self, so: Callable[[PlugView], bool], deadline: float) -> PlugView:
         """Look until something is so or `deadline` (monotonic) has passed; raises if nothing could be seen."""
         while True:
             failure: ChargerError | None = None
@@ -123,7 +123,7 @@ class Plug(PlugReader):
             raise Absent(f"the charger has nothing that takes {self.name} out of service")
         return found
 
-    def _write(self, name: str, value: float, how: How, holds: Holds | None = None) -> Written:
+    def _write(self, name: str, value: float, how: WriteOptions, holds: Confirm | None = None) -> Written:
         device = next((id for id in self._devices if name.startswith(f"{id}.")), None)
         snapshot = self._read()
         if device is None or name not in Reading(snapshot).listed:
@@ -135,7 +135,7 @@ class Plug(PlugReader):
             how = replace(how, force=True)
         return self._writer.write(device, snapshot, {name: value}, how, holds)
 
-    def enable(self, how: How) -> Result:
+    def enable(self, how: WriteOptions) -> Result:
         """Put the plug into service."""
         seen = self.look()
         if seen.enabled is True:
@@ -151,10 +151,10 @@ class Plug(PlugReader):
             return Result("planned", f"would put {self.name} into service", seen, written)
         seen = self._until(lambda now: now.enabled is True and now.state != "disabled", _from_now(how))
         if seen.enabled is not True or seen.state == "disabled":
-            return Result("not_taken", f"{told(seen)}, though it was put into service", seen, written)
+            return Result("not_taken", f"{describe(seen)}, though it was put into service", seen, written)
         return Result("done", f"{self.name} is in service", seen, written)
 
-    def disable(self, how: How) -> Result:
+    def disable(self, how: WriteOptions) -> Result:
         """Take the plug out of service; a charge that is under way ends."""
         seen = self.look()
         if seen.enabled is False:
@@ -167,16 +167,16 @@ class Plug(PlugReader):
             return Result("planned", f"would take {self.name} out of service", seen, written)
         seen = self._until(lambda now: now.enabled is False and not now.under_way, _from_now(how))
         if seen.enabled is not False or seen.under_way:
-            return Result("not_taken", f"{told(seen)}, though it was taken out of service", seen, written)
+            return Result("not_taken", f"{describe(seen)}, though it was taken out of service", seen, written)
         return Result("done", f"{self.name} is out of service", seen, written)
 
-    def start(self, how: How) -> Result:
+    def start(self, how: WriteOptions) -> Result:
         """Put the plug into service, see that there is a vehicle, start, and wait until it charges."""
         seen = self.look()
         if seen.errors:
             raise Refused(f"{self.name} reports a fault ({', '.join(seen.errors)}); nothing was started")
         if seen.under_way and seen.state != "paused":
-            return Result("already", told(seen), seen)
+            return Result("already", describe(seen), seen)
         written: list[Written] = []
         if seen.enabled is False or seen.state == "disabled":
             enabled = self.enable(how)
@@ -199,20 +199,20 @@ class Plug(PlugReader):
             seen = last[0]
         return self._result(written, seen, f"would start a charge at {self.name}", "the start was accepted")
 
-    def stop(self, how: How) -> Result:
+    def stop(self, how: WriteOptions) -> Result:
         """End the charge."""
         return self._end("STOP", how, lambda now: not now.under_way and now.state != "stopping", "stop")
 
-    def pause(self, how: How) -> Result:
+    def pause(self, how: WriteOptions) -> Result:
         """Hold the charge until it is started again."""
         return self._end("PAUSE", how, lambda now: now.state == "paused", "pause")
 
-    def _end(self, command: str, how: How, so: Callable[[View], bool], word: str) -> Result:
+    def _end(self, command: str, how: WriteOptions, so: Callable[[PlugView], bool], word: str) -> Result:
         seen = self.look()
         if so(seen) and seen.under_way:
-            return Result("already", told(seen), seen)
+            return Result("already", describe(seen), seen)
         if not seen.under_way:
-            return Result("nothing", f"nothing to {word}: {told(seen)}", seen)
+            return Result("nothing", f"nothing to {word}: {describe(seen)}", seen)
         last = [seen]
 
         def ended(deadline: float) -> bool:
@@ -224,7 +224,7 @@ class Plug(PlugReader):
             written, last[0], f"would {word} the charge at {self.name}", f"the {word} was accepted"
         )
 
-    def limit(self, text: str, how: How) -> Result:
+    def limit(self, text: str, how: WriteOptions) -> Result:
         """Limit the current; while a vehicle charges, the measured amperes must follow."""
         snapshot = self._read()
         vehicle = self._info.vehicle_device
@@ -252,21 +252,21 @@ class Plug(PlugReader):
             return Result("already", f"{says} already", seen, [written])
         return Result("done", says, seen, [written])
 
-    def _result(self, written: Sequence[Written], seen: View, plan: str, accepted: str) -> Result:
+    def _result(self, written: Sequence[Written], seen: PlugView, plan: str, accepted: str) -> Result:
         """What came of a command to the plug."""
         outcome = written[-1].outcome if written else "done"
         if outcome == "planned":
             return Result("planned", plan, seen, written)
         if outcome == "not_taken":
             sent = written[-1].doubt or accepted
-            return Result("not_taken", f"{sent}, but {told(seen)}", seen, written)
-        return Result("done", told(seen), seen, written)
+            return Result("not_taken", f"{sent}, but {describe(seen)}", seen, written)
+        return Result("done", describe(seen), seen, written)
 
     def _not_taken(self, written: Sequence[Written]) -> Result:
         return Result("not_taken", unchanged(written[-1]), self.look(), written)
 
 
-def left_alone(seen: View, override: Override, now: float) -> Result | None:
+def override_active(seen: PlugView, override: Override, now: float) -> Result | None:
     """Why the charge that `start --now` began goes on; None once the car has left or charges anew.
 
     Where the charger does not tell when a charge was asked for, another one cannot be told from it:
@@ -279,10 +279,10 @@ def left_alone(seen: View, override: Override, now: float) -> Result | None:
             return None
     elif seen.requested != override.requested:
         return None
-    return Result("nothing", f"left alone until the car leaves, as `start --now` says: {told(seen)}", seen)
+    return Result("nothing", f"left alone until the car leaves, as `start --now` says: {describe(seen)}", seen)
 
 
-def had_its_night(seen: View, begun: float | None, opened: float) -> Result | None:
+def already_charged_in_window(seen: PlugView, begun: float | None, opened: float) -> Result | None:
     """Why no charge is begun again in hours that `opened` at that instant, if one was there since and has ended.
 
     `begun` is when one was last begun or seen in such hours.
@@ -290,10 +290,10 @@ def had_its_night(seen: View, begun: float | None, opened: float) -> Result | No
     """
     if begun is None or begun < opened or seen.state != "waiting_for_disconnection":
         return None
-    return Result("nothing", f"nothing to do in these hours any more: {told(seen)}", seen)
+    return Result("nothing", f"nothing to do in these hours any more: {describe(seen)}", seen)
 
 
-def ended_at_once(before: View, after: View) -> bool:
+def ended_at_once(before: PlugView, after: PlugView) -> bool:
     """Whether a start has begun a charge that is over already, as the car is full.
 
     Only where the charger tells when a charge was asked for: else it may have ignored the start as well.
@@ -314,7 +314,7 @@ def unchanged(written: Written) -> str:
 def shown(written: Written, name: str) -> str:
     """What a variable reads now, unless it is personal."""
     value = written.after[name]
-    return MASK if name in written.personal else number(value) if value is not None else "nothing"
+    return MASK if name in written.personal else format_number(value) if value is not None else "nothing"
 
 
 def _chosen(found: Sequence[PlugInfo], name: str | None) -> PlugInfo:
@@ -329,9 +329,9 @@ def _chosen(found: Sequence[PlugInfo], name: str | None) -> PlugInfo:
     return chosen[0]
 
 
-def _from_now(how: How) -> float:
+def _from_now(how: WriteOptions) -> float:
     return monotonic() + how.wait
 
 
-def _within(seen: View, allowed: float) -> bool:
+def _within(seen: PlugView, allowed: float) -> bool:
     return not seen.charging or seen.amperes is None or seen.amperes <= allowed * _SLACK + _MORE

@@ -17,7 +17,7 @@ _UNDER_WAY = ("starting", "resuming", "charging", "pausing", "paused", "waiting_
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PlugView:
     """What a plug does now; None is what nobody knows. Amperes, watts and kilowatt-hours."""
 
     plug: str
@@ -41,7 +41,7 @@ class View:
         return self.state in _UNDER_WAY
 
 
-def view(found: Iterable[Sample], plug: str) -> View:
+def view(found: Iterable[Sample], plug: str) -> PlugView:
     """What samples say of a plug."""
     one: dict[str, Sample] = {}
     amperes, watts = [], []
@@ -64,7 +64,7 @@ def view(found: Iterable[Sample], plug: str) -> View:
 
     connected, enabled, joules = value(f.PLUG_CONNECTED), value(f.PLUG_ENABLED), value(f.CHARGE_ENERGY)
     errors = one.get(f.PLUG_ERROR.name)
-    return View(
+    return PlugView(
         plug=plug,
         state=word(f.PLUG_STATE),
         errors=errors.active if errors is not None else (),
@@ -79,7 +79,7 @@ def view(found: Iterable[Sample], plug: str) -> View:
     )
 
 
-def told(seen: View) -> str:
+def describe(seen: PlugView) -> str:
     """What a plug does, in one line; and why it does not charge, if it does not."""
     if seen.charging:
         parts = [f"{seen.amperes:.1f} A" if seen.amperes is not None else ""]
@@ -87,10 +87,10 @@ def told(seen: View) -> str:
         parts.append(f"{seen.charged:.2f} kWh so far" if seen.charged is not None else "")
         parts.append(f"limit {seen.limit:.1f} A" if seen.limit is not None else "")
         return f"{seen.plug}: charging, {', '.join(filter(None, parts))}".rstrip(", ")
-    return f"{seen.plug}: {why_not(seen)}"
+    return f"{seen.plug}: {not_charging_sentence(seen)}"
 
 
-def why_not(seen: View) -> str:
+def not_charging_sentence(seen: PlugView) -> str:
     """Why a plug does not charge."""
     if seen.errors:
         return f"not charging: it reports a fault ({', '.join(seen.errors)})"

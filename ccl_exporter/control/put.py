@@ -31,7 +31,7 @@ def body(values: Mapping[str, float]) -> bytes:
     return found
 
 
-class Control(Transport):
+class WritableTransport(Transport):
     """A transport that can write, too."""
 
     def put(self, device: str, values: Mapping[str, float], deadline: float) -> None:

@@ -5,26 +5,26 @@ from contextlib import ExitStack
 from time import monotonic, sleep, time
 
 from ccl_exporter.control.plug_view import TAKEN_WITHIN
-from ccl_exporter.control.state import Memory, WayBack
-from ccl_exporter.control.write import How, Writer, Written, number_of, same
+from ccl_exporter.control.state import ControlState, PendingRestore
+from ccl_exporter.control.write import WriteOptions, Writer, Written, number_of, same
 from ccl_exporter.errors import CclError, Garbled, Refused
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.rows import variable_rows
-from ccl_exporter.text import number
+from ccl_exporter.text import format_number
 
 Say = Callable[[str], None]
 """Takes a sentence for a person."""
 
 
-class ForAWhile:
+class TemporaryChange:
     """What a command changes for a while, kept on disk until it was put back; a context."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: ControlState) -> None:
         self._memory = memory
         self._stack = ExitStack()
-        self._owed: list[tuple[WayBack, Callable[[], None]]] = []
+        self._owed: list[tuple[PendingRestore, Callable[[], None]]] = []
 
-    def __enter__(self) -> "ForAWhile":
+    def __enter__(self) -> "TemporaryChange":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -36,7 +36,7 @@ class ForAWhile:
         known = {name: value for name, value in before.items() if value is not None}
         if known != before:
             raise Refused("nobody knows what there was before, so it could not be put back")
-        way = WayBack(written.device, known, dict(written.wanted), time())
+        way = PendingRestore(written.device, known, dict(written.wanted), time())
         self._owed.append((way, self._stack.enter_context(self._memory.owing(way))))
 
     @property
@@ -53,7 +53,7 @@ class ForAWhile:
         return all(put)
 
 
-def settle(memory: Memory, writer: Writer, say: Say) -> None:
+def restore_pending(memory: ControlState, writer: Writer, say: Say) -> None:
     """Put back what commands that were killed have left behind."""
     with memory.owed() as owed:
         for way, done in owed:
@@ -61,7 +61,9 @@ def settle(memory: Memory, writer: Writer, say: Say) -> None:
             _put_back(writer, way, done, say)
 
 
-def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say, again: bool = False) -> bool:
+def _put_back(
+    writer: Writer, way: PendingRestore, done: Callable[[], None], say: Say, again: bool = False
+) -> bool:
     names = ", ".join(way.before)
     try:
         snapshot, reads = _once_taken(writer, way)
@@ -77,7 +79,7 @@ def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say, 
             done()
             return True
         names = ", ".join(ours)
-        how = How(force=True, back=True, least_pause=0.0, again=again)
+        how = WriteOptions(force=True, back=True, least_pause=0.0, again=again)
         written = writer.write(way.device, snapshot, ours, how)
     except CclError as error:
         say(f"{names} could not be put back, the next command will try it again: {error}")
@@ -85,12 +87,12 @@ def _put_back(writer: Writer, way: WayBack, done: Callable[[], None], say: Say, 
     if written.outcome == "not_taken":
         say(f"{names} could not be put back, the next command will try it again")
         return False
-    say(f"{names} is what it was before: {', '.join(number(value) for value in ours.values())}")
+    say(f"{names} is what it was before: {', '.join(format_number(value) for value in ours.values())}")
     done()
     return True
 
 
-def _once_taken(writer: Writer, way: WayBack) -> tuple[Snapshot, Mapping[str, float]]:
+def _once_taken(writer: Writer, way: PendingRestore) -> tuple[Snapshot, Mapping[str, float]]:
     """What the variables read once the last write to them acts; until then they read as before it.
 
     If nothing is to be seen of that write, it can still come for `TAKEN_WITHIN` after it was sent.
@@ -105,7 +107,7 @@ def _once_taken(writer: Writer, way: WayBack) -> tuple[Snapshot, Mapping[str, fl
         sleep(writer.look_every)
 
 
-def _numbers(snapshot: Snapshot, way: WayBack) -> Mapping[str, float]:
+def _numbers(snapshot: Snapshot, way: PendingRestore) -> Mapping[str, float]:
     numbers = {row.id: number_of(row) for row in variable_rows(snapshot, sensitive=True)}
     found = {name: value for name in way.before if (value := numbers.get(name)) is not None}
     silent = [name for name in way.before if name not in found]

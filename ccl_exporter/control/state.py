@@ -19,7 +19,7 @@ from socket import AF_UNIX, SOCK_DGRAM, socket
 from time import monotonic, sleep, time
 from typing import Any
 
-from ccl_exporter.errors import TimedOut, Unreadable, UsageError
+from ccl_exporter.errors import StateError, TimedOut, UsageError
 
 JOURNAL = "writes.log"
 SYSTEM_LOG = Path("/dev/log")
@@ -28,7 +28,7 @@ _LOOK_AGAIN = 0.05  # seconds; the kernel has no way to wait for a file lock unt
 
 
 @dataclass(frozen=True, slots=True)
-class WayBack:
+class PendingRestore:
     """What a command that changed something for a while has to put back: values before, and those that it set.
 
     `sent` is when `during` was written, in Unix seconds. `earlier` are values that may hold as well: they were
@@ -58,7 +58,7 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class WriteEntry:
     """One write as the journal tells it; personal values are hidden in it."""
 
     charger: str
@@ -71,7 +71,7 @@ class Entry:
 
 
 @dataclass
-class Memory:
+class ControlState:
     """The memory of one charger, by its URL; `now` gives Unix seconds.
 
     Raises `UsageError` if the folder cannot be written: without it no write can be made safely.
@@ -156,7 +156,7 @@ class Memory:
     # Ways back
 
     @contextmanager
-    def owing(self, way: WayBack) -> Iterator[Callable[[], None]]:
+    def owing(self, way: PendingRestore) -> Iterator[Callable[[], None]]:
         """Keep a way back on disk while somebody sees to it; call what this gives once it is done.
 
         Whoever is killed meanwhile leaves it to the next command.
@@ -167,7 +167,7 @@ class Memory:
             yield lambda: self._forget(path)
 
     @contextmanager
-    def owed(self) -> Iterator[Sequence[tuple[WayBack, Callable[[], None]]]]:
+    def owed(self) -> Iterator[Sequence[tuple[PendingRestore, Callable[[], None]]]]:
         """The ways back that nobody sees to any more, each with what to call once it is done."""
         found = []
         files = []
@@ -186,7 +186,7 @@ class Memory:
                     kept = {**json.load(file)}
                     # Early versions kept also when it was to end; what they left behind is owed all the same.
                     kept.pop("until", None)
-                    found.append((WayBack(**kept), partial(self._forget, path)))
+                    found.append((PendingRestore(**kept), partial(self._forget, path)))
             yield found
         finally:
             for file in files:
@@ -194,7 +194,7 @@ class Memory:
 
     # The journal
 
-    def tell(self, entry: Entry) -> None:
+    def tell(self, entry: WriteEntry) -> None:
         """One line to the journal of writes, and to that of the system where there is one."""
         when = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"time": when, "user": _user(), **asdict(entry)}, ensure_ascii=False)
@@ -207,7 +207,7 @@ class Memory:
                 journal.write(f"{line}\n")
         except OSError as error:
             why = f"{self.folder / JOURNAL} cannot be written ({error.strerror})"
-            raise Unreadable(f"{why}, so it does not tell of this write: {entry.result}") from error
+            raise StateError(f"{why}, so it does not tell of this write: {entry.result}") from error
 
     @contextmanager
     def _holding(self, path: Path, deadline: float) -> Iterator[None]:
@@ -252,8 +252,8 @@ class Memory:
         except OSError as error:
             raise self._unkept(error) from error
 
-    def _unkept(self, error: OSError) -> Unreadable:
-        return Unreadable(
+    def _unkept(self, error: OSError) -> StateError:
+        return StateError(
             f"{self._own} cannot be written ({error.strerror}), and nothing is written"
             " to a charger without a record of it"
         )

@@ -11,7 +11,7 @@ _WINDOW = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class TimeWindow:
     """From `begin` to before `end` by the clock on the wall, over midnight if `end` is the earlier one."""
 
     begin: time
@@ -39,7 +39,7 @@ class Window:
         return f"{self.begin:%H:%M}-{self.end:%H:%M}"
 
 
-def window(text: str, zone: str | None) -> Window:
+def window(text: str, zone: str | None) -> TimeWindow:
     """A window from `00:30-04:30` and a name such as `Europe/London`, without one in the system's own zone.
 
     Raises `UsageError`.
@@ -48,7 +48,7 @@ def window(text: str, zone: str | None) -> Window:
     if found is None or found.group(1, 2) == found.group(3, 4):
         raise UsageError(f"{text!r} is not a window of the day; it looks like 00:30-04:30")
     begin, end = (time(int(found[at]), int(found[at + 1])) for at in (1, 3))
-    return Window(begin, end, zone_of(zone))
+    return TimeWindow(begin, end, zone_of(zone))
 
 
 def zone_of(name: str | None) -> tzinfo:

@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from time import monotonic, sleep
 from typing import Literal
 
-from ccl_exporter.control.put import Control
-from ccl_exporter.control.state import Entry, Memory
+from ccl_exporter.control.put import WritableTransport
+from ccl_exporter.control.state import ControlState, WriteEntry
 from ccl_exporter.errors import ChargerError, Garbled, Refused, Unreachable, Unsure, UsageError
-from ccl_exporter.powerstudio.command_reader import Lookup
+from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import owner
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.rows import VariableRow, find_row, variable_rows
 from ccl_exporter.station.values import Reading
-from ccl_exporter.text import MASK, number
+from ccl_exporter.text import MASK, format_number
 
 LEAST_PAUSE = 60.0
 """Seconds between two writes of a variable: each wears out the charger's memory (flash)."""
@@ -55,7 +55,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class WriteOptions:
     """How to write: `force` what has no known range, only say what would be done, how long to wait for it.
 
     A way `back` makes no write wait that comes after it: what ends a charge must not be refused for its sake.
@@ -74,7 +74,7 @@ class How:
     again: bool = False
 
 
-Holds = Callable[[float], bool]
+Confirm = Callable[[float], bool]
 """Waits until a command was carried out, at most until a deadline (monotonic), and says whether it was."""
 
 
@@ -82,14 +82,19 @@ class Writer:
     """Writes to one charger; the caller holds `Memory.alone`. `timeout` is for each answer, in seconds."""
 
     def __init__(
-        self, control: Control, memory: Memory, timeout: float, command: str, look_every: float = LOOK_EVERY
+        self,
+        control: WritableTransport,
+        memory: ControlState,
+        timeout: float,
+        command: str,
+        look_every: float = LOOK_EVERY,
     ) -> None:
         self._control = control
         self._memory = memory
         self._timeout = timeout
         self._command = command
         self.look_every = look_every
-        self.lookup = Lookup(control)
+        self.lookup = CommandReader(control)
 
     def look_up(self, names: Sequence[str]) -> tuple[str, Snapshot]:
         """The one device that has all these variables, with what is known of them and their values now.
@@ -111,7 +116,7 @@ class Writer:
         self.lookup.describe(names, deadline)
         return device, self.lookup.read(self._timeout)
 
-    def set(self, wanted: Mapping[str, float], how: How) -> Written:
+    def set(self, wanted: Mapping[str, float], how: WriteOptions) -> Written:
         """Write variables of one device, if the checks allow it, and see that it holds.
 
         Raises `UsageError` for a wrong name, `Refused` if it may not be written, and what the charger does wrong.
@@ -124,8 +129,8 @@ class Writer:
         device: str,
         snapshot: Snapshot,
         wanted: Mapping[str, float],
-        how: How,
-        holds: "Holds | None" = None,
+        how: WriteOptions,
+        holds: "Confirm | None" = None,
     ) -> Written:
         """The same for a device that was read.
 
@@ -152,7 +157,7 @@ class Writer:
             how.keep(plan)
         return self._put(plan, how, holds)
 
-    def _put(self, plan: Written, how: How, holds: "Holds | None") -> Written:
+    def _put(self, plan: Written, how: WriteOptions, holds: "Confirm | None") -> Written:
         # Noted first: what cannot be noted is not written.
         take_back = self._memory.note_written(list(plan.wanted)) if not how.back else lambda: None
         plan = replace(plan, after=dict.fromkeys(plan.wanted))
@@ -214,11 +219,11 @@ def _personal(snapshot: Snapshot, names: Iterable[str]) -> frozenset[str]:
     return frozenset(name for name in names if (known := reading.variable(name)) is not None and known.sensitive)
 
 
-def _entry(url: str, command: str, written: Written, result: str) -> Entry:
+def _entry(url: str, command: str, written: Written, result: str) -> WriteEntry:
     def shown(values: Mapping[str, float | None]) -> Sequence[float | str | None]:
         return [MASK if name in written.personal else values[name] for name in written.wanted]
 
-    return Entry(
+    return WriteEntry(
         charger=url,
         command=command,
         variables=list(written.wanted),
@@ -255,8 +260,8 @@ def _check_range(name: str, value: float, row: VariableRow, force: bool) -> None
     if low is None and high is None and not force:
         raise Refused(f"nobody knows what {name} may be set to; --force sets it all the same")
     if (low is not None and value < low) or (high is not None and value > high):
-        limits = "..".join(number(limit) if limit is not None else "" for limit in (low, high))
-        raise Refused(f"{number(value)} is out of the range of {name}, which is {limits}")
+        limits = "..".join(format_number(limit) if limit is not None else "" for limit in (low, high))
+        raise Refused(f"{format_number(value)} is out of the range of {name}, which is {limits}")
 
 
 def _check_pause(name: str, since: float | None, least: float) -> None:

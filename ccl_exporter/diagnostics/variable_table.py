@@ -6,10 +6,10 @@ from dataclasses import asdict
 from fnmatch import fnmatchcase
 
 from ccl_exporter.station.rows import VariableRow
-from ccl_exporter.text import aligned, number
+from ccl_exporter.text import align_columns, format_number
 
 
-def chosen(
+def select_rows(
     found: Iterable[VariableRow], patterns: Sequence[str], device: str | None, writable: bool
 ) -> list[VariableRow]:
     """The rows whose id or title fits one of the patterns (`*`, `?`, any case), of one device, writable only."""
@@ -32,10 +32,10 @@ def table(found: Sequence[VariableRow]) -> str:
     lines = [("VARIABLE", "VALUE", "UNIT", "WRITABLE", "RANGE", "TITLE")]
     for row in found:
         writable = {True: "yes", False: "no", None: ""}[row.writable]
-        low, high = (number(limit) if limit is not None else "" for limit in (row.minimum, row.maximum))
+        low, high = (format_number(limit) if limit is not None else "" for limit in (row.minimum, row.maximum))
         limits = f"{low}..{high}" if low or high else ""
-        lines.append((row.id, number(row.value), row.unit, writable, limits, row.title))
-    return aligned(lines)
+        lines.append((row.id, format_number(row.value), row.unit, writable, limits, row.title))
+    return align_columns(lines)
 
 
 def as_json(found: Sequence[VariableRow]) -> str:

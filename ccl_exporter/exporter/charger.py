@@ -13,11 +13,11 @@ from time import monotonic, time
 
 from ccl_exporter.locks import ChargerLock
 from ccl_exporter.powerstudio.engine import Engine
-from ccl_exporter.powerstudio.inventory import Wanted
+from ccl_exporter.powerstudio.inventory import Selector
 from ccl_exporter.powerstudio.snapshot import Document, Snapshot
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings
-from ccl_exporter.station.plausibility import Gate
+from ccl_exporter.station.plausibility import RegisterFilter
 
 SHARED_FOR = 0.9
 """Seconds for which a result is shared with those who come later; who asks once a second gets a new one."""
@@ -34,7 +34,7 @@ LONGEST_REST = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class ReadCounts:
     """What the governor did since the start, and until when (Unix seconds, 0 is not at all) it leaves it alone."""
 
     reads: int = 0
@@ -58,7 +58,7 @@ class Charger:
         lock = ChargerLock(state, settings.url, settings.pause) if state is not None else None
         transport = Transport(settings.url, settings.credentials, settings.source_address, lock)
         self._engine = Engine(settings.name, settings.url, now=now, transport=transport)
-        self._gate = Gate()
+        self._gate = RegisterFilter()
         self._turn = threading.Condition()
         self._reading = False
         self._latest: _Result | None = None
@@ -66,10 +66,10 @@ class Charger:
         self._absent = 0
         self._absent_within = 0.0
         self._rest_until = float("-inf")
-        self._counts = Counts()
+        self._counts = ReadCounts()
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> ReadCounts:
         return self._counts
 
     @property
@@ -80,7 +80,7 @@ class Charger:
     def close(self) -> None:
         self._engine.close()
 
-    def read(self, timeout: float, wanted: Wanted | None = None, oldest: float = inf) -> Snapshot:
+    def read(self, timeout: float, wanted: Selector | None = None, oldest: float = inf) -> Snapshot:
         """Everything that can be read within `timeout` seconds, or what another caller has just read.
 
         `wanted` may leave out variables; a reading of all serves those who want fewer, not the reverse.
@@ -144,12 +144,12 @@ class _Result:
     """A snapshot, what was wanted of it, the seconds it had, and its times on the governor's clock."""
 
     snapshot: Snapshot
-    wanted: Wanted | None
+    wanted: Selector | None
     within: float
     begun: float
     read_until: float
 
-    def serves(self, wanted: Wanted | None, at: float, oldest: float, within: float) -> bool:
+    def serves(self, wanted: Selector | None, at: float, oldest: float, within: float) -> bool:
         recent = self.read_until >= at - SHARED_FOR and self.begun >= at - oldest
         # That it did not answer in one second tells nothing to who waits ten.
         told = self.snapshot.up or within <= self.within + MORE_PATIENT

@@ -9,7 +9,7 @@ from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.metrics.samples import needed, samples
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.sessions.recorder import Ledger
+from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.settings import MODULES, Module
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 class Collector:
     """Reads chargers and records their sessions where there is a `ledger`; safe to use from several threads."""
 
-    def __init__(self, ledger: Ledger | None) -> None:
+    def __init__(self, ledger: SessionRecorder | None) -> None:
         self._ledger = ledger
         self._changes = FamilyChangeLog()
 

@@ -19,9 +19,9 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.exporter.collector import Collector
 from ccl_exporter.exporter.poll_loop import PollLoops, Source
-from ccl_exporter.exporter.target_registry import Fleet
-from ccl_exporter.exporter.web.app import Answer, App, Scrape
-from ccl_exporter.exporter.web.page import View, page
+from ccl_exporter.exporter.target_registry import TargetRegistry
+from ccl_exporter.exporter.web.app import App, HttpResponse, Scrape
+from ccl_exporter.exporter.web.page import ChargerView, page
 from ccl_exporter.exporter.web.security import WebSecurity
 from ccl_exporter.exporter.web.server import LEAST_SCRAPES, MOST_SCRAPES, WebServer
 from ccl_exporter.logs import logged
@@ -29,12 +29,12 @@ from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.output import Output
 from ccl_exporter.outputs.prometheus import exposition
-from ccl_exporter.sessions.recorder import Ledger
-from ccl_exporter.sessions.store import LEDGER
+from ccl_exporter.sessions.recorder import SessionRecorder
+from ccl_exporter.sessions.store import SESSIONS_FILE
 from ccl_exporter.settings import InfluxSettings, ListenAddress, MqttSettings, Settings
 
 if TYPE_CHECKING:
-    from ccl_exporter.config.charger_source import Inventory
+    from ccl_exporter.config.charger_source import ChargerInventory
     from ccl_exporter.config.document import Configuration
 
 log = logging.getLogger(__name__)
@@ -77,9 +77,9 @@ class Service:
         self._load = load
         self._configuration = configuration
         self._inventory = _inventory(configuration)
-        self._fleet = Fleet(settings, state)
+        self._fleet = TargetRegistry(settings, state)
         self._state = state
-        self._ledger = Ledger(state / LEDGER) if state is not None else None
+        self._ledger = SessionRecorder(state / SESSIONS_FILE) if state is not None else None
         self._collector = Collector(self._ledger)
         self._loops = PollLoops(Source(self._fleet.chargers, self._collector.collect))
         self._outputs_changing = threading.Lock()
@@ -169,7 +169,7 @@ class Service:
                     continue  # What was read meanwhile belongs to a configuration that is not in force any more.
                 if changed:
                     self._fleet.update(inventory.settings)
-                    gc_tuning.look_again()
+                    gc_tuning.unfreeze()
                     log.info("the inventory has changed: %d chargers", len(inventory.settings.chargers))
             if inventory.error is not None and before is None:
                 log.warning(_UNUSABLE, inventory.error)
@@ -180,7 +180,7 @@ class Service:
         """Keep what lives long out of the collector's sight; the pauses between grow to an hour."""
         pause = _FIRST_TIDYING
         while not self._stopping.wait(pause):
-            gc_tuning.keep()
+            gc_tuning.freeze_long_lived()
             pause = min(pause * 2, _LONGEST_TIDYING)
 
     # What the routes need
@@ -205,7 +205,7 @@ class Service:
         else:
             for charger in old:
                 self._read_meanwhile(charger)
-        views = [View(charger.settings.name, charger.latest) for charger in chargers]
+        views = [ChargerView(charger.settings.name, charger.latest) for charger in chargers]
         return page(views, time(), __version__, opened)
 
     def reload(self) -> None:
@@ -224,12 +224,12 @@ class Service:
                 raise
             self._configuration, self._inventory = configuration, _inventory(configuration)
             self._fleet.update(configuration.settings)
-            gc_tuning.look_again()
+            gc_tuning.unfreeze()
             self._update_outputs()
             self._reloaded, self._reload_good = time(), True
             log.info("the configuration was read again: %d chargers", len(configuration.settings.chargers))
 
-    def metrics(self, scrape: Scrape) -> Answer:
+    def metrics(self, scrape: Scrape) -> HttpResponse:
         """The exporter's own metrics, and the charger's too when there is exactly one."""
         chargers = self._fleet.chargers()
         found, up = self._read(chargers[0], scrape) if len(chargers) == 1 else ([], True)
@@ -238,7 +238,7 @@ class Service:
         body, kind = exposition(found, order, scrape.accept, (PROCESS_COLLECTOR, PLATFORM_COLLECTOR))
         return self._answer(body, kind, up)
 
-    def probe(self, target: str, scrape: Scrape, debug: bool) -> Answer:
+    def probe(self, target: str, scrape: Scrape, debug: bool) -> HttpResponse:
         """The metrics of one charger; raises `UsageError` if it may not be read."""
         charger = self._fleet.target(target)
         if debug:
@@ -247,9 +247,9 @@ class Service:
         body, kind = exposition(found, f.FAMILIES, scrape.accept)
         return self._answer(body, kind, up)
 
-    def _answer(self, body: bytes, kind: str, up: bool) -> Answer:
+    def _answer(self, body: bytes, kind: str, up: bool) -> HttpResponse:
         failed = self._options.fail_on_down and not up
-        return Answer(body, kind, HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK)
+        return HttpResponse(body, kind, HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK)
 
     def _read(self, charger: Charger, scrape: Scrape) -> tuple[list[Sample], bool]:
         snapshot, found = self._collector.collect(charger, scrape.timeout, scrape.modules)
@@ -284,13 +284,13 @@ class Service:
         for output in self._loops.outputs():
             yield from output.samples()
 
-    def _debug(self, charger: Charger, scrape: Scrape) -> Answer:
+    def _debug(self, charger: Charger, scrape: Scrape) -> HttpResponse:
         """What a probe would say, with the log of it and the configuration, masked like everything else."""
         with logged() as lines:
             found, _ = self._read(charger, scrape)
         body, _ = exposition(found, f.FAMILIES, "")
         parts = ("Logs for the probe:", *lines, "", "Metrics that would have been returned:", body.decode())
-        return Answer("\n".join((*parts, "Configuration:", self.config())).encode())
+        return HttpResponse("\n".join((*parts, "Configuration:", self.config())).encode())
 
 
 def _old(charger: Charger) -> bool:
@@ -298,11 +298,11 @@ def _old(charger: Charger) -> bool:
     return latest is None or time() - latest.taken > _PAGE_AGE
 
 
-def _inventory(configuration: "Configuration | None") -> "Inventory | None":
+def _inventory(configuration: "Configuration | None") -> "ChargerInventory | None":
     if configuration is None or configuration.source is None:
         return None
-    from ccl_exporter.config.charger_source import Inventory  # noqa: PLC0415 - only with a second inventory
+    from ccl_exporter.config.charger_source import ChargerInventory  # noqa: PLC0415 - only with a second inventory
 
     if configuration.trouble is not None:
         log.warning(_UNUSABLE, configuration.trouble)
-    return Inventory(configuration.source, configuration.settings, configuration.trouble)
+    return ChargerInventory(configuration.source, configuration.settings, configuration.trouble)

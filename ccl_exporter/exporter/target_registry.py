@@ -16,11 +16,11 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.settings import ChargerSettings, Settings, charger_settings
 
-MOST_GUESTS = 1000
+MOST_UNNAMED_TARGETS = 1000
 """Chargers without a name that are remembered; each holds its inventory."""
 
 
-class Fleet:
+class TargetRegistry:
     """Hands out the one reader of each charger; safe to be called from several threads."""
 
     def __init__(self, settings: Settings, state: Path | None) -> None:
@@ -76,7 +76,7 @@ class Fleet:
             if guest.url not in self._guests:
                 self._guests[guest.url] = Charger(guest, self._state)
             self._guests.move_to_end(guest.url)
-            while len(self._guests) > MOST_GUESTS:
+            while len(self._guests) > MOST_UNNAMED_TARGETS:
                 self._guests.popitem(last=False)
             return self._guests[guest.url]
 
@@ -105,6 +105,6 @@ def _asked(settings: ChargerSettings) -> ChargerSettings:
     return replace(settings, labels={}, exclude=())
 
 
-def one(settings: ChargerSettings) -> Settings:
+def single_charger(settings: ChargerSettings) -> Settings:
     """Settings for a single charger, which need no file."""
     return Settings({settings.name: settings})

@@ -9,8 +9,8 @@ from math import isfinite
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family, Sample
-from ccl_exporter.powerstudio.inventory import Inventory, Needed, PlugInfo, once
-from ccl_exporter.powerstudio.snapshot import Charge, PlugState, Snapshot
+from ccl_exporter.powerstudio.inventory import Inventory, PlugInfo, VariableSelection, cached_per_inventory
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, PlugStateRecord, Snapshot
 from ccl_exporter.settings import MODULES, Module
 from ccl_exporter.station.catalogue import Catalogue
 from ccl_exporter.station.values import OLDEST, Reading
@@ -52,8 +52,8 @@ def samples(
     return found
 
 
-@once
-def needed(inventory: Inventory) -> Needed | None:
+@cached_per_inventory
+def needed(inventory: Inventory) -> VariableSelection | None:
     """The variables that the meaning layer is made from, with the STATUS that says whether they can be trusted.
 
     None, which is all, where no plugInfo tells of the plugs: then it takes a reading to know them.
@@ -83,7 +83,7 @@ def needed(inventory: Inventory) -> Needed | None:
         if known.register:
             # The gate before registers goes by the device's own clock too.
             often.add(f"{known.device.id}.VDTTM")
-    return Needed(frozenset(often & empty.listed), frozenset(rarely & empty.listed))
+    return VariableSelection(frozenset(often & empty.listed), frozenset(rarely & empty.listed))
 
 
 def _reading(snapshot: Snapshot) -> Iterator[Sample]:
@@ -220,7 +220,7 @@ class _Plug:
         self._reading = reading
         self._plug = plug
         self._labels = (plug.name,)
-        self._state = reading.snapshot.plug_states.get(plug.name, PlugState(plug.name))
+        self._state = reading.snapshot.plug_states.get(plug.name, PlugStateRecord(plug.name))
         self._charge = reading.snapshot.charges.get(plug.name)
 
     def samples(self) -> Iterator[Sample]:
@@ -322,7 +322,7 @@ class _Plug:
         if limit >= 0:
             yield Sample(f.PLUG_CURRENT_LIMIT, self._labels, limit)
 
-    def _charge_samples(self, charge: Charge) -> Iterator[Sample]:
+    def _charge_samples(self, charge: ChargeRecord) -> Iterator[Sample]:
         labels = self._labels
         energy = charge.watt_hours
         yield from _gauge(f.CHARGE_ENERGY, labels, None if energy is None else energy * 3600)

@@ -6,20 +6,20 @@ from time import monotonic, time
 
 from ccl_exporter.errors import Absent
 from ccl_exporter.powerstudio import endpoints, xml_parser
-from ccl_exporter.powerstudio.dialect import Dialect
+from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.inventory import owner
 from ccl_exporter.powerstudio.inventory_reader import InventoryReader
-from ccl_exporter.powerstudio.snapshot import Charge, Snapshot
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.value_reader import ValuesReader
 
 
-class Lookup:
+class CommandReader:
     """Reads what one command needs, again and again if it likes. All raise what goes wrong."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._dialect = Dialect(transport)
+        self._dialect = NegotiatedDialect(transport)
         self._inventory = InventoryReader(self._dialect)
         self._values = ValuesReader(self._dialect)
 
@@ -60,7 +60,7 @@ class Lookup:
             charges=self._charges(started + timeout) if charges else {},
         )
 
-    def _charges(self, deadline: float) -> dict[str, Charge]:
+    def _charges(self, deadline: float) -> dict[str, ChargeRecord]:
         try:
             return self._dialect.document(endpoints.CHARGE_INFO, xml_parser.charge_info, deadline)
         except Absent:
@@ -73,7 +73,7 @@ def read_variable(transport: Transport, name: str, timeout: float) -> Snapshot |
     `timeout` is in seconds. Raises what goes wrong.
     """
     deadline = monotonic() + timeout
-    lookup = Lookup(transport)
+    lookup = CommandReader(transport)
     device = owner(name, lookup.devices(deadline))
     if device is None:
         return None

@@ -29,7 +29,7 @@ class FloodError(OSError):
     """More came than any answer has."""
 
 
-class Line:
+class RequestDeadline:
     """What a transport and its connection share: the deadline, how much came, how often it was opened.
 
     It knows no pool, as urllib3 holds connections as long as that lives.
@@ -62,7 +62,7 @@ class Line:
 class _DeadlineSocket(socket.socket):
     """A socket whose every wait ends at its line's deadline."""
 
-    line: Line
+    line: RequestDeadline
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
         self.settimeout(self.line.left())
@@ -108,10 +108,10 @@ def _addresses(host: str, port: int, seconds: float) -> list[Any]:
     return found
 
 
-class _Connection(HTTPConnection):
+class _DeadlineConnection(HTTPConnection):
     """An HTTP connection that keeps the deadline of its line, from the name to the last byte."""
 
-    def __init__(self, *args: Any, line: Line, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, line: RequestDeadline, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._line = line
 
@@ -143,7 +143,7 @@ class _Connection(HTTPConnection):
         raise NewConnectionError(self, str(failure)) from failure
 
 
-class _SecureConnection(_Connection, HTTPSConnection):
+class _SecureConnection(_DeadlineConnection, HTTPSConnection):
     """The same over TLS."""
 
     def connect(self) -> None:
@@ -151,7 +151,7 @@ class _SecureConnection(_Connection, HTTPSConnection):
         cast(_SecureSocket, self.sock).line = self._line
 
 
-class _Place:
+class _SingleSlotQueue:
     """Where a pool keeps its one connection; a queue for many threads would be 4 kB of each charger."""
 
     def __init__(self, maxsize: int) -> None:
@@ -170,16 +170,16 @@ class _Place:
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-    QueueCls = _Place  # type: ignore[assignment] # has what a pool asks of its queue
+    ConnectionCls = _DeadlineConnection
+    QueueCls = _SingleSlotQueue  # type: ignore[assignment] # has what a pool asks of its queue
 
 
 class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
-    QueueCls = _Place  # type: ignore[assignment] # likewise
+    QueueCls = _SingleSlotQueue  # type: ignore[assignment] # likewise
 
 
-def connections(url: str, source_address: tuple[str, int] | None, line: Line) -> HTTPConnectionPool:
+def connections(url: str, source_address: tuple[str, int] | None, line: RequestDeadline) -> HTTPConnectionPool:
     """What opens, and keeps, the one connection to the engine of a URL; nothing is opened yet."""
     root = parse_url(url)
     more: dict[str, Any] = {"source_address": source_address, "line": line}

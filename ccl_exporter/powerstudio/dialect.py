@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TypeVar
 
 from ccl_exporter.errors import Absent, Garbled, TimedOut
-from ccl_exporter.powerstudio.endpoints import Question
+from ccl_exporter.powerstudio.endpoints import Endpoint
 from ccl_exporter.powerstudio.transport import Transport
 
 SEPARATORS = ("&", "?")
@@ -16,7 +16,7 @@ SEPARATORS = ("&", "?")
 _Parsed = TypeVar("_Parsed")
 
 
-class Dialect:
+class NegotiatedDialect:
     """The memory of one engine's ways, and the only place that asks its transport for documents.
 
     `charset` is how names that are not ASCII are written: UTF-8, as answers are, unless it finds nothing.
@@ -29,8 +29,8 @@ class Dialect:
         self.charset = "utf-8"
         self._absent: set[str] = set()
         self._present: set[str] = set()
-        self._proven: dict[Question, str] = {}
-        self._refuted: set[tuple[Question, str]] = set()
+        self._proven: dict[Endpoint, str] = {}
+        self._refuted: set[tuple[Endpoint, str]] = set()
 
     @property
     def separators(self) -> tuple[str, ...]:
@@ -75,13 +75,13 @@ class Dialect:
         self._present.add(path)
         return parsed
 
-    def one(self, question: Question, name: str, parse: Callable[[bytes], _Parsed], deadline: float) -> _Parsed:
+    def one(self, question: Endpoint, name: str, parse: Callable[[bytes], _Parsed], deadline: float) -> _Parsed:
         """The answer for a single name, which needs no separator."""
         return parse(self.transport.get(question.target([name], charset=self.charset), deadline))
 
     def several(
         self,
-        question: Question,
+        question: Endpoint,
         names: Sequence[str],
         parse: Callable[[bytes], _Parsed],
         covered: Callable[[_Parsed], int],
@@ -118,7 +118,7 @@ class Dialect:
             self._refuted.add((question, candidate))
         return None
 
-    def disprove(self, question: Question) -> None:
+    def disprove(self, question: Endpoint) -> None:
         """Stop asking this question for several names: what was proven no longer holds."""
         separator = self._proven.pop(question, None)
         if separator is not None:

@@ -21,7 +21,7 @@ MAX_TARGET = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Endpoint:
     """A document that takes a parameter, which some engines let be repeated."""
 
     path: str
@@ -43,8 +43,8 @@ class Question:
 
 USER_DEVICES = "services/user/devices.xml"
 CHARGE_POINTS_DEVICES = "services/chargePointsInterface/devices.xml"
-USER_DEVICE_INFO = Question("services/user/deviceInfo.xml", "id")
-CHARGE_POINTS_DEVICE_INFO = Question("services/chargePointsInterface/deviceInfo.xml", "id")
+USER_DEVICE_INFO = Endpoint("services/user/deviceInfo.xml", "id")
+CHARGE_POINTS_DEVICE_INFO = Endpoint("services/chargePointsInterface/deviceInfo.xml", "id")
 PLUG_INFO = "services/chargePointsInterface/plugInfo.xml"
 PLUG_STATE = "services/chargePointsInterface/plugState.xml"
 CHARGE_INFO = "services/chargePointsInterface/chargeInfo.xml"
@@ -52,12 +52,12 @@ CHARGE_STATE = "services/chargePointsInterface/chargeState.xml"
 STATUS = "services/system/status.xml"
 INFORMATION = "services/system/information.xml"
 VAR_INFO = "services/user/varInfo.xml"
-VAR_INFO_BY_DEVICE = Question(VAR_INFO, "id")
-VAR_INFO_BY_NAME = Question(VAR_INFO, "var")
+VAR_INFO_BY_DEVICE = Endpoint(VAR_INFO, "id")
+VAR_INFO_BY_NAME = Endpoint(VAR_INFO, "var")
 VALUES = "services/user/values.xml"
-VALUES_BY_DEVICE = Question(VALUES, "id")
-VALUES_BY_NAME = Question(VALUES, "var")
-DEVICE_STATE = Question("services/devices/deviceState.xml", "id")
+VALUES_BY_DEVICE = Endpoint(VALUES, "id")
+VALUES_BY_NAME = Endpoint(VALUES, "var")
+DEVICE_STATE = Endpoint("services/devices/deviceState.xml", "id")
 
 DEVICES = (USER_DEVICES, CHARGE_POINTS_DEVICES)
 DEVICE_INFO = (USER_DEVICE_INFO, CHARGE_POINTS_DEVICE_INFO)

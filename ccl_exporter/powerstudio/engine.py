@@ -13,20 +13,20 @@ from typing import Literal
 
 from ccl_exporter.errors import Absent, ChargerError, Garbled, TimedOut, Unreachable
 from ccl_exporter.powerstudio import endpoints, xml_parser
-from ccl_exporter.powerstudio.dialect import Dialect
-from ccl_exporter.powerstudio.inventory import Inventory, Needed, Wanted, listed, owner
+from ccl_exporter.powerstudio.dialect import NegotiatedDialect
+from ccl_exporter.powerstudio.inventory import Inventory, Selector, VariableSelection, owner, variable_ids
 from ccl_exporter.powerstudio.inventory_reader import InventoryReader
 from ccl_exporter.powerstudio.snapshot import (
-    Charge,
+    ChargeRecord,
     Document,
     DocumentName,
-    PlugState,
+    PlugStateRecord,
     Snapshot,
     SystemStatus,
     Value,
 )
 from ccl_exporter.powerstudio.transport import Transport
-from ccl_exporter.powerstudio.value_reader import ValuesReader, Way
+from ccl_exporter.powerstudio.value_reader import ValuesReader, ValueStrategy
 from ccl_exporter.settings import Credentials
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ Signs = tuple[Value, ...]
 
 
 @dataclass
-class Held:
+class CachedResponse:
     """A document kept between reads: when it was asked for, how that went, what the values showed by then."""
 
     asked: float = float("-inf")
@@ -75,12 +75,12 @@ class Held:
 
 
 @dataclass
-class UnderWay:
+class ReadState:
     """One read under way, since `began` on the schedule's clock; `over` once time or charger is gone."""
 
     began: float
     deadline: float
-    wanted: Wanted | None = None
+    wanted: Selector | None = None
     values: Mapping[str, Value] = field(default_factory=dict)
     asked: frozenset[str] | None = None
     answered: frozenset[str] = frozenset()
@@ -88,7 +88,7 @@ class UnderWay:
     over: bool = False
 
 
-class Rare:
+class SlowValueCache:
     """The values that are only asked for now and then, `every` so many seconds, and kept meanwhile."""
 
     def __init__(self, every: float) -> None:
@@ -97,7 +97,7 @@ class Rare:
         self._of: Inventory | None = None
         self._asked = float("-inf")
 
-    def names(self, needed: Needed, inventory: Inventory, now: float) -> frozenset[str]:
+    def names(self, needed: VariableSelection, inventory: Inventory, now: float) -> frozenset[str]:
         """What is to be asked for now; the rare ones too where they are old or the inventory is another one.
 
         What shows that a plug or its charge has turned is always among them.
@@ -108,7 +108,7 @@ class Rare:
             return often | needed.rarely
         return often
 
-    def keep(self, needed: Needed, inventory: Inventory, read: UnderWay) -> None:
+    def keep(self, needed: VariableSelection, inventory: Inventory, read: ReadState) -> None:
         """Keep what came, or add what is kept; of a device that was silent nothing is added."""
         if needed.rarely <= read.values.keys():
             self._values = {name: read.values[name] for name in needed.rarely}
@@ -135,7 +135,7 @@ class Engine:
         self.name = name
         self._now = now
         self._transport = transport if transport is not None else Transport(url, credentials)
-        self._dialect = Dialect(self._transport)
+        self._dialect = NegotiatedDialect(self._transport)
         self._values = ValuesReader(self._dialect)
         self._inventory = InventoryReader(self._dialect)
         self._inventory.begin()
@@ -145,12 +145,12 @@ class Engine:
         self._thorough = True
         self._repair_after = SLOW / 2
         self._seen: frozenset[str] = frozenset()
-        self._rare = Rare(SLOW)
+        self._rare = SlowValueCache(SLOW)
         self._ever: set[str] = set()
-        self._held: dict[_Side, Held] = {side: Held() for side in _SIDES}
+        self._held: dict[_Side, CachedResponse] = {side: CachedResponse() for side in _SIDES}
         self._charge_waits = False
-        self._charges: Mapping[str, Charge] = {}
-        self._plug_states: Mapping[str, PlugState] = {}
+        self._charges: Mapping[str, ChargeRecord] = {}
+        self._plug_states: Mapping[str, PlugStateRecord] = {}
         self._status: SystemStatus | None = None
         self._stamps: tuple[str, ...] | None = None
         self._documents: dict[DocumentName, Document] = {}
@@ -158,7 +158,7 @@ class Engine:
         self._failed_in_round: set[DocumentName] = set()
 
     @property
-    def way(self) -> Way | None:
+    def way(self) -> ValueStrategy | None:
         """How this engine is asked for values, once that is known."""
         return self._values.way
 
@@ -174,14 +174,14 @@ class Engine:
         """See that the engine answers and lists devices; raises what is wrong."""
         self._inventory.device_ids(monotonic() + timeout)
 
-    def read(self, timeout: float, wanted: Wanted | None = None) -> Snapshot:
+    def read(self, timeout: float, wanted: Selector | None = None) -> Snapshot:
         """Everything that can be read within `timeout` seconds; never raises for what the charger does.
 
         `wanted` may leave out variables whose values are not needed.
         """
         taken, started, before = time(), monotonic(), self._transport.requests
         self._transport.clock = None
-        read = UnderWay(self._now(), started + timeout, wanted)
+        read = ReadState(self._now(), started + timeout, wanted)
         self._read_all(read)
         return Snapshot(
             taken=taken,
@@ -200,7 +200,7 @@ class Engine:
             clock=self._transport.clock,
         )
 
-    def _read_all(self, read: UnderWay) -> None:
+    def _read_all(self, read: ReadState) -> None:
         if self._inventory.next_document is None:
             self._keep_inventory(self._now() - self._inventory_at)
         # Values are understood once the devices are known; yet half the time is for the values.
@@ -219,7 +219,7 @@ class Engine:
 
     # The one place where a charger's failure becomes a value
 
-    def _attempt(self, name: DocumentName, ask: Callable[[], None], read: UnderWay) -> bool:
+    def _attempt(self, name: DocumentName, ask: Callable[[], None], read: ReadState) -> bool:
         """Ask for a document, remember how it went, log when that changes.
 
         That an engine lacks a document is no failure, unless nothing goes without it.
@@ -284,7 +284,7 @@ class Engine:
             self._thorough = True
             self._inventory.begin(owed)
 
-    def _step(self, read: UnderWay) -> bool:
+    def _step(self, read: ReadState) -> bool:
         name = self._inventory.next_document
         if name is None:
             return True
@@ -296,7 +296,7 @@ class Engine:
 
     # Values
 
-    def _read_values(self, read: UnderWay) -> None:
+    def _read_values(self, read: ReadState) -> None:
         inventory = self._inventory.inventory
         needed = read.wanted(inventory) if read.wanted is not None else None
         names = None
@@ -327,9 +327,9 @@ class Engine:
         if needed is not None:
             self._rare.keep(needed, inventory, read)
 
-    def _notice_changes(self, read: UnderWay) -> None:
+    def _notice_changes(self, read: ReadState) -> None:
         """Read the inventory again when a variable or a device has come or gone since the last read."""
-        known = listed(self._inventory.inventory)
+        known = variable_ids(self._inventory.inventory)
         new = read.values.keys() - known
         gone = set() if read.wanted is not None else self._seen - read.values.keys()
         if read.wanted is not None:
@@ -353,17 +353,17 @@ class Engine:
 
     # Documents beside the values
 
-    def _signs(self, read: UnderWay, variables: tuple[str, ...]) -> Signs | None:
+    def _signs(self, read: ReadState, variables: tuple[str, ...]) -> Signs | None:
         """What the values show of all plugs; None if they show no plug."""
         plugs = [plug.name for plug in self._inventory.inventory.plugs] or sorted(self._charges)
         if not plugs or not all(f"{plug}.STATE" in read.values for plug in plugs):
             return None
         return tuple(read.values.get(f"{plug}.{variable}") for variable in variables for plug in plugs)
 
-    def _charging(self, read: UnderWay) -> bool:
+    def _charging(self, read: ReadState) -> bool:
         return _CHARGING in (self._signs(read, ("STATE",)) or ())
 
-    def _due(self, side: _Side, read: UnderWay) -> bool:
+    def _due(self, side: _Side, read: ReadState) -> bool:
         held = self._held[side]
         waited = self._now() - held.asked
         if side in _PATHS and self._dialect.lacks(_PATHS[side]):
@@ -385,7 +385,7 @@ class Engine:
                 reading = self._inventory.next_document is not None and not self._thorough
                 return reading and (waited >= SLOW or not self._charging(read))
 
-    def _read_sides(self, read: UnderWay) -> None:
+    def _read_sides(self, read: ReadState) -> None:
         """All that is due in a thorough read, else one: what waited longest.
 
         A turn of a charge comes before that, and a running charge is never passed over twice.
@@ -415,7 +415,7 @@ class Engine:
                 self._held[side].missed = True
         self._drop_stale(read)
 
-    def _read_side(self, side: _Side, read: UnderWay) -> None:
+    def _read_side(self, side: _Side, read: ReadState) -> None:
         held = self._held[side]
         held.asked, held.missed = self._now(), False
         match side:
@@ -433,17 +433,17 @@ class Engine:
             case "inventory":
                 self._step(read)
 
-    def _read_charges(self, read: UnderWay) -> None:
+    def _read_charges(self, read: ReadState) -> None:
         self._charges = {}
         self._charges = self._dialect.document(endpoints.CHARGE_INFO, xml_parser.charge_info, read.deadline)
         read.up = read.up or bool(self._charges)
 
-    def _read_plug_states(self, read: UnderWay) -> None:
+    def _read_plug_states(self, read: ReadState) -> None:
         self._plug_states = {}
         self._plug_states = self._dialect.document(endpoints.PLUG_STATE, xml_parser.plug_state, read.deadline)
         read.up = read.up or bool(self._plug_states)
 
-    def _read_status(self, read: UnderWay) -> None:
+    def _read_status(self, read: ReadState) -> None:
         self._status = None
         self._status = self._dialect.document(endpoints.STATUS, xml_parser.system_status, read.deadline)
         if self._stamps is not None and self._stamps != self._status.stamps:
@@ -452,13 +452,13 @@ class Engine:
             self._begin_inventory(thorough=True, forget=True)
         self._stamps = self._status.stamps
 
-    def _look_for_lost(self, read: UnderWay) -> None:
+    def _look_for_lost(self, read: ReadState) -> None:
         ids = set(self._inventory.device_ids(read.deadline))
         if ids != {device.id for device in self._inventory.inventory.devices}:
             log.info("%s: devices have come or gone; reading the inventory again", self.name)
             self._begin_inventory(thorough=True, forget=False)
 
-    def _drop_stale(self, read: UnderWay) -> None:
+    def _drop_stale(self, read: ReadState) -> None:
         """What is held from earlier is served only while the values show that nothing has turned since."""
         charge, plug = self._held["charge_info"], self._held["plug_state"]
         signs = self._signs(read, TURNS)

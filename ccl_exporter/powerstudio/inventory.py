@@ -57,7 +57,7 @@ class PlugInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Needed:
+class VariableSelection:
     """Variables that a reading is wanted for, by full id; of what hardly ever changes a value may be older."""
 
     often: frozenset[str]
@@ -95,7 +95,7 @@ NO_INVENTORY = Inventory()
 _Worked = TypeVar("_Worked")
 
 
-def once(work_out: Callable[[Inventory], _Worked]) -> Callable[[Inventory], _Worked]:
+def cached_per_inventory(work_out: Callable[[Inventory], _Worked]) -> Callable[[Inventory], _Worked]:
     """Work something out of an inventory once, and keep it for as long as the inventory lives."""
     kept: WeakKeyDictionary[Inventory, _Worked] = WeakKeyDictionary()
 
@@ -108,8 +108,8 @@ def once(work_out: Callable[[Inventory], _Worked]) -> Callable[[Inventory], _Wor
     return kept_or_new
 
 
-@once
-def listed(inventory: Inventory) -> frozenset[str]:
+@cached_per_inventory
+def variable_ids(inventory: Inventory) -> frozenset[str]:
     """The full ids of all variables that the devices list."""
     return frozenset(name for device in inventory.devices for name in device.variables)
 
@@ -117,7 +117,7 @@ def listed(inventory: Inventory) -> frozenset[str]:
 _inventories: WeakValueDictionary[object, Inventory] = WeakValueDictionary()
 
 
-def shared(inventory: Inventory) -> Inventory:
+def intern_inventory(inventory: Inventory) -> Inventory:
     """The one inventory that stands for all that are equal, as those of chargers of one make mostly are."""
     key = (
         inventory.devices,
@@ -129,5 +129,5 @@ def shared(inventory: Inventory) -> Inventory:
     return _inventories.setdefault(key, inventory)
 
 
-Wanted = Callable[[Inventory], Needed | None]
+Selector = Callable[[Inventory], VariableSelection | None]
 """Which variables of an inventory are needed; None is all of them."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut
 from ccl_exporter.powerstudio import endpoints, xml_parser
-from ccl_exporter.powerstudio.dialect import Dialect
-from ccl_exporter.powerstudio.endpoints import Question
-from ccl_exporter.powerstudio.inventory import Device, Inventory, VariableInfo, owner, shared
+from ccl_exporter.powerstudio.dialect import NegotiatedDialect
+from ccl_exporter.powerstudio.endpoints import Endpoint
+from ccl_exporter.powerstudio.inventory import Device, Inventory, VariableInfo, intern_inventory, owner
 from ccl_exporter.powerstudio.snapshot import DocumentName
 
 _MAX_BATCH = 40
@@ -39,7 +39,7 @@ class InventoryReader:
     `inventory` can always be used: it is replaced piece by piece while a new reading goes on.
     """
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: NegotiatedDialect) -> None:
         self._dialect = dialect
         self._steps: list[_Step] = []
         self._delays = 0
@@ -47,7 +47,7 @@ class InventoryReader:
         self._unasked: list[Device] = []
         self._asked: set[str] = set()
         self._learned: set[str] = set()
-        self._device_info: Question | None = None
+        self._device_info: Endpoint | None = None
         self._var_info_by_device = True
         self._var_info_exists = False
         self.inventory = Inventory()
@@ -124,7 +124,7 @@ class InventoryReader:
         del self._steps[0]
         if not self._steps:
             self._asked = set()
-            self.inventory = shared(self.inventory)
+            self.inventory = intern_inventory(self.inventory)
 
     def learn(self, names: Iterable[str]) -> None:
         """Take in variables that the values showed and no deviceInfo told."""
@@ -319,7 +319,7 @@ class InventoryReader:
         self.inventory = replace(self.inventory, devices=tuple(found))
 
     def _several_by_name(
-        self, question: Question, chunk: list[str], deadline: float
+        self, question: Endpoint, chunk: list[str], deadline: float
     ) -> dict[str, VariableInfo] | None:
         try:
             return self._dialect.several(

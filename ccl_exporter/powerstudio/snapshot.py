@@ -23,7 +23,7 @@ Value = float | Moment | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class PlugState:
+class PlugStateRecord:
     """plugState.xml of one plug; codes of protocol.md 9.1."""
 
     name: str
@@ -34,7 +34,7 @@ class PlugState:
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class ChargeRecord:
     """chargeInfo.xml of one plug, the running charge or the last one (protocol.md 2.2, 9, 12).
 
     Energies in watt-hours, instants in Unix seconds, duration in seconds.
@@ -106,8 +106,8 @@ class Snapshot:
     values: Mapping[str, Value] = field(default_factory=dict)
     asked: frozenset[str] | None = None
     answered: frozenset[str] = frozenset()
-    plug_states: Mapping[str, PlugState] = field(default_factory=dict)
-    charges: Mapping[str, Charge] = field(default_factory=dict)
+    plug_states: Mapping[str, PlugStateRecord] = field(default_factory=dict)
+    charges: Mapping[str, ChargeRecord] = field(default_factory=dict)
     status: SystemStatus | None = None
     clock: float | None = None
     rejected: Mapping[tuple[str, str], int] = field(default_factory=dict)

@@ -26,10 +26,10 @@ from ccl_exporter.errors import (
     TimedOut,
     TooLarge,
     Unreachable,
-    forget_frames,
+    clear_tracebacks,
 )
 from ccl_exporter.locks import ChargerLock
-from ccl_exporter.powerstudio.connection import MAX_BYTES, FloodError, Line, connections
+from ccl_exporter.powerstudio.connection import MAX_BYTES, FloodError, RequestDeadline, connections
 from ccl_exporter.powerstudio.login import Login
 from ccl_exporter.settings import Credentials
 
@@ -73,7 +73,7 @@ class Transport:
         self._root = len(self.url) - len(urlsplit(self.url).path)
         self.requests = 0
         self.clock: float | None = None
-        self._line = Line()
+        self._line = RequestDeadline()
         self._source = (source_address, 0) if source_address is not None else None
         self._pool = self._connections()
 
@@ -163,7 +163,7 @@ class Transport:
             return exchange()
         except (HTTPError, OSError) as error:
             chain = list(causes(error))
-            forget_frames(error)
+            clear_tracebacks(error)
             raise self._meaning(chain) from error
 
     def _meaning(self, chain: Sequence[BaseException]) -> ChargerError:

@@ -7,8 +7,8 @@ from time import monotonic
 
 from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, Unreachable
 from ccl_exporter.powerstudio import endpoints, xml_parser
-from ccl_exporter.powerstudio.dialect import Dialect
-from ccl_exporter.powerstudio.endpoints import Question
+from ccl_exporter.powerstudio.dialect import NegotiatedDialect
+from ccl_exporter.powerstudio.endpoints import Endpoint
 from ccl_exporter.powerstudio.inventory import Device, owner
 from ccl_exporter.powerstudio.snapshot import Value
 
@@ -19,7 +19,7 @@ MAX_NAMES = 60
 """Variables in one request where that spares asking for whole devices; the most that was seen in use."""
 
 
-class Way(Enum):
+class ValueStrategy(Enum):
     """How values are asked for, best first."""
 
     TOGETHER = "values.xml, several devices at once"
@@ -62,13 +62,13 @@ class ValuesRead:
 class ValuesReader:
     """Reads values and remembers the way; one caller at a time."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: NegotiatedDialect) -> None:
         self._dialect = dialect
         self._late: set[str] = set()
         self._silent: set[str] = set()
         self._most: int | None = None
         self._mute: set[str] = set()
-        self.way: Way | None = None
+        self.way: ValueStrategy | None = None
 
     def forget(self) -> None:
         """Find out the way anew, as it may be another engine by now."""
@@ -89,7 +89,7 @@ class ValuesReader:
                 replace(device, variables=tuple(name for name in device.variables if name in only))
                 for device in devices
             ]
-            if self.way in (Way.TOGETHER, Way.EACH, Way.STATE):
+            if self.way in (ValueStrategy.TOGETHER, ValueStrategy.EACH, ValueStrategy.STATE):
                 read = _Asking(self._dialect, devices, deadline, proven=False)
                 if self._by_name(read):
                     return read
@@ -99,7 +99,7 @@ class ValuesReader:
                 if gone is not None:
                     return read
         failures: list[ChargerError] = []
-        ways = list(Way) if self.way is None else [self.way, *Way]
+        ways = list(ValueStrategy) if self.way is None else [self.way, *ValueStrategy]
         for way in ways:
             read = _Asking(self._dialect, devices, deadline, proven=way is self.way)
             self._by(way, read)
@@ -135,17 +135,17 @@ class ValuesReader:
             read.forgive_missing_names()
         return read.answered == set(read.ids)
 
-    def _by(self, way: Way, read: "_Asking") -> None:
+    def _by(self, way: ValueStrategy, read: "_Asking") -> None:
         match way:
-            case Way.TOGETHER:
+            case ValueStrategy.TOGETHER:
                 self._together(read)
-            case Way.EACH:
+            case ValueStrategy.EACH:
                 self._each(read, endpoints.VALUES_BY_DEVICE)
-            case Way.STATE:
+            case ValueStrategy.STATE:
                 self._each(read, endpoints.DEVICE_STATE)
-            case Way.BATCH:
+            case ValueStrategy.BATCH:
                 self._batches(read)
-            case Way.ONE:
+            case ValueStrategy.ONE:
                 self._one_by_one(read)
 
     def _together(self, read: "_Asking") -> None:
@@ -170,7 +170,7 @@ class ValuesReader:
         if read.unknown:
             self._dialect.disprove(endpoints.VALUES_BY_DEVICE)
 
-    def _each(self, read: "_Asking", question: Question) -> None:
+    def _each(self, read: "_Asking", question: Endpoint) -> None:
         """One request a device; one that was too slow last time comes last, so that it starves nobody."""
         for count, id in enumerate(sorted(read.ids, key=lambda id: id in self._late), start=1):
             self._late.discard(id)
@@ -210,7 +210,9 @@ class ValuesReader:
 class _Asking(ValuesRead):
     """A read under way: what was asked of whom, until when, and what came."""
 
-    def __init__(self, dialect: Dialect, devices: Sequence[Device], deadline: float, proven: bool) -> None:
+    def __init__(
+        self, dialect: NegotiatedDialect, devices: Sequence[Device], deadline: float, proven: bool
+    ) -> None:
         super().__init__()
         self._dialect = dialect
         self._deadline = deadline
@@ -222,7 +224,7 @@ class _Asking(ValuesRead):
             key=lambda name: not name.endswith(".STATUS"),
         )
 
-    def ask(self, question: Question, names: list[str]) -> bool:
+    def ask(self, question: Endpoint, names: list[str]) -> bool:
         """Ask, take what comes, note what fails; False once there is no sense in asking on.
 
         Until anything was answered in an unproven way, a request gets a third of the time that is left.

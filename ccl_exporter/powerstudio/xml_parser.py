@@ -15,9 +15,9 @@ from math import isfinite
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from ccl_exporter.errors import Garbled, Refused, TooLarge, forget_frames
+from ccl_exporter.errors import Garbled, Refused, TooLarge, clear_tracebacks
 from ccl_exporter.powerstudio.inventory import Device, Information, PlugInfo, VariableInfo
-from ccl_exporter.powerstudio.snapshot import Charge, Moment, PlugState, SystemStatus, Value
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, PlugStateRecord, SystemStatus, Value
 
 MAX_ELEMENTS = 200_000
 """A varInfo of 5,000 variables with their value lists stays below this."""
@@ -69,11 +69,11 @@ def document(data: bytes) -> ET.Element:
         parser.feed(data)
         root: ET.Element = parser.close()
     except DefusedXmlException as error:
-        forget_frames(error)
+        clear_tracebacks(error)
         _check_refusal(data)
         raise Garbled("the document has a DTD or entities, which no charger needs") from None
     except (ET.ParseError, ValueError, LookupError) as error:
-        forget_frames(error)
+        clear_tracebacks(error)
         _check_refusal(data)
         raise Garbled(f"not well-formed XML: {error}" if data.strip() else "an empty answer") from None
     finally:
@@ -297,10 +297,10 @@ def plug_info(data: bytes) -> tuple[PlugInfo, ...]:
     return tuple(plugs.values())
 
 
-def plug_state(data: bytes) -> dict[str, PlugState]:
+def plug_state(data: bytes) -> dict[str, PlugStateRecord]:
     """plugState.xml by plug name."""
     return {
-        _text(node, "name"): PlugState(
+        _text(node, "name"): PlugStateRecord(
             name=_text(node, "name"),
             state=_integer(_text(node, "state")),
             error=_integer(_text(node, "error")),
@@ -312,10 +312,10 @@ def plug_state(data: bytes) -> dict[str, PlugState]:
     }
 
 
-def charge_info(data: bytes) -> dict[str, Charge]:
+def charge_info(data: bytes) -> dict[str, ChargeRecord]:
     """chargeInfo.xml by plug name."""
     return {
-        _text(node, "name"): Charge(
+        _text(node, "name"): ChargeRecord(
             name=_text(node, "name"),
             state=_integer(_text(node, "state")),
             meter_watt_hours=_positive(_text(node, "activeEnergy")),

@@ -12,11 +12,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ccl_exporter.errors import Unreadable
-from ccl_exporter.powerstudio.snapshot import Charge, Snapshot
+from ccl_exporter.errors import StateError
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
 from ccl_exporter.sessions import store as ledger_file
-from ccl_exporter.sessions.store import Batch
-from ccl_exporter.sessions.tracker import Account, FinishedCharge, Scrutiny, book, plug_readings, watched
+from ccl_exporter.sessions.store import PendingChanges
+from ccl_exporter.sessions.tracker import (
+    FinishedSession,
+    RegisterAccount,
+    RegisterCheck,
+    plug_readings,
+    update,
+    watched,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +36,7 @@ _STALE = 60.0  # seconds; a reading that is older than the last by more was take
 _LAST_WRITE = 5.0  # seconds that the last commit may take
 
 
-class Ledger:
+class SessionRecorder:
     """Books the readings of all chargers; safe to be called from several threads, and never raises into them.
 
     A file that is damaged is moved aside and a new one begun. One that cannot be opened, or that a newer
@@ -39,11 +46,11 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._changed = threading.Condition()
-        self._accounts: dict[tuple[str, str], Account] = {}
-        self._scrutinies: dict[tuple[str, str], Scrutiny] = {}
-        self._last: dict[str, tuple[float, Mapping[str, Charge]]] = {}
+        self._accounts: dict[tuple[str, str], RegisterAccount] = {}
+        self._scrutinies: dict[tuple[str, str], RegisterCheck] = {}
+        self._last: dict[str, tuple[float, Mapping[str, ChargeRecord]]] = {}
         self._written: dict[tuple[str, str], float] = {}
-        self._pending = Batch()
+        self._pending = PendingChanges()
         self._urgent = False
         self._closing = False
         self._failing = False
@@ -61,9 +68,9 @@ class Ledger:
             for plug, reading in plug_readings(snapshot).items():
                 name = (charger_name, plug)
                 account = self._accounts.get(name)
-                if not self._scrutinies.setdefault(name, Scrutiny()).passes(account, reading):
+                if not self._scrutinies.setdefault(name, RegisterCheck()).passes(account, reading):
                     self._keep(name, watched(account, reading))
-                elif (booked := book(charger_name, account, reading)) is not None:
+                elif (booked := update(charger_name, account, reading)) is not None:
                     self._keep(name, booked.account)
                     if booked.finished is not None:
                         self._pending.finished.append((snapshot.taken, booked))
@@ -73,7 +80,7 @@ class Ledger:
                 self._writer = threading.Thread(target=self._write, name="ledger", daemon=True)
                 self._writer.start()
 
-    def finished(self, after: int) -> list[tuple[int, FinishedCharge]]:
+    def finished(self, after: int) -> list[tuple[int, FinishedSession]]:
         """The charges whose id is above `after`, ascending; ids are never used twice, nor after a damage.
 
         A charge that went on after its end comes again under a new id, with the same request and begin.
@@ -115,7 +122,7 @@ class Ledger:
         account, scrutiny = self._accounts.get(name), self._scrutinies.get(name)
         return account is not None and account.running is None and scrutiny is not None and scrutiny.settled
 
-    def _keep(self, name: tuple[str, str], account: Account | None) -> None:
+    def _keep(self, name: tuple[str, str], account: RegisterAccount | None) -> None:
         if account is None:
             return
         before = self._accounts.get(name)
@@ -135,14 +142,14 @@ class Ledger:
         while not closing:
             with self._changed:
                 self._changed.wait_for(lambda: self._urgent or self._closing, WRITE_EVERY)
-                batch, self._pending, self._urgent = self._pending, Batch(), False
+                batch, self._pending, self._urgent = self._pending, PendingChanges(), False
                 closing = self._closing
             if batch.accounts or batch.finished:
                 self._commit(batch)
         if self._connection is not None:
             self._connection.close()
 
-    def _commit(self, batch: Batch) -> None:
+    def _commit(self, batch: PendingChanges) -> None:
         connection = self._connection
         if connection is None:
             return
@@ -179,7 +186,7 @@ class Ledger:
             log.warning("charges are not recorded: %s cannot be used: %s", self._path, error)
         except OSError as error:
             log.warning("charges are not recorded: %s: %s", self._path, error.strerror or error)
-        except Unreadable as error:
+        except StateError as error:
             log.warning("charges are not recorded: %s", error)
         return None
 
@@ -198,7 +205,7 @@ class Ledger:
             aside = ledger_file.moved_aside(self._path)
             log.error("the ledger of charges is damaged (%s); it is %s now and a new one begins", error, aside)
             return self._load()
-        except (OSError, sqlite3.Error, Unreadable) as worse:
+        except (OSError, sqlite3.Error, StateError) as worse:
             log.error("the ledger is damaged (%s), and charges are not recorded: %s", error, worse)
             return None
 
@@ -213,7 +220,7 @@ class Ledger:
             self._urgent = True
 
 
-def _turned(before: Account, after: Account) -> bool:
+def _turned(before: RegisterAccount, after: RegisterAccount) -> bool:
     """Whether more happened than that time went by."""
     keys = [account.running.key if account.running is not None else None for account in (before, after)]
     return before.era != after.era or before.recorded != after.recorded or keys[0] != keys[1]

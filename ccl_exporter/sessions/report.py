@@ -11,9 +11,9 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.sessions.store import Recorded
-from ccl_exporter.sessions.tracker import Account, FinishedCharge
+from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount
 from ccl_exporter.station.catalogue import catalogue
-from ccl_exporter.text import aligned, printable
+from ccl_exporter.text import align_columns, printable_text
 
 COLUMNS = ("begin", "end", "kwh", "duration_seconds", "stop_reason", "charger", "plug", "highest_kw")
 
@@ -35,7 +35,7 @@ def instant(text: str, whole_day: bool = False) -> float:
         raise UsageError(f"{text!r} is no date; it looks like 2026-11-30 or 2026-11-30T18:00:00Z") from error
 
 
-def chosen(
+def select_sessions(
     recorded: Recorded, chargers: Sequence[str] = (), since: float | None = None, until: float | None = None
 ) -> Recorded:
     """What was recorded of some chargers (else of all), charges that ended between two instants, in that order.
@@ -72,12 +72,12 @@ def as_csv(recorded: Recorded) -> str:
     return text.getvalue()
 
 
-def table(recorded: Recorded) -> str:
+def session_table(recorded: Recorded) -> str:
     """The charges as aligned columns with the same dates, and their sum."""
     heads = ("BEGIN", "END", "KWH", "DURATION", "STOP REASON", "CHARGER", "PLUG", "HIGHEST KW")
     lines = [heads, *(_cells(charge, _hours(charge.seconds), "-") for _, charge in recorded.charges)]
     total = sum(charge.joules for _, charge in recorded.charges)
-    return f"{aligned(lines)}\n\n{_count(len(recorded.charges))}, {_kwh(total)} kWh"
+    return f"{align_columns(lines)}\n\n{_count(len(recorded.charges))}, {_kwh(total)} kWh"
 
 
 def balance(recorded: Recorded) -> Iterator[str]:
@@ -88,10 +88,10 @@ def balance(recorded: Recorded) -> Iterator[str]:
     lasting = {(charger, plug): account.era for charger, plug, account in recorded.accounts}
     for charger, plug, account in recorded.accounts:
         over = account.era < lasting[charger, plug]
-        yield from _sum(printable(f"{charger} {plug}"), account, over)
+        yield from _sum(printable_text(f"{charger} {plug}"), account, over)
 
 
-def _sum(name: str, account: Account, over: bool) -> Iterator[str]:
+def _sum(name: str, account: RegisterAccount, over: bool) -> Iterator[str]:
     state = ", then it was reset or exchanged" if over else ""
     yield f"{name}, register from {_shown(account.began)} to {_shown(account.at)}{state}:"
     lines = [
@@ -102,10 +102,10 @@ def _sum(name: str, account: Account, over: bool) -> Iterator[str]:
         text = "that was running" if over else "that is running"
         lines.append(("  charge", f"{_kwh(account.under_way)} kWh", text))
     lines.append(("  none", f"{_kwh(account.unassigned)} kWh", "that belong to no charge"))
-    yield from aligned(lines).splitlines()
+    yield from align_columns(lines).splitlines()
 
 
-def _cells(charge: FinishedCharge, duration: str, nothing: str) -> tuple[str, ...]:
+def _cells(charge: FinishedSession, duration: str, nothing: str) -> tuple[str, ...]:
     words = catalogue().codes["stop_reason"]
     reason = nothing if charge.stop_reason is None else words.get(charge.stop_reason, "unknown")
     return (
@@ -138,7 +138,7 @@ def _count(number: int) -> str:
     return f"{number} {'charge' if number == 1 else 'charges'}"
 
 
-def charge_samples(charge: FinishedCharge) -> Iterator[Sample]:
+def finished_samples(charge: FinishedSession) -> Iterator[Sample]:
     """The samples of one charge; what is not known has none."""
     labels = (charge.plug,)
     for family, value in (

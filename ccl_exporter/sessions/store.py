@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
-from ccl_exporter.errors import Unreadable
-from ccl_exporter.sessions.tracker import Account, Booked, FinishedCharge, Running
+from ccl_exporter.errors import StateError
+from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount, Running, TrackerResult
 
-LEDGER = "charges.db"
+SESSIONS_FILE = "charges.db"
 """The name of the ledger in the state folder."""
 
 PATIENCE = 5.0
@@ -49,8 +49,8 @@ class Recorded:
     """Everything that a ledger holds: charges in the order in which they were recorded with the time of it
     (Unix seconds), accounts by charger and plug, oldest first."""
 
-    charges: Sequence[tuple[float, FinishedCharge]] = ()
-    accounts: Sequence[tuple[str, str, Account]] = ()
+    charges: Sequence[tuple[float, FinishedSession]] = ()
+    accounts: Sequence[tuple[str, str, RegisterAccount]] = ()
 
 
 class _Contradiction(sqlite3.DatabaseError):
@@ -58,11 +58,11 @@ class _Contradiction(sqlite3.DatabaseError):
 
 
 @dataclass(slots=True)
-class Batch:
+class PendingChanges:
     """What is to be committed."""
 
-    finished: list[tuple[float, Booked]] = field(default_factory=list)
-    accounts: dict[tuple[str, str, int], Account] = field(default_factory=dict)
+    finished: list[tuple[float, TrackerResult]] = field(default_factory=list)
+    accounts: dict[tuple[str, str, int], RegisterAccount] = field(default_factory=dict)
 
 
 def opened(path: Path) -> sqlite3.Connection:
@@ -83,7 +83,7 @@ def opened(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def commit(connection: sqlite3.Connection, batch: Batch) -> None:
+def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
     """Write a batch, whole or not at all; raises `sqlite3.Error`."""
     with connection:
         for noted, booked in batch.finished:
@@ -94,14 +94,14 @@ def commit(connection: sqlite3.Connection, batch: Batch) -> None:
         )
 
 
-def finished(path: Path, after: int) -> list[tuple[int, FinishedCharge]]:
+def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
     """The charges whose id is above `after`, ascending; raises `sqlite3.Error`."""
     with _reading(path) as connection:
         rows = connection.execute(
             f"SELECT id, {_CHARGE} FROM finished WHERE id > ? ORDER BY id",  # noqa: S608 - our own names
             (after,),
         )
-        return [(row[0], FinishedCharge(*row[1:])) for row in rows]
+        return [(row[0], FinishedSession(*row[1:])) for row in rows]
 
 
 def damaged(error: sqlite3.Error) -> bool:
@@ -131,13 +131,13 @@ def read(path: Path) -> Recorded:
         with _reading(path) as connection:
             (schema,) = connection.execute("PRAGMA user_version").fetchone()
             if schema > _SCHEMA:
-                raise Unreadable(f"{path} was made by a newer version of ccl-exporter")
+                raise StateError(f"{path} was made by a newer version of ccl-exporter")
             if schema == 0:  # it is being made
                 return Recorded()
             rows = connection.execute(f"SELECT noted, {_CHARGE} FROM finished ORDER BY id").fetchall()  # noqa: S608 - our own names
-            return Recorded([(row[0], FinishedCharge(*row[1:])) for row in rows], accounts(connection))
+            return Recorded([(row[0], FinishedSession(*row[1:])) for row in rows], accounts(connection))
     except sqlite3.Error as error:
-        raise Unreadable(f"{path} cannot be read: {error}") from error
+        raise StateError(f"{path} cannot be read: {error}") from error
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute("BEGIN IMMEDIATE")
         (schema,) = connection.execute("PRAGMA user_version").fetchone()
         if schema > _SCHEMA:
-            raise Unreadable(f"{path} was made by a newer version of ccl-exporter")
+            raise StateError(f"{path} was made by a newer version of ccl-exporter")
         if schema == 0:
             for statement in filter(str.strip, _TABLES.split(";")):
                 connection.execute(statement)
@@ -163,7 +163,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
 
-def _insert(connection: sqlite3.Connection, noted: float, booked: Booked) -> None:
+def _insert(connection: sqlite3.Connection, noted: float, booked: TrackerResult) -> None:
     """Record a charge once; one that went on after its end takes the place of what was recorded."""
     charge = booked.finished
     if charge is None:
@@ -186,7 +186,7 @@ def _insert(connection: sqlite3.Connection, noted: float, booked: Booked) -> Non
     )
 
 
-def _is_another_name(connection: sqlite3.Connection, charge: FinishedCharge, key: float) -> bool:
+def _is_another_name(connection: sqlite3.Connection, charge: FinishedSession, key: float) -> bool:
     """Whether the charge stands there under another charger's name: instants are told to the millisecond."""
     found = connection.execute(
         "SELECT 1 FROM finished WHERE charger <> ? AND plug = ? AND key = ? AND ended IS ? AND joules = ?",
@@ -195,7 +195,7 @@ def _is_another_name(connection: sqlite3.Connection, charge: FinishedCharge, key
     return found.fetchone() is not None
 
 
-def _row(account: Account) -> tuple[float | None, ...]:
+def _row(account: RegisterAccount) -> tuple[float | None, ...]:
     running = account.running
     charge = (running.key, running.joules, running.before, running.highest_watts) if running else (None,) * 4
     return (
@@ -205,7 +205,7 @@ def _row(account: Account) -> tuple[float | None, ...]:
     )
 
 
-def accounts(connection: sqlite3.Connection) -> list[tuple[str, str, Account]]:
+def accounts(connection: sqlite3.Connection) -> list[tuple[str, str, RegisterAccount]]:
     """Every account with charger and plug, the latest of a plug last."""
     rows = connection.execute(f"SELECT {_ACCOUNT} FROM accounts ORDER BY charger, plug, era")  # noqa: S608 - our own names
     return [
@@ -213,7 +213,7 @@ def accounts(connection: sqlite3.Connection) -> list[tuple[str, str, Account]]:
             row[0],
             row[1],
             replace(
-                Account(*row[2:9]),
+                RegisterAccount(*row[2:9]),
                 recorded=None if row[9] is None else (row[9], row[10]),
                 running=None if row[11] is None else Running(*row[11:15]),
             ),

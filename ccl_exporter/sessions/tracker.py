@@ -14,7 +14,7 @@ from typing import Protocol
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.inventory import owner
-from ccl_exporter.powerstudio.snapshot import Charge, Moment, Snapshot
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, Snapshot
 from ccl_exporter.station.plausibility import SETTLE_READINGS, SETTLE_SECONDS
 from ccl_exporter.station.values import OLDEST
 
@@ -35,7 +35,7 @@ _NEEDED = (".AE", ".API", ".API1", ".API2", ".API3", ".STATUS")
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedCharge:
+class FinishedSession:
     """A charge that has ended, or a request for one that ended before energy flowed: then `begun` is None.
 
     Instants in Unix seconds by the charger's clock, None if the charger has no sound one.
@@ -55,10 +55,10 @@ class FinishedCharge:
     highest_watts: float | None
 
 
-class FinishedCharges(Protocol):
+class SessionRecord(Protocol):
     """The record of charges that ended."""
 
-    def finished(self, after: int) -> Sequence[tuple[int, FinishedCharge]]:
+    def finished(self, after: int) -> Sequence[tuple[int, FinishedSession]]:
         """Those with an id above `after`, ids ascending."""
         ...
 
@@ -71,7 +71,7 @@ class PlugReading:
     """
 
     taken: float
-    charge: Charge
+    charge: ChargeRecord
     register: float | None = None
     told: float | None = None
     watts: float | None = None
@@ -103,7 +103,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class RegisterAccount:
     """Where a register's energy went since `first`, in joules; it begins anew where the register was reset.
 
     `began` and `at` are Unix seconds of the first and the last reading, `clock` the charger's own of the last.
@@ -136,14 +136,14 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Booked:
+class TrackerResult:
     """What a reading made of an account, and the charge that has ended, if one has, with its key.
 
     `from_before` tells that the charge was over when its plug was first read.
     """
 
-    account: Account
-    finished: FinishedCharge | None = None
+    account: RegisterAccount
+    finished: FinishedSession | None = None
     key: float = 0.0
     from_before: bool = False
 
@@ -176,12 +176,12 @@ def plug_readings(snapshot: Snapshot) -> dict[str, PlugReading]:
     }
 
 
-def key(charge: Charge) -> float | None:
+def session_key(charge: ChargeRecord) -> float | None:
     """What a charge is known by, as the charger wrote it; None if there was no charge yet."""
     return next((at for at in (charge.requested, charge.begun, charge.ended) if at), None)
 
 
-def has_ended(charge: Charge) -> bool:
+def has_ended(charge: ChargeRecord) -> bool:
     """Whether chargeInfo tells of a charge that is over.
 
     Where the state leaves it open, an end before the begin is that of the charge before.
@@ -191,7 +191,7 @@ def has_ended(charge: Charge) -> bool:
     return charge.state in _AT_REST or charge.ended >= (charge.begun or charge.requested or 0.0)
 
 
-class Scrutiny:
+class RegisterCheck:
     """Tells which readings are to be booked; for one plug.
 
     chargeInfo and the plug's register must be of one mind, and the register must not contradict the account:
@@ -205,11 +205,11 @@ class Scrutiny:
         self._difference: float | None = 0.0
         self._waiting: list[PlugReading] = []
 
-    def passes(self, account: Account | None, reading: PlugReading) -> bool:
+    def passes(self, account: RegisterAccount | None, reading: PlugReading) -> bool:
         self.settled = reading.register is not None and _usable(reading.charge) and self._stands(account, reading)
         return self.settled
 
-    def _stands(self, account: Account | None, reading: PlugReading) -> bool:
+    def _stands(self, account: RegisterAccount | None, reading: PlugReading) -> bool:
         level = reading.level or 0.0
         odd = level == 0 if account is None else _began_anew(account, level, reading)
         if odd or not _near(reading.difference, self._difference, _allowed(reading)):
@@ -250,7 +250,7 @@ def _near(one: float | None, other: float | None, allowed: float) -> bool:
     return abs(one - other) <= allowed
 
 
-def _usable(charge: Charge) -> bool:
+def _usable(charge: ChargeRecord) -> bool:
     """Whether the energy of a charge is told, and no more than can be."""
     if charge.watt_hours is None:
         return not charge.begun
@@ -261,9 +261,9 @@ def _usable(charge: Charge) -> bool:
     return seconds <= 0 or charge.watt_hours * 3600 <= _MOST_WATTS * seconds + _STEP
 
 
-def book(charger: str, account: Account | None, reading: PlugReading) -> Booked | None:
+def update(charger: str, account: RegisterAccount | None, reading: PlugReading) -> TrackerResult | None:
     """Book a reading that passed; None if it has no register. `account` is that of the last reading."""
-    level, charge, name = reading.level, reading.charge, key(reading.charge)
+    level, charge, name = reading.level, reading.charge, session_key(reading.charge)
     if level is None:
         return None
     joules = (charge.watt_hours or 0.0) * 3600
@@ -278,23 +278,28 @@ def book(charger: str, account: Account | None, reading: PlugReading) -> Booked 
         running = replace(running, before=joules) if running is not None else None
         recorded = account.recorded if account is not None else None
         era = account.era + 1 if account is not None else 1
-        account = Account(era, reading.taken, level, level, reading.taken, recorded=recorded)
+        account = RegisterAccount(era, reading.taken, level, level, reading.taken, recorded=recorded)
     account = replace(account, latest=level, at=reading.taken, clock=reading.clock)
     if running is None or name is None:
-        return Booked(replace(account, running=None))
+        return TrackerResult(replace(account, running=None))
     if not has_ended(charge):
-        return Booked(replace(account, running=_with_power(running, reading)))
+        return TrackerResult(replace(account, running=_with_power(running, reading)))
     account = replace(account, running=None)
     if account.recorded is not None and account.recorded[0] == name and account.recorded[1] >= joules:
-        return Booked(account)
+        return TrackerResult(account)
     account = replace(account, charged=account.charged + joules - running.before, recorded=(name, joules))
-    return Booked(account, _finished(charger, charge, joules, running.highest_watts), name, from_before)
+    return TrackerResult(account, _finished(charger, charge, joules, running.highest_watts), name, from_before)
 
 
-def watched(account: Account | None, reading: PlugReading) -> Account | None:
+def watched(account: RegisterAccount | None, reading: PlugReading) -> RegisterAccount | None:
     """The account with the power of a reading that did not pass; None if no charge runs."""
     running = account.running if account is not None else None
-    if account is None or running is None or running.key != key(reading.charge) or has_ended(reading.charge):
+    if (
+        account is None
+        or running is None
+        or running.key != session_key(reading.charge)
+        or has_ended(reading.charge)
+    ):
         return None
     return replace(account, running=_with_power(running, reading))
 
@@ -305,7 +310,7 @@ def _with_power(running: Running, reading: PlugReading) -> Running:
     return replace(running, highest_watts=max(seen, default=None))
 
 
-def _began_anew(account: Account, level: float, reading: PlugReading) -> bool:
+def _began_anew(account: RegisterAccount, level: float, reading: PlugReading) -> bool:
     """Whether the register was reset or is another meter's: it fell, or grew more than the plug can give."""
     elapsed = _elapsed(account.at, account.clock, reading)
     most = reading.amperes * _PLUG_WATTS * elapsed * _SLACK + _STEP
@@ -313,13 +318,13 @@ def _began_anew(account: Account, level: float, reading: PlugReading) -> bool:
     return level < account.latest - 1 or (elapsed >= 0 and level - account.latest > most)
 
 
-def _finished(charger: str, charge: Charge, joules: float, highest: float | None) -> FinishedCharge:
+def _finished(charger: str, charge: ChargeRecord, joules: float, highest: float | None) -> FinishedSession:
     begun, ended = _date(charge.begun), _date(charge.ended)
     seconds = charge.seconds
     if seconds is None:
         seconds = max(ended - begun, 0.0) if begun is not None and ended is not None else 0.0
     reason = charge.stop_reason
-    return FinishedCharge(
+    return FinishedSession(
         charger=charger,
         plug=charge.name,
         requested=_date(charge.requested),

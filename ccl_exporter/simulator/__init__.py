@@ -9,6 +9,17 @@ from ccl_exporter.simulator.dialect import Dialect
 from ccl_exporter.simulator.faults import KINDS as FAULTS
 from ccl_exporter.simulator.faults import Fault
 from ccl_exporter.simulator.simulator import MODELS, Request, Simulator
-from ccl_exporter.simulator.variables import Moment
+from ccl_exporter.simulator.variables import SimulatedDate
 
-__all__ = ["DIALECTS", "FAULTS", "MODELS", "Dialect", "Fault", "Moment", "Request", "Simulator", "State", "Stop"]
+__all__ = [
+    "DIALECTS",
+    "FAULTS",
+    "MODELS",
+    "Dialect",
+    "Fault",
+    "Request",
+    "SimulatedDate",
+    "Simulator",
+    "State",
+    "Stop",
+]

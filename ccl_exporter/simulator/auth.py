@@ -10,14 +10,14 @@ import threading
 from dataclasses import dataclass, field
 
 from ccl_exporter.simulator.dialect import Dialect
-from ccl_exporter.simulator.engine import Answer
+from ccl_exporter.simulator.engine import EngineAnswer
 
 _REALM = "CirCarLife Scada"
 _PARAMETER = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
 
 @dataclass
-class Gate:
+class LoginGate:
     """Checks credentials against one user; nonces follow from `seed`, one after the other."""
 
     username: str | None
@@ -27,7 +27,7 @@ class Gate:
     _uses: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def check(self, method: str, target: str, authorization: str | None, dialect: Dialect) -> Answer | None:
+    def check(self, method: str, target: str, authorization: str | None, dialect: Dialect) -> EngineAnswer | None:
         """Nothing if the request may pass, else the refusal to send."""
         if dialect.auth == "none" or (dialect.auth_writes_only and method == "GET"):
             return None
@@ -67,17 +67,17 @@ class Gate:
     def _nonce(self) -> str:
         return _md5(f"{self.seed}/{self._nonce_number}")
 
-    def _refusal(self, dialect: Dialect, stale: bool) -> Answer:
+    def _refusal(self, dialect: Dialect, stale: bool) -> EngineAnswer:
         if dialect.auth == "not-granted":
             return NOT_GRANTED
         challenge = f'Basic realm="{_REALM}"'
         if dialect.auth == "digest":
             challenge = f'Digest realm="{_REALM}", nonce="{self._nonce()}", qop="auth", algorithm=MD5'
             challenge += ", stale=true" if stale else ""
-        return Answer(401, b"Unauthorized", "text/plain", (("WWW-Authenticate", challenge),))
+        return EngineAnswer(401, b"Unauthorized", "text/plain", (("WWW-Authenticate", challenge),))
 
 
-NOT_GRANTED = Answer(200, b"Access to this resource was not granted.", "text/plain")
+NOT_GRANTED = EngineAnswer(200, b"Access to this resource was not granted.", "text/plain")
 """A refusal that looks like success (protocol.md 7)."""
 
 

@@ -7,7 +7,7 @@ import random
 from enum import Enum, auto
 
 from ccl_exporter.simulator.charge import State, Stop, Vehicle
-from ccl_exporter.simulator.physics import Plug
+from ccl_exporter.simulator.physics import SimulatedPlug
 
 TAG = "04A1B2C3D4"
 """The RFID tag it shows; made up, and personal data all the same to whoever reads it."""
@@ -31,7 +31,9 @@ class Autopilot:
     Needs are watt-hours; `delay` seconds are added before the first arrival.
     """
 
-    def __init__(self, plug: Plug, seed: str, at: float, needs: tuple[float, float], delay: float) -> None:
+    def __init__(
+        self, plug: SimulatedPlug, seed: str, at: float, needs: tuple[float, float], delay: float
+    ) -> None:
         self._plug = plug
         self._random = random.Random(seed)
         self._needs = needs

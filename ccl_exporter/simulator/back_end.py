@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ccl_exporter.simulator.charge import Stop
-from ccl_exporter.simulator.physics import Plug
+from ccl_exporter.simulator.physics import SimulatedPlug
 
 
 class BackEnd:
     """Starts a charge at one plug where none is under way, else stops it, every so many seconds."""
 
-    def __init__(self, plug: Plug, at: float, every: float) -> None:
+    def __init__(self, plug: SimulatedPlug, at: float, every: float) -> None:
         self._plug = plug
         self._every = every
         self._when = at + every

@@ -65,7 +65,7 @@ class Vehicle:
 
 
 @dataclass
-class Charge:
+class SimulatedCharge:
     """One charge as chargeInfo tells it; dates in Unix seconds, energy in watt-hours (protocol.md 12)."""
 
     requested: float

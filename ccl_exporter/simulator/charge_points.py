@@ -9,11 +9,11 @@ from ccl_exporter.simulator.charger_parts import locked
 from ccl_exporter.simulator.documents import flag
 from ccl_exporter.simulator.site import PlugPlace, Site
 from ccl_exporter.simulator.variables import time_guid
-from ccl_exporter.simulator.view import View
+from ccl_exporter.simulator.view import SiteView
 from ccl_exporter.simulator.xml import Element, leaf, node
 
 
-def plug_info(view: View, site: Site) -> Element:
+def plug_info(view: SiteView, site: Site) -> Element:
     """plugInfo.xml: which meter and which controller belong to a plug."""
 
     def rest(place: PlugPlace) -> list[Element]:
@@ -30,7 +30,7 @@ def plug_info(view: View, site: Site) -> Element:
     return _each_plug(view, site, "plugsInfo", "plugInfo", rest)
 
 
-def plug_state(view: View, site: Site) -> Element:
+def plug_state(view: SiteView, site: Site) -> Element:
     """plugState.xml: state, error bits, vehicle and lock (codes in protocol.md 9.1)."""
 
     def rest(place: PlugPlace) -> list[Element]:
@@ -47,7 +47,7 @@ def plug_state(view: View, site: Site) -> Element:
     return _each_plug(view, site, "plugsState", "plugState", rest)
 
 
-def charge_info(view: View, site: Site) -> Element:
+def charge_info(view: SiteView, site: Site) -> Element:
     """chargeInfo.xml: the present charge, or the last one, which keeps its energy (protocol.md 12)."""
 
     def rest(place: PlugPlace) -> list[Element]:
@@ -69,7 +69,7 @@ def charge_info(view: View, site: Site) -> Element:
     return _each_plug(view, site, "chargesInfo", "chargeInfo", rest)
 
 
-def charge_state(view: View, site: Site) -> Element:
+def charge_state(view: SiteView, site: Site) -> Element:
     """chargeState.xml: how many phases charge."""
 
     def rest(place: PlugPlace) -> list[Element]:
@@ -84,7 +84,7 @@ def charge_state(view: View, site: Site) -> Element:
 
 
 def _each_plug(
-    view: View, site: Site, root: str, item: str, rest: Callable[[PlugPlace], list[Element]]
+    view: SiteView, site: Site, root: str, item: str, rest: Callable[[PlugPlace], list[Element]]
 ) -> Element:
     plugs = (
         node(
@@ -103,5 +103,5 @@ def _charge_id(place: PlugPlace) -> str:
     return time_guid(place.plug.charge.requested, f"5EA{place.plug.number:05X}")
 
 
-def _seconds(view: View, unix: float | None) -> str:
+def _seconds(view: SiteView, unix: float | None) -> str:
     return "-1.000000" if unix is None else f"{view.clock(unix):.6f}"

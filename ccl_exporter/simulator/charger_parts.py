@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Mapping
 
 from ccl_exporter.simulator.charge import RATED_AMPERES, State, Stop
-from ccl_exporter.simulator.physics import POWER_FACTOR, Plug, mains_voltage
+from ccl_exporter.simulator.physics import POWER_FACTOR, SimulatedPlug, mains_voltage
 from ccl_exporter.simulator.site import Write
-from ccl_exporter.simulator.variables import Moment, Value
+from ccl_exporter.simulator.variables import SimulatedDate, Value
 
 _TAN_PHI = math.tan(math.acos(POWER_FACTOR))
 _FIRST_CAPACITIVE = 78.12
@@ -18,7 +18,7 @@ _BEACON_GREEN = 256.0
 _BEACON_RED, _BEACON_BLUE = 512.0, 1024.0
 
 
-def plug_values(plug: Plug, now: float) -> dict[str, Value]:
+def plug_values(plug: SimulatedPlug, now: float) -> dict[str, Value]:
     """Variables of one plug under its engine, without the plug's prefix."""
     charge = plug.charge
     elapsed = plug.charge_seconds_at(now)
@@ -41,9 +41,9 @@ def plug_values(plug: Plug, now: float) -> dict[str, Value]:
         "BEACON_G": green,
         "BEACON_B": blue,
         "LOCK": float(locked(plug)),
-        "REQUESTDATE": Moment(charge.requested),
-        "BEGINDATE": None if charge.began is None else Moment(charge.began),
-        "ENDDATE": None if charge.ended is None else Moment(charge.ended),
+        "REQUESTDATE": SimulatedDate(charge.requested),
+        "BEGINDATE": None if charge.began is None else SimulatedDate(charge.began),
+        "ENDDATE": None if charge.ended is None else SimulatedDate(charge.ended),
         "TIME": None if elapsed is None else round(elapsed, 3),
         "TOTAL_CHARGE_TIME": round(plug.total_seconds + running, 3),
         "ENABLE": float(plug.limits.enabled),
@@ -54,7 +54,7 @@ def plug_values(plug: Plug, now: float) -> dict[str, Value]:
     }
 
 
-def tag_values(*plugs: Plug) -> dict[str, Value]:
+def tag_values(*plugs: SimulatedPlug) -> dict[str, Value]:
     """Who charges, as an engine and its reader tell it: personal data."""
     user = next((plug.charge.user for plug in plugs if plug.under_way() and plug.charge.user), "")
     if not user:
@@ -62,7 +62,7 @@ def tag_values(*plugs: Plug) -> dict[str, Value]:
     return {"TAG": float(zlib.crc32(user.encode())), "TAG_EX": user, "TAGEX": user}
 
 
-def mode3_values(plug: Plug) -> dict[str, Value]:
+def mode3_values(plug: SimulatedPlug) -> dict[str, Value]:
     """Variables of the Mode 3 controller that owns the plug's pilot line."""
     connected, charging = plug.vehicle is not None, plug.state is State.CHARGING
     letter = "C" if charging else "B" if connected else "A"
@@ -81,7 +81,7 @@ def mode3_values(plug: Plug) -> dict[str, Value]:
     }
 
 
-def single_phase_meter(plug: Plug, now: float) -> dict[str, Value]:
+def single_phase_meter(plug: SimulatedPlug, now: float) -> dict[str, Value]:
     """Variables of a one-phase meter, in V, A, kW, kvar, kVA, kWh and kvarh."""
     watts, amperes, volts = plug.watts, plug.amperes, voltage(plug, now, 0)
     energy = round(plug.register_at(now) / 1000, 2)
@@ -111,7 +111,7 @@ def single_phase_meter(plug: Plug, now: float) -> dict[str, Value]:
     }
 
 
-def three_phase_meter(plug: Plug, now: float) -> dict[str, Value]:
+def three_phase_meter(plug: SimulatedPlug, now: float) -> dict[str, Value]:
     """Variables of a three-phase meter; the phases' registers add up to the total within 10 Wh."""
     energy = plug.register_at(now)
     values: dict[str, Value] = {
@@ -136,23 +136,23 @@ def three_phase_meter(plug: Plug, now: float) -> dict[str, Value]:
     return values
 
 
-def board_values(plug: Plug, now: float, boot: float) -> dict[str, Value]:
+def board_values(plug: SimulatedPlug, now: float, boot: float) -> dict[str, Value]:
     """Temperatures in Celsius and Fahrenheit, and the date of the engine's start (protocol.md 9)."""
     celsius = round(plug.heat_at(now), 1)
-    return {"TCI": celsius, "TFI": round(celsius * 9 / 5 + 32, 2), "RUNTIME": Moment(boot)}
+    return {"TCI": celsius, "TFI": round(celsius * 9 / 5 + 32, 2), "RUNTIME": SimulatedDate(boot)}
 
 
-def voltage(plug: Plug, now: float, phase: int) -> float:
+def voltage(plug: SimulatedPlug, now: float, phase: int) -> float:
     """Volts of a phase: the present mains while idle, and what the power was reckoned with under load."""
     return plug.volts[phase] if plug.amperes else mains_voltage(math.floor(now), phase, 0)
 
 
-def locked(plug: Plug) -> bool:
+def locked(plug: SimulatedPlug) -> bool:
     """Whether the socket holds the cable."""
     return plug.under_way() or plug.state is State.STOPPING
 
 
-def plug_writes(plug: Plug, mode3: str) -> Mapping[str, Write]:
+def plug_writes(plug: SimulatedPlug, mode3: str) -> Mapping[str, Write]:
     """What can be written to a plug and its Mode 3 device, by full name (protocol.md 9 and 9.2).
 
     A value outside its range is accepted and then not taken over.
@@ -203,7 +203,7 @@ def plug_writes(plug: Plug, mode3: str) -> Mapping[str, Write]:
     }
 
 
-def _lamp(plug: Plug) -> tuple[float, float, float]:
+def _lamp(plug: SimulatedPlug) -> tuple[float, float, float]:
     if plug.state in (State.ERROR, State.DISABLED):
         return 1.0, 0.0, 0.0
     if plug.state is State.AVAILABLE:

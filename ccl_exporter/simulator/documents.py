@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from ccl_exporter.simulator.dialect import Dialect
 from ccl_exporter.simulator.faults import Fault
 from ccl_exporter.simulator.site import Site
-from ccl_exporter.simulator.variables import Moment, Value, Variable
-from ccl_exporter.simulator.view import Shown, View
+from ccl_exporter.simulator.variables import SimulatedDate, SimulatedVariable, Value
+from ccl_exporter.simulator.view import Shown, SiteView
 from ccl_exporter.simulator.xml import Element, document, leaf, node
 
 _DRIVERS = (
@@ -22,17 +22,17 @@ _DRIVERS = (
 )
 
 
-def devices(view: View) -> Element:
+def devices(view: SiteView) -> Element:
     """devices.xml, the same under both roofs (protocol.md 2)."""
     return node("devices", *(leaf("id", name) for name in view.devices))
 
 
-def device_info(view: View, names: Iterable[str], root: str, item: str) -> Element:
+def device_info(view: SiteView, names: Iterable[str], root: str, item: str) -> Element:
     """deviceInfo.xml in either spelling of its elements (protocol.md 2.1 and 2.2)."""
     return node(root, *(_one_device(view, name, item) for name in names if name in view.devices))
 
 
-def _one_device(view: View, name: str, item: str) -> Element:
+def _one_device(view: SiteView, name: str, item: str) -> Element:
     device = view.devices[name]
     children = [leaf("id", name), leaf("type", device.type)]
     children.append(leaf("typeDescription", view.display(device.type_description)))
@@ -45,7 +45,7 @@ def _one_device(view: View, name: str, item: str) -> Element:
     return node(item, *children)
 
 
-def values(view: View, dialect: Dialect, faults: Sequence[Fault], shown: Iterable[Shown]) -> Element:
+def values(view: SiteView, dialect: Dialect, faults: Sequence[Fault], shown: Iterable[Shown]) -> Element:
     """values.xml (protocol.md 3.1)."""
     return node("values", *(_value(item, dialect) for item in _doubled(shown, faults)))
 
@@ -59,7 +59,9 @@ def _value(item: Shown, dialect: Dialect) -> Element:
     return node("variable", name) if text is None else node("variable", name, leaf("value", text))
 
 
-def device_state(view: View, dialect: Dialect, faults: Sequence[Fault], site: Site, name: str | None) -> Element:
+def device_state(
+    view: SiteView, dialect: Dialect, faults: Sequence[Fault], site: Site, name: str | None
+) -> Element:
     """deviceState.xml, which tells a number from a text from a date (protocol.md 3.2)."""
     if name is None or name not in view.devices:
         return node("deviceState")
@@ -77,14 +79,14 @@ def _typed(value: Value, dialect: Dialect) -> list[Element]:
     text = _written(value, dialect)
     if text is None:
         return []
-    if isinstance(value, Moment):
+    if isinstance(value, SimulatedDate):
         return [node("text", node("textDate", leaf("date", text)))]
     if value is None and dialect.no_value != "nan":
         return [node("text", leaf("textStr", text))]
     return [node("text", node("textValue", leaf("value", text)))]
 
 
-def _written(value: float | Moment | None, dialect: Dialect) -> str | None:
+def _written(value: float | SimulatedDate | None, dialect: Dialect) -> str | None:
     if value is None:
         return {"dash": "-", "missing": None, "empty": "", "nan": "nan"}[dialect.no_value]
     if isinstance(value, float | int):
@@ -102,12 +104,12 @@ def _doubled(shown: Iterable[Shown], faults: Sequence[Fault]) -> Iterable[Shown]
             yield Shown(item.full, item.variable, item.value + 1)
 
 
-def var_info(view: View, dialect: Dialect, shown: Iterable[tuple[Shown, bool]]) -> Element:
+def var_info(view: SiteView, dialect: Dialect, shown: Iterable[tuple[Shown, bool]]) -> Element:
     """varInfo.xml; each variable comes with whether it was asked for by id= (protocol.md 4)."""
     return node("varInfo", *(_description(view, dialect, item, by_id) for item, by_id in shown))
 
 
-def _description(view: View, dialect: Dialect, item: Shown, by_id: bool) -> Element:
+def _description(view: SiteView, dialect: Dialect, item: Shown, by_id: bool) -> Element:
     variable = item.variable
     short = by_id and dialect.short_ids
     children = [leaf("id", variable.name if short else item.full)]
@@ -128,7 +130,7 @@ def _description(view: View, dialect: Dialect, item: Shown, by_id: bool) -> Elem
     return node("var", *children)
 
 
-def _type_of(variable: Variable) -> list[Element]:
+def _type_of(variable: SimulatedVariable) -> list[Element]:
     kind = {"number": "double", "text": "wchar", "date": "date"}[variable.kind]
     if variable.name == "STATUS":
         kind = "word"

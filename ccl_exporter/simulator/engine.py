@@ -13,7 +13,7 @@ from ccl_exporter.simulator.dialect import Dialect
 from ccl_exporter.simulator.faults import Fault, find
 from ccl_exporter.simulator.query import Query, parse
 from ccl_exporter.simulator.site import Site
-from ccl_exporter.simulator.view import Shown, View
+from ccl_exporter.simulator.view import Shown, SiteView
 from ccl_exporter.simulator.xml import Element, document, node
 
 USER = "/services/user/"
@@ -22,7 +22,7 @@ FORCE = USER + "forceVariables.xml"
 
 
 @dataclass(frozen=True)
-class Answer:
+class EngineAnswer:
     """What goes back over the wire."""
 
     status: int
@@ -31,20 +31,22 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = field(default=())
 
 
-class Engine(Protocol):
+class SimulatedEngine(Protocol):
     """Answers requests; a model does, and so does a folder of recordings."""
 
-    def answer(self, method: str, target: str, body: bytes, dialect: Dialect, faults: Sequence[Fault]) -> Answer:
+    def answer(
+        self, method: str, target: str, body: bytes, dialect: Dialect, faults: Sequence[Fault]
+    ) -> EngineAnswer:
         """Answer one request; `faults` are those that concern its target."""
 
 
-def refusal(status: int, words: str) -> Answer:
+def refusal(status: int, words: str) -> EngineAnswer:
     """An answer that is no document."""
     page = f"<html><head><title>{status}</title></head><body>{words}</body></html>"
-    return Answer(status, page.encode(), "text/html")
+    return EngineAnswer(status, page.encode(), "text/html")
 
 
-Handler = Callable[[View, Query, Dialect, Sequence[Fault]], Element]
+Handler = Callable[[SiteView, Query, Dialect, Sequence[Fault]], Element]
 
 
 class ModelEngine:
@@ -72,13 +74,15 @@ class ModelEngine:
             "/services/events/notified.xml": ("notifiedEvents", lambda *_: node("notifiedEvents")),
         }
 
-    def answer(self, method: str, target: str, body: bytes, dialect: Dialect, faults: Sequence[Fault]) -> Answer:
+    def answer(
+        self, method: str, target: str, body: bytes, dialect: Dialect, faults: Sequence[Fault]
+    ) -> EngineAnswer:
         """Answer one request at the site's present time."""
         query = parse(target, dialect)
         known = self._documents.get(query.path)
         if dialect.length_limit is not None and len(target) > dialect.length_limit:
             if dialect.length_answer == "empty" and known is not None:
-                return Answer(200, documents.empty(known[0], dialect))
+                return EngineAnswer(200, documents.empty(known[0], dialect))
             return refusal(414, "Request-URI Too Long")
         if query.path == FORCE and not dialect.lacks(FORCE):
             return self._force(method, query, body, dialect, faults)
@@ -90,10 +94,12 @@ class ModelEngine:
             return refusal(405, "Method Not Allowed")
         _, handler = known
         with self._site.present() as now:
-            view = View(self._site, now, dialect, faults)
-            return Answer(200, document(handler(view, query, dialect, faults), dialect))
+            view = SiteView(self._site, now, dialect, faults)
+            return EngineAnswer(200, document(handler(view, query, dialect, faults), dialect))
 
-    def _force(self, method: str, query: Query, body: bytes, dialect: Dialect, faults: Sequence[Fault]) -> Answer:
+    def _force(
+        self, method: str, query: Query, body: bytes, dialect: Dialect, faults: Sequence[Fault]
+    ) -> EngineAnswer:
         if method != "PUT":
             return refusal(405, "Method Not Allowed")
         if dialect.read_only:
@@ -104,7 +110,7 @@ class ModelEngine:
             return refusal(400, "Bad Request")
         late = find(faults, "late-writes")
         with self._site.present() as now:
-            view = View(self._site, now, dialect, faults)
+            view = SiteView(self._site, now, dialect, faults)
             shown = query.first("id") or ""
             device = view.devices.get(shown)
             if device is not None and find(faults, "ignore-writes") is None:
@@ -114,32 +120,32 @@ class ModelEngine:
                     if name.startswith(f"{shown}.")
                 ]
                 self._site.force(device.name, own, None if late is None else late.wait)
-        return Answer(204)
+        return EngineAnswer(204)
 
     def _device_info(self, root: str, item: str) -> Handler:
-        def handler(view: View, query: Query, _dialect: Dialect, _faults: Sequence[Fault]) -> Element:
+        def handler(view: SiteView, query: Query, _dialect: Dialect, _faults: Sequence[Fault]) -> Element:
             return documents.device_info(view, [name for _, name in query.named("id")], root, item)
 
         return handler
 
-    def _plugs(self, build: Callable[[View, Site], Element]) -> Handler:
+    def _plugs(self, build: Callable[[SiteView, Site], Element]) -> Handler:
         return lambda view, *_: build(view, self._site)
 
-    def _information(self, _view: View, _query: Query, dialect: Dialect, _faults: Sequence[Fault]) -> Element:
+    def _information(self, _view: SiteView, _query: Query, dialect: Dialect, _faults: Sequence[Fault]) -> Element:
         return documents.information(self._site, dialect.version)
 
-    def _device_state(self, view: View, query: Query, dialect: Dialect, faults: Sequence[Fault]) -> Element:
+    def _device_state(self, view: SiteView, query: Query, dialect: Dialect, faults: Sequence[Fault]) -> Element:
         return documents.device_state(view, dialect, faults, self._site, query.first("id"))
 
-    def _values(self, view: View, query: Query, dialect: Dialect, faults: Sequence[Fault]) -> Element:
+    def _values(self, view: SiteView, query: Query, dialect: Dialect, faults: Sequence[Fault]) -> Element:
         found = _asked(view, query, dialect.values_by_id, dialect.bare_names)
         return documents.values(view, dialect, faults, [item for item, _ in found])
 
-    def _var_info(self, view: View, query: Query, dialect: Dialect, _faults: Sequence[Fault]) -> Element:
+    def _var_info(self, view: SiteView, query: Query, dialect: Dialect, _faults: Sequence[Fault]) -> Element:
         return documents.var_info(view, dialect, _asked(view, query, dialect.var_info_by_id, False))
 
 
-def _asked(view: View, query: Query, by_id: bool, bare: bool) -> list[tuple[Shown, bool]]:
+def _asked(view: SiteView, query: Query, by_id: bool, bare: bool) -> list[tuple[Shown, bool]]:
     """What the var= and id= of a query name, once each, with whether it was by id=; unknown names nothing."""
     found: dict[str, tuple[Shown, bool]] = {}
     for parameter, name in query.named("var", "id"):
@@ -170,7 +176,7 @@ def _writes(body: bytes) -> list[tuple[str, float]]:
     return wanted
 
 
-def _front_page(path: str) -> Answer:
+def _front_page(path: str) -> EngineAnswer:
     if path == "/":
-        return Answer(302, b"", "text/html", (("Location", "/html/setup.html"),))
+        return EngineAnswer(302, b"", "text/html", (("Location", "/html/setup.html"),))
     return refusal(200, "Set-up of a simulated engine")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ccl_exporter.simulator.auth import NOT_GRANTED
-from ccl_exporter.simulator.engine import Answer, refusal
+from ccl_exporter.simulator.engine import EngineAnswer, refusal
 from ccl_exporter.simulator.faults import Fault
 
 _ROOT = re.compile(rb"<([A-Za-z]\w*)")
@@ -15,19 +15,19 @@ _ELSEWHERE = "http://192.0.2.1/"
 _PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body><br>Please log in<p></body></html>"
 
 
-def mangled(answer: Answer, faults: Sequence[Fault]) -> Answer:
+def mangled(answer: EngineAnswer, faults: Sequence[Fault]) -> EngineAnswer:
     """The answer as these faults leave it; the first one that concerns content wins."""
     for fault in faults:
         if fault.status is not None:
             return refusal(fault.status, "Error")
         if fault.kind == "redirect":
-            return Answer(302, b"", "text/html", (("Location", fault.arg or _ELSEWHERE),))
+            return EngineAnswer(302, b"", "text/html", (("Location", fault.arg or _ELSEWHERE),))
         if fault.kind == "not-granted":
             return NOT_GRANTED
         if fault.kind == "html":
-            return Answer(200, _PAGE, "text/html")
+            return EngineAnswer(200, _PAGE, "text/html")
         if fault.kind == "empty":
-            return Answer(200)
+            return EngineAnswer(200)
         if fault.kind in ("garbled", "truncated", "laughs", "utf16-dtd", "not-utf8"):
             return replace(answer, body=_spoilt(answer.body, fault.kind))
     return answer

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from ccl_exporter.simulator.charge import (
     LEAST_AMPERES,
-    Charge,
     Extremes,
     Lag,
     Limits,
+    SimulatedCharge,
     State,
     Stop,
     Vehicle,
@@ -60,7 +60,7 @@ def mains_voltage(at: float, phase: int, amperes: float) -> float:
 
 
 @dataclass
-class Plug:
+class SimulatedPlug:
     """One socket with its meter. All times in Unix seconds; the caller keeps them in order."""
 
     name: str
@@ -88,7 +88,7 @@ class Plug:
         self.heat = Lag(AMBIENT_CELSIUS + 6, _HEAT_LAG)
         self.demand = Lag(0.0, _DEMAND_LAG)
         # An engine remembers the charge before its start; without one the documents would lack their dates.
-        self.charge = Charge(
+        self.charge = SimulatedCharge(
             requested=start - 9004.5,
             user="04D3C2B1A0",
             began=start - 9000.25,
@@ -200,7 +200,7 @@ class Plug:
         waiting = (State.AVAILABLE, State.WAITING_FOR_PERMISSION, State.WAITING_FOR_DISCONNECTION)
         if self.state not in waiting or not self.limits.usable:
             return
-        self.charge = Charge(requested=at, user=user)
+        self.charge = SimulatedCharge(requested=at, user=user)
         self._enter(at, State.WAITING_FOR_VEHICLE if self.vehicle is None else State.STARTING)
 
     def stop(self, at: float, reason: Stop) -> None:

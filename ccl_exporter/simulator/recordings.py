@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ccl_exporter.simulator.dialect import Dialect
-from ccl_exporter.simulator.engine import Answer, refusal
+from ccl_exporter.simulator.engine import EngineAnswer, refusal
 from ccl_exporter.simulator.faults import Fault
 
 
@@ -22,7 +22,9 @@ class RecordingsEngine:
             raise ValueError(f"no folder of recordings at {folder}")
         self._folder = folder.resolve()
 
-    def answer(self, method: str, target: str, body: bytes, dialect: Dialect, faults: Sequence[Fault]) -> Answer:
+    def answer(
+        self, method: str, target: str, body: bytes, dialect: Dialect, faults: Sequence[Fault]
+    ) -> EngineAnswer:
         """Answer one request from the folder; neither faults nor dialect change what was recorded."""
         if dialect.length_limit is not None and len(target) > dialect.length_limit:
             return refusal(414, "Request-URI Too Long")
@@ -36,7 +38,7 @@ class RecordingsEngine:
         for spelling in spellings:
             content = self._read(spelling.lstrip("/"))
             if content is not None:
-                return Answer(200, content)
+                return EngineAnswer(200, content)
         return refusal(404, "Not Found")
 
     def _read(self, name: str) -> bytes | None:

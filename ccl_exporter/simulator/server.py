@@ -17,7 +17,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from ccl_exporter.simulator.engine import Answer, refusal
+from ccl_exporter.simulator.engine import EngineAnswer, refusal
 from ccl_exporter.simulator.faults import Fault, find
 from ccl_exporter.simulator.mangle import endless_body
 
@@ -38,7 +38,7 @@ class Incoming:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ResponsePlan:
     """How to treat one exchange: seconds to wait first, the faults that concern it, headers to add."""
 
     wait: float
@@ -50,10 +50,10 @@ class Plan:
 class Desk(Protocol):
     """What the server asks about each request."""
 
-    def receive(self, incoming: Incoming) -> Plan:
+    def receive(self, incoming: Incoming) -> ResponsePlan:
         """Take note of a request."""
 
-    def answer(self, incoming: Incoming, plan: Plan) -> Answer:
+    def answer(self, incoming: Incoming, plan: ResponsePlan) -> EngineAnswer:
         """Answer it, once it waited."""
 
 
@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
             length = _LARGEST_BODY + 1
         if not 0 <= length <= _LARGEST_BODY:
             self.close_connection = True
-            self.wfile.write(self._head(refusal(400, "Bad Request"), Plan(0, (), None, None), 0))
+            self.wfile.write(self._head(refusal(400, "Bad Request"), ResponsePlan(0, (), None, None), 0))
             return
         body = self.rfile.read(length)
         incoming = Incoming(self.command, target, self.headers, body)
@@ -193,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self.server.in_flight.leave(self)
 
-    def _reply(self, incoming: Incoming, plan: Plan) -> None:
+    def _reply(self, incoming: Incoming, plan: ResponsePlan) -> None:
         kinds = {fault.kind for fault in plan.faults}
         if kinds & {"close", "reset", "cut", "wrong-length", "endless", "close-each", "lost-answer"}:
             self.close_connection = True
@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
             # One write: two would let a client see headers and body apart, which engines seldom do.
             self.wfile.write(head + body)
 
-    def _head(self, answer: Answer, plan: Plan, length: int | None) -> bytes:
+    def _head(self, answer: EngineAnswer, plan: ResponsePlan, length: int | None) -> bytes:
         try:
             phrase = HTTPStatus(answer.status).phrase
         except ValueError:
@@ -253,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
 
-    def _send_endlessly(self, answer: Answer, plan: Plan) -> None:
+    def _send_endlessly(self, answer: EngineAnswer, plan: ResponsePlan) -> None:
         begin, piece = endless_body(answer.body)
         self.wfile.write(self._head(answer, plan, None) + begin)
         sent = 0

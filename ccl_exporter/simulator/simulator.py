@@ -10,18 +10,18 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 from ccl_exporter.simulator import twin, wallbox
-from ccl_exporter.simulator.auth import Gate
+from ccl_exporter.simulator.auth import LoginGate
 from ccl_exporter.simulator.dialect import Dialect
-from ccl_exporter.simulator.engine import Answer, Engine, ModelEngine
+from ccl_exporter.simulator.engine import EngineAnswer, ModelEngine, SimulatedEngine
 from ccl_exporter.simulator.faults import Fault, find
 from ccl_exporter.simulator.mangle import mangled
 from ccl_exporter.simulator.query import decoded
 from ccl_exporter.simulator.recordings import RecordingsEngine
-from ccl_exporter.simulator.server import Incoming, Plan, Server
-from ccl_exporter.simulator.site import Model, Site
-from ccl_exporter.simulator.view import View
+from ccl_exporter.simulator.server import Incoming, ResponsePlan, Server
+from ccl_exporter.simulator.site import Site, SiteModel
+from ccl_exporter.simulator.view import SiteView
 
-MODELS: Mapping[str, Callable[[float, Callable[[], float]], Model]] = MappingProxyType(
+MODELS: Mapping[str, Callable[[float, Callable[[], float]], SiteModel]] = MappingProxyType(
     {"wallbox": wallbox.build, "twin": twin.build}
 )
 """Kinds of engine by name."""
@@ -71,8 +71,10 @@ class Simulator:
         self.dialect = Dialect() if dialect is None else dialect
         self.latency = latency
         self.site = Site(MODELS[model], clock or _running_clock(speed), seed, autopilot)
-        self._engine: Engine = ModelEngine(self.site) if recordings is None else RecordingsEngine(recordings)
-        self._gate = Gate(username, password, seed)
+        self._engine: SimulatedEngine = (
+            ModelEngine(self.site) if recordings is None else RecordingsEngine(recordings)
+        )
+        self._gate = LoginGate(username, password, seed)
         self._host, self._port = host, port
         self._lock = threading.Lock()
         self._requests: list[Request] = []
@@ -152,7 +154,7 @@ class Simulator:
     ) -> None:
         self.stop()
 
-    def receive(self, incoming: Incoming) -> Plan:
+    def receive(self, incoming: Incoming) -> ResponsePlan:
         """Take note of a request and decide what is wrong with its exchange."""
         headers, dialect = incoming.headers, self.dialect
         request = Request(
@@ -175,10 +177,10 @@ class Simulator:
         date = None
         if dialect.date_header:
             with self.site.present() as now:
-                date = View(self.site, now, dialect, ()).clock(now)
-        return Plan(wait, faults, dialect.server_header, date)
+                date = SiteView(self.site, now, dialect, ()).clock(now)
+        return ResponsePlan(wait, faults, dialect.server_header, date)
 
-    def answer(self, incoming: Incoming, plan: Plan) -> Answer:
+    def answer(self, incoming: Incoming, plan: ResponsePlan) -> EngineAnswer:
         """Answer a request after its wait."""
         dialect = self.dialect
         refused = self._gate.check(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from ccl_exporter.simulator.autopilot import TAG, Autopilot
 from ccl_exporter.simulator.back_end import BackEnd
 from ccl_exporter.simulator.charge import State, Stop, Vehicle
-from ccl_exporter.simulator.physics import Plug
-from ccl_exporter.simulator.variables import Device, Value, random_guid, time_guid
+from ccl_exporter.simulator.physics import SimulatedPlug
+from ccl_exporter.simulator.variables import SimulatedDevice, Value, random_guid, time_guid
 
 Write = Callable[[float, float], None]
 """Carries out a write: value and time in Unix seconds."""
@@ -26,7 +26,7 @@ _WRITE_DELAY = (2.0, 5.0)
 class PlugPlace:
     """What plugInfo says of a plug, and who drives it (protocol.md 2.2)."""
 
-    plug: Plug
+    plug: SimulatedPlug
     engine: str
     mode3: str
     meter: str
@@ -37,10 +37,10 @@ class PlugPlace:
 
 
 @dataclass(frozen=True)
-class Model:
+class SiteModel:
     """A kind of engine: its inventory, its plugs, and what can be written by full name."""
 
-    devices: tuple[Device, ...]
+    devices: tuple[SimulatedDevice, ...]
     places: tuple[PlugPlace, ...]
     writes: Mapping[str, Write]
     main_device: str
@@ -49,7 +49,7 @@ class Model:
 class LivePlug:
     """A plug of the running site, for whoever drives it: every act happens at the site's present time."""
 
-    def __init__(self, site: Site, plug: Plug) -> None:
+    def __init__(self, site: Site, plug: SimulatedPlug) -> None:
         self._site = site
         self._plug = plug
 
@@ -130,7 +130,7 @@ class Site:
 
     def __init__(
         self,
-        build: Callable[[float, Callable[[], float]], Model],
+        build: Callable[[float, Callable[[], float]], SiteModel],
         clock: Callable[[], float],
         seed: int,
         autopilot: bool,
@@ -173,12 +173,12 @@ class Site:
             for driver in self._drivers:
                 driver.act(now)
 
-    def devices(self) -> Sequence[Device]:
+    def devices(self) -> Sequence[SimulatedDevice]:
         """The devices that answer now, in the engine's order."""
         with self._lock:
             return [device for device in self.model.devices if device.name not in self._removed]
 
-    def values(self, device: Device, now: float) -> dict[str, Value]:
+    def values(self, device: SimulatedDevice, now: float) -> dict[str, Value]:
         """A device's values by short name, overrides included."""
         with self._lock:
             values = device.values(now)

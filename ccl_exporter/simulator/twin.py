@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ccl_exporter.simulator import charger_parts as parts
-from ccl_exporter.simulator.physics import Plug
-from ccl_exporter.simulator.site import Model, PlugPlace
-from ccl_exporter.simulator.variables import Device, Moment, Value, Variable, common_variables
+from ccl_exporter.simulator.physics import SimulatedPlug
+from ccl_exporter.simulator.site import PlugPlace, SiteModel
+from ccl_exporter.simulator.variables import (
+    SimulatedDate,
+    SimulatedDevice,
+    SimulatedVariable,
+    Value,
+    common_variables,
+)
 from ccl_exporter.simulator.wallbox import board_variables, engine_variables, mode3_variables
 
 _ENGINE = "Poste Été"
@@ -25,56 +31,64 @@ _PHASES = range(1, 4)
 _FOREIGN_ENERGY = 87.5
 
 
-def _meter_variables() -> tuple[Variable, ...]:
+def _meter_variables() -> tuple[SimulatedVariable, ...]:
     return (
-        *(Variable(f"VI{n}", f"Voltage L{n}", "#V", 0, 1, sample_mode="average") for n in _PHASES),
-        *(Variable(f"AI{n}", f"Current L{n}", "#A", 0, 2, sample_mode="average") for n in _PHASES),
-        *(Variable(f"API{n}", f"Active power L{n}", "#W", 3, 3, sample_mode="average") for n in _PHASES),
-        *(Variable(f"PFI{n}", f"Power factor L{n}", "#PF", 0, 2, sample_mode="pfAverage") for n in _PHASES),
-        *(Variable(f"AE{n}", f"Active energy L{n}", "#WH", 3, 3, sample_mode="differential") for n in _PHASES),
-        Variable("API", "Active power", "#W", 3, 3, sample_mode="average"),
-        Variable("IPI", "Inductive power", "#VARL", 3, 3, sample_mode="average"),
-        Variable("CPI", "Capacitive power", "#VARC", 3, 3, sample_mode="average"),
-        Variable("VAI", "Apparent power", "#VA", 3, 3, sample_mode="average"),
-        Variable("AE", "Active energy", "#WH", 3, 3, sample_mode="differential"),
-        Variable("IE", "Inductive energy", "#VARLH", 3, 3, sample_mode="differential"),
-        Variable("CE", "Capacitive energy", "#VARCH", 3, 3, sample_mode="differential"),
-        Variable("HZI", "Frequency", "#HZ", 0, 2, sample_mode="average"),
-        Variable("AEB", "Active energy at begin", "#WH", 3, 3, has_value=False, sample_mode="first", default=None),
-        Variable("RSTENERGY", "Reset the registers", forced=True),
+        *(SimulatedVariable(f"VI{n}", f"Voltage L{n}", "#V", 0, 1, sample_mode="average") for n in _PHASES),
+        *(SimulatedVariable(f"AI{n}", f"Current L{n}", "#A", 0, 2, sample_mode="average") for n in _PHASES),
+        *(SimulatedVariable(f"API{n}", f"Active power L{n}", "#W", 3, 3, sample_mode="average") for n in _PHASES),
+        *(
+            SimulatedVariable(f"PFI{n}", f"Power factor L{n}", "#PF", 0, 2, sample_mode="pfAverage")
+            for n in _PHASES
+        ),
+        *(
+            SimulatedVariable(f"AE{n}", f"Active energy L{n}", "#WH", 3, 3, sample_mode="differential")
+            for n in _PHASES
+        ),
+        SimulatedVariable("API", "Active power", "#W", 3, 3, sample_mode="average"),
+        SimulatedVariable("IPI", "Inductive power", "#VARL", 3, 3, sample_mode="average"),
+        SimulatedVariable("CPI", "Capacitive power", "#VARC", 3, 3, sample_mode="average"),
+        SimulatedVariable("VAI", "Apparent power", "#VA", 3, 3, sample_mode="average"),
+        SimulatedVariable("AE", "Active energy", "#WH", 3, 3, sample_mode="differential"),
+        SimulatedVariable("IE", "Inductive energy", "#VARLH", 3, 3, sample_mode="differential"),
+        SimulatedVariable("CE", "Capacitive energy", "#VARCH", 3, 3, sample_mode="differential"),
+        SimulatedVariable("HZI", "Frequency", "#HZ", 0, 2, sample_mode="average"),
+        SimulatedVariable(
+            "AEB", "Active energy at begin", "#WH", 3, 3, has_value=False, sample_mode="first", default=None
+        ),
+        SimulatedVariable("RSTENERGY", "Reset the registers", forced=True),
         *common_variables(),
     )
 
 
-def _oddities() -> tuple[Variable, ...]:
+def _oddities() -> tuple[SimulatedVariable, ...]:
     """Every unit that a wallbox has not, one that a user made up, and one that nobody knows."""
     return (
-        Variable("AE", "Active energy", "#WH", 3, 3, sample_mode="differential"),
-        Variable("CO2", "Emission", "KgCO2", 3, 3, sample_mode="differential"),
-        Variable("COST", "Cost", "#MONETARY", 0, 2, default=41.37),
-        Variable("ANGLETHETA", "Angle", "#DEGREES", 0, 1, default=119.8),
-        Variable("UPTIME", "Time on", "#SECONDS", default=86_400.0),
-        Variable("HOURS", "Hours counted", "#HOURS", 0, 1, default=1234.5),
-        Variable("Q", "Reactive demand", "#VAR", 3, 3, sample_mode="maxDemand", default=0.42),
-        Variable("QE", "Reactive energy", "#VARH", 3, 3, sample_mode="differential", default=17.2),
-        Variable("SE", "Apparent energy", "#VAH", 3, 3, sample_mode="differential", default=90.1),
-        Variable("S", "Apparent power", "#VA", 3, 3, default=-0.25),
-        Variable("LOAD", "Load", "#PERCENT", default=37.0),
-        Variable("SPEED", "Speed", "#FURLONG", default=2.5),
-        Variable("PFI", "Power factor", "#PF", 0, 2, default=9998.0),
-        Variable("LASTRESET", "Last reset", "#DATETIME", kind="date"),
-        Variable("R$SYS", "System", default=1.0),
-        Variable("REMARK", "Remark <& friends>", kind="text", default='"Ça va?" <b>&amp;</b>'),
+        SimulatedVariable("AE", "Active energy", "#WH", 3, 3, sample_mode="differential"),
+        SimulatedVariable("CO2", "Emission", "KgCO2", 3, 3, sample_mode="differential"),
+        SimulatedVariable("COST", "Cost", "#MONETARY", 0, 2, default=41.37),
+        SimulatedVariable("ANGLETHETA", "Angle", "#DEGREES", 0, 1, default=119.8),
+        SimulatedVariable("UPTIME", "Time on", "#SECONDS", default=86_400.0),
+        SimulatedVariable("HOURS", "Hours counted", "#HOURS", 0, 1, default=1234.5),
+        SimulatedVariable("Q", "Reactive demand", "#VAR", 3, 3, sample_mode="maxDemand", default=0.42),
+        SimulatedVariable("QE", "Reactive energy", "#VARH", 3, 3, sample_mode="differential", default=17.2),
+        SimulatedVariable("SE", "Apparent energy", "#VAH", 3, 3, sample_mode="differential", default=90.1),
+        SimulatedVariable("S", "Apparent power", "#VA", 3, 3, default=-0.25),
+        SimulatedVariable("LOAD", "Load", "#PERCENT", default=37.0),
+        SimulatedVariable("SPEED", "Speed", "#FURLONG", default=2.5),
+        SimulatedVariable("PFI", "Power factor", "#PF", 0, 2, default=9998.0),
+        SimulatedVariable("LASTRESET", "Last reset", "#DATETIME", kind="date"),
+        SimulatedVariable("R$SYS", "System", default=1.0),
+        SimulatedVariable("REMARK", "Remark <& friends>", kind="text", default='"Ça va?" <b>&amp;</b>'),
         *common_variables(),
     )
 
 
-def _gateway_variables() -> tuple[Variable, ...]:
+def _gateway_variables() -> tuple[SimulatedVariable, ...]:
     # The module's AE collides with the gateway's own as soon as one forgets the second dotted part.
     return (
-        Variable("AE", "Energy of all modules", "#WH", 3, 3, sample_mode="differential"),
+        SimulatedVariable("AE", "Energy of all modules", "#WH", 3, 3, sample_mode="differential"),
         *(
-            Variable(f"Module{n}.{short}", f"Module {n} {title}", units, 3, 3, sample_mode=mode)
+            SimulatedVariable(f"Module{n}.{short}", f"Module {n} {title}", units, 3, 3, sample_mode=mode)
             for n in (1, 2)
             for short, title, units, mode in (
                 ("AE", "energy", "#WH", "differential"),
@@ -98,34 +112,36 @@ def _gateway_values(now: float, start: float) -> Mapping[str, Value]:
     }
 
 
-def build(now: float, boot: Callable[[], float]) -> Model:
+def build(now: float, boot: Callable[[], float]) -> SiteModel:
     """The post as it stands at `now`; `boot` tells when its engine started (Unix seconds)."""
     started = now
     names = ("PLUG_A", "PLUG_B")
     plugs = tuple(
-        Plug(name=f"{_ENGINE}.{name}", number=number, settled=now, phases=3, energy=energy)
+        SimulatedPlug(name=f"{_ENGINE}.{name}", number=number, settled=now, phases=3, energy=energy)
         for number, (name, energy) in enumerate(zip(names, (9_876_540.0, 345_670.0), strict=True), start=1)
     )
 
     def engine_values(now: float) -> Mapping[str, Value]:
-        values: dict[str, Value] = {**parts.tag_values(*plugs), "RUNTIME": Moment(boot())}
+        values: dict[str, Value] = {**parts.tag_values(*plugs), "RUNTIME": SimulatedDate(boot())}
         for name, plug in zip(names, plugs, strict=True):
             values |= {f"{name}.{short}": value for short, value in parts.plug_values(plug, now).items()}
         return values
 
     def odd_values(now: float) -> Mapping[str, Value]:
         energy = round(_FOREIGN_ENERGY + (now - started) / 3600, 3)
-        return {"AE": energy, "CO2": round(energy * 0.3, 3), "LASTRESET": Moment(started - 86_400)}
+        return {"AE": energy, "CO2": round(energy * 0.3, 3), "LASTRESET": SimulatedDate(started - 86_400)}
 
-    def mode3(name: str, plug: Plug) -> Device:
-        return Device(name, "MODO3", "M3CD", mode3_variables(), lambda _now: parts.mode3_values(plug))
+    def mode3(name: str, plug: SimulatedPlug) -> SimulatedDevice:
+        return SimulatedDevice(name, "MODO3", "M3CD", mode3_variables(), lambda _now: parts.mode3_values(plug))
 
-    def meter(name: str, kind: str, label: str, plug: Plug) -> Device:
-        return Device(name, kind, label, _meter_variables(), lambda now: parts.three_phase_meter(plug, now))
+    def meter(name: str, kind: str, label: str, plug: SimulatedPlug) -> SimulatedDevice:
+        return SimulatedDevice(
+            name, kind, label, _meter_variables(), lambda now: parts.three_phase_meter(plug, now)
+        )
 
     devices = (
-        Device(_ENGINE, "CCL2ENGINE", "CCL2 Engine", engine_variables(*names), engine_values),
-        Device(
+        SimulatedDevice(_ENGINE, "CCL2ENGINE", "CCL2 Engine", engine_variables(*names), engine_values),
+        SimulatedDevice(
             _BOARD,
             "CCL1MINIEMBEDDED",
             "CCL1Mini Embedded",
@@ -137,7 +153,7 @@ def build(now: float, boot: Callable[[], float]) -> Model:
         mode3(_MODE3[1], plugs[1]),
         meter(_METERS[0], "CVMMINI", "CVM-Mini", plugs[0]),
         meter(_METERS[1], "CEMC30", "CEM-C30", plugs[1]),
-        Device(
+        SimulatedDevice(
             _GATEWAY,
             "COM_TCP2RSPLUS",
             "TCP2RS+",
@@ -146,11 +162,11 @@ def build(now: float, boot: Callable[[], float]) -> Model:
             serial="500300789",
             modules=(("1", "CEM-C10"), ("2", "CEM-C10")),
         ),
-        Device(_ODDITY, "CVMMINI", "CVM-Mini", _oddities(), odd_values),
+        SimulatedDevice(_ODDITY, "CVMMINI", "CVM-Mini", _oddities(), odd_values),
     )
     places = tuple(
         PlugPlace(plug, _ENGINE, _MODE3[i], _METERS[i], (8000.0, 30_000.0), delay=40.0 * i, connector="type2")
         for i, plug in enumerate(plugs)
     )
     writes = {**parts.plug_writes(plugs[0], _MODE3[0]), **parts.plug_writes(plugs[1], _MODE3[1])}
-    return Model(devices, places, writes, main_device=_ENGINE)
+    return SiteModel(devices, places, writes, main_device=_ENGINE)

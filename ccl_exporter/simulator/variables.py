@@ -14,18 +14,18 @@ _GREGORIAN_OFFSET = 0x01B21DD213814000
 
 
 @dataclass(frozen=True)
-class Moment:
+class SimulatedDate:
     """A date value, in Unix seconds; how it is written depends on the document (protocol.md 5)."""
 
     unix: float
 
 
-Value = float | str | Moment | None
+Value = float | str | SimulatedDate | None
 """A number in the scaled unit, a text, a date, or `None` for "not available" (protocol.md 3)."""
 
 
 @dataclass(frozen=True)
-class Variable:
+class SimulatedVariable:
     """One variable as varInfo describes it, units in the engine's own codes (protocol.md 4).
 
     `default` is the value of a variable that no physics drives.
@@ -52,33 +52,38 @@ def _no_values(_now: float) -> Mapping[str, Value]:
 
 
 @dataclass(frozen=True)
-class Device:
+class SimulatedDevice:
     """One device of the engine's inventory (protocol.md 2.1, deviceInfo)."""
 
     name: str
     type: str
     type_description: str
-    variables: tuple[Variable, ...]
+    variables: tuple[SimulatedVariable, ...]
     read: Reader = _no_values
     serial: str | None = None
     modules: tuple[tuple[str, str], ...] = field(default=())
 
     def values(self, now: float) -> dict[str, Value]:
         """Every variable's value at `now` (Unix seconds), by short name, in the model's order."""
-        common: dict[str, Value] = {"NAME": self.name, "DESCRIPTION": "", "VDTTM": Moment(now), "STATUS": 1.0}
+        common: dict[str, Value] = {
+            "NAME": self.name,
+            "DESCRIPTION": "",
+            "VDTTM": SimulatedDate(now),
+            "STATUS": 1.0,
+        }
         living = self.read(now)
         return {
             v.name: living[v.name] if v.name in living else common.get(v.name, v.default) for v in self.variables
         }
 
 
-def common_variables() -> tuple[Variable, ...]:
+def common_variables() -> tuple[SimulatedVariable, ...]:
     """The four variables that every device of every sample has (protocol.md 3.2 and 8)."""
     return (
-        Variable("NAME", "Device name", kind="text", default=""),
-        Variable("DESCRIPTION", "Device description", kind="text", default=""),
-        Variable("VDTTM", "Time of the newest data", kind="date"),
-        Variable("STATUS", "Communication status"),
+        SimulatedVariable("NAME", "SimulatedDevice name", kind="text", default=""),
+        SimulatedVariable("DESCRIPTION", "SimulatedDevice description", kind="text", default=""),
+        SimulatedVariable("VDTTM", "Time of the newest data", kind="date"),
+        SimulatedVariable("STATUS", "Communication status"),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ccl_exporter.simulator.dialect import Dialect
 from ccl_exporter.simulator.faults import Fault, find
 from ccl_exporter.simulator.site import PlugPlace, Site
-from ccl_exporter.simulator.variables import Device, Moment, Value, Variable
+from ccl_exporter.simulator.variables import SimulatedDate, SimulatedDevice, SimulatedVariable, Value
 
 _ENERGY_UNITS = frozenset({"#WH", "#VARLH", "#VARCH", "#VARH", "#VAH"})
 _ERROR_AND_TIMEOUT = 34.0
@@ -22,11 +22,11 @@ class Shown:
     """One variable in an answer, under its full displayed name."""
 
     full: str
-    variable: Variable
+    variable: SimulatedVariable
     value: Value
 
 
-class View:
+class SiteView:
     """What the engine tells at `now` (Unix seconds), while the site is held there."""
 
     def __init__(self, site: Site, now: float, dialect: Dialect, faults: Sequence[Fault]) -> None:
@@ -79,14 +79,14 @@ class View:
         """Watt-hours of chargePointsInterface, 0 while registers are zero."""
         return 0.0 if self._zeros else energy
 
-    def _told(self, device: Device, variable: Variable, value: Value) -> Value:
+    def _told(self, device: SimulatedDevice, variable: SimulatedVariable, value: Value) -> Value:
         if device.name in self._failed or "" in self._failed:
             # Not "-" but zeros, and a text turned number: protocol.md 3.1, the device with an error.
             if variable.name == "STATUS":
                 return _ERROR_AND_TIMEOUT
-            return Moment(_NEVER_SYNCHRONISED) if variable.kind == "date" else 0.0
+            return SimulatedDate(_NEVER_SYNCHRONISED) if variable.kind == "date" else 0.0
         if self._zeros and variable.units in _ENERGY_UNITS and isinstance(value, float):
             return 0.0
-        if isinstance(value, Moment):
+        if isinstance(value, SimulatedDate):
             return replace(value, unix=self.clock(value.unix))
         return self.display(value) if isinstance(value, str) else value

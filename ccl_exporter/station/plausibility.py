@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from ccl_exporter.powerstudio.snapshot import Charge, Snapshot
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
 from ccl_exporter.station.values import Reading
 
 Reason = Literal["zero", "rollback", "jump"]
@@ -51,7 +51,7 @@ class _Candidate:
     readings: int
 
 
-class Gate:
+class RegisterFilter:
     """Holds back registers that cannot be right, for one charger; one caller at a time."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Gate:
         if not snapshot.up:
             return replace(snapshot, rejected=dict(self._counts))
         reading = Reading(snapshot)
-        watts, told = _watts(reading), _told(reading)
+        watts, told = _watts(reading), _reported_registers(reading)
         # A register whose unit chargeInfo contradicted is not believed because chargeInfo is silent for once.
         self._doubted = self._doubted - reading.told.keys() | reading.doubtful
         held = set(self._doubted - reading.doubtful)
@@ -84,7 +84,7 @@ class Gate:
         charges = {key: self._passed_charge(charge, reading, watts) for key, charge in snapshot.charges.items()}
         return replace(snapshot, values=values, charges=charges, rejected=dict(self._counts))
 
-    def _passed_charge(self, charge: Charge, reading: Reading, watts: Mapping[str, float]) -> Charge:
+    def _passed_charge(self, charge: ChargeRecord, reading: Reading, watts: Mapping[str, float]) -> ChargeRecord:
         """A charge without its meter's energy if that cannot be right: it stands for a register not listed."""
         if charge.meter_watt_hours is None:
             return charge
@@ -133,7 +133,7 @@ def _strange(before: _Level | None, level: _Level, watts: float | None) -> Reaso
     return None
 
 
-def _told(reading: Reading) -> Mapping[str, float]:
+def _reported_registers(reading: Reading) -> Mapping[str, float]:
     """What chargeInfo says of the registers of plugs and their meters, in watt-hours by variable id."""
     meters = {plug.name: plug.meter for plug in reading.snapshot.inventory.plugs}
     return {

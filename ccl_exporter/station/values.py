@@ -11,7 +11,14 @@ from functools import cached_property
 from math import isfinite
 from typing import NamedTuple
 
-from ccl_exporter.powerstudio.inventory import Device, Inventory, VariableInfo, listed, once, owner
+from ccl_exporter.powerstudio.inventory import (
+    Device,
+    Inventory,
+    VariableInfo,
+    cached_per_inventory,
+    owner,
+    variable_ids,
+)
 from ccl_exporter.powerstudio.snapshot import Moment, Snapshot
 from ccl_exporter.powerstudio.xml_parser import parse_date
 from ccl_exporter.station.catalogue import Catalogue, Unit, catalogue, last_part
@@ -22,7 +29,7 @@ OLDEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _ENERGIES = ("joules", "var_seconds", "voltampere_seconds")
 
 
-class Understood(NamedTuple):
+class VariableValue(NamedTuple):
     """A reading in base units; `quantity` None means that it has no unit and `value` is the number as sent.
 
     Energies that only grow have `_total` behind their quantity.
@@ -35,7 +42,7 @@ class Understood(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class UnitSpec:
     """The unit of a variable as (code, factor), from varInfo or the catalogue; both empty if it has none."""
 
     code: str | None = None
@@ -60,7 +67,7 @@ class Variable:
     name: str
     within: tuple[str, ...]
     info: VariableInfo | None
-    described: Described | None
+    described: UnitSpec | None
     unit: Unit | None
     symbol: str
     power: float
@@ -82,7 +89,7 @@ class Variables:
         self._facts = facts
         self._found: dict[str, Variable | None] = {}
         self.devices: dict[str, Device] = {device.id: device for device in inventory.devices}
-        self.listed = listed(inventory)
+        self.listed = variable_ids(inventory)
 
     @cached_property
     def walk(self) -> Sequence[Variable]:
@@ -126,15 +133,15 @@ class Variables:
             and self._facts.register(short, info.sample_mode if info is not None else None),
         )
 
-    def _symbol(self, told: Described | None) -> str:
+    def _symbol(self, told: UnitSpec | None) -> str:
         return self._facts.symbol(told.code, told.factor) if told is not None and told.code else ""
 
-    def _about(self, info: VariableInfo | None, described: Described) -> tuple[str, str, str]:
+    def _about(self, info: VariableInfo | None, described: UnitSpec) -> tuple[str, str, str]:
         if info is None:
             return "", self._symbol(described), ""
         return info.title, self._symbol(described), "true" if info.writable else "false"
 
-    def _describe(self, name: str, short: str, device: Device, info: VariableInfo | None) -> Described | None:
+    def _describe(self, name: str, short: str, device: Device, info: VariableInfo | None) -> UnitSpec | None:
         """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
 
         Unit and factor come together from one source: what the engine says goes before the catalogue.
@@ -144,11 +151,11 @@ class Variables:
         temperature = known is not None and known.unit in ("celsius", "fahrenheit")
         told = info is not None and info.unit is not None and (info.unit in self._facts.units or not temperature)
         if told and info is not None and info.factor is not None:
-            return Described(info.unit, info.factor)
+            return UnitSpec(info.unit, info.factor)
         if known is not None and known.unit is not None:
-            return Described(known.unit, known.factor)
+            return UnitSpec(known.unit, known.factor)
         if known is not None or name in self._settled:
-            return Described()
+            return UnitSpec()
         return None
 
 
@@ -159,7 +166,7 @@ def _prefixes(name: str, device: str) -> Iterator[str]:
         cut = name.find(".", cut + 1)
 
 
-@once
+@cached_per_inventory
 def variables(inventory: Inventory) -> Variables:
     """The variables of an inventory by the catalogue."""
     return Variables(inventory, catalogue())
@@ -178,7 +185,7 @@ class Reading:
         if not self.listed >= snapshot.values.keys():
             self.listed |= snapshot.values.keys()
         self._well: dict[str, bool] = {}
-        self._understood: dict[str, Understood | None] = {}
+        self._understood: dict[str, VariableValue | None] = {}
 
     def owner(self, name: str) -> str | None:
         """The device of a full variable id."""
@@ -235,12 +242,12 @@ class Reading:
         return found.value if found is not None and found.quantity == quantity else None
 
     @property
-    def understood(self) -> Mapping[str, Understood]:
+    def understood(self) -> Mapping[str, VariableValue]:
         """Every reading that can be trusted and shown, by full id."""
         found = ((name, self.understand(name)) for name in self.snapshot.values)
         return {name: reading for name, reading in found if reading is not None}
 
-    def registers(self) -> Iterator[tuple[str, Understood]]:
+    def registers(self) -> Iterator[tuple[str, VariableValue]]:
         """Of those the energies that only grow."""
         for name in self.snapshot.values:
             variable = self._variables.get(name)
@@ -249,14 +256,14 @@ class Reading:
                 if found is not None and found.quantity is not None:
                     yield name, found
 
-    def understand(self, name: str) -> Understood | None:
+    def understand(self, name: str) -> VariableValue | None:
         """The reading of a variable, by full id; None if there is none that can be trusted and shown."""
         if name not in self._understood:
             variable = self._variables.get(name)
             self._understood[name] = self._understand(variable) if variable is not None else None
         return self._understood[name]
 
-    def _understand(self, variable: Variable) -> Understood | None:
+    def _understand(self, variable: Variable) -> VariableValue | None:
         value = self.snapshot.values.get(variable.id)
         if variable.hidden or not isinstance(value, (float, Moment)) or not self.trusted(variable):
             return None
@@ -265,9 +272,9 @@ class Reading:
             if unit is not None and unit.quantity != "timestamp":
                 return None
             instant = _instant(value)
-            return None if instant is None else Understood(device, name, "timestamp", instant)
+            return None if instant is None else VariableValue(device, name, "timestamp", instant)
         if unit is None or variable.id in self.doubtful:
-            return Understood(device, name, None, value)
+            return VariableValue(device, name, None, value)
         if (unit.minimum is not None and value < unit.minimum) or (
             unit.maximum is not None and value > unit.maximum
         ):
@@ -277,8 +284,8 @@ class Reading:
         if not isfinite(base):
             return None
         if variable.register:
-            return Understood(device, name, f"{unit.quantity}_total", base) if base >= 0 else None
-        return Understood(device, name, unit.quantity, base)
+            return VariableValue(device, name, f"{unit.quantity}_total", base) if base >= 0 else None
+        return VariableValue(device, name, unit.quantity, base)
 
     @cached_property
     def doubtful(self) -> frozenset[str]:

@@ -17,7 +17,7 @@ from benchmarks import peers
 from benchmarks.processes import HERE, MEASURED, Exporter, Farm, alone, exporter, farm
 from ccl_exporter.exporter.charger import SHARED_FOR, Charger
 from ccl_exporter.metrics.samples import needed
-from ccl_exporter.powerstudio.inventory import listed
+from ccl_exporter.powerstudio.inventory import variable_ids
 from ccl_exporter.settings import ChargerSettings
 
 
@@ -45,7 +45,7 @@ def on_the_charger(short: bool) -> Iterator[Row]:
         plain = Charger(ChargerSettings("plain", chargers.url("idle-0"))).read(60)
         devices = [device.id for device in plain.inventory.devices]
         before = chargers.counts()
-        peers.walk_by_variable(chargers.url("idle-1"), sorted(listed(plain.inventory)), devices)
+        peers.walk_by_variable(chargers.url("idle-1"), sorted(variable_ids(plain.inventory)), devices)
         walk = chargers.counts() - before
         for site, module in (
             ("idle", "both"),

@@ -22,8 +22,8 @@ from support import Clock
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.metrics.samples import samples
-from ccl_exporter.outputs.influxdb.bisecting_sender import Delivered, Delivery
-from ccl_exporter.outputs.influxdb.client import Writer
+from ccl_exporter.outputs.influxdb.bisecting_sender import BisectingSender, Delivered
+from ccl_exporter.outputs.influxdb.client import InfluxClient
 from ccl_exporter.outputs.influxdb.line_protocol import lines
 from ccl_exporter.outputs.influxdb.pusher import POINTS_AT_ONCE
 from ccl_exporter.outputs.influxdb.spool import Spool
@@ -64,9 +64,9 @@ def settings(database: Influx, name: str = "evse") -> InfluxSettings:
     return InfluxSettings("db", database.url, 1, SpoolSettings(Path("spool.db")), name)
 
 
-def drain(spool: Spool, writer: Writer) -> int:
+def drain(spool: Spool, writer: InfluxClient) -> int:
     """Send everything as a push does; how many points."""
-    delivery, sent = Delivery(writer.write), 0
+    delivery, sent = BisectingSender(writer.write), 0
     while batches := spool.take(POINTS_AT_ONCE):
         some = [line for batch in batches for line in batch.lines]
         delivery.begin(some)
@@ -106,13 +106,13 @@ def in_and_out(folder: Path, database: Influx, found: Sequence[list[Sample]]) ->
             spool.put(some, taken)
         stored = monotonic() - began
         began = monotonic()
-        assert drain(spool, Writer(settings(database))) == points
+        assert drain(spool, InfluxClient(settings(database))) == points
         return points / stored, points / (monotonic() - began)
 
 
 def our_processor_time(folder: Path, found: Sequence[list[Sample]], url: str) -> float:
     """Milliseconds of processor time for a reading: lines, spool, a request of its own as in a life at 15 s."""
-    writer = Writer(InfluxSettings("db", url, 2, SpoolSettings(Path("spool.db")), org="o", bucket="b"))
+    writer = InfluxClient(InfluxSettings("db", url, 2, SpoolSettings(Path("spool.db")), org="o", bucket="b"))
     with opened(folder / "time.db") as spool:
         began = process_time()
         for number, sample in enumerate(found):
@@ -225,7 +225,7 @@ def main(folder: Path) -> None:
         theirs_told = killed(THEIRS_UNTIL_KILLED, database.url, path)
         database.start()
         with opened(path) as spool:
-            drain(spool, Writer(settings(database)))
+            drain(spool, InfluxClient(settings(database)))
         kept = database.count("kept", "x")
         rows.append(
             (

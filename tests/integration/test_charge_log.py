@@ -14,7 +14,7 @@ from time import sleep, time
 import pytest
 from support import COMMAND, Clock, Process, Start, get, scrape
 
-from ccl_exporter.sessions.recorder import Ledger
+from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.simulator import Fault, Simulator
 from ccl_exporter.simulator.charge import State, Stop
 
@@ -402,7 +402,7 @@ def test_the_demo_records_nobodys_charges(start: Start, state: Path) -> None:
 def test_csv_is_quoted_as_rfc_4180_says(state: Path) -> None:
     from charging import Station  # noqa: PLC0415 - only here
 
-    ledger = Ledger(state / "charges.db")
+    ledger = SessionRecorder(state / "charges.db")
     station = Station()
     ledger.note('a "quoted",\nname', station.read())
     station.charge(7000, 3600)

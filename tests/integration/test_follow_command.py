@@ -26,13 +26,13 @@ from support import COMMAND, PROJECT, Clock, Process, Scrape, Start, get, server
 
 from ccl_exporter.control.follow.budget import Budget
 from ccl_exporter.control.follow.follower import Follower
-from ccl_exporter.control.follow.input_filter import Meaning, Trust
-from ccl_exporter.control.follow.limiter import FollowedPlug, FollowersMemory, Owed, written_lately
+from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec
+from ccl_exporter.control.follow.limiter import FollowedPlug, FollowerState, SafeCurrentGuard, written_lately
 from ccl_exporter.control.follow.policy import Policy, Rules, percent_for
-from ccl_exporter.control.follow.sources import Newest
-from ccl_exporter.control.put import Control
-from ccl_exporter.control.restore import settle
-from ccl_exporter.control.state import JOURNAL, Memory
+from ccl_exporter.control.follow.sources import LatestValue
+from ccl_exporter.control.put import WritableTransport
+from ccl_exporter.control.restore import restore_pending
+from ccl_exporter.control.state import JOURNAL, ControlState
 from ccl_exporter.control.write import Writer
 from ccl_exporter.errors import Garbled
 from ccl_exporter.metrics.families import FOLLOW
@@ -210,9 +210,9 @@ def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_sa
         process.process.send_signal(ending)
         process.process.wait()
         # At once, as the write acts 2 to 5 seconds later.
-        memory = Memory(state, charging.url)
-        with closing(Control(charging.url)) as control:
-            settle(memory, Writer(control, memory, 5.0, "put back"), print)
+        memory = ControlState(state, charging.url)
+        with closing(WritableTransport(charging.url)) as control:
+            restore_pending(memory, Writer(control, memory, 5.0, "put back"), print)
 
         assert reduction(charging) == 100
     assert [entry["result"] for entry in writes(state)] == ["sent", "done"]
@@ -512,17 +512,17 @@ class Loop:
     def __init__(self, folder: Path, clock: Clock, simulator: Simulator, rules: Rules, supply: float) -> None:
         self.clock, self.simulator = clock, simulator
         self.said: list[str] = []
-        self.memory = FollowersMemory(folder, simulator.url, now=clock, say=self.said.append)
-        self.control = Control(simulator.url)
+        self.memory = FollowerState(folder, simulator.url, now=clock, say=self.said.append)
+        self.control = WritableTransport(simulator.url)
         writer = Writer(self.control, self.memory, 1.0, "charge follow", look_every=0.02)
         plug = FollowedPlug(writer, self.memory, None, 1.0)
-        self.newest = Newest(clock, clock)
+        self.newest = LatestValue(clock, clock)
         self.follower = Follower(
             plug,
             self.newest,
-            Trust(Meaning("import", "W", rules.mode, (supply, "W"), 0.0)),
+            InputFilter(InputSpec("import", "W", rules.mode, (supply, "W"), 0.0)),
             Policy(rules, Budget(60)),
-            Owed(self.memory, plug.device, plug.variable, percent_for(rules.safe, plug.largest)),
+            SafeCurrentGuard(self.memory, plug.device, plug.variable, percent_for(rules.safe, plug.largest)),
             self.said.append,
             clock=clock,
             wall=clock,
@@ -660,8 +660,8 @@ def test_at_its_end_too_a_follower_sets_the_safe_current_where_nothing_can_be_ke
 
 
 def test_a_meter_of_three_phases_that_does_not_answer_is_not_taken_for_one_phase(tmp_path: Path) -> None:
-    with Simulator("twin", autopilot=False) as charger, closing(Control(charger.url)) as control:
-        memory = Memory(tmp_path, charger.url)
+    with Simulator("twin", autopilot=False) as charger, closing(WritableTransport(charger.url)) as control:
+        memory = ControlState(tmp_path, charger.url)
         plug = FollowedPlug(Writer(control, memory, 5.0, "charge follow"), memory, "Poste Été.PLUG_A", 5.0)
         assert plug.car().phases == 3
         charger.faults = (Fault("device-error", arg="Meter"),)

@@ -17,7 +17,7 @@ from brokers import PATIENCE, Broker, Listener, listening, running
 from paho.mqtt.client import Client
 from support import OPENMETRICS, Process, Scrape, Start, get, server
 
-from ccl_exporter.outputs.mqtt.client import Broker as Connection
+from ccl_exporter.outputs.mqtt.client import MqttClient as Connection
 from ccl_exporter.outputs.mqtt.payload import level
 from ccl_exporter.settings import MqttSettings
 from ccl_exporter.simulator import Simulator

@@ -18,7 +18,7 @@ import pytest
 from support import Clock, server
 
 from ccl_exporter.exporter.charger import Charger
-from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, View, page
+from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, ChargerView, page
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Simulator
 
@@ -173,10 +173,10 @@ def serve() -> Iterator[Serve]:
         pages.server_close()
 
 
-def look(simulator: Simulator, clock: Clock, name: str = "garage") -> View:
+def look(simulator: Simulator, clock: Clock, name: str = "garage") -> ChargerView:
     """A charger read just now by one that never saw it; its reading is told in simulated time."""
     with closing(Charger(ChargerSettings(name, simulator.url))) as charger:
-        return View(name, replace(charger.read(30), taken=clock.at - 2))
+        return ChargerView(name, replace(charger.read(30), taken=clock.at - 2))
 
 
 def test_the_page_follows_a_charge_from_its_request_to_its_end(
@@ -229,7 +229,9 @@ def test_a_hostile_charger_is_inert(browser: Browser, serve: Serve, wallbox: Sim
     hostile = replace(display, name=HOSTILE, type=HOSTILE, variables=titled)
     devices = tuple(hostile if device is display else device for device in model.devices)
     wallbox.site.model = replace(model, devices=devices)
-    html = page([look(wallbox, clock, HOSTILE), View(HOSTILE, None)], clock.at, HOSTILE, "charger-1-device-2")
+    html = page(
+        [look(wallbox, clock, HOSTILE), ChargerView(HOSTILE, None)], clock.at, HOSTILE, "charger-1-device-2"
+    )
     pages = serve(lambda _: html)
     browser.open(pages.url)
 
@@ -249,7 +251,7 @@ def test_it_fits_a_telephone_and_follows_the_wish_for_light_or_dark(
         simulator.site.plugs[0].plug_in()
         simulator.site.plugs[0].authorise()
         clock.at += 60
-        views = [look(simulator, clock, name), View("not read yet", None)]
+        views = [look(simulator, clock, name), ChargerView("not read yet", None)]
     html = page(views, clock.at, "0.1.0").replace(b"<details>", b"<details open>")
     pages = serve(lambda _: html)
     grounds = {}
@@ -299,7 +301,9 @@ def test_an_address_that_points_into_the_page_does_not_keep_it_from_renewing_its
     browser: Browser, serve: Serve
 ) -> None:
     # Chromium takes a refresh to the same address with a fragment for a jump within the page.
-    html = page([View("one", None), View("two", None)], 0.0, "0.1.0").replace(b'content="10; ', b'content="1; ')
+    html = page([ChargerView("one", None), ChargerView("two", None)], 0.0, "0.1.0").replace(
+        b'content="10; ', b'content="1; '
+    )
     pages = serve(lambda _: html)
     browser.open(f"{pages.url}#charger-2")
 

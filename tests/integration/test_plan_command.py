@@ -17,10 +17,10 @@ from support import COMMAND, PROJECT, Process, Start
 from ccl_exporter.control.plan.planner import Goal, Planner
 from ccl_exporter.control.plan.prices import Slot, parse
 from ccl_exporter.control.plan.schedule import Plan
-from ccl_exporter.control.plug_commands import Plug, Result
-from ccl_exporter.control.put import Control
-from ccl_exporter.control.state import Memory
-from ccl_exporter.control.write import How, Writer
+from ccl_exporter.control.plug_commands import PlugCommands, Result
+from ccl_exporter.control.put import WritableTransport
+from ccl_exporter.control.state import ControlState
+from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import UsageError
 from ccl_exporter.simulator import Simulator, State
 
@@ -36,8 +36,8 @@ class House:
         self, simulator: Simulator, folder: Path, need: float, kilowatts: float = KILOWATTS, quarters: int = 8
     ) -> None:
         self.simulator = simulator
-        self.memory = Memory(folder, simulator.url)
-        self.control = Control(simulator.url)
+        self.memory = ControlState(folder, simulator.url)
+        self.control = WritableTransport(simulator.url)
         self.begin = self.now()
         self.slots: Sequence[Slot] = ()
         self.trouble: str | None = None
@@ -45,8 +45,8 @@ class House:
         self.said: list[str] = []
         self._register = simulator.site.plugs[0].energy_wh
         writer = Writer(self.control, self.memory, 2.0, "test", look_every=0.02)
-        plug = Plug(writer, None, 2.0)
-        how = How(wait=1.0, least_pause=0.0)
+        plug = PlugCommands(writer, None, 2.0)
+        how = WriteOptions(wait=1.0, least_pause=0.0)
 
         def at_plug(work: Callable[[], Result]) -> Result:
             with self.memory.alone(monotonic() + 5):
@@ -349,7 +349,7 @@ def test_a_plug_that_a_plan_must_leave_out_of_service_is_told_and_the_next_comma
         flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", simulator.url, "--timeout", "3")
         process: Process = start("charge", "plan", str(prices), *flags)
         process.line("is out of service")
-        with Memory(state, simulator.url).alone(monotonic() + 5):
+        with ControlState(state, simulator.url).alone(monotonic() + 5):
             code = process.stop()
         said = process.log[-1]
         subprocess.run([str(COMMAND), "charge", "stop", "-c", simulator.url], check=False)

@@ -13,7 +13,7 @@ from databases import Database, Influx, Victoria, running
 from support import COMMAND, OPENMETRICS, Process, Scrape, Start, get
 
 from ccl_exporter.outputs.influxdb.pusher import InfluxPusher
-from ccl_exporter.sessions.tracker import FinishedCharge
+from ccl_exporter.sessions.tracker import FinishedSession
 from ccl_exporter.settings import InfluxSettings, SpoolSettings
 from ccl_exporter.simulator import Simulator
 
@@ -258,18 +258,18 @@ def test_a_second_exporter_with_the_same_spool_serves_but_does_not_write(
     until(lambda: spool_metric(other, "sent_points_total") > 0, "it does not take over")
 
 
-def ended(at: float, highest_watts: float | None = 7350.0) -> FinishedCharge:
+def ended(at: float, highest_watts: float | None = 7350.0) -> FinishedSession:
     """A charge that ended."""
-    return FinishedCharge("garage", "EVSE.PLUG", None, None, at, 3.6e6, 1800.0, 4, highest_watts)
+    return FinishedSession("garage", "EVSE.PLUG", None, None, at, 3.6e6, 1800.0, 4, highest_watts)
 
 
 @dataclass
 class Record:
     """A record of finished charges in memory."""
 
-    charges: list[FinishedCharge]
+    charges: list[FinishedSession]
 
-    def finished(self, after: int) -> list[tuple[int, FinishedCharge]]:
+    def finished(self, after: int) -> list[tuple[int, FinishedSession]]:
         return [(number, charge) for number, charge in enumerate(self.charges, 1) if number > after]
 
 

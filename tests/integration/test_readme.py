@@ -170,9 +170,9 @@ def test_the_file_of_fifty_bays_is_a_valid_configuration(tmp_path: Path) -> None
 
 def test_the_table_of_charges_is_what_the_command_prints(state: Path) -> None:
     (sample,) = [block for language, block in BLOCKS if not language and block.startswith("BEGIN ")]
-    from ccl_exporter.sessions.recorder import Ledger  # noqa: PLC0415 - likewise
+    from ccl_exporter.sessions.recorder import SessionRecorder  # noqa: PLC0415 - likewise
 
-    station, ledger = Station(), Ledger(state / "charges.db")
+    station, ledger = Station(), SessionRecorder(state / "charges.db")
     ledger.note("garage", station.read())
     station.begin()
     for watts, seconds in ((7350.0, 3600), (6000.0, 2200)):

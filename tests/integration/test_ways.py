@@ -11,21 +11,21 @@ import pytest
 
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.snapshot import Moment, Snapshot
-from ccl_exporter.powerstudio.value_reader import Way
+from ccl_exporter.powerstudio.value_reader import ValueStrategy
 from ccl_exporter.simulator import Dialect, Simulator
 
 WAYS = {
-    "everything": ((), Way.TOGETHER),
-    "ampersand": (("amp-only",), Way.TOGETHER),
-    "question mark": (("question-only",), Way.TOGETHER),
-    "first of several": (("single",), Way.EACH),
-    "none of several": (("no-separator",), Way.EACH),
-    "device state": (("no-separator", "no-values-id"), Way.STATE),
-    "batches": (("no-values-id", "no-device-state"), Way.BATCH),
-    "batches by question mark": (("question-only", "no-values-id", "no-device-state"), Way.BATCH),
-    "one by one": (("no-separator", "no-values-id", "no-device-state"), Way.ONE),
-    "state only": (("state-only",), Way.STATE),
-    "proven": (("wallbox-proven",), Way.STATE),
+    "everything": ((), ValueStrategy.TOGETHER),
+    "ampersand": (("amp-only",), ValueStrategy.TOGETHER),
+    "question mark": (("question-only",), ValueStrategy.TOGETHER),
+    "first of several": (("single",), ValueStrategy.EACH),
+    "none of several": (("no-separator",), ValueStrategy.EACH),
+    "device state": (("no-separator", "no-values-id"), ValueStrategy.STATE),
+    "batches": (("no-values-id", "no-device-state"), ValueStrategy.BATCH),
+    "batches by question mark": (("question-only", "no-values-id", "no-device-state"), ValueStrategy.BATCH),
+    "one by one": (("no-separator", "no-values-id", "no-device-state"), ValueStrategy.ONE),
+    "state only": (("state-only",), ValueStrategy.STATE),
+    "proven": (("wallbox-proven",), ValueStrategy.STATE),
 }
 
 
@@ -44,7 +44,9 @@ def model(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize(("names", "way"), WAYS.values(), ids=WAYS.keys())
-def test_the_best_way_that_the_engine_understands_is_taken(model: str, names: tuple[str, ...], way: Way) -> None:
+def test_the_best_way_that_the_engine_understands_is_taken(
+    model: str, names: tuple[str, ...], way: ValueStrategy
+) -> None:
     with Simulator(model, dialect=Dialect.parse(names), autopilot=False) as simulator:
         engine = Engine("test", simulator.url)
         engine.read(60)
@@ -53,7 +55,7 @@ def test_the_best_way_that_the_engine_understands_is_taken(model: str, names: tu
 
 
 @pytest.mark.parametrize(("names", "way"), WAYS.values(), ids=WAYS.keys())
-def test_every_way_reads_the_same_values(model: str, names: tuple[str, ...], way: Way) -> None:
+def test_every_way_reads_the_same_values(model: str, names: tuple[str, ...], way: ValueStrategy) -> None:
     at = 1_790_000_000.0
     with Simulator(model, autopilot=False, clock=lambda: at) as simulator:
         plain = read(simulator)
@@ -138,7 +140,7 @@ def test_a_way_that_stops_working_is_dropped_for_the_next_one() -> None:
         simulator.dialect = Dialect.parse(["wallbox-proven"])
         after = engine.read(60)
 
-        assert engine.way is Way.STATE
+        assert engine.way is ValueStrategy.STATE
         assert after.up
         assert after.answered == before.answered
 
@@ -151,7 +153,7 @@ def test_a_request_that_hangs_an_odd_server_does_not_hold_up_the_ladder() -> Non
         for _ in range(4):
             snapshot = engine.read(1.5)
 
-        assert engine.way is Way.STATE
+        assert engine.way is ValueStrategy.STATE
         assert len(snapshot.answered) == 6
 
 

@@ -15,7 +15,7 @@ from time import monotonic, sleep
 import pytest
 from support import COMMAND, Clock, Start, get, scrape
 
-from ccl_exporter.control.state import JOURNAL, Memory
+from ccl_exporter.control.state import JOURNAL, ControlState
 from ccl_exporter.locks import ChargerLock
 from ccl_exporter.simulator import Dialect, Fault, Simulator, State
 from ccl_exporter.simulator.xml import document, node
@@ -213,7 +213,7 @@ class TestLocks:
         assert "another command was reading the charger all the time" in said
 
     def test_another_command_that_is_writing(self, wallbox: Simulator, state: Path) -> None:
-        with Memory(state, wallbox.url).alone(monotonic() + 5):
+        with ControlState(state, wallbox.url).alone(monotonic() + 5):
             ended, said = ccl(wallbox, "charge", "limit", "16A", "--for", "1h", "--timeout", "0.5")
 
         assert (ended, wallbox.requests) == (3, [])

@@ -12,10 +12,10 @@ from time import monotonic
 
 import pytest
 
-from ccl_exporter.control.plug_commands import Plug, Result
-from ccl_exporter.control.put import Control
-from ccl_exporter.control.state import JOURNAL, Memory
-from ccl_exporter.control.write import How, Writer
+from ccl_exporter.control.plug_commands import PlugCommands, Result
+from ccl_exporter.control.put import WritableTransport
+from ccl_exporter.control.state import JOURNAL, ControlState
+from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import CclError
 from ccl_exporter.settings import Credentials
 from ccl_exporter.simulator import DIALECTS, Dialect, Fault, Simulator
@@ -58,8 +58,8 @@ class Bench:
 
     def __init__(self, charger: Simulator, folder: Path) -> None:
         self.charger = charger
-        self.memory = Memory(folder, charger.url)
-        self.how = How(wait=20.0 / SPEED * 3, least_pause=0.0)
+        self.memory = ControlState(folder, charger.url)
+        self.how = WriteOptions(wait=20.0 / SPEED * 3, least_pause=0.0)
 
     @property
     def live(self) -> LivePlug:
@@ -78,19 +78,19 @@ class Bench:
     def usable(self) -> bool:
         return self.value("Plug - Mode 3.OUT_OF_SERVICE") == 0 and self.value(f"{PLUG}.ENABLE") == 1
 
-    def command(self, do: Callable[[Plug], Result]) -> Result | CclError:
-        control = Control(self.charger.url, LOGIN)
+    def command(self, do: Callable[[PlugCommands], Result]) -> Result | CclError:
+        control = WritableTransport(self.charger.url, LOGIN)
         try:
             with self.memory.alone(monotonic() + 5):
                 writer = Writer(control, self.memory, 1.0, "test", look_every=0.02)
-                return do(Plug(writer, None, 1.0))
+                return do(PlugCommands(writer, None, 1.0))
         except CclError as error:
             return error
         finally:
             control.close()
 
     def set(self, name: str, value: float) -> Result | CclError:
-        def do(plug: Plug) -> Result:
+        def do(plug: PlugCommands) -> Result:
             written = plug._writer.set({name: value}, self.how)
             return Result(written.outcome, "", plug.look(), [written])
 

@@ -4,7 +4,7 @@ import socket
 import threading
 from time import monotonic, sleep
 
-from ccl_exporter.outputs.mqtt.client import Broker
+from ccl_exporter.outputs.mqtt.client import MqttClient
 from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE
 from ccl_exporter.settings import MqttSettings
 
@@ -56,7 +56,7 @@ class SlowBroker:
 
 def test_who_ends_before_being_known_as_there_is_known_as_gone() -> None:
     slow = SlowBroker()
-    broker = Broker(MqttSettings("127.0.0.1", slow.port), STATUS, (STATUS,), (), lambda *_: None)
+    broker = MqttClient(MqttSettings("127.0.0.1", slow.port), STATUS, (STATUS,), (), lambda *_: None)
     broker.keep(STATUS, ONLINE)
     broker.start()
     try:

@@ -7,16 +7,16 @@ from charging import OTHER, PLUG, START, Station
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter.powerstudio.snapshot import Charge, Moment, Snapshot
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, Snapshot
 from ccl_exporter.sessions.tracker import (
-    Account,
-    FinishedCharge,
+    FinishedSession,
     PlugReading,
-    Scrutiny,
-    book,
+    RegisterAccount,
+    RegisterCheck,
     has_ended,
-    key,
     plug_readings,
+    session_key,
+    update,
     watched,
 )
 
@@ -28,17 +28,17 @@ class Book:
 
     def __init__(self, plug: str = PLUG) -> None:
         self.plug = plug
-        self.scrutiny = Scrutiny()
-        self.account: Account | None = None
-        self.old: list[Account] = []
-        self.finished: list[FinishedCharge] = []
+        self.scrutiny = RegisterCheck()
+        self.account: RegisterAccount | None = None
+        self.old: list[RegisterAccount] = []
+        self.finished: list[FinishedSession] = []
 
-    def take(self, snapshot: Snapshot) -> FinishedCharge | None:
+    def take(self, snapshot: Snapshot) -> FinishedSession | None:
         reading = plug_readings(snapshot)[self.plug]
         if not self.scrutiny.passes(self.account, reading):
             self.account = watched(self.account, reading) or self.account
             return None
-        booked = book("garage", self.account, reading)
+        booked = update("garage", self.account, reading)
         assert booked is not None
         if self.account is not None and self.account.era < booked.account.era:
             self.old.append(self.account)
@@ -48,10 +48,10 @@ class Book:
         return booked.finished
 
     def restart(self) -> None:
-        self.scrutiny = Scrutiny()
+        self.scrutiny = RegisterCheck()
 
     @property
-    def now(self) -> Account:
+    def now(self) -> RegisterAccount:
         assert self.account is not None
         return self.account
 
@@ -78,7 +78,7 @@ class Book:
 def test_a_charge_is_over_when_it_has_an_end_and_nothing_runs(
     state: int | None, requested: float | None, begun: float | None, ended: float | None, over: bool
 ) -> None:
-    assert has_ended(Charge(PLUG, state=state, requested=requested, begun=begun, ended=ended)) is over
+    assert has_ended(ChargeRecord(PLUG, state=state, requested=requested, begun=begun, ended=ended)) is over
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_charge_is_known_by_its_request_else_its_begin(
 ) -> None:
     requested, begun, ended = dates
 
-    assert key(Charge(PLUG, requested=requested, begun=begun, ended=ended)) == known_by
+    assert session_key(ChargeRecord(PLUG, requested=requested, begun=begun, ended=ended)) == known_by
 
 
 def test_a_charge_is_recorded_once_with_the_highest_power_that_was_read() -> None:
@@ -111,7 +111,7 @@ def test_a_charge_is_recorded_once_with_the_highest_power_that_was_read() -> Non
     found = [log.take(station.read()) for _ in range(3)]
 
     assert found == [
-        FinishedCharge("garage", PLUG, START + 1, START + 6, ended, 15350 * 600.0, 1802, 5, 7350.0),
+        FinishedSession("garage", PLUG, START + 1, START + 6, ended, 15350 * 600.0, 1802, 5, 7350.0),
         None,
         None,
     ]
@@ -428,7 +428,7 @@ def test_a_plug_that_has_never_charged_has_an_account_and_no_charge() -> None:
 
 
 def test_a_charge_info_that_leaves_everything_out_is_nothing() -> None:
-    assert book("garage", None, PlugReading(START, Charge(PLUG))) is None
+    assert update("garage", None, PlugReading(START, ChargeRecord(PLUG))) is None
 
 
 Step = tuple[str, float]

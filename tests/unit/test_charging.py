@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.control.plug_commands import had_its_night, left_alone, reduction
-from ccl_exporter.control.plug_view import LEAST_AMPERES, View, told
+from ccl_exporter.control.plug_commands import already_charged_in_window, override_active, reduction
+from ccl_exporter.control.plug_view import LEAST_AMPERES, PlugView, describe
 from ccl_exporter.control.state import Override
 from ccl_exporter.errors import Refused, UsageError
 
-FREE = View("P", state="available", connected=False, enabled=True, limit=32.0)
+FREE = PlugView("P", state="available", connected=False, enabled=True, limit=32.0)
 
 
 class TestLimits:
@@ -96,12 +96,12 @@ class TestLimits:
             replace(FREE, state="charging", connected=True, amperes=16.04, watts=3690.0, charged=4.2, limit=16.0),
             "P: charging, 16.0 A, 3.69 kW, 4.20 kWh so far, limit 16.0 A",
         ),
-        (View("P", state="charging"), "P: charging"),
+        (PlugView("P", state="charging"), "P: charging"),
     ],
 )
-def test_a_plug_is_told_in_one_line_with_the_reason_why_it_does_not_charge(seen: View, says: str) -> None:
-    assert told(seen).startswith(says)
-    assert "\n" not in told(seen)
+def test_a_plug_is_told_in_one_line_with_the_reason_why_it_does_not_charge(seen: PlugView, says: str) -> None:
+    assert describe(seen).startswith(says)
+    assert "\n" not in describe(seen)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_plug_is_told_in_one_line_with_the_reason_why_it_does_not_charge(seen:
     ],
     ids=["it charges", "it is full", "the car has left", "another charge"],
 )
-def test_a_charge_that_was_begun_now_is_left_alone_until_its_car_leaves(seen: View, goes_on: bool) -> None:
-    assert (left_alone(seen, Override(5.0, 6.0), 1e9) is not None) is goes_on
+def test_a_charge_that_was_begun_now_is_left_alone_until_its_car_leaves(seen: PlugView, goes_on: bool) -> None:
+    assert (override_active(seen, Override(5.0, 6.0), 1e9) is not None) is goes_on
 
 
 @pytest.mark.parametrize(("later", "goes_on"), [(0.0, True), (86_399.0, True), (86_400.0, False), (-1.0, False)])
@@ -125,7 +125,7 @@ def test_a_charge_that_cannot_be_told_from_another_is_left_alone_for_a_day(
 ) -> None:
     seen = replace(FREE, connected=True, state="charging", requested=told_now)
 
-    assert (left_alone(seen, Override(told_then, 1000.0), 1000.0 + later) is not None) is goes_on
+    assert (override_active(seen, Override(told_then, 1000.0), 1000.0 + later) is not None) is goes_on
 
 
 @pytest.mark.parametrize(
@@ -144,4 +144,4 @@ def test_a_charge_that_ended_in_a_night_is_not_begun_again_in_it(
 ) -> None:
     seen = replace(FREE, connected=True, state=state)
 
-    assert (had_its_night(seen, begun, 1000.0) is not None) is over
+    assert (already_charged_in_window(seen, begun, 1000.0) is not None) is over

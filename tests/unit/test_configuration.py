@@ -18,7 +18,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.config.charger_source import Inventory
+from ccl_exporter.config.charger_source import ChargerInventory
 from ccl_exporter.config.document import Configuration, load
 from ccl_exporter.errors import UsageError
 from ccl_exporter.settings import ChargerSettings, Credentials, Settings
@@ -401,10 +401,10 @@ class TestInventoryFile:
         return write("a: {url: http://192.0.2.1}\n", "more/chargers.yaml")
 
     @pytest.fixture
-    def inventory(self, write: Callable[..., Path], more: Path) -> Inventory:
+    def inventory(self, write: Callable[..., Path], more: Path) -> ChargerInventory:
         configuration = load(write(self.MAIN), {})
         assert configuration.source is not None
-        return Inventory(configuration.source, configuration.settings)
+        return ChargerInventory(configuration.source, configuration.settings)
 
     def test_its_chargers_stand_beside_those_of_the_file_itself(
         self, write: Callable[..., Path], more: Path
@@ -474,7 +474,7 @@ class TestInventoryFile:
         with pytest.raises(UsageError, match="allow: unknown key"):
             load(write(self.MAIN + "probe: {allow: x}"), {}, patient=True)
 
-    def test_a_change_is_read_at_once_and_without_a_gap(self, inventory: Inventory, more: Path) -> None:
+    def test_a_change_is_read_at_once_and_without_a_gap(self, inventory: ChargerInventory, more: Path) -> None:
         assert not inventory.refresh(100.0)
         more.write_text("a: {url: http://192.0.2.1}\nb: {url: http://192.0.2.2}\n")
 
@@ -485,7 +485,7 @@ class TestInventoryFile:
 
     @pytest.mark.parametrize("text", [f"a: {{url: evse, pasword: {SECRET}}}", f"{{{SECRET}", "", None])
     def test_a_broken_file_keeps_the_old_one_until_it_is_mended(
-        self, inventory: Inventory, more: Path, text: str | None
+        self, inventory: ChargerInventory, more: Path, text: str | None
     ) -> None:
         inventory.refresh(100.0)
         before = inventory.settings
@@ -510,7 +510,7 @@ class TestInventoryFile:
         assert not inventory.error
 
     def test_what_it_refers_to_is_read_again_when_the_interval_has_passed(
-        self, inventory: Inventory, write: Callable[..., Path], more: Path
+        self, inventory: ChargerInventory, write: Callable[..., Path], more: Path
     ) -> None:
         secret = write("old", "more/secret")
         more.write_text("a: {url: evse, username: x, password_file: secret}")
@@ -523,7 +523,7 @@ class TestInventoryFile:
         assert inventory.settings.chargers["a"].credentials == Credentials("x", SECRET)
 
     def test_a_file_replaced_by_one_of_the_same_size_and_time_is_a_change(
-        self, inventory: Inventory, write: Callable[..., Path], more: Path
+        self, inventory: ChargerInventory, write: Callable[..., Path], more: Path
     ) -> None:
         inventory.refresh(100.0)
         status = more.stat()
@@ -535,7 +535,7 @@ class TestInventoryFile:
         assert list(inventory.settings.chargers) == ["main", "b"]
 
     def test_a_clock_that_is_set_back_delays_nothing(
-        self, inventory: Inventory, write: Callable[..., Path], more: Path
+        self, inventory: ChargerInventory, write: Callable[..., Path], more: Path
     ) -> None:
         inventory.refresh(1000.0)
 
@@ -590,12 +590,12 @@ def host() -> Iterator[Host]:
 
 class TestInventoryUrl:
     @pytest.fixture
-    def inventory(self, write: Callable[..., Path], host: Host) -> Inventory:
+    def inventory(self, write: Callable[..., Path], host: Host) -> ChargerInventory:
         configuration = load(write(f"chargers_from: {{url: '{host.url}', interval: 60s}}"), {})
         assert configuration.source is not None
-        return Inventory(configuration.source, configuration.settings)
+        return ChargerInventory(configuration.source, configuration.settings)
 
-    def test_its_chargers_are_read_every_interval(self, inventory: Inventory, host: Host) -> None:
+    def test_its_chargers_are_read_every_interval(self, inventory: ChargerInventory, host: Host) -> None:
         assert list(inventory.settings.chargers) == ["a"]
         inventory.refresh(100.0)
         host.body = b'{\n\t"b": {"url": "http://192.0.2.2"}\n}'
@@ -633,7 +633,7 @@ class TestInventoryUrl:
         ],
     )
     def test_an_answer_that_is_none_keeps_the_old_chargers(
-        self, inventory: Inventory, host: Host, answer: Host, said: str
+        self, inventory: ChargerInventory, host: Host, answer: Host, said: str
     ) -> None:
         before = inventory.settings
         host.status, host.body, host.headers = answer.status, answer.body, answer.headers
@@ -646,7 +646,7 @@ class TestInventoryUrl:
         assert host.url.partition("?")[0] in (inventory.error or "")
         assert SECRET not in (inventory.error or "")
 
-    def test_a_redirect_on_the_same_server_is_followed(self, inventory: Inventory, host: Host) -> None:
+    def test_a_redirect_on_the_same_server_is_followed(self, inventory: ChargerInventory, host: Host) -> None:
         inventory.refresh(0.0)
         host.status, host.headers = 307, {"Location": "/new?x=1"}
 
@@ -658,7 +658,7 @@ class TestInventoryUrl:
         with serving() as host:
             configuration = load(write(f"chargers_from: {{url: '{host.url}'}}"), {})
         assert configuration.source is not None
-        inventory = Inventory(configuration.source, configuration.settings)
+        inventory = ChargerInventory(configuration.source, configuration.settings)
 
         assert not inventory.refresh(0.0)
 
@@ -676,7 +676,7 @@ class TestInventoryUrl:
             load(write(f"chargers_from: {{url: '{host.url}'}}"), {"HOME": SECRET})
 
     def test_while_one_thread_reads_the_others_go_on_with_what_is_there(
-        self, inventory: Inventory, host: Host
+        self, inventory: ChargerInventory, host: Host
     ) -> None:
         before = len(host.asked)
         start = threading.Barrier(8)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter.outputs.influxdb.bisecting_sender import Delivered, Delivery
-from ccl_exporter.outputs.influxdb.client import Accepted, Later, Outcome, Rejected, TooLarge
+from ccl_exporter.outputs.influxdb.bisecting_sender import BisectingSender, Delivered
+from ccl_exporter.outputs.influxdb.client import Accepted, Outcome, Rejected, RequestTooLarge, RetryLater
 from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of
 
 
@@ -21,7 +21,7 @@ class Picky:
     def write(self, lines: Sequence[str]) -> Outcome:
         self.requests += 1
         if sum(map(len, lines)) > self.most:
-            return TooLarge("it answers 413")
+            return RequestTooLarge("it answers 413")
         good = [line for line in lines if not {field_of(piece)[1] for piece in by_field(line)} & self.bad]
         if len(good) == len(lines) or self.partial:
             self.stored |= {piece for line in good for piece in by_field(line)}
@@ -34,7 +34,7 @@ def line(number: int, fields: Sequence[str]) -> str:
     return f"m,n={number} {','.join(f'{name}={number}' for name in fields)} {number}"
 
 
-def deliver(delivery: Delivery, lines: Sequence[str]) -> Delivered | Later:
+def deliver(delivery: BisectingSender, lines: Sequence[str]) -> Delivered | RetryLater:
     delivery.begin(lines)
     return delivery.go_on()
 
@@ -49,7 +49,7 @@ def test_exactly_the_good_fields_arrive_and_exactly_the_bad_are_set_aside(
 ) -> None:
     sent = [line(number, names) for number, names in enumerate(fields)]
     database = Picky(bad, partial=partial, counts=counts)
-    delivery = Delivery(database.write)
+    delivery = BisectingSender(database.write)
     every = {piece for item in sent for piece in by_field(item)}
     for _ in range(2):  # the second time with what was learned
         result = deliver(delivery, sent)
@@ -65,7 +65,7 @@ def test_exactly_the_good_fields_arrive_and_exactly_the_bad_are_set_aside(
 def test_what_is_too_large_is_sent_in_smaller_parts(fields: list[list[str]], most: int) -> None:
     sent = [line(number, names) for number, names in enumerate(fields)]
     database = Picky(set(), most)
-    result = deliver(Delivery(database.write), sent)
+    result = deliver(BisectingSender(database.write), sent)
 
     every = {piece for item in sent for piece in by_field(item)}
     assert isinstance(result, Delivered)
@@ -75,7 +75,7 @@ def test_what_is_too_large_is_sent_in_smaller_parts(fields: list[list[str]], mos
 
 def test_a_field_that_was_refused_costs_two_requests_a_batch_from_then_on() -> None:
     database = Picky({"b"})
-    delivery = Delivery(database.write)
+    delivery = BisectingSender(database.write)
     sent = [line(number, "abc") for number in range(1000)]
     deliver(delivery, sent)
     database.requests = 0
@@ -88,7 +88,7 @@ def test_a_field_that_was_refused_costs_two_requests_a_batch_from_then_on() -> N
 
 def test_a_field_that_is_taken_again_is_trusted_again() -> None:
     database = Picky({"b"})
-    delivery = Delivery(database.write)
+    delivery = BisectingSender(database.write)
     deliver(delivery, [line(1, "ab")])
     database.bad = set()
     assert deliver(delivery, [line(2, "ab")]) == Delivered()
@@ -106,7 +106,7 @@ def test_readings_older_than_the_database_keeps_cost_one_request() -> None:
         asked += 1
         return Rejected("partial write: points beyond retention policy", len(lines))
 
-    result = deliver(Delivery(write), [line(number, "abc") for number in range(100)])
+    result = deliver(BisectingSender(write), [line(number, "abc") for number in range(100)])
 
     assert isinstance(result, Delivered)
     assert result.rejected == 100
@@ -118,9 +118,9 @@ def test_a_database_that_took_nothing_at_all_is_told_apart() -> None:
     everything, something = Picky({"a", "b"}), Picky({"a"})
     sent = [line(number, "ab") for number in range(3)]
 
-    refused = [deliver(Delivery(database.write), sent) for database in (everything, something)]
+    refused = [deliver(BisectingSender(database.write), sent) for database in (everything, something)]
     assert [isinstance(result, Delivered) and result.nothing for result in refused] == [True, False]
-    assert deliver(Delivery(everything.write), []) == Delivered()
+    assert deliver(BisectingSender(everything.write), []) == Delivered()
 
 
 @settings(max_examples=60, deadline=None)
@@ -135,13 +135,13 @@ def test_trouble_in_between_costs_nothing_and_no_request_that_was_answered(
     def write(lines: Sequence[str]) -> Outcome:
         nonlocal asked
         asked += 1
-        return Later("no connection") if asked % every == 0 else troubled.write(lines)
+        return RetryLater("no connection") if asked % every == 0 else troubled.write(lines)
 
-    delivery = Delivery(write)
+    delivery = BisectingSender(write)
     result = deliver(delivery, sent)
-    while isinstance(result, Later):
+    while isinstance(result, RetryLater):
         result = delivery.go_on()
 
-    assert result == deliver(Delivery(calm.write), sent)
+    assert result == deliver(BisectingSender(calm.write), sent)
     assert troubled.stored == calm.stored
     assert troubled.requests == calm.requests

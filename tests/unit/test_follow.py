@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccl_exporter.control.follow.budget import Budget
-from ccl_exporter.control.follow.input_filter import Meaning, Number, Trust, Unit, What
+from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue, Unit, What
 from ccl_exporter.control.follow.policy import (
     Car,
     Decision,
     Mode,
+    Observation,
     Policy,
     Rules,
-    Seen,
     amperes_at,
     least_of,
     percent_for,
 )
-from ccl_exporter.control.follow.sources import Newest, NoNumberError, answered, reading
+from ccl_exporter.control.follow.sources import LatestValue, NoValueError, answered, reading
 from ccl_exporter.control.plug_commands import reduction
 from ccl_exporter.errors import Refused
 
@@ -50,17 +50,17 @@ class Room:
 
     def __post_init__(self) -> None:
         supply = (self.supply, "W") if self.mode == "supply" and self.what == "import" else None
-        self.trust = Trust(Meaning(self.what, self.unit, self.mode, supply, self.roof))
+        self.trust = InputFilter(InputSpec(self.what, self.unit, self.mode, supply, self.roof))
         self.policy = Policy(Rules(self.mode, 32.0, safe=self.safe), Budget(self.writes))
 
     @property
     def limit(self) -> float:
         return amperes_at(self.car.percent, 32.0)
 
-    def look(self, number: Number | None, day: int = 1) -> Decision:
+    def look(self, number: InputValue | None, day: int = 1) -> Decision:
         self.now += self.every
         free, trouble = self.trust.judge(number, self.now, self.car)
-        self.last = self.policy.decide(Seen(self.now, day, self.car, free, trouble))
+        self.last = self.policy.decide(Observation(self.now, day, self.car, free, trouble))
         if self.last.percent is not None:
             self.policy.wrote(self.now, self.last.percent)
             self.sent.append((self.now, self.last.percent))
@@ -76,13 +76,13 @@ class Room:
     def hear(self, value: float, seconds: float, day: int = 1) -> Decision:
         """New numbers of one value for some time."""
         for _ in range(int(seconds / self.every)):
-            self.look(Number(value, self.now + self.every), day)
+            self.look(InputValue(value, self.now + self.every), day)
         return self.last
 
     def hear_house(self, load: float, seconds: float, lie: float = 1.0) -> Decision:
         """The import of a house with this load besides the car, times a lie, for some time."""
         for step in range(int(seconds / self.every)):
-            self.look(Number((load + self.car.watts + step % 7) * lie, self.now + self.every))
+            self.look(InputValue((load + self.car.watts + step % 7) * lie, self.now + self.every))
         return self.last
 
     def silence(self, seconds: float) -> Decision:
@@ -147,7 +147,7 @@ def test_noise_costs_no_writes() -> None:
     room.hear(4600, 60)
     before = len(room.sent)
     for number in range(600):
-        room.look(Number(4600 + 60 * math.sin(number), room.now + 2))
+        room.look(InputValue(4600 + 60 * math.sin(number), room.now + 2))
 
     assert len(room.sent) <= before + 2
 
@@ -203,7 +203,7 @@ def test_a_supply_that_is_exceeded_means_less_at_the_next_look() -> None:
     room = Room(mode="supply", what="import", safe=6.1)
     room.hear_house(2000, 300)
     assert room.limit == 32
-    decision = room.look(Number(12_000 + room.car.watts, room.now + 2))
+    decision = room.look(InputValue(12_000 + room.car.watts, room.now + 2))
 
     assert decision.urgent
     assert room.limit * 230 <= 14_000 - 12_000
@@ -213,7 +213,7 @@ def test_a_supply_that_is_exceeded_leaves_room_for_one_more_load() -> None:
     room = Room(mode="supply", what="import", safe=6.1)
     room.hear_house(6400, 60)
     assert room.limit == 32
-    room.look(Number(7000 + room.car.watts, room.now + 2))
+    room.look(InputValue(7000 + room.car.watts, room.now + 2))
 
     assert 6 <= room.limit <= 7000 / 230 - 15
 
@@ -296,9 +296,9 @@ def test_a_stale_number_means_the_safe_current_within_a_minute_and_it_is_left_wh
 def test_a_number_that_is_repeated_with_its_old_date_is_stale() -> None:
     room = Room()
     room.hear(5000, 120)
-    old = Number(5000.0, room.now)
+    old = InputValue(5000.0, room.now)
     for _ in range(25):
-        room.look(Number(old.value, old.at))
+        room.look(InputValue(old.value, old.at))
 
     assert room.last.reason == "stale"
     assert room.limit == 0
@@ -318,7 +318,7 @@ def test_absurd_numbers_are_passed_over_and_if_nothing_else_comes_the_current_is
 
 
 def test_a_number_whose_date_is_none_does_not_count() -> None:
-    newest = Newest(lambda: 1000.0, lambda: 1000.0)
+    newest = LatestValue(lambda: 1000.0, lambda: 1000.0)
     newest.take_text("4000 nan", None)
 
     assert newest.number is None
@@ -353,7 +353,7 @@ def test_an_import_that_stands_still_while_the_car_changes_is_not_believed() -> 
     limit = room.limit
     assert 6 < limit < 32
     room.car = replace(room.car, amperes=6.0, watts=1380.0)
-    frozen = Number(9000.0, 0.0)
+    frozen = InputValue(9000.0, 0.0)
     for step in range(60):
         room.car = replace(room.car, watts=1380.0 if step < 5 else 4000.0)
         room.look(replace(frozen, at=room.now + 2))
@@ -371,12 +371,12 @@ def test_amperes_are_those_of_the_phase_and_kilowatts_a_thousand_watts() -> None
 # Writes
 
 
-def wild(room: Room) -> Iterator[Number]:
+def wild(room: Room) -> Iterator[InputValue]:
     """The worst that a feed can do: from much to nothing and back, for ever."""
     step = 0
     while True:
         step += 1
-        yield Number(14_000.0 if step // 20 % 2 else 0.0, room.now + room.every)
+        yield InputValue(14_000.0 if step // 20 % 2 else 0.0, room.now + room.every)
 
 
 @pytest.mark.parametrize("mode", ["surplus", "floor", "supply"])
@@ -432,7 +432,7 @@ def test_a_supply_that_stays_exceeded_though_the_limit_is_low_pauses_the_car() -
     assert 6 < limit < 32
     room.car = replace(room.car, amperes=32.0, watts=7360.0)
     for _ in range(15):
-        room.look(Number(9000 + 7360.0, room.now + 2))
+        room.look(InputValue(9000 + 7360.0, room.now + 2))
 
     assert room.last.reason in ("not_obeyed", "too_little")
     assert room.sent[-1][1] == 100
@@ -467,7 +467,7 @@ def test_a_number_may_be_dated_and_may_be_a_member_of_json() -> None:
     ],
 )
 def test_what_is_no_number_is_told(text: str, field: str | None) -> None:
-    with pytest.raises(NoNumberError):
+    with pytest.raises(NoValueError):
         reading(text, field)
 
 
@@ -489,21 +489,21 @@ def test_the_answers_of_prometheus_are_understood_with_the_date_of_a_sample() ->
         b"null",
         answer("scalar", f"[0, 1{'0' * 400}]"),
     ):
-        with pytest.raises(NoNumberError):
+        with pytest.raises(NoValueError):
             answered(wrong)
-    with pytest.raises(NoNumberError, match="bad query"):
+    with pytest.raises(NoValueError, match="bad query"):
         answered(b'{"status": "error", "error": "bad query"}')
 
 
 def test_a_clock_that_is_set_makes_no_number_younger() -> None:
     now, wall = [100.0], [1_790_000_000.0]
-    newest = Newest(lambda: now[0], lambda: wall[0])
+    newest = LatestValue(lambda: now[0], lambda: wall[0])
     newest.take(5.0, wall[0] - 20)
-    assert newest.number == Number(5.0, 80.0)
+    assert newest.number == InputValue(5.0, 80.0)
     wall[0] += 3600
     newest.take(6.0, wall[0] - 20)
-    assert newest.number == Number(6.0, 80.0)
+    assert newest.number == InputValue(6.0, 80.0)
     wall[0] -= 7200
     newest.take(7.0, wall[0] + 3600)
-    assert newest.number == Number(6.0, 80.0)
+    assert newest.number == InputValue(6.0, 80.0)
     assert "clocks" in newest.trouble

@@ -17,7 +17,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ccl_exporter.outputs.influxdb.client import Accepted, Later, Outcome, Rejected, TooLarge, Writer
+from ccl_exporter.outputs.influxdb.client import (
+    Accepted,
+    InfluxClient,
+    Outcome,
+    Rejected,
+    RequestTooLarge,
+    RetryLater,
+)
 from ccl_exporter.settings import Credentials, InfluxSettings, SpoolSettings
 
 JSON = {"Content-Type": "application/json"}
@@ -77,24 +84,24 @@ def settings(url: str, timeout: float = 10.0) -> InfluxSettings:
 ANSWERS: dict[str, tuple[int, dict[str, str], str, type[Outcome], str]] = {
     "no content": (204, {}, "", Accepted, ""),
     "an empty answer": (200, {}, "", Accepted, ""),
-    "a web page": (200, HTML, PAGE, Later, "look at the URL"),
-    "JSON of another service": (200, JSON, '{"status": "ok"}', Later, "look at the URL"),
-    "a redirect": (302, {"Location": "/login"}, "", Later, "look at the URL"),
+    "a web page": (200, HTML, PAGE, RetryLater, "look at the URL"),
+    "JSON of another service": (200, JSON, '{"status": "ok"}', RetryLater, "look at the URL"),
+    "a redirect": (302, {"Location": "/login"}, "", RetryLater, "look at the URL"),
     "a bad line": (400, JSON, '{"error": "unable to parse \'x\'"}', Rejected, "unable to parse 'x'"),
     "a bad line in 2": (400, JSON, '{"code": "invalid", "message": "bad"}', Rejected, "bad"),
     "a bad line without a word": (400, {}, "", Rejected, "400"),
-    "a proxy's 400": (400, HTML, PAGE, Later, "look at the URL"),
+    "a proxy's 400": (400, HTML, PAGE, RetryLater, "look at the URL"),
     "unprocessable": (422, JSON, '{"message": "schema"}', Rejected, "schema"),
-    "a wrong token": (401, JSON, '{"code": "unauthorized", "message": "no"}', Later, "another login"),
-    "no right": (403, JSON, '{"error": "not authorized"}', Later, "may not write"),
-    "no database": (404, JSON, '{"error": "database not found: \\"x\\""}', Later, 'database not found: "x"'),
-    "a time-out of its own": (408, {}, "", Later, "408"),
-    "too much": (413, JSON, '{"error": "too large"}', TooLarge, "too large"),
-    "too often": (429, {"Retry-After": "7"}, "", Later, "429"),
-    "an error": (500, JSON, '{"error": "timeout"}', Later, "timeout"),
-    "not now": (503, {}, "", Later, "503"),
-    "a gateway": (502, HTML, PAGE, Later, "502"),
-    "a teapot": (418, {}, "", Later, "418"),
+    "a wrong token": (401, JSON, '{"code": "unauthorized", "message": "no"}', RetryLater, "another login"),
+    "no right": (403, JSON, '{"error": "not authorized"}', RetryLater, "may not write"),
+    "no database": (404, JSON, '{"error": "database not found: \\"x\\""}', RetryLater, 'database not found: "x"'),
+    "a time-out of its own": (408, {}, "", RetryLater, "408"),
+    "too much": (413, JSON, '{"error": "too large"}', RequestTooLarge, "too large"),
+    "too often": (429, {"Retry-After": "7"}, "", RetryLater, "429"),
+    "an error": (500, JSON, '{"error": "timeout"}', RetryLater, "timeout"),
+    "not now": (503, {}, "", RetryLater, "503"),
+    "a gateway": (502, HTML, PAGE, RetryLater, "502"),
+    "a teapot": (418, {}, "", RetryLater, "418"),
 }
 
 
@@ -103,7 +110,7 @@ def test_each_answer_has_one_meaning(
     status: int, headers: dict[str, str], text: str, kind: type[Outcome], said: str
 ) -> None:
     with answering(status, headers, text) as (url, asked):
-        outcome = Writer(settings(url)).write(["m x=1 1"])
+        outcome = InfluxClient(settings(url)).write(["m x=1 1"])
 
     assert type(outcome) is kind
     assert said in getattr(outcome, "reason", "")
@@ -112,7 +119,7 @@ def test_each_answer_has_one_meaning(
 
 def test_how_many_lines_were_left_out_is_understood() -> None:
     with answering(400, JSON, '{"error":"partial write: field type conflict: x dropped=3"}') as (url, _):
-        outcome = Writer(settings(url)).write(["m x=1 1"])
+        outcome = InfluxClient(settings(url)).write(["m x=1 1"])
 
     assert isinstance(outcome, Rejected)
     assert outcome.dropped == 3
@@ -136,9 +143,9 @@ def test_the_wish_to_be_left_alone_is_understood(text: str, low: float | None, h
     dates = {"in ten minutes": now + timedelta(minutes=10), "ten minutes ago": now - timedelta(minutes=10)}
     header = format_datetime(dates[text], usegmt=True) if text in dates else text
     with answering(503, {"Retry-After": header}, "") as (url, _):
-        outcome = Writer(settings(url)).write(["m x=1 1"])
+        outcome = InfluxClient(settings(url)).write(["m x=1 1"])
 
-    assert isinstance(outcome, Later)
+    assert isinstance(outcome, RetryLater)
     if low is None or high is None:
         assert outcome.wait is None
     else:
@@ -151,7 +158,7 @@ def test_version_1_is_written_to_by_database_policy_and_login() -> None:
         one = replace(
             settings(f"{url}/influx"), retention_policy="a year", credentials=Credentials("ccl", "pass:word")
         )
-        assert Writer(one).write(["m x=1 1", "m x=2 2"]) == Accepted()
+        assert InfluxClient(one).write(["m x=1 1", "m x=2 2"]) == Accepted()
 
     ((target, headers, body),) = asked
     assert urlsplit(target).path == "/influx/write"
@@ -166,7 +173,7 @@ def test_versions_2_and_3_are_written_to_by_bucket_and_token(version: Literal[2,
         two = replace(
             settings(url), version=version, database="", org="me & you", bucket="evse/autogen", token=SECRET
         )
-        assert Writer(two).write(["m x=1 1"]) == Accepted()
+        assert InfluxClient(two).write(["m x=1 1"]) == Accepted()
 
     ((target, headers, _),) = asked
     assert urlsplit(target).path == "/api/v2/write"
@@ -178,7 +185,7 @@ def test_versions_2_and_3_are_written_to_by_bucket_and_token(version: Literal[2,
 
 def test_a_check_writes_nothing_and_is_content_when_nothing_is_too_little() -> None:
     with answering(400, JSON, '{"message": "writing requires points"}') as (url, asked):
-        assert Writer(settings(url)).check() == Accepted()
+        assert InfluxClient(settings(url)).check() == Accepted()
 
     assert gzip.decompress(asked[0][2]) == b""
 
@@ -231,13 +238,13 @@ def test_no_answer_is_for_later_and_is_waited_for_no_longer_than_configured(
         thread = threading.Thread(target=serve)
         thread.start()
         began = monotonic()
-        writer = Writer(settings(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.5))
+        writer = InfluxClient(settings(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.5))
         outcome = writer.write(["m x=1 1"])
         took = monotonic() - began
         writer.close()
         thread.join()
 
-    assert isinstance(outcome, Later)
+    assert isinstance(outcome, RetryLater)
     assert said in outcome.reason
     assert took < 30  # of a server that would answer for ever
 
@@ -245,7 +252,7 @@ def test_no_answer_is_for_later_and_is_waited_for_no_longer_than_configured(
 def test_a_database_that_always_needs_longer_than_configured_is_understood_in_the_end() -> None:
     """It stores what it gets: who never waited for its answer would send the same for ever."""
     with answering(204, {}, "", after=0.5) as (url, asked):
-        writer = Writer(settings(url, timeout=0.1))
+        writer = InfluxClient(settings(url, timeout=0.1))
         outcomes = [writer.write(["m x=1 1"])]
         while not isinstance(outcomes[-1], Accepted):
             outcomes.append(writer.write(["m x=1 1"]))
@@ -256,14 +263,14 @@ def test_a_database_that_always_needs_longer_than_configured_is_understood_in_th
         writer.close()
 
     assert needed > 1
-    assert set(map(type, outcomes[:-1])) == {Later}
+    assert set(map(type, outcomes[:-1])) == {RetryLater}
     # A log gets a change, not a state.
-    assert len({outcome.reason for outcome in outcomes if isinstance(outcome, Later)}) == 1
+    assert len({outcome.reason for outcome in outcomes if isinstance(outcome, RetryLater)}) == 1
 
 
 def test_nobody_there_is_for_later() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
 
-    assert Writer(settings(f"http://127.0.0.1:{port}")).write(["m x=1 1"]) == Later("no connection")
-    assert Writer(settings("http://no-such-host.invalid")).write([]) == Later("no host is called so")
+    assert InfluxClient(settings(f"http://127.0.0.1:{port}")).write(["m x=1 1"]) == RetryLater("no connection")
+    assert InfluxClient(settings("http://no-such-host.invalid")).write([]) == RetryLater("no host is called so")

@@ -14,12 +14,12 @@ from charging import OTHER, PLUG, Station
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter.errors import Unreadable
+from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.sessions import store as ledger_file
-from ccl_exporter.sessions.recorder import Ledger
+from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import read
-from ccl_exporter.sessions.tracker import FinishedCharge
+from ccl_exporter.sessions.tracker import FinishedSession
 
 KWH = 3.6e6
 
@@ -35,7 +35,7 @@ def energies(path: Path) -> list[float]:
 
 def noted(path: Path, *snapshots: Snapshot, charger: str = "garage") -> list[float]:
     """The energies in the ledger after one run of the exporter that read these."""
-    ledger = Ledger(path)
+    ledger = SessionRecorder(path)
     for snapshot in snapshots:
         ledger.note(charger, snapshot)
     ledger.close()
@@ -91,7 +91,7 @@ _numbers = count()
 
 
 def test_a_late_reading_of_another_thread_changes_nothing(path: Path) -> None:
-    station, ledger = Station(), Ledger(path)
+    station, ledger = Station(), SessionRecorder(path)
     day = list(a_day(station, 1))
     for snapshot in day:
         ledger.note("garage", snapshot)
@@ -103,7 +103,7 @@ def test_a_late_reading_of_another_thread_changes_nothing(path: Path) -> None:
 
 
 def test_a_clock_that_was_set_back_an_hour_stops_nothing(path: Path) -> None:
-    station, ledger = Station(), Ledger(path)
+    station, ledger = Station(), SessionRecorder(path)
     ledger.note("garage", station.read())
     station.charge(7000, 3600)
     ledger.note("garage", replace(station.read(), taken=station.at - 7200))
@@ -113,7 +113,7 @@ def test_a_clock_that_was_set_back_an_hour_stops_nothing(path: Path) -> None:
 
 
 def test_the_same_reading_from_many_threads_is_one(path: Path) -> None:
-    station, ledger = Station(), Ledger(path)
+    station, ledger = Station(), SessionRecorder(path)
     ledger.note("garage", station.read())
     station.charge(7000, 3600)
     snapshot = station.read()
@@ -128,7 +128,7 @@ def test_the_same_reading_from_many_threads_is_one(path: Path) -> None:
 
 
 def test_those_who_follow_get_each_charge_with_a_higher_id(path: Path) -> None:
-    station, ledger = Station(), Ledger(path)
+    station, ledger = Station(), SessionRecorder(path)
     ledger.note("garage", station.read())
     ids: list[int] = []
     for _ in range(3):
@@ -143,7 +143,7 @@ def test_those_who_follow_get_each_charge_with_a_higher_id(path: Path) -> None:
     ledger.close()
 
 
-def await_finished(ledger: Ledger, after: int) -> list[tuple[int, FinishedCharge]]:
+def await_finished(ledger: SessionRecorder, after: int) -> list[tuple[int, FinishedSession]]:
     began = time()
     while not (found := ledger.finished(after)):
         assert time() < began + 30, "nothing was committed"
@@ -182,7 +182,7 @@ def test_a_charger_with_another_name_does_not_bring_its_last_charge_again(path: 
 
 
 def test_two_plugs_and_two_chargers_do_not_mix(path: Path) -> None:
-    one, two, ledger = Station(), Station(at=1_790_000_000.5), Ledger(path)
+    one, two, ledger = Station(), Station(at=1_790_000_000.5), SessionRecorder(path)
     for name, station in (("one", one), ("two", two)):
         ledger.note(name, station.read())
         for plug, watts in ((PLUG, 7000), (OTHER, 3500)):
@@ -206,7 +206,7 @@ def test_a_charger_that_is_down_or_tells_of_no_charge_is_passed_over(path: Path)
 
 
 def test_at_rest_nothing_is_written_but_once_an_hour(path: Path) -> None:
-    station, ledger = Station(), Ledger(path)
+    station, ledger = Station(), SessionRecorder(path)
     for snapshot in a_day(station, 1):
         ledger.note("garage", snapshot)
     rested = station.at
@@ -216,7 +216,7 @@ def test_at_rest_nothing_is_written_but_once_an_hour(path: Path) -> None:
     ledger.close()
     assert max(account.at for _, _, account in read(path).accounts) <= rested
 
-    ledger = Ledger(path)
+    ledger = SessionRecorder(path)
     ledger.note("garage", station.read())
     station.at += 3600
     ledger.note("garage", station.read())
@@ -241,7 +241,7 @@ def test_a_damaged_file_is_moved_aside_loudly_and_a_new_one_begun(
 
 
 def test_a_file_that_is_damaged_while_it_is_written_is_replaced_and_the_charge_is_kept(path: Path) -> None:
-    station, ledger = Station(), Ledger(path)
+    station, ledger = Station(), SessionRecorder(path)
     ledger.note("garage", station.read())
     station.charge(7000, 3600)
     ledger.note("garage", station.read())
@@ -278,14 +278,14 @@ def test_a_file_of_a_newer_version_is_left_alone(path: Path, caplog: pytest.LogC
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    ledger = Ledger(path)
+    ledger = SessionRecorder(path)
     station.charge(3500, 3600)
     ledger.note("garage", station.read())
     assert ledger.finished(0) == []
     ledger.close()
 
     assert "newer version" in caplog.text
-    with pytest.raises(Unreadable, match="newer version"):
+    with pytest.raises(StateError, match="newer version"):
         read(path)
     assert not list(path.parent.glob("*.damaged-*"))
 
@@ -294,7 +294,7 @@ def test_without_a_folder_to_write_in_nothing_is_recorded_and_it_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    ledger = Ledger(tmp_path / "file" / "charges.db")
+    ledger = SessionRecorder(tmp_path / "file" / "charges.db")
     for snapshot in a_day(Station(), 1):
         ledger.note("garage", snapshot)
     assert ledger.finished(0) == []
@@ -305,7 +305,7 @@ def test_without_a_folder_to_write_in_nothing_is_recorded_and_it_is_said_once(
 
 
 def test_while_another_holds_the_file_charges_wait_and_are_written_then(path: Path) -> None:
-    station, ledger = Station(), Ledger(path)
+    station, ledger = Station(), SessionRecorder(path)
     ledger.note("garage", station.read())
     station.charge(7000, 3600)
     other = sqlite3.connect(path, isolation_level=None)

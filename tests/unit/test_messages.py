@@ -11,7 +11,7 @@ from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.metrics.samples import samples
-from ccl_exporter.outputs.mqtt.payload import Document, documents, level, listed, listing, payload, scalars
+from ccl_exporter.outputs.mqtt.payload import Document, documents, level, listing, parse_listing, payload, scalars
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Simulator
 
@@ -126,12 +126,12 @@ def test_a_name_that_is_too_long_for_a_topic_is_cut_and_stays_one_of_its_own(cha
 
     assert len(found.encode()) <= 1024
     assert found != level(name + "x")
-    assert listed(listing([name]).encode()) == {found}
+    assert parse_listing(listing([name]).encode()) == {found}
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1), max_size=4))
 def test_a_list_of_chargers_is_read_back(names: list[str]) -> None:
-    assert listed(listing(names).encode()) == set(map(level, names))
+    assert parse_listing(listing(names).encode()) == set(map(level, names))
 
 
 @pytest.mark.parametrize(
@@ -143,4 +143,4 @@ def test_a_list_of_chargers_is_read_back(names: list[str]) -> None:
     ids=range(8),
 )
 def test_what_is_no_list_of_ours_names_no_topics(message: bytes) -> None:
-    assert listed(message) == set()
+    assert parse_listing(message) == set()

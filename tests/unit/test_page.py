@@ -12,9 +12,9 @@ from itertools import pairwise, product
 import pytest
 
 from ccl_exporter.errors import Unreachable
-from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, Situation, View, page, why_not_charging
+from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, ChargerView, Situation, page, why_not_charging
 from ccl_exporter.powerstudio.inventory import Device, Information, Inventory, PlugInfo, VariableInfo, owner
-from ccl_exporter.powerstudio.snapshot import Charge, Document, Moment, Snapshot, SystemStatus, Value
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Document, Moment, Snapshot, SystemStatus, Value
 from ccl_exporter.station.catalogue import catalogue
 
 NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
@@ -35,14 +35,14 @@ CHARGING = {
 }
 TYPES = {"EVSE": "CCL1ENGINE", "Mode": "MODO3"}
 PLUG = PlugInfo("EVSE.PLUG", supported_amperes=32.0, vehicle_device="Mode")
-RUNNING = Charge("EVSE.PLUG", watt_hours=3420.0, begun=NOW - 3720, seconds=3720.0, stop_reason=0)
+RUNNING = ChargeRecord("EVSE.PLUG", watt_hours=3420.0, begun=NOW - 3720, seconds=3720.0, stop_reason=0)
 ENDED = replace(RUNNING, ended=NOW - 60, stop_reason=4)
 
 
 def snapshot(
     values: Mapping[str, Value] = CHARGING,
     types: Mapping[str, str] = TYPES,
-    charge: Charge | None = RUNNING,
+    charge: ChargeRecord | None = RUNNING,
     plugs: tuple[PlugInfo, ...] = (PLUG,),
     titles: Mapping[str, str] | None = None,
     taken: float = NOW - 3,
@@ -114,13 +114,13 @@ class Parsed(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def shown(*views: View, now: float = NOW) -> Parsed:
+def shown(*views: ChargerView, now: float = NOW) -> Parsed:
     return Parsed(page(views, now, "0.1.0").decode())
 
 
 def text(told: Snapshot | None, now: float = NOW) -> str:
     """What a person reads of one charger."""
-    return shown(View("garage", told), now=now).text
+    return shown(ChargerView("garage", told), now=now).text
 
 
 class TestWhyNotCharging:
@@ -282,7 +282,7 @@ class TestWhatIsShown:
     def test_two_plugs_each_have_their_own_state(self) -> None:
         values = {"EVSE.A.STATE": 8.0, "EVSE.A.API": 3.5, "EVSE.B.STATE": 0.0, "EVSE.B.CC": 0.0}
         two = snapshot(values, {"EVSE": "CCL1ENGINE"}, charge=None, plugs=(PlugInfo("EVSE.A"), PlugInfo("EVSE.B")))
-        told = shown(View("post", two), View("other", None)).text
+        told = shown(ChargerView("post", two), ChargerView("other", None)).text
 
         assert "EVSE.A Charging Power 3.50 kW" in told
         assert "EVSE.B Available Not charging: No vehicle is connected." in told
@@ -337,8 +337,8 @@ class TestWhatIsShown:
     def test_old_values_are_marked_as_old(self) -> None:
         marked = [{"class": "stale"}]
 
-        assert [a for a in shown(View("g", snapshot(taken=NOW - 119))).all("span") if a in marked] == []
-        assert [a for a in shown(View("g", snapshot(taken=NOW - 121))).all("span") if a in marked] == marked
+        assert [a for a in shown(ChargerView("g", snapshot(taken=NOW - 119))).all("span") if a in marked] == []
+        assert [a for a in shown(ChargerView("g", snapshot(taken=NOW - 121))).all("span") if a in marked] == marked
 
     @pytest.mark.parametrize("absurd", [1e300, 1e12, -1.0])
     def test_an_instant_that_no_calendar_has_is_left_out(self, absurd: float) -> None:
@@ -364,7 +364,7 @@ class TestWhatIsShown:
         assert "INTENSITY –" in told, "zeros of a silent device are no readings"  # noqa: RUF001
 
     def test_fifty_chargers_begin_with_a_table_whose_links_lead_to_each(self) -> None:
-        told = shown(*(View(f"bay-{n}", (snapshot(), DOWN, None)[n % 3]) for n in range(50)))
+        told = shown(*(ChargerView(f"bay-{n}", (snapshot(), DOWN, None)[n % 3]) for n in range(50)))
         anchors = [(a["href"] or "").partition("#")[2] for a in told.all("a") if a["href"] != "metrics"]
         ids = [attributes["id"] for _, attributes in told.elements if "id" in attributes]
 
@@ -413,7 +413,7 @@ class TestWhatIsHostile:
         )
 
         found, expected = (
-            shown(View(label, read), View(label, failed))
+            shown(ChargerView(label, read), ChargerView(label, failed))
             for label, read, failed in ((name, told, down), ("N", calm, DOWN))
         )
 
@@ -421,7 +421,7 @@ class TestWhatIsHostile:
         assert name.split("\n", maxsplit=1)[0] in found.text
 
     def test_characters_that_hide_or_turn_text_are_made_visible(self) -> None:
-        assert "two lines and�more�" in shown(View(HOSTILE[-1], None)).text
+        assert "two lines and�more�" in shown(ChargerView(HOSTILE[-1], None)).text
 
     def test_numbers_as_large_as_they_come_make_a_page(self) -> None:
         values: dict[str, Value] = dict.fromkeys(CHARGING, 1.7e308)
@@ -449,7 +449,7 @@ class TestWhatIsPrivate:
         }
         types = {"Reader": "TAGREADER", "Display": "DISPLAYCCL1MINI", "Board": "CCL1MINIEMBEDDED", "New": "NEW"}
         told = snapshot({**CHARGING, **secrets, "New.COUNT": 5.0}, {**TYPES, **types})
-        html = page([View("garage", told), View("again", told)], NOW, "0.1.0").decode()
+        html = page([ChargerView("garage", told), ChargerView("again", told)], NOW, "0.1.0").decode()
 
         assert "PLANT" not in html
         for name, value in secrets.items():
@@ -468,7 +468,7 @@ class TestWhatIsPrivate:
 class TestTheDocument:
     @pytest.fixture
     def document(self) -> Parsed:
-        return shown(View("garage", snapshot()), View("down", DOWN), View("new", None))
+        return shown(ChargerView("garage", snapshot()), ChargerView("down", DOWN), ChargerView("new", None))
 
     def test_the_policy_allows_its_own_stylesheet_and_nothing_else(self, document: Parsed) -> None:
         (style,) = document.styles
@@ -494,7 +494,7 @@ class TestTheDocument:
         assert "prefers-color-scheme: dark" in document.styles[0]
 
     def test_the_device_that_its_address_names_stays_unfolded(self) -> None:
-        views = [View("garage", snapshot())]
+        views = [ChargerView("garage", snapshot())]
         told = Parsed(page(views, NOW, "0.1.0", "charger-1-device-2").decode())
 
         assert told.all("details") == [{}, {"open": None}]
@@ -505,7 +505,7 @@ class TestTheDocument:
         "query", ["", "x", '"><script>', "charger-1", "charger-1-device-1&a=b", "charger-1-device-٣"]
     )
     def test_any_other_query_changes_nothing(self, query: str) -> None:
-        views = [View("garage", snapshot())]
+        views = [ChargerView("garage", snapshot())]
 
         assert page(views, NOW, "0.1.0", query) == page(views, NOW, "0.1.0")
 
@@ -523,14 +523,14 @@ class TestTheDocument:
         assert "ccl-exporter 0.1.0" in document.text
 
     def test_the_same_readings_make_the_same_bytes(self) -> None:
-        views = [View("garage", snapshot()), View("down", DOWN)]
+        views = [ChargerView("garage", snapshot()), ChargerView("down", DOWN)]
 
         assert page(views, NOW, "0.1.0") == page(views, NOW, "0.1.0")
 
     def test_the_name_of_a_charger_stands_in_the_page_as_it_is(self) -> None:
         name = 'Müller & Söhne "Nord"'
 
-        assert f"<h2>{escape(name)}</h2>" in page([View(name, None)], NOW, "0.1.0").decode()
+        assert f"<h2>{escape(name)}</h2>" in page([ChargerView(name, None)], NOW, "0.1.0").decode()
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from support import server
 
-from ccl_exporter.control.plan.prices import Slot, checked, parse
+from ccl_exporter.control.plan.prices import Slot, in_order, parse
 from ccl_exporter.control.plan.schedule import Plan, cheapest, deadline
 from ccl_exporter.control.plan.timers import units
 from ccl_exporter.errors import UsageError
@@ -232,9 +232,9 @@ def test_prices_that_cannot_be_used_are_told_with_where_they_are(text: str, says
 def test_prices_that_are_there_twice_are_one_and_those_that_disagree_are_refused() -> None:
     slot = Slot(0, 1800, 5)
 
-    assert checked([slot, slot]) == [slot]
+    assert in_order([slot, slot]) == [slot]
     with pytest.raises(UsageError, match="overlap"):
-        checked([slot, Slot(900, 2700, 6)])
+        in_order([slot, Slot(900, 2700, 6)])
 
 
 # Timers

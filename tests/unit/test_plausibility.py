@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccl_exporter.powerstudio.inventory import Device, Inventory, PlugInfo, VariableInfo
-from ccl_exporter.powerstudio.snapshot import Charge, Moment, Snapshot, Value
-from ccl_exporter.station.plausibility import SETTLE_READINGS, SETTLE_SECONDS, Gate
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, Snapshot, Value
+from ccl_exporter.station.plausibility import SETTLE_READINGS, SETTLE_SECONDS, RegisterFilter
 
 AE = "EVSE.PLUG.AE"
 INVENTORY = Inventory(
@@ -26,8 +26,8 @@ class Meter:
     """A gate that is shown one register every 15 seconds."""
 
     def __init__(self, name: str = AE, told: float | None = None) -> None:
-        self.charges = {} if told is None else {"EVSE.PLUG": Charge("EVSE.PLUG", meter_watt_hours=told)}
-        self.gate = Gate()
+        self.charges = {} if told is None else {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=told)}
+        self.gate = RegisterFilter()
         self.name = name
         self.at = 1_790_000_000.0
         self.counts: dict[str, int] = {}
@@ -61,7 +61,7 @@ def test_a_reading_that_cannot_be_is_held_back_counted_and_forgotten(glitch: flo
 
 
 def test_every_reason_is_counted_from_the_start() -> None:
-    gate = Gate()
+    gate = RegisterFilter()
     values: dict[str, Value] = {AE: 1.0, "EVSE.STATUS": 1.0}
     passed = gate.passed(Snapshot(1_790_000_000, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values))
 
@@ -128,10 +128,10 @@ def test_time_is_what_the_devices_clock_says_where_that_runs_faster() -> None:
 def test_a_register_whose_unit_was_contradicted_is_held_back_while_charge_info_is_silent() -> None:
     wrong = replace(INVENTORY, variables={AE: VariableInfo(unit="#WH", factor=0)})
     right = replace(INVENTORY, variables={AE: VariableInfo(unit="#WH", factor=3)})
-    told = {"EVSE.PLUG": Charge("EVSE.PLUG", meter_watt_hours=4_855_390.0)}
-    gate = Gate()
+    told = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=4_855_390.0)}
+    gate = RegisterFilter()
 
-    def shown(inventory: Inventory, charges: dict[str, Charge]) -> bool:
+    def shown(inventory: Inventory, charges: dict[str, ChargeRecord]) -> bool:
         values: dict[str, Value] = {AE: 4855.39, "EVSE.STATUS": 1.0}
         snapshot = Snapshot(1.79e9, 0.1, 10, 1, up=True, inventory=inventory, values=values, charges=charges)
         return AE in gate.passed(snapshot).values
@@ -146,10 +146,10 @@ def test_a_register_whose_unit_was_contradicted_is_held_back_while_charge_info_i
 
 
 def test_what_charge_info_says_of_the_meter_is_held_back_when_it_cannot_be() -> None:
-    gate = Gate()
+    gate = RegisterFilter()
     passed = []
     for step, told in enumerate((4_855_390.0, 0.0, 4_855_420.0, 9_999_999.0, 4_855_450.0)):
-        charges = {"EVSE.PLUG": Charge("EVSE.PLUG", meter_watt_hours=told, watt_hours=30.0)}
+        charges = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=told, watt_hours=30.0)}
         values: dict[str, Value] = {"EVSE.STATUS": 1.0}
         at = 1_790_000_000.0 + 15 * step
         snapshot = Snapshot(at, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values, charges=charges)

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from ccl_exporter.metrics.families import FAMILIES, READING, Sample
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.inventory import Device, Information, Inventory, PlugInfo, VariableInfo, owner
-from ccl_exporter.powerstudio.snapshot import Charge, Document, Moment, PlugState, Snapshot, SystemStatus, Value
+from ccl_exporter.powerstudio.snapshot import (
+    ChargeRecord,
+    Document,
+    Moment,
+    PlugStateRecord,
+    Snapshot,
+    SystemStatus,
+    Value,
+)
 
 JUNE = datetime(2023, 6, 1, 12, 30, 15, tzinfo=UTC).timestamp()
 ENGINE, METER, PILOT, BOARD, READER, SCREEN = (
@@ -115,8 +123,8 @@ class TestReading:
                 {"Box.BAY.STATE": 8.0, "Box - Meter.AE": 7.0},
                 up=False,
                 documents=(Document("values", False, 9.5),),
-                charges={"Box.BAY": Charge("Box.BAY", watt_hours=5.0)},
-                plug_states={"Box.BAY": PlugState("Box.BAY", 8)},
+                charges={"Box.BAY": ChargeRecord("Box.BAY", watt_hours=5.0)},
+                plug_states={"Box.BAY": PlugStateRecord("Box.BAY", 8)},
                 status=SystemStatus(("a", "b", "c"), 2),
                 information=Information("p", "v", "c"),
                 clock=JUNE,
@@ -340,10 +348,10 @@ class TestPlugs:
     def test_else_those_of_charge_info(self) -> None:
         values = {**self.STATE, "Box.OTHER.STATE": 0.0}
 
-        assert self.plugs(values, plugs=(), charges={"Box.OTHER": Charge("Box.OTHER")}) == {"Box.OTHER"}
+        assert self.plugs(values, plugs=(), charges={"Box.OTHER": ChargeRecord("Box.OTHER")}) == {"Box.OTHER"}
 
     def test_else_those_of_plug_state(self) -> None:
-        assert self.plugs({}, plugs=(), plug_states={"Box.BAY": PlugState("Box.BAY", 0)}) == {"Box.BAY"}
+        assert self.plugs({}, plugs=(), plug_states={"Box.BAY": PlugStateRecord("Box.BAY", 0)}) == {"Box.BAY"}
 
     def test_else_what_stands_before_state_in_an_engine(self) -> None:
         values = {
@@ -438,7 +446,7 @@ class TestPlugState:
     def test_the_variable_goes_before_the_document(self) -> None:
         found = shown(
             {"Box.BAY.STATE": 8.0, "Box.BAY.ERROR": 4.0, "Box.BAY.CC": 1.0},
-            plug_states={"Box.BAY": PlugState("Box.BAY", 0, 1, vehicle_connected=False)},
+            plug_states={"Box.BAY": PlugStateRecord("Box.BAY", 0, 1, vehicle_connected=False)},
         )
 
         assert found.words("plug_state", "Box.BAY") == ("charging",)
@@ -446,7 +454,7 @@ class TestPlugState:
         assert found.value("plug_vehicle_connected", "Box.BAY") == 1
 
     def test_the_document_stands_in_where_the_engine_lists_no_variable(self) -> None:
-        found = shown({}, plug_states={"Box.BAY": PlugState("Box.BAY", 8, 5, vehicle_connected=True)})
+        found = shown({}, plug_states={"Box.BAY": PlugStateRecord("Box.BAY", 8, 5, vehicle_connected=True)})
 
         assert found.words("plug_state", "Box.BAY") == ("charging",)
         assert found.words("plug_error", "Box.BAY") == ("cfg", "beacon")
@@ -519,7 +527,7 @@ class TestPlugState:
 
     @pytest.mark.parametrize(("locked", "value"), [(True, 1), (False, 0), (None, 1)])
     def test_a_lock_is_that_of_the_document_before_the_variable(self, locked: bool | None, value: float) -> None:
-        state = PlugState("Box.BAY", locked=locked)
+        state = PlugStateRecord("Box.BAY", locked=locked)
 
         assert (
             shown({"Box.BAY.LOCK": 1.0}, plug_states={"Box.BAY": state}).value("plug_locked", "Box.BAY") == value
@@ -576,7 +584,7 @@ class TestPlugMeter:
     def test_what_the_plug_lists_is_its_source_even_when_it_cannot_be_read(self) -> None:
         values = {"Box.BAY.AE": None, "Box.BAY.API": None, "Box - Meter.AE": 5.0, "Box - Meter.API": 5.0}
 
-        found = shown(values, charges={"Box.BAY": Charge("Box.BAY", meter_watt_hours=5000.0)})
+        found = shown(values, charges={"Box.BAY": ChargeRecord("Box.BAY", meter_watt_hours=5000.0)})
 
         assert found.named("plug_energy_joules_total") == found.named("plug_power_watts") == {}
 
@@ -609,7 +617,7 @@ class TestPlugMeter:
         found = shown(
             {"Box.BAY.AE": 1234.56},
             infos={"Box.BAY.AE": VariableInfo(unit="#WH", factor=0)},
-            charges={"Box.BAY": Charge("Box.BAY", meter_watt_hours=1234560.0)},
+            charges={"Box.BAY": ChargeRecord("Box.BAY", meter_watt_hours=1234560.0)},
         )
 
         assert found.walked("Box", "BAY.AE") == {"ccl_variable_value": 1234.56}
@@ -619,14 +627,14 @@ class TestPlugMeter:
         found = shown(
             {"Box.BAY.AE": 1234.56, "Box.BAY.STATE": 0.0},
             infos={"Box.BAY.AE": VariableInfo(unit="#WH", factor=0)},
-            charges={"Box.BAY": Charge("Box.BAY", meter_watt_hours=1234560.0)},
+            charges={"Box.BAY": ChargeRecord("Box.BAY", meter_watt_hours=1234560.0)},
             plugs=(),
         )
 
         assert found.value("plug_energy_joules_total", "Box.BAY") == 4444416000
 
     def test_without_any_register_listed_the_charges_own_is_told(self) -> None:
-        charge = Charge("Box.BAY", meter_watt_hours=1000.0)
+        charge = ChargeRecord("Box.BAY", meter_watt_hours=1000.0)
 
         found = shown({"Box.BAY.STATE": 0.0}, charges={"Box.BAY": charge})
 
@@ -708,7 +716,7 @@ class TestPlugLimits:
 
 class TestCharge:
     def charge(self, **fields: Any) -> Shown:
-        return shown({"Box.BAY.STOPPED": 6.0}, charges={"Box.BAY": Charge("Box.BAY", **fields)})
+        return shown({"Box.BAY.STOPPED": 6.0}, charges={"Box.BAY": ChargeRecord("Box.BAY", **fields)})
 
     def test_everything_that_is_told_is_shown_in_base_units(self) -> None:
         found = self.charge(
@@ -882,8 +890,8 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     device_names = st.none() | st.sampled_from([*devices, "Gone"])
     flags = st.none() | st.booleans()
     plugs = st.builds(PlugInfo, plug_names, optional_number, device_names, device_names)
-    states = st.builds(PlugState, plug_names, optional_code, optional_code, flags, flags)
-    charges = st.builds(Charge, plug_names, optional_code, *[optional_number] * 6, optional_code)
+    states = st.builds(PlugStateRecord, plug_names, optional_code, optional_code, flags, flags)
+    charges = st.builds(ChargeRecord, plug_names, optional_code, *[optional_number] * 6, optional_code)
     return snapshot(
         draw(st.dictionaries(names, values, max_size=25)),
         types=devices,

@@ -4,7 +4,14 @@ import gc
 import weakref
 from dataclasses import replace
 
-from ccl_exporter.powerstudio.inventory import Device, Inventory, VariableInfo, listed, once, shared
+from ccl_exporter.powerstudio.inventory import (
+    Device,
+    Inventory,
+    VariableInfo,
+    cached_per_inventory,
+    intern_inventory,
+    variable_ids,
+)
 
 
 def inventory(title: str = "Voltage") -> Inventory:
@@ -18,11 +25,11 @@ def inventory(title: str = "Voltage") -> Inventory:
 
 
 def test_equal_inventories_become_one() -> None:
-    assert shared(inventory()) is shared(inventory())
+    assert intern_inventory(inventory()) is intern_inventory(inventory())
 
 
 def test_inventories_that_differ_stay_apart() -> None:
-    one, other = shared(inventory()), shared(inventory("Spannung"))
+    one, other = intern_inventory(inventory()), intern_inventory(inventory("Spannung"))
 
     assert one is not other
     assert one.variables["Meter.VI"].title == "Voltage"
@@ -30,9 +37,9 @@ def test_inventories_that_differ_stay_apart() -> None:
 
 
 def test_an_inventory_that_nobody_holds_is_not_kept() -> None:
-    held = shared(inventory("only here"))
+    held = intern_inventory(inventory("only here"))
     gone = weakref.ref(held)
-    listed(held)
+    variable_ids(held)
     del held
     gc.collect()
 
@@ -42,7 +49,7 @@ def test_an_inventory_that_nobody_holds_is_not_kept() -> None:
 def test_something_is_worked_out_once_for_each_inventory() -> None:
     asked = []
 
-    @once
+    @cached_per_inventory
     def count(found: Inventory) -> int:
         asked.append(found)
         return len(found.devices)

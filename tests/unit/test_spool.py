@@ -14,7 +14,7 @@ from textwrap import dedent
 import pytest
 from support import Clock
 
-from ccl_exporter.outputs.influxdb.spool import SCHEMA, Refused, Spool, SpoolError
+from ccl_exporter.outputs.influxdb.spool import SCHEMA, RefusedLine, Spool, SpoolError
 
 DAY = 86400.0
 
@@ -97,7 +97,7 @@ def test_what_was_refused_is_set_aside_with_the_reason(
 ) -> None:
     spool = opened()
     fill(spool, clock, 2)
-    spool.settle(spool.take(9)[-1].id, [Refused("m x=1 1", "no such thing")], rejected=1)
+    spool.settle(spool.take(9)[-1].id, [RefusedLine("m x=1 1", "no such thing")], rejected=1)
     spool.close()
 
     assert (spool.counts.sent, spool.counts.rejected) == (3, 1)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from ccl_exporter.powerstudio.inventory import Device, Inventory, PlugInfo, VariableInfo, owner
-from ccl_exporter.powerstudio.snapshot import Charge, Moment, Snapshot, Value
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, Snapshot, Value
 from ccl_exporter.station.catalogue import catalogue
-from ccl_exporter.station.values import Described, Reading, Understood, is_status
+from ccl_exporter.station.values import Reading, UnitSpec, VariableValue, is_status
 
 STRANGER = "SOMETHING_NEW"  # a device type that the catalogue does not know
 JUNE = datetime(2023, 6, 1, 12, 30, 15, tzinfo=UTC).timestamp()
@@ -21,7 +21,7 @@ def reading(
     settled: Iterable[str] | None = None,
     listed: Iterable[str] = (),
     plugs: tuple[PlugInfo, ...] = (),
-    charges: Iterable[Charge] = (),
+    charges: Iterable[ChargeRecord] = (),
 ) -> Reading:
     """A reading of devices by name and type; all variables are settled unless it is said which are."""
     names = [*values, *listed]
@@ -154,13 +154,13 @@ class TestUnits:
     @pytest.mark.parametrize(
         ("unit", "factor", "symbol"),
         [
-            pytest.param("#WH", 3, Described("#WH", 3), id="the engine's"),
-            pytest.param(None, None, Described("#W", 3), id="the catalogue's"),
-            pytest.param("#KILOPOND", 2, Described("#KILOPOND", 2), id="the engine's, though nobody knows it"),
+            pytest.param("#WH", 3, UnitSpec("#WH", 3), id="the engine's"),
+            pytest.param(None, None, UnitSpec("#W", 3), id="the catalogue's"),
+            pytest.param("#KILOPOND", 2, UnitSpec("#KILOPOND", 2), id="the engine's, though nobody knows it"),
         ],
     )
     def test_unit_and_factor_come_from_one_source(
-        self, unit: str | None, factor: int | None, symbol: Described
+        self, unit: str | None, factor: int | None, symbol: UnitSpec
     ) -> None:
         read = reading({"M.API": 1.0}, {"M": "CVM1D"}, {"M.API": told(unit, factor)})
 
@@ -333,8 +333,8 @@ class TestSilence:
         read = reading({"Yard.STATUS": 1.0, "Yard.X": 5.0}, {"Yard": STRANGER})
 
         assert read.understood == {
-            "Yard.STATUS": Understood("Yard", "STATUS", None, 1.0),
-            "Yard.X": Understood("Yard", "X", None, 5.0),
+            "Yard.STATUS": VariableValue("Yard", "STATUS", None, 1.0),
+            "Yard.X": VariableValue("Yard", "X", None, 5.0),
         }
 
     def test_a_silent_device_does_not_hide_another(self) -> None:
@@ -376,14 +376,14 @@ class TestNames:
 
         read = reading(values, {"Yard": STRANGER, "Yard.North": STRANGER, "Yard 2": STRANGER})
 
-        assert read.understood["Yard.North.X"] == Understood("Yard.North", "X", None, 5.0)
-        assert read.understood["Yard 2.X"] == Understood("Yard 2", "X", None, 6.0)
+        assert read.understood["Yard.North.X"] == VariableValue("Yard.North", "X", None, 5.0)
+        assert read.understood["Yard 2.X"] == VariableValue("Yard 2", "X", None, 6.0)
         assert "Yard.X" not in read.understood
 
     def test_a_sub_device_is_part_of_the_variables_name(self) -> None:
         read = reading({"Yard.North.Module2.AE": 1.0}, {"Yard.North": "CVM1D"})
 
-        assert read.understood["Yard.North.Module2.AE"] == Understood(
+        assert read.understood["Yard.North.Module2.AE"] == VariableValue(
             "Yard.North", "Module2.AE", "joules_total", 3600000.0
         )
 
@@ -451,7 +451,7 @@ class TestDoubt:
             {"E": "CCL1ENGINE", "Meter": "CVM1D", "Other": "CVM1D"},
             {} if factor is None else {name: told("#WH", factor), "Meter.AE": told("#WH", factor)},
             plugs=(PlugInfo("E.PLUG", meter="Meter"),) if plugs else (),
-            charges=[Charge("E.PLUG", meter_watt_hours=watt_hours)],
+            charges=[ChargeRecord("E.PLUG", meter_watt_hours=watt_hours)],
         )
         return {name: (found.quantity, found.value) for name, found in read.understood.items()}
 

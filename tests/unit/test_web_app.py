@@ -14,8 +14,8 @@ import pytest
 from prometheus_client.exposition import choose_encoder
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.exporter.web.app import Answer as Said
 from ccl_exporter.exporter.web.app import App, Scrape, accepts_gzip, read_timeout
+from ccl_exporter.exporter.web.app import HttpResponse as Said
 
 BODY = b"ccl_up 1.0\n" * 200
 TIMEOUT_HEADER = "HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS"

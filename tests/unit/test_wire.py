@@ -9,7 +9,7 @@ import pytest
 from ccl_exporter.errors import Garbled, Refused, TooLarge
 from ccl_exporter.powerstudio import xml_parser
 from ccl_exporter.powerstudio.inventory import Device, Information, PlugInfo, VariableInfo
-from ccl_exporter.powerstudio.snapshot import Charge, Moment, PlugState, SystemStatus
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, PlugStateRecord, SystemStatus
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
 GUID = "0C0FFEE0-1111-2222-3333-444455556666.0DECAF00-7777-8888-9999-AAAABBBBCCCC"
@@ -33,7 +33,7 @@ def var_info_of(inner: str) -> VariableInfo:
     return info
 
 
-def charge_of(inner: str) -> Charge:
+def charge_of(inner: str) -> ChargeRecord:
     return xml_parser.charge_info(
         xml(f"<chargesInfo><chargeInfo><name>Bay.A</name>{inner}</chargeInfo></chargesInfo>")
     )["Bay.A"]
@@ -463,7 +463,7 @@ class TestPlugState:
             "<vehicleConnected>T</vehicleConnected><locked>F</locked></plugState></plugsState>"
         )
 
-        assert xml_parser.plug_state(xml(body)) == {"Bay.A": PlugState("Bay.A", 8, 4, True, False)}
+        assert xml_parser.plug_state(xml(body)) == {"Bay.A": PlugStateRecord("Bay.A", 8, 4, True, False)}
 
     @pytest.mark.parametrize("text", ["", "-", "1.5", "eight", "1e999", "t", "1"])
     def test_what_is_no_flag_is_none(self, text: str) -> None:
@@ -499,7 +499,7 @@ class TestChargeInfo:
         )
 
         assert xml_parser.charge_info(xml(body)) == {
-            "Bay.A": Charge(
+            "Bay.A": ChargeRecord(
                 "Bay.A", 8, 1234560.0, 7890.0, 1700000000.125, 1700000003.5, 1700003600.0, 3596.0, stop_reason=4
             )
         }
@@ -508,7 +508,7 @@ class TestChargeInfo:
     def test_minus_one_and_nonsense_are_none(self, text: str) -> None:
         tags = ("activeEnergy", "partialActiveEnergy", "requestDate", "beginDate", "endDate", "chargeTime")
 
-        assert charge_of("".join(f"<{tag}>{text}</{tag}>" for tag in tags)) == Charge("Bay.A")
+        assert charge_of("".join(f"<{tag}>{text}</{tag}>" for tag in tags)) == ChargeRecord("Bay.A")
 
     def test_nothing_delivered_yet_is_zero_and_not_none(self) -> None:
         charge = charge_of("<partialActiveEnergy>0.000000</partialActiveEnergy><chargeTime>0</chargeTime>")
@@ -522,8 +522,8 @@ class TestChargeInfo:
         )
 
         assert xml_parser.charge_info(xml(f"<chargesInfo>{body}</chargesInfo>")) == {
-            "Bay.A": Charge("Bay.A", stop_reason=1),
-            "Bay.B": Charge("Bay.B", stop_reason=2),
+            "Bay.A": ChargeRecord("Bay.A", stop_reason=1),
+            "Bay.B": ChargeRecord("Bay.B", stop_reason=2),
         }
 
     def test_a_document_whose_tags_do_not_match_is_garbled(self) -> None:

@@ -12,35 +12,35 @@ from time import monotonic
 import pytest
 from support import Clock
 
-from ccl_exporter.control.state import JOURNAL, Entry, Memory, Override, WayBack
-from ccl_exporter.errors import TimedOut, Unreadable, UsageError
+from ccl_exporter.control.state import JOURNAL, ControlState, Override, PendingRestore, WriteEntry
+from ccl_exporter.errors import StateError, TimedOut, UsageError
 
 URL = "http://192.0.2.10"
-WAY = WayBack("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)
+WAY = PendingRestore("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Memory:
-    return Memory(tmp_path, URL, Clock(1000.0))
+def memory(tmp_path: Path) -> ControlState:
+    return ControlState(tmp_path, URL, Clock(1000.0))
 
 
-def test_when_a_variable_was_written_is_known_to_the_next_command(memory: Memory) -> None:
+def test_when_a_variable_was_written_is_known_to_the_next_command(memory: ControlState) -> None:
     memory.note_written(["Box.A"])
-    later = Memory(memory.folder, URL, Clock(1042.0))
+    later = ControlState(memory.folder, URL, Clock(1042.0))
 
     assert later.seconds_since("Box.A") == 42
     assert later.seconds_since("Box.B") is None
-    assert Memory(memory.folder, "http://192.0.2.11").seconds_since("Box.A") is None
+    assert ControlState(memory.folder, "http://192.0.2.11").seconds_since("Box.A") is None
 
 
-def test_a_clock_that_was_set_back_forbids_nothing(memory: Memory) -> None:
+def test_a_clock_that_was_set_back_forbids_nothing(memory: ControlState) -> None:
     memory.note_written(["Box.A"])
 
-    assert Memory(memory.folder, URL, Clock(500.0)).seconds_since("Box.A") is None
+    assert ControlState(memory.folder, URL, Clock(500.0)).seconds_since("Box.A") is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe"])
-def test_a_damaged_memory_is_an_empty_one(memory: Memory, damage: bytes) -> None:
+def test_a_damaged_memory_is_an_empty_one(memory: ControlState, damage: bytes) -> None:
     memory.note_written(["Box.A"])
     (file,) = memory.folder.glob("writes/*/facts.json")
     file.write_bytes(damage)
@@ -54,36 +54,36 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(UsageError, match=r"cannot be written .*set STATE_DIRECTORY"):
-        Memory(tmp_path / "file" / "folder", URL)
+        ControlState(tmp_path / "file" / "folder", URL)
 
 
-def test_a_folder_of_another_user_is_said_before_anything_is_written(memory: Memory) -> None:
+def test_a_folder_of_another_user_is_said_before_anything_is_written(memory: ControlState) -> None:
     (own,) = memory.folder.glob("writes/*")
     (own / "lock").unlink()
     (own / "lock").mkdir()
 
     with pytest.raises(UsageError, match=r"cannot be written .*set STATE_DIRECTORY"):
-        Memory(memory.folder, URL)
+        ControlState(memory.folder, URL)
 
 
-def test_a_folder_that_can_no_longer_be_written_is_said(memory: Memory) -> None:
+def test_a_folder_that_can_no_longer_be_written_is_said(memory: ControlState) -> None:
     with memory.owing(WAY) as done:
         memory.folder.rename(memory.folder.with_name("gone"))
         memory.folder.write_text("")
-        with pytest.raises(Unreadable, match="cannot be written"), memory.alone(monotonic() + 5):
+        with pytest.raises(StateError, match="cannot be written"), memory.alone(monotonic() + 5):
             pass
-        with pytest.raises(Unreadable, match="cannot be written"), memory.owing(WAY):
+        with pytest.raises(StateError, match="cannot be written"), memory.owing(WAY):
             pass
-        with pytest.raises(Unreadable, match="cannot be written"):
+        with pytest.raises(StateError, match="cannot be written"):
             done()
 
 
-def test_who_writes_meanwhile_loses_nothing_that_others_remember(memory: Memory) -> None:
+def test_who_writes_meanwhile_loses_nothing_that_others_remember(memory: ControlState) -> None:
     memory.set_override("P", 900.0)
     lost: list[str] = []
 
     def write(who: str) -> None:
-        mine = Memory(memory.folder, URL, Clock(1000.0))
+        mine = ControlState(memory.folder, URL, Clock(1000.0))
         for number in range(30):
             take_back = mine.note_written([f"{who}.{number}"])
             if number % 2:
@@ -102,8 +102,8 @@ def test_who_writes_meanwhile_loses_nothing_that_others_remember(memory: Memory)
     assert memory.override("P") == Override(900.0, 1000.0)
 
 
-def test_two_commands_do_not_write_at_once(memory: Memory) -> None:
-    other = Memory(memory.folder, URL)
+def test_two_commands_do_not_write_at_once(memory: ControlState) -> None:
+    other = ControlState(memory.folder, URL)
     with (
         memory.alone(monotonic() + 5),
         pytest.raises(TimedOut, match="another command was writing"),
@@ -115,7 +115,7 @@ def test_two_commands_do_not_write_at_once(memory: Memory) -> None:
 
 
 class TestWaysBack:
-    def test_one_that_somebody_sees_to_is_nobody_elses(self, memory: Memory) -> None:
+    def test_one_that_somebody_sees_to_is_nobody_elses(self, memory: ControlState) -> None:
         with memory.owing(WAY) as done:
             with memory.owed() as owed:
                 assert owed == []
@@ -123,7 +123,7 @@ class TestWaysBack:
         with memory.owed() as owed:
             assert owed == []
 
-    def test_one_that_was_left_behind_by_a_kill_is_found_once(self, memory: Memory) -> None:
+    def test_one_that_was_left_behind_by_a_kill_is_found_once(self, memory: ControlState) -> None:
         ready = multiprocessing.get_context("fork").Event()
         child = os.fork()
         if child == 0:
@@ -143,7 +143,7 @@ class TestWaysBack:
         with memory.owed() as owed:
             assert owed == []
 
-    def test_one_that_an_early_version_left_behind_is_owed_too(self, memory: Memory) -> None:
+    def test_one_that_an_early_version_left_behind_is_owed_too(self, memory: ControlState) -> None:
         with memory.owing(WAY):
             pass
         (file,) = memory.folder.glob("writes/*/back-*.json")
@@ -153,7 +153,7 @@ class TestWaysBack:
             assert [way for way, _ in owed] == [WAY]
 
     @pytest.mark.parametrize("damage", ["{", "[]", "5", '{"device": "Box"}'])
-    def test_one_that_is_damaged_is_passed_over(self, memory: Memory, damage: str) -> None:
+    def test_one_that_is_damaged_is_passed_over(self, memory: ControlState, damage: str) -> None:
         with memory.owing(WAY):
             pass
         (file,) = memory.folder.glob("writes/*/back-*.json")
@@ -164,10 +164,10 @@ class TestWaysBack:
 
 
 class TestTheJournal:
-    ENTRY = Entry(URL, ["Box.A"], [0.0], [50.0], [50.0], "done", "set")
+    ENTRY = WriteEntry(URL, ["Box.A"], [0.0], [50.0], [50.0], "done", "set")
 
     def test_each_write_is_a_line_with_when_who_and_what(
-        self, memory: Memory, monkeypatch: pytest.MonkeyPatch
+        self, memory: ControlState, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SUDO_USER", "anna")
         memory.tell(self.ENTRY)
@@ -189,23 +189,23 @@ class TestTheJournal:
     def test_the_systems_journal_gets_it_too(self, tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system:
             system.bind(str(tmp_path / "log"))
-            Memory(tmp_path, URL, system_log=tmp_path / "log").tell(self.ENTRY)
+            ControlState(tmp_path, URL, system_log=tmp_path / "log").tell(self.ENTRY)
             said = system.recv(65536).decode()
 
         assert said.startswith("<13>ccl-exporter[")
         assert '"variables": ["Box.A"]' in said
 
     def test_without_a_system_journal_the_file_has_it_all_the_same(self, tmp_path: Path) -> None:
-        Memory(tmp_path, URL, system_log=tmp_path / "none").tell(self.ENTRY)
+        ControlState(tmp_path, URL, system_log=tmp_path / "none").tell(self.ENTRY)
 
         assert (tmp_path / JOURNAL).read_text().count("\n") == 1
 
 
-def test_a_charge_that_is_to_go_on_and_the_start_of_a_night_are_kept(memory: Memory) -> None:
+def test_a_charge_that_is_to_go_on_and_the_start_of_a_night_are_kept(memory: ControlState) -> None:
     memory.set_override("P", 900.0)
     memory.set_override("Q", None)
     memory.note_begun_nightly("P")
-    later = Memory(memory.folder, URL)
+    later = ControlState(memory.folder, URL)
 
     assert later.override("P") == Override(900.0, 1000.0)
     assert later.override("Q") == Override(None, 1000.0)

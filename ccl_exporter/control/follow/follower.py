@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from time import monotonic, sleep, time
 
-from ccl_exporter.control.follow.input_filter import Trust
-from ccl_exporter.control.follow.limiter import FollowedPlug, Owed
-from ccl_exporter.control.follow.policy import Car, Decision, Policy, Seen, amperes_at, percent_for
-from ccl_exporter.control.follow.sources import Newest
-from ccl_exporter.errors import CclError, ChargerError, Refused, Unreadable
+from ccl_exporter.control.follow.input_filter import InputFilter
+from ccl_exporter.control.follow.limiter import FollowedPlug, SafeCurrentGuard
+from ccl_exporter.control.follow.policy import Car, Decision, Observation, Policy, amperes_at, percent_for
+from ccl_exporter.control.follow.sources import LatestValue
+from ccl_exporter.errors import CclError, ChargerError, Refused, StateError
 
 SILENT = 20.0
 """Seconds after which a charger that cannot be read is given the safe current blindly."""
@@ -62,10 +62,10 @@ class Follower:
     """One plug, one number. `clock` never goes back, `wall` gives Unix seconds."""
 
     plug: FollowedPlug
-    newest: Newest
-    trust: Trust
+    newest: LatestValue
+    trust: InputFilter
     policy: Policy
-    owed: Owed
+    owed: SafeCurrentGuard
     say: Say
     dry_run: bool = False
     clock: Callable[[], float] = monotonic
@@ -99,7 +99,7 @@ class Follower:
         self.owed.seen(car.percent)
         self._silent_since, self._blind_tries = None, 0
         free, trouble = self.trust.judge(self.newest.number, now, car)
-        decision = self.policy.decide(Seen(now, self._day(), car, free, trouble))
+        decision = self.policy.decide(Observation(now, self._day(), car, free, trouble))
         self._show(now, car, free, decision)
         if decision.percent is not None:
             self._write(now, decision.percent, decision.urgent, free)
@@ -127,7 +127,7 @@ class Follower:
             if good:
                 try:
                     self.owed.settle()
-                except Unreadable as error:
+                except StateError as error:
                     self.say(f"the safe current stays owed, though it is set: {error}")
                 self.say(f"the limit is {self._amperes(self.safe)}, the safe current, and stays so")
                 return True
@@ -179,7 +179,7 @@ class Follower:
         """Owe the safe current in the place of what is about to be written; False if that cannot be kept."""
         try:
             self.owed.instead_of(percent, self.wall())
-        except Unreadable as error:
+        except StateError as error:
             if str(error) != self._unkept:
                 self.say(f"the limit does not follow, only what cannot wait is written: {error}")
             self._unkept = str(error)

@@ -25,7 +25,7 @@ _REMEMBERED = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class InputValue:
     """What came: the value as sent and when it was so, in seconds of the follower's clock."""
 
     value: float
@@ -33,7 +33,7 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class InputSpec:
     """What the number means. Amperes are those of the phase that has most; watts are of all phases.
 
     `supply` is what the house may import, in W or in A of each phase; `roof` the most that it makes, in watts.
@@ -48,21 +48,21 @@ class Meaning:
     stale: float = 30.0
 
 
-class Trust:
+class InputFilter:
     """Judges number by number; remembers what the car took, as a number is older than the look at the car."""
 
-    def __init__(self, meaning: Meaning) -> None:
+    def __init__(self, meaning: InputSpec) -> None:
         self.meaning = meaning
         self._cars: deque[tuple[float, float]] = deque()
-        self._good: Number | None = None
-        self._last: Number | None = None
+        self._good: InputValue | None = None
+        self._last: InputValue | None = None
         self._doubt, self._doubted = "stale", float("-inf")
         self._contradicts_since: float | None = None
         self._mistrusted_until = float("-inf")
         self._same: tuple[float, float, float, float] | None = None
         self.watts: float | None = None
 
-    def judge(self, number: Number | None, now: float, car: Car) -> tuple[float | None, str]:
+    def judge(self, number: InputValue | None, now: float, car: Car) -> tuple[float | None, str]:
         """The watts that are free for the car, or None and why nobody knows: stale, absurd, contradiction."""
         self._cars.append((now, car.watts))
         while self._cars[0][0] < now - _REMEMBERED:
@@ -77,7 +77,7 @@ class Trust:
             return None, self._doubt if now - self._doubted <= self.meaning.stale else "stale"
         return self._free(self._in_watts(good.value, car), good.at, car), ""
 
-    def _take(self, number: Number, now: float, car: Car) -> None:
+    def _take(self, number: InputValue, now: float, car: Car) -> None:
         watts = self._in_watts(number.value, car)
         if not isfinite(watts) or not self._possible(watts):
             self._doubt, self._doubted = "absurd", now

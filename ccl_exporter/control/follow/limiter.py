@@ -12,11 +12,11 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from ccl_exporter.control.follow.policy import Car
-from ccl_exporter.control.plug_commands import Plug
+from ccl_exporter.control.plug_commands import PlugCommands
 from ccl_exporter.control.plug_view import TAKEN_WITHIN, view
-from ccl_exporter.control.state import JOURNAL, Entry, Memory, WayBack
-from ccl_exporter.control.write import How, Writer, Written
-from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut, Unreadable, UsageError
+from ccl_exporter.control.state import JOURNAL, ControlState, PendingRestore, WriteEntry
+from ccl_exporter.control.write import WriteOptions, Writer, Written
+from ccl_exporter.errors import Absent, Garbled, Refused, StateError, TimedOut, UsageError
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.snapshot import Snapshot
@@ -31,7 +31,7 @@ _USUAL_VOLTS = 230.0
 
 
 @dataclass
-class FollowersMemory(Memory):
+class FollowerState(ControlState):
     """Says what it cannot keep, as a safe current is written all the same.
 
     What must not be written without a record is not: a follower owes the safe current first (`Owed`).
@@ -41,24 +41,24 @@ class FollowersMemory(Memory):
 
     def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
         # Only how soon others may write again is lost; the journal is what tells that nothing can be kept.
-        with suppress(Unreadable, TimedOut):
+        with suppress(StateError, TimedOut):
             return super().note_written(variables)
         return lambda: None
 
-    def tell(self, entry: Entry) -> None:
+    def tell(self, entry: WriteEntry) -> None:
         try:
             super().tell(entry)
-        except Unreadable as error:
+        except StateError as error:
             self.say(str(error))
 
 
-class FollowedPlug(Plug):
+class FollowedPlug(PlugCommands):
     """A plug whose limit is set again and again. `timeout` is for each answer, in seconds.
 
     Raises what is wrong with the charger, `Absent` if it has nothing that limits a current.
     """
 
-    def __init__(self, writer: Writer, memory: Memory, name: str | None, timeout: float) -> None:
+    def __init__(self, writer: Writer, memory: ControlState, name: str | None, timeout: float) -> None:
         super().__init__(writer, name, timeout)
         self._memory = memory
         snapshot = self._read()
@@ -110,11 +110,11 @@ class FollowedPlug(Plug):
     def send(self, percent: int, urgent: bool = False) -> Written:
         """Write the reduction without waiting for what comes of it; an urgent one waits for nobody."""
         # Until a write shows, the charger reads as before it, which says nothing of what is to be.
-        how = How(least_pause=0.0, later=True, again=not self._shown)
+        how = WriteOptions(least_pause=0.0, later=True, again=not self._shown)
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._memory.alone(monotonic() + (_A_MOMENT if urgent else self._timeout)))
-            except (TimedOut, Unreadable):
+            except (TimedOut, StateError):
                 if not urgent:
                     raise
             self._sent, self._sent_at, self._shown = percent, monotonic(), False
@@ -125,18 +125,18 @@ class FollowedPlug(Plug):
         while monotonic() < self._sent_at + TAKEN_WITHIN and self.percent() != self._sent:
             sleep(self._writer.look_every)
         with ExitStack() as stack:
-            with suppress(Unreadable):
+            with suppress(StateError):
                 stack.enter_context(self._memory.alone(monotonic() + self._timeout))
-            return self._put(percent, self._read(), How(least_pause=0.0, wait=wait))
+            return self._put(percent, self._read(), WriteOptions(least_pause=0.0, wait=wait))
 
-    def _put(self, percent: int, snapshot: Snapshot, how: How) -> Written:
+    def _put(self, percent: int, snapshot: Snapshot, how: WriteOptions) -> Written:
         return self._writer.write(self.device, snapshot, {self.variable: float(percent)}, how)
 
 
-class Owed:
+class SafeCurrentGuard:
     """The safe current, kept on disk as what whoever comes after a follower that was killed has to put back."""
 
-    def __init__(self, memory: Memory, device: str, variable: str, safe: int) -> None:
+    def __init__(self, memory: ControlState, device: str, variable: str, safe: int) -> None:
         self._memory = memory
         self._device, self._variable, self._safe = device, variable, safe
         self._last: int | None = None
@@ -151,7 +151,7 @@ class Owed:
         self._last = percent
         self._may_hold.add(percent)
         fresh = ExitStack()
-        way = WayBack(self._device, before, during, sent=now, earlier=earlier)
+        way = PendingRestore(self._device, before, during, sent=now, earlier=earlier)
         fresh.callback(fresh.enter_context(self._memory.owing(way)))
         stale, self._held = self._held, fresh
         stale.close()

@@ -43,7 +43,7 @@ class _Shown(Collector):
         yield reasons
 
 
-def serve(
+def serve_metrics(
     host: str, port: int, status: Callable[[], Status], info: dict[str, str]
 ) -> tuple[int, Callable[[], None]]:
     """Serve them; returns the port and what ends it. Raises `UsageError` if it cannot listen there."""

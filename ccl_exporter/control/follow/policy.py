@@ -46,7 +46,7 @@ class Car:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """One look. `free` is the power that the car may take, in watts, None with the `trouble` why nobody knows.
 
     `now` in seconds of any clock that never goes back; `day` is another number each day.
@@ -73,7 +73,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _DesiredCurrent:
     amperes: float
     reason: str
     urgent: bool = False
@@ -116,7 +116,7 @@ class Policy:
         self._well_from: float | None = None
         self.starts = 0
 
-    def decide(self, seen: Seen) -> Decision:
+    def decide(self, seen: Observation) -> Decision:
         """What to do now; the times of looks only grow."""
         elapsed = min(seen.now - self._before, 60.0) if self._before is not None else 0.0
         self._before = seen.now
@@ -145,14 +145,14 @@ class Policy:
 
     # What is in force
 
-    def _limit(self, seen: Seen) -> float:
+    def _limit(self, seen: Observation) -> float:
         """The current that is allowed, once what was written is in force."""
         percent = seen.car.percent
         if self._sent is not None and self._sent[0] != percent and seen.now - self._sent[1] < TAKEN_WITHIN:
             percent = self._sent[0]
         return amperes_at(percent, self.rules.largest)
 
-    def _ignored(self, seen: Seen) -> bool:
+    def _ignored(self, seen: Observation) -> bool:
         """Whether the last write was not taken over."""
         if self._sent is None:
             return False
@@ -163,12 +163,12 @@ class Policy:
 
     # What is wished
 
-    def _wish(self, seen: Seen, limit: float, elapsed: float) -> _Wish:
+    def _wish(self, seen: Observation, limit: float, elapsed: float) -> _DesiredCurrent:
         rules = self.rules
         if seen.free is None:
             self._well_from = None
             self._seen.clear()
-            return _Wish(rules.safe, seen.trouble, urgent=True)
+            return _DesiredCurrent(rules.safe, seen.trouble, urgent=True)
         free = seen.free / (seen.car.volts * seen.car.phases)
         self._seen.append((seen.now, free))
         while self._seen[0][0] < seen.now - _LONGEST_LOOK:
@@ -177,25 +177,25 @@ class Policy:
             self._well_from = seen.now
         if seen.now - self._well_from < _BACK_AFTER:
             if rules.mode == "supply" and free < min(limit, rules.safe):
-                return _Wish(0.0, "too_little", urgent=True)
-            return _Wish(min(limit, max(rules.safe, free if seen.car.wants else 0.0)), "returning")
+                return _DesiredCurrent(0.0, "too_little", urgent=True)
+            return _DesiredCurrent(min(limit, max(rules.safe, free if seen.car.wants else 0.0)), "returning")
         if rules.mode == "supply":
             return self._supply(seen, limit, free, elapsed)
         if not seen.car.wants:
-            return _Wish(rules.safe, "no_vehicle")
+            return _DesiredCurrent(rules.safe, "no_vehicle")
         if rules.mode == "floor":
             amperes = max(self._sun(seen, limit), rules.floor)
-            return _Wish(amperes, "following" if amperes > rules.floor else "too_little")
+            return _DesiredCurrent(amperes, "following" if amperes > rules.floor else "too_little")
         return self._surplus(seen, limit, elapsed)
 
-    def _sun(self, seen: Seen, limit: float) -> float:
+    def _sun(self, seen: Observation, limit: float) -> float:
         """What the sun gives: seen quickly when it falls, and with patience when it rises."""
         falling = self._mean(seen.now, _FALLING)
         rising = self._lowest(seen.now, _RISING)
         sun = falling - _MARGIN if falling < limit else max(rising - _MARGIN, limit)
         return min(max(sun, self.least), self.rules.largest)
 
-    def _surplus(self, seen: Seen, limit: float, elapsed: float) -> _Wish:
+    def _surplus(self, seen: Observation, limit: float, elapsed: float) -> _DesiredCurrent:
         """On while what the sun gives is worth what the grid must add to reach the least, of late; else off."""
         now = seen.now
         recent = self._mean(now, _FALLING)
@@ -206,13 +206,13 @@ class Policy:
         owing = max(-self._account, 0.0) / _OWED_PER_AMPERE
         if on:
             if recent >= self.least:
-                return _Wish(self._sun(seen, limit), "following")
+                return _DesiredCurrent(self._sun(seen, limit), "following")
             if worth < owing and (now - self._turned >= self.rules.least_on or worth < owing - _HOPELESS):
-                return _Wish(0.0, "too_little", urgent=True)
-            return _Wish(self.least, "bridging")
+                return _DesiredCurrent(0.0, "too_little", urgent=True)
+            return _DesiredCurrent(self.least, "bridging")
         if recent < self.least or now - self._turned < self.rules.least_off or worth < self._bar(now) + owing:
-            return _Wish(0.0, "too_little")
-        return _Wish(max(self._lowest(now, _RISING), self.least), "following")
+            return _DesiredCurrent(0.0, "too_little")
+        return _DesiredCurrent(max(self._lowest(now, _RISING), self.least), "following")
 
     def _worth(self, free: float, elapsed: float) -> float:
         """What being on is worth of late: amperes from the sun less those from the grid at their price."""
@@ -222,7 +222,7 @@ class Policy:
         self._of_late += (gain - self._of_late) * (1 - exp(-elapsed / _OF_LATE))
         return self._of_late
 
-    def _keep_account(self, seen: Seen, elapsed: float) -> None:
+    def _keep_account(self, seen: Observation, elapsed: float) -> None:
         """Of what the sun gave, a share may come from the grid while a cloud passes; watt-hours."""
         sun = min(seen.car.watts, max(seen.free or 0.0, 0.0)) * elapsed / 3600
         grid = seen.car.watts * elapsed / 3600 - sun
@@ -235,14 +235,14 @@ class Policy:
             return float("inf")
         return _BAR + _BAR_GROWS * recent
 
-    def _supply(self, seen: Seen, limit: float, free: float, elapsed: float) -> _Wish:
+    def _supply(self, seen: Observation, limit: float, free: float, elapsed: float) -> _DesiredCurrent:
         rules, now = self.rules, seen.now
         spare = max(_SPARE, _SPARE_SHARE * rules.largest)
         if seen.car.amperes > free:
             self._exceeded += elapsed
             settled = self._sent is None or now - self._sent[1] >= TAKEN_WITHIN
             if self._exceeded > TAKEN_WITHIN and settled and limit <= free:
-                return _Wish(0.0, "not_obeyed", urgent=True)
+                return _DesiredCurrent(0.0, "not_obeyed", urgent=True)
             if limit > free:
                 # With room for one more load, as it could come before this is in force.
                 return self._down(now, free - spare - _ONE_MORE_LOAD)
@@ -250,28 +250,30 @@ class Policy:
             self._exceeded = 0.0
         if not seen.car.wants:
             # A car that begins to charge takes some seconds to be seen, so it begins with little.
-            return _Wish(min(rules.safe, free), "no_vehicle", urgent=free < min(limit, rules.safe))
+            return _DesiredCurrent(min(rules.safe, free), "no_vehicle", urgent=free < min(limit, rules.safe))
         if limit > free:
             if self._highest(now, _SURE) < limit:
                 return self._down(now, free - spare)
-            return _Wish(limit, "following")
+            return _DesiredCurrent(limit, "following")
         steady = self._lowest(now, _STEADY if limit >= self.least else _STEADY_TO_START) - spare
         if limit < self.least:
             if steady >= self.least and now - self._turned >= rules.least_off:
-                return _Wish(steady, "following")
-            return _Wish(0.0, "too_little")
-        return _Wish(max(min(steady, rules.largest), limit), "following")
+                return _DesiredCurrent(steady, "following")
+            return _DesiredCurrent(0.0, "too_little")
+        return _DesiredCurrent(max(min(steady, rules.largest), limit), "following")
 
-    def _down(self, now: float, amperes: float) -> _Wish:
+    def _down(self, now: float, amperes: float) -> _DesiredCurrent:
         """Less, at once; so much less when few writes are left that they suffice."""
         left = self.budget.left(now)
         if left <= _FEW:
             amperes = min(amperes, self.least) if left > _FEWER else 0.0
-        return _Wish(max(amperes, 0.0), "following" if amperes >= self.least else "too_little", urgent=True)
+        return _DesiredCurrent(
+            max(amperes, 0.0), "following" if amperes >= self.least else "too_little", urgent=True
+        )
 
     # What it is worth
 
-    def _weighed(self, seen: Seen, limit: float, wish: _Wish) -> Decision:
+    def _weighed(self, seen: Observation, limit: float, wish: _DesiredCurrent) -> Decision:
         rules, now, car = self.rules, seen.now, seen.car
         wanted = wish.amperes
         if wanted > limit + rules.ramp:

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ccl_exporter.control.follow.input_filter import Number
+from ccl_exporter.control.follow.input_filter import InputValue
 from ccl_exporter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _QUERY_TIMEOUT = 5.0
 _LONGEST_TOPIC = 65_535  # bytes (MQTT 3.1.1, 4.7.3)
 
 
-class NoNumberError(ValueError):
+class NoValueError(ValueError):
     """What came is no number; the message says what it was."""
 
 
@@ -36,24 +36,24 @@ def reading(text: str, field: str | None) -> tuple[float, float | None]:
                 found = found[name]
             return float(found), None
         except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
-            raise NoNumberError(f"there is no number {field!r} in {text[:60]!r}") from None
+            raise NoValueError(f"there is no number {field!r} in {text[:60]!r}") from None
     words = text.split()
     try:
         value, *at = map(float, words)
     except ValueError:
-        raise NoNumberError(f"{text[:60]!r} is not a number") from None
+        raise NoValueError(f"{text[:60]!r} is not a number") from None
     if len(at) > 1:
-        raise NoNumberError(f"{text[:60]!r} is several numbers")
+        raise NoValueError(f"{text[:60]!r} is several numbers")
     return value, at[0] if at else None
 
 
-class Newest:
+class LatestValue:
     """The newest number; filled by a feed in its thread. `clock` is the follower's, `wall` gives Unix seconds."""
 
     def __init__(self, clock: Callable[[], float] = monotonic, wall: Callable[[], float] = time) -> None:
         self._clock = clock
         self._wall = wall
-        self.number: Number | None = None
+        self.number: InputValue | None = None
         self.trouble = ""
         self.ended = False
         self.broken = False
@@ -67,14 +67,14 @@ class Newest:
         if age < -_FUTURE:
             return self.fail(f"the number is dated {-age:.0f} s in the future: one of the clocks is wrong")
         self.trouble = ""
-        self.number = Number(value, self._clock() - max(age, 0.0))
+        self.number = InputValue(value, self._clock() - max(age, 0.0))
         self.news.set()
         return None
 
     def take_text(self, text: str, field: str | None) -> None:
         try:
             self.take(*reading(text, field))
-        except NoNumberError as error:
+        except NoValueError as error:
             self.fail(str(error))
 
     def fail(self, why: str) -> None:
@@ -88,17 +88,17 @@ class Newest:
         self.news.set()
 
 
-class Feed(Protocol):
+class InputSource(Protocol):
     """Something that numbers come from; `says` names it for a person."""
 
     @property
     def says(self) -> str: ...
 
-    def run(self, newest: Newest, stopped: threading.Event) -> None:
+    def run(self, newest: LatestValue, stopped: threading.Event) -> None:
         """Fill `newest` until `stopped`; in a thread of its own."""
 
 
-def feed(source: Feed, newest: Newest, stopped: threading.Event) -> None:
+def run_source(source: InputSource, newest: LatestValue, stopped: threading.Event) -> None:
     """Run a feed; where it breaks off that is an end too, as its thread would be missed by nobody."""
     with ExitStack() as breaking:
         breaking.callback(newest.end, broken=True)
@@ -114,7 +114,7 @@ class Lines:
     field: str | None = None
     says: str = "standard input"
 
-    def run(self, newest: Newest, stopped: threading.Event) -> None:
+    def run(self, newest: LatestValue, stopped: threading.Event) -> None:
         for line in self.lines:
             if stopped.is_set():
                 return
@@ -135,19 +135,19 @@ class File:
     def says(self) -> str:
         return f"the file {self.path}"
 
-    def run(self, newest: Newest, stopped: threading.Event) -> None:
+    def run(self, newest: LatestValue, stopped: threading.Event) -> None:
         while not stopped.is_set():
             self.look(newest)
             stopped.wait(self.every)
 
-    def look(self, newest: Newest) -> None:
+    def look(self, newest: LatestValue) -> None:
         try:
             with self.path.open(encoding="utf-8", errors="replace") as file:
                 modified = self.path.stat().st_mtime
                 text = file.read(4096).strip()
             value, taken = reading(text, self.field)
             newest.take(value, modified if taken is None else taken)
-        except NoNumberError as error:
+        except NoValueError as error:
             newest.fail(str(error))
         except OSError as error:
             newest.fail(f"{self.path} cannot be read: {error.strerror}")
@@ -168,7 +168,7 @@ class PromQuery:
     def says(self) -> str:
         return f"the query {self.query} at {self.url}"
 
-    def run(self, newest: Newest, stopped: threading.Event) -> None:
+    def run(self, newest: LatestValue, stopped: threading.Event) -> None:
         from urllib3 import PoolManager, Retry, Timeout  # noqa: PLC0415 - only for a query
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - likewise
 
@@ -179,7 +179,7 @@ class PromQuery:
                     "GET", f"{self.url.rstrip('/')}/api/v1/query", fields={"query": self.query}
                 )
                 newest.take(*answered(response.data))
-            except NoNumberError as error:
+            except NoValueError as error:
                 newest.fail(str(error))
             except HTTPError as error:
                 newest.fail(f"{self.url} does not answer: {type(error).__name__}")
@@ -192,20 +192,20 @@ def answered(body: bytes) -> tuple[float, float | None]:
     try:
         answer = json.loads(body)
         if answer["status"] != "success":
-            raise NoNumberError(f"the query failed: {answer.get('error', 'no reason given')}")
+            raise NoValueError(f"the query failed: {answer.get('error', 'no reason given')}")
         kind, result = answer["data"]["resultType"], answer["data"]["result"]
         if kind == "scalar":
             return float(result[1]), None
         if len(result) != 1:
-            raise NoNumberError(f"the query gives {len(result) or 'no'} series, and one is needed")
+            raise NoValueError(f"the query gives {len(result) or 'no'} series, and one is needed")
         if kind == "matrix":
             at, value = result[0]["values"][-1]
             return float(value), float(at)
         return float(result[0]["value"][1]), None
-    except NoNumberError:
+    except NoValueError:
         raise
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
-        raise NoNumberError("the answer to the query is not one of Prometheus") from None
+        raise NoValueError("the answer to the query is not one of Prometheus") from None
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class Mqtt:
     def says(self) -> str:
         return f"the topic {self.topic} at {self.host}:{self.port}"
 
-    def run(self, newest: Newest, stopped: threading.Event) -> None:
+    def run(self, newest: LatestValue, stopped: threading.Event) -> None:
         from paho.mqtt.client import Client  # noqa: PLC0415 - an extra
         from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - likewise
 

@@ -7,7 +7,7 @@ from time import time
 from ccl_exporter.control.plan.prices import Slot
 from ccl_exporter.control.plan.schedule import Plan, cheapest
 from ccl_exporter.control.plug_commands import Result
-from ccl_exporter.control.plug_view import View, told
+from ccl_exporter.control.plug_view import PlugView, describe
 from ccl_exporter.errors import CclError, ChargerError, UsageError
 
 AGAIN = 60.0
@@ -51,7 +51,7 @@ class Planner:
 
     goal: Goal
     prices: Callable[[], Sequence[Slot]]
-    look: Callable[[], View]
+    look: Callable[[], PlugView]
     start: Callable[[], Result]
     stop: Callable[[], Result]
     show: Callable[[Plan], None]
@@ -103,7 +103,7 @@ class Planner:
         """Kilowatt-hours that are still needed."""
         return self.goal.need - self._charged
 
-    def _count(self, seen: View) -> None:
+    def _count(self, seen: PlugView) -> None:
         """Add what was charged since the last look; another charge begins its count at nothing."""
         if seen.charged is None:
             return
@@ -113,7 +113,7 @@ class Planner:
             self._charged += seen.charged - before[1] if same else seen.charged
         self._seen = seen.requested, seen.charged
 
-    def _plan(self, now: float, seen: View) -> None:
+    def _plan(self, now: float, seen: PlugView) -> None:
         try:
             slots = self.prices()
         except UsageError as error:
@@ -143,13 +143,13 @@ class Planner:
         )
         return ahead + self.plan.missing
 
-    def _carry_out(self, wanted: bool, now: float, seen: View) -> None:
+    def _carry_out(self, wanted: bool, now: float, seen: PlugView) -> None:
         if wanted == (seen.under_way or (seen.connected is False and seen.enabled is True)):
             return None
         if not wanted and seen.enabled is False:
             return None
         if wanted and self._charges and seen.state in _ENDED:
-            return self._tell(f"the car or its driver ended the charge, it is not begun again: {told(seen)}")
+            return self._tell(f"the car or its driver ended the charge, it is not begun again: {describe(seen)}")
         if now - self._tried < (self._pause if wanted else AGAIN):
             return None
         self._tried = now

@@ -48,21 +48,23 @@ def parse(text: str) -> Sequence[Slot]:
     if not stripped:
         raise UsageError("there are no prices in it")
     rows = _from_json(stripped) if stripped[0] in "[{" else _from_csv(stripped)
-    return checked(rows)
+    return in_order(rows)
 
 
-def checked(slots: Iterable[Slot]) -> Sequence[Slot]:
+def in_order(slots: Iterable[Slot]) -> Sequence[Slot]:
     """The same in order; two that say the same are one. Raises `UsageError` if two disagree."""
     ordered = sorted(set(slots), key=lambda slot: (slot.begin, slot.end))
     if not ordered:
         raise UsageError("there are no prices in it")
     for one, next_one in pairwise(ordered):
         if next_one.begin < one.end:
-            raise UsageError(f"two prices overlap: one until {shown(one.end)}, one from {shown(next_one.begin)}")
+            raise UsageError(
+                f"two prices overlap: one until {format_instant(one.end)}, one from {format_instant(next_one.begin)}"
+            )
     return ordered
 
 
-def shown(at: float) -> str:
+def format_instant(at: float) -> str:
     """An instant in local time, with its offset."""
     return datetime.fromtimestamp(at).astimezone().isoformat(timespec="minutes")
 

@@ -27,7 +27,7 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What goes back: the body, its type, and a status that is not 200 only for a reason."""
 
     body: bytes
@@ -48,9 +48,9 @@ class Scrape:
 class Exporter(Protocol):
     """What the routes need of the service."""
 
-    def metrics(self, scrape: Scrape) -> Answer: ...
+    def metrics(self, scrape: Scrape) -> HttpResponse: ...
 
-    def probe(self, target: str, scrape: Scrape, debug: bool) -> Answer:
+    def probe(self, target: str, scrape: Scrape, debug: bool) -> HttpResponse:
         """Raises `UsageError` for a target that may not be read."""
         ...
 
@@ -75,13 +75,13 @@ class App:
     def __init__(self, exporter: Exporter, lifecycle: bool = False) -> None:
         self._exporter = exporter
         self._lifecycle = lifecycle
-        self._routes: Mapping[str, Callable[[WSGIEnvironment], Answer]] = {
+        self._routes: Mapping[str, Callable[[WSGIEnvironment], HttpResponse]] = {
             "/": self._page,
             "/metrics": self._metrics,
             "/probe": self._probe,
             "/sd": self._targets,
             "/config": self._config,
-            "/-/healthy": lambda _: Answer(b"Healthy\n"),
+            "/-/healthy": lambda _: HttpResponse(b"Healthy\n"),
             "/-/ready": self._ready,
         }
 
@@ -97,34 +97,36 @@ class App:
         start_response(f"{answer.status.value} {answer.status.phrase}", headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
-    def _answer(self, environ: "WSGIEnvironment") -> Answer:
+    def _answer(self, environ: "WSGIEnvironment") -> HttpResponse:
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "/")
         if path == "/-/reload":
             return self._reload(method)
         route = self._routes.get(path)
         if method not in ("GET", "HEAD"):
             allow = (("Allow", "GET, HEAD"),)
-            return Answer(b"Only GET and HEAD.\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
+            return HttpResponse(b"Only GET and HEAD.\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
         if route is None:
-            return Answer(b"There is nothing here; see /metrics, /probe, /sd.\n", status=HTTPStatus.NOT_FOUND)
+            return HttpResponse(
+                b"There is nothing here; see /metrics, /probe, /sd.\n", status=HTTPStatus.NOT_FOUND
+            )
         return route(environ)
 
-    def _reload(self, method: str) -> Answer:
+    def _reload(self, method: str) -> HttpResponse:
         if method != "POST":
             allow = (("Allow", "POST"),)
-            return Answer(b"Only POST.\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
+            return HttpResponse(b"Only POST.\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
         if not self._lifecycle:
-            return Answer(b"Off; --web.enable-lifecycle allows it.\n", status=HTTPStatus.FORBIDDEN)
+            return HttpResponse(b"Off; --web.enable-lifecycle allows it.\n", status=HTTPStatus.FORBIDDEN)
         try:
             self._exporter.reload()
         except UsageError as error:
-            return Answer(f"{error}\n".encode(), status=HTTPStatus.INTERNAL_SERVER_ERROR)
-        return Answer(b"Reloaded.\n")
+            return HttpResponse(f"{error}\n".encode(), status=HTTPStatus.INTERNAL_SERVER_ERROR)
+        return HttpResponse(b"Reloaded.\n")
 
-    def _metrics(self, environ: "WSGIEnvironment") -> Answer:
+    def _metrics(self, environ: "WSGIEnvironment") -> HttpResponse:
         return self._exporter.metrics(_scrape(environ))
 
-    def _probe(self, environ: "WSGIEnvironment") -> Answer:
+    def _probe(self, environ: "WSGIEnvironment") -> HttpResponse:
         try:
             query = parse_qs(
                 environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=10, errors="strict"
@@ -138,24 +140,24 @@ class App:
             return self._exporter.probe(target, _scrape(environ, modules), debug == "true")
         except (UsageError, ValueError) as error:
             text = str(error) if isinstance(error, UsageError) else "the query cannot be read"
-            return Answer(f"{text}\n".encode(), status=HTTPStatus.BAD_REQUEST)
+            return HttpResponse(f"{text}\n".encode(), status=HTTPStatus.BAD_REQUEST)
 
-    def _targets(self, _: "WSGIEnvironment") -> Answer:
+    def _targets(self, _: "WSGIEnvironment") -> HttpResponse:
         groups = [{"targets": [name], "labels": dict(labels)} for name, labels in self._exporter.targets()]
-        return Answer(json.dumps(groups, ensure_ascii=False).encode(), "application/json")
+        return HttpResponse(json.dumps(groups, ensure_ascii=False).encode(), "application/json")
 
-    def _config(self, _: "WSGIEnvironment") -> Answer:
-        return Answer(self._exporter.config().encode())
+    def _config(self, _: "WSGIEnvironment") -> HttpResponse:
+        return HttpResponse(self._exporter.config().encode())
 
-    def _ready(self, _: "WSGIEnvironment") -> Answer:
+    def _ready(self, _: "WSGIEnvironment") -> HttpResponse:
         if self._exporter.ready():
-            return Answer(b"Ready\n")
-        return Answer(b"Stopping\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
+            return HttpResponse(b"Ready\n")
+        return HttpResponse(b"Stopping\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def _page(self, environ: "WSGIEnvironment") -> Answer:
+    def _page(self, environ: "WSGIEnvironment") -> HttpResponse:
         headers = (("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("Cache-Control", "no-store"))
         body = self._exporter.page(environ.get("QUERY_STRING", ""))
-        return Answer(body, "text/html; charset=utf-8", headers=headers)
+        return HttpResponse(body, "text/html; charset=utf-8", headers=headers)
 
 
 def _single(query: Mapping[str, list[str]], name: str) -> str | None:

@@ -20,7 +20,7 @@ from ccl_exporter.powerstudio.advice import failure
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.rows import VariableRow, variable_rows
 from ccl_exporter.station.values import Reading
-from ccl_exporter.text import number
+from ccl_exporter.text import format_number
 
 STALE = 120.0
 """Seconds after which values are called old: nobody should take them for the present."""
@@ -94,7 +94,7 @@ _LOCKED = {True: "plug locked", False: "plug not locked", None: ""}
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ChargerView:
     """A charger by its configured name, and its latest snapshot; None: not read yet."""
 
     name: str
@@ -141,10 +141,10 @@ def why_not_charging(plug: Situation) -> str:
     return _WAITING.get(plug.state or "", "The charger does not say why.").format(ended=ended)
 
 
-def page(views: Sequence[View], now: float, version: str, opened: str = "") -> bytes:
+def page(views: Sequence[ChargerView], now: float, version: str, opened: str = "") -> bytes:
     """The whole page. `now` is in Unix seconds, `opened` the query of the page's address: the device to unfold."""
     again = f"?{opened}" if re.fullmatch("charger-[0-9]{1,6}-device-[0-9]{1,6}", opened) else "."
-    chargers = [_Charger(f"charger-{index}", view, now, opened) for index, view in enumerate(views, 1)]
+    chargers = [_ChargerSection(f"charger-{index}", view, now, opened) for index, view in enumerate(views, 1)]
     charging = sum(any(plug.word(f.PLUG_STATE) == "charging" for plug in charger.plugs) for charger in chargers)
     body = [charger.section() for charger in chargers] or ["<p>No charger is configured.</p>"]
     if len(chargers) > 1:
@@ -213,10 +213,10 @@ class _Told:
         )
 
 
-class _Charger:
+class _ChargerSection:
     """One charger on the page."""
 
-    def __init__(self, anchor: str, view: View, now: float, opened: str) -> None:
+    def __init__(self, anchor: str, view: ChargerView, now: float, opened: str) -> None:
         self.anchor, self.snapshot, self.name, self._opened = anchor, view.snapshot, _text(view.name), opened
         told = {} if view.snapshot is None else {(s.family.name, s.labels): s for s in samples(view.snapshot)}
         plugs = dict.fromkeys(s.labels[0] for s in told.values() if s.family.labels[:1] == ("plug",))
@@ -353,7 +353,7 @@ def _row(row: VariableRow) -> str:
     # Dates are shown as dates, whose unit says nothing more.
     unit = "" if row.unit == "date" or row.value is None else f" {row.unit}"
     title = f"<span>{_text(row.title)}</span>" if row.title else ""
-    value = _NOTHING if row.value is None else _text(f"{number(row.value)}{unit}")
+    value = _NOTHING if row.value is None else _text(f"{format_number(row.value)}{unit}")
     return f'<tr><th scope="row">{_text(row.variable)}{title}</th><td>{value}</td></tr>'
 
 

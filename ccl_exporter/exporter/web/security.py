@@ -260,7 +260,7 @@ class TlsAdapter(Adapter):
         return MakeFile(sock, mode, bufsize)
 
 
-class _Connection(ssl.SSLSocket):
+class _TlsConnection(ssl.SSLSocket):
     """A connection that shakes hands when it is first read from."""
 
     _greeted = False
@@ -298,7 +298,7 @@ class _Connection(ssl.SSLSocket):
 
 
 class _Context(ssl.SSLContext):
-    sslsocket_class = _Connection
+    sslsocket_class = _TlsConnection
     allowed_sans: frozenset[str] | None = None
 
 

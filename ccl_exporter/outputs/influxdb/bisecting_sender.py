@@ -7,9 +7,9 @@ the others of its line, which InfluxDB would leave out with it.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ccl_exporter.outputs.influxdb.client import Accepted, Later, Outcome, Rejected
+from ccl_exporter.outputs.influxdb.client import Accepted, Outcome, Rejected, RetryLater
 from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of
-from ccl_exporter.outputs.influxdb.spool import Refused
+from ccl_exporter.outputs.influxdb.spool import RefusedLine
 
 _TOO_OLD = "beyond retention policy"  # of InfluxDB 1 and 2; a line is too old with all its fields
 
@@ -21,7 +21,7 @@ class Delivered:
     `nothing` says that nothing at all arrived, and not because it is too old: perhaps it is not about the lines.
     """
 
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RefusedLine, ...] = ()
     rejected: int = 0
     nothing: bool = False
 
@@ -30,7 +30,7 @@ _Piece = tuple[int, str]
 """A line, or one field of it, with the number of its point."""
 
 
-class Delivery:
+class BisectingSender:
     """Sends lines through `write`; remembers which fields were refused, to send them apart from the others."""
 
     def __init__(self, write: Callable[[Sequence[str]], Outcome]) -> None:
@@ -38,7 +38,7 @@ class Delivery:
         self._suspects: set[tuple[str, str]] = set()
         self._suspected: list[_Piece] = []
         self._pending: list[list[_Piece]] = []
-        self._refused: list[Refused] = []
+        self._refused: list[RefusedLine] = []
         self._points: set[int] = set()
         self._nothing = True
 
@@ -50,7 +50,7 @@ class Delivery:
         self._points = set()
         self._nothing = True
 
-    def go_on(self) -> Delivered | Later:
+    def go_on(self) -> Delivered | RetryLater:
         """Send until each line has arrived or was refused alone.
 
         `Later` if the database cannot be had now: what arrived is not sent again when this is called once more.
@@ -58,7 +58,7 @@ class Delivery:
         while self._pending:
             pieces = self._pending[-1]
             outcome = self._write([line for _, line in pieces])
-            if isinstance(outcome, Later):
+            if isinstance(outcome, RetryLater):
                 return outcome
             self._pending.pop()
             if isinstance(outcome, Accepted):
@@ -66,7 +66,7 @@ class Delivery:
                 if pieces is self._suspected:
                     self._suspects.clear()
             elif _hopeless(outcome, pieces):
-                self._refused += [Refused(line, outcome.reason) for _, line in pieces]
+                self._refused += [RefusedLine(line, outcome.reason) for _, line in pieces]
                 self._points |= {point for point, _ in pieces}
                 self._remember(outcome, pieces)
             else:

@@ -47,21 +47,21 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class TooLarge:
+class RequestTooLarge:
     """The database does not take that much at once."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class RetryLater:
     """Nothing is wrong with the lines. `wait` is how many seconds the server wants to be left alone."""
 
     reason: str
     wait: float | None = None
 
 
-Outcome = Accepted | Rejected | TooLarge | Later
+Outcome = Accepted | Rejected | RequestTooLarge | RetryLater
 
 _ADVICE = {
     401: "the database wants another login: see `token`, or `username` and `password`",
@@ -70,7 +70,7 @@ _ADVICE = {
 }
 
 
-class Writer:
+class InfluxClient:
     """Writes to the database of one entry; used by one thread."""
 
     def __init__(self, settings: InfluxSettings) -> None:
@@ -116,7 +116,7 @@ class Writer:
         except (HTTPError, OSError, ValueError) as error:
             if _late(error):
                 self._patience = max(min(self._patience * 2, LONGEST_PATIENCE), self._timeout)
-            return Later(_why(error, self._timeout))
+            return RetryLater(_why(error, self._timeout))
         self._patience = max(min((monotonic() - began) * 2, LONGEST_PATIENCE), self._timeout)
         return outcome(response.status, response.headers, text, len(lines))
 
@@ -128,14 +128,14 @@ def outcome(status: int, headers: Mapping[str, str], text: str, count: int) -> O
     if 200 <= status < 300 and not text:
         return Accepted()
     if 200 <= status < 400 or page:
-        return Later(f"{said}, which is not how a database answers; look at the URL", _wait(headers))
+        return RetryLater(f"{said}, which is not how a database answers; look at the URL", _wait(headers))
     if status in (400, 422):
         dropped = re.search(r"dropped=([0-9]{1,9})\b", text)
         return Rejected(said, int(dropped[1]) if dropped else None)
     if status == 413:
-        return TooLarge(said)
+        return RequestTooLarge(said)
     advice = _ADVICE.get(status)
-    return Later(f"{advice} ({said})" if advice else said, _wait(headers))
+    return RetryLater(f"{advice} ({said})" if advice else said, _wait(headers))
 
 
 def _url(settings: InfluxSettings) -> str:

@@ -13,13 +13,13 @@ from time import monotonic, time
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.outputs.influxdb.bisecting_sender import Delivered, Delivery
-from ccl_exporter.outputs.influxdb.client import Later, Outcome, Writer
+from ccl_exporter.outputs.influxdb.bisecting_sender import BisectingSender, Delivered
+from ccl_exporter.outputs.influxdb.client import InfluxClient, Outcome, RetryLater
 from ccl_exporter.outputs.influxdb.line_protocol import field_of, lines
-from ccl_exporter.outputs.influxdb.spool import Batch, Refused, Spool, SpoolError
+from ccl_exporter.outputs.influxdb.spool import Batch, RefusedLine, Spool, SpoolError
 from ccl_exporter.outputs.output import ChargerReading
-from ccl_exporter.sessions.report import charge_samples
-from ccl_exporter.sessions.tracker import FinishedCharges
+from ccl_exporter.sessions.report import finished_samples
+from ccl_exporter.sessions.tracker import SessionRecord
 from ccl_exporter.settings import InfluxSettings
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class InfluxPusher:
 
     max_age = inf
 
-    def __init__(self, settings: InfluxSettings, state: Path, sessions: FinishedCharges | None = None) -> None:
+    def __init__(self, settings: InfluxSettings, state: Path, sessions: SessionRecord | None = None) -> None:
         self.settings = settings
         self.name = f"influxdb {settings.name}"
         self.interval = settings.interval
@@ -96,7 +96,7 @@ class InfluxPusher:
         for number, charge in self._sessions.finished(self._spool.mark(_LEDGER)):
             known = (charge.ended, charge.begun, charge.requested, time())
             at = next(moment for moment in known if moment is not None)
-            found = lines(charge_samples(charge), charge.charger, round(at * 1000))
+            found = lines(finished_samples(charge), charge.charger, round(at * 1000))
             if not self._spool.put(found, time(), **{_LEDGER: number}):
                 return
             self._fresh.set()
@@ -105,8 +105,8 @@ class InfluxPusher:
 
     def _send(self) -> None:
         self._opened.wait()
-        writer = Writer(self.settings)
-        delivery = Delivery(lambda some: self._write(writer, some))
+        writer = InfluxClient(self.settings)
+        delivery = BisectingSender(lambda some: self._write(writer, some))
         batches: list[Batch] = []
         refusals = 0
         if not self._stopping.is_set():
@@ -127,10 +127,10 @@ class InfluxPusher:
                 if not result.nothing:
                     self._last_success = time()
                     continue  # and what it refused before it took something is tried once more
-                result = Later(f"it refuses everything: {result.refused[-1].reason}")
+                result = RetryLater(f"it refuses everything: {result.refused[-1].reason}")
                 refusals += 1
             self._say(result)
-            if isinstance(result, Later):
+            if isinstance(result, RetryLater):
                 self._stopping.wait(_rest(max(self._failures, refusals), result.wait))
                 continue
             refusals = 0
@@ -140,18 +140,18 @@ class InfluxPusher:
             batches = []
         writer.close()
 
-    def _write(self, writer: Writer, some: Sequence[str]) -> Outcome:
+    def _write(self, writer: InfluxClient, some: Sequence[str]) -> Outcome:
         if self._stopping.is_set():
-            return Later("the exporter stops")
+            return RetryLater("the exporter stops")
         began = monotonic()
         outcome = writer.write(some)
         self._send_seconds = monotonic() - began
-        self._failures = self._failures + 1 if isinstance(outcome, Later) else 0
+        self._failures = self._failures + 1 if isinstance(outcome, RetryLater) else 0
         return outcome
 
     def _say(self, outcome: Outcome | Delivered) -> None:
         """A line in the log when the database becomes or is no longer reachable, or for another reason."""
-        trouble = outcome.reason if isinstance(outcome, Later) else None
+        trouble = outcome.reason if isinstance(outcome, RetryLater) else None
         if trouble == self._trouble or self._stopping.is_set():
             return
         self._trouble = trouble
@@ -161,7 +161,7 @@ class InfluxPusher:
         else:
             log.warning("influxdb %s: %s: %s; readings are kept and sent later", name, url, trouble)
 
-    def _say_refused(self, refused: Sequence[Refused]) -> None:
+    def _say_refused(self, refused: Sequence[RefusedLine]) -> None:
         for item in refused:
             measurement, field = field_of(item.line)
             if (measurement, field) not in self._told:

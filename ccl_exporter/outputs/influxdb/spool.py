@@ -67,7 +67,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedLine:
     """A line that the database will never take, and what it said."""
 
     line: str
@@ -75,7 +75,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class SpoolCounts:
     """What waits in the file, and what became of points since the start.
 
     `bytes` are those of the pages in use, `oldest` is when the first batch that waits was taken (Unix seconds).
@@ -109,12 +109,12 @@ class Spool:
         self._db: sqlite3.Connection | None = None
         self._newest = 0  # id of the last batch that was stored or taken
         self._settled = 0  # id up to which batches are done with but could not be deleted yet
-        self._counts = Counts()
+        self._counts = SpoolCounts()
         self._failing: set[str] = set()
         self._told_of_drops = False
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> SpoolCounts:
         return self._counts
 
     # Open and close
@@ -277,7 +277,7 @@ class Spool:
                 return []
         return found
 
-    def settle(self, last: int, refused: Sequence[Refused] = (), rejected: int = 0) -> None:
+    def settle(self, last: int, refused: Sequence[RefusedLine] = (), rejected: int = 0) -> None:
         """Forget every batch up to `last`: the database took them but for `rejected` points.
 
         What it `refused` of these is set aside. Where the disk is too full for that, the batches are not

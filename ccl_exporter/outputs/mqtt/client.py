@@ -43,7 +43,7 @@ class _Client(Client):
             raise
 
 
-class Broker:
+class MqttClient:
     """Safe to be called from several threads. `status` is where the broker says `offline` once we are gone.
 
     What it has on the topics of `look_at` is passed to `received` after each connecting, as is what it has on

@@ -12,7 +12,7 @@ from typing import Any
 
 from ccl_exporter import __version__
 from ccl_exporter.metrics.families import Family, Sample
-from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE, STATION, documents, key, level
+from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE, STATION, documents, field_key, level
 
 
 def _template(then: str) -> str:
@@ -121,12 +121,12 @@ def seen(samples: Iterable[Sample], charge: Sequence[Family]) -> Seen:
     for place, keys in found.items():
         if place.startswith("plug/"):
             for family in charge:
-                keys.setdefault(key(family.name, {}).replace("joules", "kwh"), family.states)
+                keys.setdefault(field_key(family.name, {}).replace("joules", "kwh"), family.states)
     for sample in samples:
         labels = dict(zip(sample.family.labels, sample.labels, strict=True))
         place = f"plug/{level(labels['plug'])}" if "plug" in labels else STATION
         if place in found and sample.family.kind == "stateset":
-            found[place][key(sample.family.name, labels)] = sample.family.states
+            found[place][field_key(sample.family.name, labels)] = sample.family.states
     return found
 
 

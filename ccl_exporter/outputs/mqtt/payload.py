@@ -59,7 +59,7 @@ def listing(names: Iterable[str]) -> str:
     return json.dumps(sorted(map(level, names)), ensure_ascii=False)
 
 
-def listed(message: bytes) -> set[str]:
+def parse_listing(message: bytes) -> set[str]:
     """The chargers of such a list; what is none has none, and what `level` would not have made is left out."""
     try:
         found = json.loads(message)
@@ -81,7 +81,7 @@ def documents(samples: Iterable[Sample]) -> dict[str, Document]:
         if sample.family.kind == "info":
             document.update(labels)
         else:
-            document.update(_values(key(sample.family.name, labels), sample))
+            document.update(_values(field_key(sample.family.name, labels), sample))
     for document in found.values():
         phases = [document.get(f"power_watts_{phase}") for phase in _PHASES]
         watts = [value for value in phases if isinstance(value, int | float)]
@@ -101,7 +101,7 @@ def _place(name: str, labels: dict[str, str]) -> str | None:
     return None
 
 
-def key(name: str, labels: Mapping[str, str]) -> str:
+def field_key(name: str, labels: Mapping[str, str]) -> str:
     """What a family's value is called in its document."""
     for prefix in ("ccl_plug_", "ccl_station_"):
         name = name.removeprefix(prefix)

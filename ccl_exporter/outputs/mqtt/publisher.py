@@ -7,9 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.outputs.mqtt.client import Broker
+from ccl_exporter.outputs.mqtt.client import MqttClient
 from ccl_exporter.outputs.mqtt.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
-from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE, documents, level, listed, listing, payload, scalars
+from ccl_exporter.outputs.mqtt.payload import (
+    OFFLINE,
+    ONLINE,
+    documents,
+    level,
+    listing,
+    parse_listing,
+    payload,
+    scalars,
+)
 from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.settings import MqttSettings
 
@@ -44,7 +53,7 @@ class MqttPublisher:
         if settings.discovery:
             old.append(f"{settings.discovery}/device/+/config")
             listen.append(self._birth)
-        self._broker = Broker(settings, self._place.status, old, listen, self._received)
+        self._broker = MqttClient(settings, self._place.status, old, listen, self._received)
         # By charger, and by one thread at a time each: its URL, the topics it has, what was seen of it.
         self._stations: dict[str, str] = {}
         self._topics: dict[str, frozenset[str]] = {}
@@ -145,7 +154,7 @@ class MqttPublisher:
             return
         elif topic == self._listed:
             # Others may have topics beside ours; only what was listed is ours.
-            if gone := listed(message) - self._names():
+            if gone := parse_listing(message) - self._names():
                 self._broker.look([f"{self._own}{name}/#" for name in gone])
         elif self._is_old(topic, message):
             self._broker.keep(topic, "")
