@@ -61,11 +61,11 @@ class _Reader:
     name: str
     simulator: Simulator
     engine: Engine
-    gate: RegisterFilter = field(default_factory=RegisterFilter)
+    register_filter: RegisterFilter = field(default_factory=RegisterFilter)
 
     def read(self, at: float, modules: tuple[Module, ...]) -> Snapshot:
         snapshot = self.engine.read(10, None if "walk" in modules else needed)
-        return self.gate.passed(replace(snapshot, taken=at))
+        return self.register_filter.apply(replace(snapshot, taken=at))
 
 
 def days(folder: Path, length: float) -> Days:

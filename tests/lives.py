@@ -134,7 +134,7 @@ def live(role: Role, database: str) -> Life:
         stage.labels = dict(role.labels)
         # Without the governor, whose clock is that of the wall.
         engine = Engine(role.name, simulator.url, now=clock, transport=Transport(simulator.url))
-        gate = RegisterFilter()
+        register_filter = RegisterFilter()
         script = role.script(stage)
         due = START + next(script, float("inf"))
         witness = _Witness(stage)
@@ -156,7 +156,7 @@ def live(role: Role, database: str) -> Life:
                 continue
             if chance < 1.5 * role.noise and stage.reachable:
                 simulator.faults = (*simulator.faults, Fault("close"))
-            snapshot = gate.passed(replace(engine.read(stage.timeout, needed), taken=clock.at))
+            snapshot = register_filter.apply(replace(engine.read(stage.timeout, needed), taken=clock.at))
             if stage.reachable:
                 simulator.faults = tuple(fault for fault in simulator.faults if fault.kind != "close")
             text, _ = exposition(samples(snapshot, modules=("meaning",)), FAMILIES, "")

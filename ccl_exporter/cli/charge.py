@@ -84,15 +84,15 @@ def _start_once(hours: "TimeWindow", now: bool, at: "PlugCommands", session: Ses
     """Start a charge, unless one has ended in these hours and none is wanted `now`."""
     from ccl_exporter.control.plug_commands import already_charged_in_window, ended_at_once  # noqa: PLC0415 - keeps --help quick
 
-    memory, before = session.memory, at.look()
+    memory, before = session.control_state, at.look()
     if not now:
-        over = already_charged_in_window(before, memory.begun_nightly(at.name), hours.opened(time.time()))
+        over = already_charged_in_window(before, memory.charged_in_window_at(at.name), hours.opened(time.time()))
         if over is not None:
             return over
     result = at.start(session.how)
     if not session.how.dry_run and (result.seen.charging or ended_at_once(before, result.seen)):
         # One that was begun before these hours counts as well: full is full.
-        memory.note_begun_nightly(at.name)
+        memory.note_charged_in_window(at.name)
     return result
 
 
@@ -123,7 +123,7 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     def work(at: "PlugCommands", session: Session) -> "Result":
         result = at.start(session.how) if hours is None else _start_once(hours, now, at, session)
         if now and not session.how.dry_run and result.outcome in ("done", "already"):
-            session.memory.set_override(at.name, result.seen.requested)
+            session.control_state.set_override(at.name, result.seen.requested)
             return replace(result, says=f"{result.says}; it goes on until the car leaves")
         return result
 
@@ -206,13 +206,13 @@ def disable(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     def work(at: "PlugCommands", session: Session) -> "Result":
         from ccl_exporter.control.plug_commands import override_active  # noqa: PLC0415 - keeps --help quick
 
-        override = session.memory.override(at.name)
+        override = session.control_state.override(at.name)
         if nightly and override is not None:
             alone = override_active(at.look(), override, time.time())
             if alone is not None:
                 return alone
         if not session.how.dry_run:
-            session.memory.clear_override(at.name)
+            session.control_state.clear_override(at.name)
         return at.disable(session.how)
 
     if (why := _keeps_out(None, outside, timezone)) is not None:

@@ -135,7 +135,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     folder = state_folder(os.environ)
     if put_back:
         return _put_back(settings, ControlState(folder, settings.url), timeout)
-    memory = FollowerState(folder, settings.url, say=warn)
+    control_state = FollowerState(folder, settings.url, say=warn)
     every = seconds(interval) if interval is not None else (2.0 if mode is ModeName.SUPPLY else 5.0)
     old = seconds(stale)
     if old > 40:
@@ -157,7 +157,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     )
     source = _feed(query, prometheus, topic, broker, file, field, every)
     chosen = _Chosen(mode, floor, safe, starts, writes)
-    return _run(_Run(settings, memory, plug, meaning, chosen, source, every, listen, dry_run, timeout))
+    return _run(_Run(settings, control_state, plug, meaning, chosen, source, every, listen, dry_run, timeout))
 
 
 class _Chosen:
@@ -193,7 +193,7 @@ class _Run:
     def __init__(  # noqa: PLR0913, PLR0917 - put together at one place
         self,
         settings: "ChargerSettings",
-        memory: "ControlState",
+        control_state: "ControlState",
         plug: str | None,
         meaning: "InputSpec",
         chosen: _Chosen,
@@ -203,7 +203,7 @@ class _Run:
         dry_run: bool,
         timeout: float,
     ) -> None:
-        self.settings, self.memory, self.plug, self.meaning = settings, memory, plug, meaning
+        self.settings, self.control_state, self.plug, self.meaning = settings, control_state, plug, meaning
         self.chosen, self.feed, self.every = chosen, source, every
         self.listen, self.dry_run, self.timeout = listen, dry_run, timeout
 
@@ -234,14 +234,14 @@ def _run(run: _Run) -> None:
                 began = monotonic()
                 if newest.ended and (newest.broken or newest.number is None):
                     break
-                follower.turn()
+                follower.step()
                 if newest.ended:
                     warn("no more numbers will come")
                     break
                 stopped.wait(max(_LEAST_PACE - (monotonic() - began), 0.0))
         finally:
             stop()
-            good = follower.leave(_LEAVE_WITHIN)
+            good = follower.shutdown(_LEAVE_WITHIN)
     if newest.broken:
         # Not done, so that a service manager begins anew.
         warn("no more numbers will come, by a mistake of ours that is shown above: please report it")
@@ -261,21 +261,21 @@ def _follower(run: _Run, newest: "LatestValue", running: ExitStack) -> "Follower
     from ccl_exporter.control.write import Writer  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.locks import ChargerLock  # noqa: PLC0415 - keeps --help quick
 
-    settings, memory = run.settings, run.memory
-    lock = ChargerLock(memory.folder, settings.url, settings.pause)
+    settings, control_state = run.settings, run.control_state
+    lock = ChargerLock(control_state.folder, settings.url, settings.pause)
     control = WritableTransport(settings.url, settings.credentials, settings.source_address, lock)
     running.callback(control.close)
-    writer = Writer(control, memory, run.timeout, "charge follow")
-    plug = FollowedPlug(writer, memory, run.plug, run.timeout)
+    writer = Writer(control, control_state, run.timeout, "charge follow")
+    plug = FollowedPlug(writer, control_state, run.plug, run.timeout)
     rules = run.chosen.rules(plug.largest)
-    running.enter_context(only_one(memory.folder, settings.url, plug.name))
+    running.enter_context(only_one(control_state.folder, settings.url, plug.name))
     if not run.dry_run:
-        with memory.alone(monotonic() + run.timeout):
-            restore_pending(memory, writer, warn)
-    ages = written_lately(memory.folder, settings.url, plug.variable, time(), HOUR)
+        with control_state.exclusive(monotonic() + run.timeout):
+            restore_pending(control_state, writer, warn)
+    ages = written_lately(control_state.folder, settings.url, plug.variable, time(), HOUR)
     budget = Budget(run.chosen.writes, [monotonic() - age for age in ages])
     trust = InputFilter(run.meaning)
-    owed = SafeCurrentGuard(memory, plug.device, plug.variable, percent_for(rules.safe, plug.largest))
+    owed = SafeCurrentGuard(control_state, plug.device, plug.variable, percent_for(rules.safe, plug.largest))
     follower = Follower(plug, newest, trust, Policy(rules, budget), owed, say, run.dry_run)
     if run.listen is not None:
         from ccl_exporter.control.follow.metrics import serve_metrics  # noqa: PLC0415 - only where they are wanted
@@ -316,25 +316,25 @@ def _promise(run: _Run, follower: "Follower") -> None:
     say(f"At most {run.chosen.writes} writes in any hour, and {rules.starts_a_day} starts a day.")
 
 
-def _put_back(settings: "ChargerSettings", memory: "ControlState", timeout: float) -> None:
+def _put_back(settings: "ChargerSettings", control_state: "ControlState", timeout: float) -> None:
     from ccl_exporter.control.put import WritableTransport  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.control.restore import restore_pending  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.control.write import Writer  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.locks import ChargerLock  # noqa: PLC0415 - keeps --help quick
 
-    with memory.owed() as owed:
+    with control_state.pending_restores() as owed:
         count = len(owed)
     if not count:
         say("nothing to put back")
         raise typer.Exit(Exit.NOTHING)
-    lock = ChargerLock(memory.folder, settings.url, settings.pause)
+    lock = ChargerLock(control_state.folder, settings.url, settings.pause)
     control = WritableTransport(settings.url, settings.credentials, settings.source_address, lock)
     try:
-        with memory.alone(monotonic() + timeout):
-            restore_pending(memory, Writer(control, memory, timeout, "charge follow, put back"), say)
+        with control_state.exclusive(monotonic() + timeout):
+            restore_pending(control_state, Writer(control, control_state, timeout, "charge follow, put back"), say)
     finally:
         control.close()
-    with memory.owed() as owed:
+    with control_state.pending_restores() as owed:
         raise typer.Exit(Exit.FAILED if owed else Exit.DONE)
 
 

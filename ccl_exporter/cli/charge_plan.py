@@ -26,7 +26,7 @@ from ccl_exporter.cli.shared import (
     on_signals,
     say,
 )
-from ccl_exporter.cli.write_session import DryRun, Target, put_back, session
+from ccl_exporter.cli.write_session import DryRun, Target, restore, session
 from ccl_exporter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -101,20 +101,20 @@ def _carry_out(
     from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.powerstudio.command_reader import CommandReader  # noqa: PLC0415 - keeps --help quick
 
-    memory = ControlState(state_folder(os.environ), target.settings.url)
+    control_state = ControlState(state_folder(os.environ), target.settings.url)
 
     def at_plug(work: "Callable[[PlugCommands, WriteOptions], Result]") -> "Result":
-        with session(target, memory, target.how) as open_session:
+        with session(target, control_state, target.how) as open_session:
             return work(PlugCommands(open_session.writer, name, target.timeout), target.how)
 
     stopped = threading.Event()
-    with TemporaryChange(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
+    with TemporaryChange(control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         disabled: list[Written] = []
 
         def keep(written: "Written") -> None:
             # One way back is enough: the plug is in service again once the plan is over.
             if not disabled:
-                meanwhile.keep(written)
+                meanwhile.remember(written)
                 disabled.append(written)
 
         def stop() -> "Result":
@@ -132,11 +132,11 @@ def _carry_out(
                 say,
             )
             try:
-                while not stopped.is_set() and planner.turn():
+                while not stopped.is_set() and planner.step():
                     turns = planner.plan.turns_next(time())
                     stopped.wait(min(_EVERY, max(turns - time(), 0.0) if turns is not None else _EVERY))
             finally:
-                good = put_back(target, memory, meanwhile)
+                good = restore(target, control_state, meanwhile)
     raise typer.Exit(Exit.DONE if good and planner.left <= goal.need * _NEARLY else Exit.FAILED)
 
 

@@ -70,7 +70,7 @@ class Session:
     """A charger that can be written to now, and how."""
 
     writer: "Writer"
-    memory: "ControlState"
+    control_state: "ControlState"
     how: "WriteOptions"
     timeout: float
 
@@ -90,7 +90,7 @@ def warn(sentence: str) -> None:
 
 
 @contextmanager
-def session(target: Target, memory: "ControlState", how: "WriteOptions") -> Iterator[Session]:
+def session(target: Target, control_state: "ControlState", how: "WriteOptions") -> Iterator[Session]:
     """A charger which nobody else writes to meanwhile; what others left behind is put back first."""
     from ccl_exporter.control.put import WritableTransport  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.control.restore import restore_pending  # noqa: PLC0415 - keeps --help quick
@@ -98,14 +98,14 @@ def session(target: Target, memory: "ControlState", how: "WriteOptions") -> Iter
     from ccl_exporter.locks import ChargerLock  # noqa: PLC0415 - keeps --help quick
 
     settings = target.settings
-    lock = ChargerLock(memory.folder, settings.url, settings.pause)
+    lock = ChargerLock(control_state.folder, settings.url, settings.pause)
     control = WritableTransport(settings.url, settings.credentials, settings.source_address, lock)
     try:
-        with memory.alone(monotonic() + target.timeout):
-            writer = Writer(control, memory, target.timeout, target.command)
+        with control_state.exclusive(monotonic() + target.timeout):
+            writer = Writer(control, control_state, target.timeout, target.command)
             if not how.dry_run:
-                restore_pending(memory, writer, warn)
-            yield Session(writer, memory, how, target.timeout)
+                restore_pending(control_state, writer, warn)
+            yield Session(writer, control_state, how, target.timeout)
     finally:
         control.close()
 
@@ -119,37 +119,39 @@ def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, l
     from ccl_exporter.control.state import ControlState  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
 
-    memory = ControlState(state_folder(os.environ), target.settings.url)
+    control_state = ControlState(state_folder(os.environ), target.settings.url)
     if length is None or target.how.dry_run:
-        with session(target, memory, target.how) as open_session:
+        with session(target, control_state, target.how) as open_session:
             ended = work(open_session)
         return finish(ended, as_json)
     lasts = seconds(length)
     stopped = threading.Event()
     good, late = True, False
-    with TemporaryChange(memory) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
+    with TemporaryChange(control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         try:
-            with session(target, memory, replace(target.how, keep=meanwhile.keep)) as open_session:
+            with session(target, control_state, replace(target.how, keep=meanwhile.remember)) as open_session:
                 ended = work(open_session)
             late = ended.outcome == "not_taken"
             _tell(ended, as_json)
             if ended.outcome == "done":
                 stopped.wait(lasts)
         finally:
-            good = put_back(target, memory, meanwhile, again=late)
+            good = restore(target, control_state, meanwhile, again=late)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
 
 
-def put_back(target: Target, memory: "ControlState", meanwhile: "TemporaryChange", again: bool = False) -> bool:
+def restore(
+    target: Target, control_state: "ControlState", meanwhile: "TemporaryChange", again: bool = False
+) -> bool:
     """Put back what a command has changed for a while, `again` also if it reads so; False if it could not be."""
-    if not meanwhile.owes:
+    if not meanwhile.variables:
         return True
     back = replace(target, command=f"{target.command}, put back")
     try:
-        with session(back, memory, target.how) as open_session:
-            return meanwhile.put_back(open_session.writer, warn, again)
+        with session(back, control_state, target.how) as open_session:
+            return meanwhile.restore(open_session.writer, warn, again)
     except CclError as error:
-        names = ", ".join(meanwhile.owes)
+        names = ", ".join(meanwhile.variables)
         warn(f"{names} could not be put back, the next command will try it again: {error}")
         return False
 

@@ -19,10 +19,10 @@ Say = Callable[[str], None]
 class TemporaryChange:
     """What a command changes for a while, kept on disk until it was put back; a context."""
 
-    def __init__(self, memory: ControlState) -> None:
-        self._memory = memory
+    def __init__(self, control_state: ControlState) -> None:
+        self._state = control_state
         self._stack = ExitStack()
-        self._owed: list[tuple[PendingRestore, Callable[[], None]]] = []
+        self._pending: list[tuple[PendingRestore, Callable[[], None]]] = []
 
     def __enter__(self) -> "TemporaryChange":
         return self
@@ -30,40 +30,38 @@ class TemporaryChange:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def keep(self, written: Written) -> None:
+    def remember(self, written: Written) -> None:
         """Remember what there was before a write; raises `Refused` if nobody knows."""
         before = {name: value for name, value in written.before.items() if name in written.wanted}
         known = {name: value for name, value in before.items() if value is not None}
         if known != before:
             raise Refused("nobody knows what there was before, so it could not be put back")
         way = PendingRestore(written.device, known, dict(written.wanted), time())
-        self._owed.append((way, self._stack.enter_context(self._memory.owing(way))))
+        self._pending.append((way, self._stack.enter_context(self._state.pending(way))))
 
     @property
-    def owes(self) -> Sequence[str]:
+    def variables(self) -> Sequence[str]:
         """The variables that are to be put back."""
-        return [name for way, _ in self._owed for name in way.before]
+        return [name for way, _ in self._pending for name in way.before]
 
-    def put_back(self, writer: Writer, say: Say, again: bool = False) -> bool:
+    def restore(self, writer: Writer, say: Say, again: bool = False) -> bool:
         """Put everything back, the newest first; False if something could not be.
 
         With `again` also what reads as before: a write that did not show in time can act still.
         """
-        put = [_put_back(writer, way, done, say, again) for way, done in reversed(self._owed)]
+        put = [_restore(writer, way, done, say, again) for way, done in reversed(self._pending)]
         return all(put)
 
 
-def restore_pending(memory: ControlState, writer: Writer, say: Say) -> None:
+def restore_pending(control_state: ControlState, writer: Writer, say: Say) -> None:
     """Put back what commands that were killed have left behind."""
-    with memory.owed() as owed:
+    with control_state.pending_restores() as owed:
         for way, done in owed:
             say("a command was ended before it could put back what it had changed for a while")
-            _put_back(writer, way, done, say)
+            _restore(writer, way, done, say)
 
 
-def _put_back(
-    writer: Writer, way: PendingRestore, done: Callable[[], None], say: Say, again: bool = False
-) -> bool:
+def _restore(writer: Writer, way: PendingRestore, done: Callable[[], None], say: Say, again: bool = False) -> bool:
     names = ", ".join(way.before)
     try:
         snapshot, reads = _once_taken(writer, way)
@@ -79,7 +77,7 @@ def _put_back(
             done()
             return True
         names = ", ".join(ours)
-        how = WriteOptions(force=True, back=True, least_pause=0.0, again=again)
+        how = WriteOptions(force=True, is_restore=True, least_pause=0.0, even_if_equal=again)
         written = writer.write(way.device, snapshot, ours, how)
     except CclError as error:
         say(f"{names} could not be put back, the next command will try it again: {error}")

@@ -97,7 +97,7 @@ class ControlState:
             ) from error
 
     @contextmanager
-    def alone(self, deadline: float) -> Iterator[None]:
+    def exclusive(self, deadline: float) -> Iterator[None]:
         """Keep other commands that write to this charger out; raises `TimedOut` at `deadline` (monotonic).
 
         Raises `Unreadable` if nothing can be locked.
@@ -144,19 +144,19 @@ class ControlState:
 
     # A night's charge, which is begun once
 
-    def begun_nightly(self, plug: str) -> float | None:
+    def charged_in_window_at(self, plug: str) -> float | None:
         """When a command that keeps to hours of the day last began a charge or saw one, in Unix seconds."""
         found: float | None = self._facts().get("nightly", {}).get(plug)
         return found
 
-    def note_begun_nightly(self, plug: str) -> None:
+    def note_charged_in_window(self, plug: str) -> None:
         with self._changing("nightly") as nightly:
             nightly[plug] = self.now()
 
     # Ways back
 
     @contextmanager
-    def owing(self, way: PendingRestore) -> Iterator[Callable[[], None]]:
+    def pending(self, way: PendingRestore) -> Iterator[Callable[[], None]]:
         """Keep a way back on disk while somebody sees to it; call what this gives once it is done.
 
         Whoever is killed meanwhile leaves it to the next command.
@@ -167,7 +167,7 @@ class ControlState:
             yield lambda: self._forget(path)
 
     @contextmanager
-    def owed(self) -> Iterator[Sequence[tuple[PendingRestore, Callable[[], None]]]]:
+    def pending_restores(self) -> Iterator[Sequence[tuple[PendingRestore, Callable[[], None]]]]:
         """The ways back that nobody sees to any more, each with what to call once it is done."""
         found = []
         files = []
@@ -194,7 +194,7 @@ class ControlState:
 
     # The journal
 
-    def tell(self, entry: WriteEntry) -> None:
+    def log_write(self, entry: WriteEntry) -> None:
         """One line to the journal of writes, and to that of the system where there is one."""
         when = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"time": when, "user": _user(), **asdict(entry)}, ensure_ascii=False)

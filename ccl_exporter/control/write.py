@@ -56,22 +56,22 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """How to write: `force` what has no known range, only say what would be done, how long to wait for it.
+    """How to write: `force` what has no known range, `dry_run`, `wait` seconds for the write to take effect.
 
-    A way `back` makes no write wait that comes after it: what ends a charge must not be refused for its sake.
-    `keep` is told of each write before it is sent, for those who have to put it back.
-    With `later` the write is sent and not read back: the caller looks again soon anyway, and must not wait.
-    `again` writes what it reads already, for those who know that another write is still to act.
+    A write that `is_restore` delays no later write: what ends a session must not be refused because of it.
+    `keep` is called with each write before it is sent, for those who restore it later.
+    With `no_readback` the write is sent and not read back: the caller reads soon anyway, and must not wait.
+    `even_if_equal` writes a value that the variable has already, because an earlier write may still take effect.
     """
 
     force: bool = False
     dry_run: bool = False
-    back: bool = False
+    is_restore: bool = False
     wait: float = PATIENCE
     least_pause: float = LEAST_PAUSE
     keep: Callable[[Written], None] | None = None
-    later: bool = False
-    again: bool = False
+    no_readback: bool = False
+    even_if_equal: bool = False
 
 
 Confirm = Callable[[float], bool]
@@ -84,13 +84,13 @@ class Writer:
     def __init__(
         self,
         control: WritableTransport,
-        memory: ControlState,
+        control_state: ControlState,
         timeout: float,
         command: str,
         look_every: float = LOOK_EVERY,
     ) -> None:
         self._control = control
-        self._memory = memory
+        self._state = control_state
         self._timeout = timeout
         self._command = command
         self.look_every = look_every
@@ -142,14 +142,16 @@ class Writer:
             _check_writable(name, row, how.force)
         before = {name: number_of(row) for name, row in found.items()}
         due = {
-            name: value for name, value in wanted.items() if holds or how.again or not same(before[name], value)
+            name: value
+            for name, value in wanted.items()
+            if holds or how.even_if_equal or not same(before[name], value)
         }
         plan = Written("already", device, wanted, before, before, _personal(snapshot, wanted))
         if not due:
             return plan
         for name, value in due.items():
             _check_range(name, value, found[name], how.force)
-            _check_pause(name, self._memory.seconds_since(name), how.least_pause)
+            _check_pause(name, self._state.seconds_since(name), how.least_pause)
         if how.dry_run:
             return replace(plan, outcome="planned")
         plan = replace(plan, wanted=due)
@@ -159,7 +161,7 @@ class Writer:
 
     def _put(self, plan: Written, how: WriteOptions, holds: "Confirm | None") -> Written:
         # Noted first: what cannot be noted is not written.
-        take_back = self._memory.note_written(list(plan.wanted)) if not how.back else lambda: None
+        take_back = self._state.note_written(list(plan.wanted)) if not how.is_restore else lambda: None
         plan = replace(plan, after=dict.fromkeys(plan.wanted))
         result, done = "failed", plan
         try:
@@ -170,7 +172,7 @@ class Writer:
             except ChargerError:
                 take_back()
                 raise
-            if how.later:
+            if how.no_readback:
                 done = replace(plan, outcome="sent")
             elif holds is None:
                 done = self._read_back(plan, how.wait)
@@ -184,7 +186,7 @@ class Writer:
             result = f"failed: {error}"
             raise
         finally:
-            self._memory.tell(_entry(self._control.url, self._command, done, result))
+            self._state.log_write(_entry(self._control.url, self._command, done, result))
         return done
 
     def _read_back(self, plan: Written, wait: float) -> Written:

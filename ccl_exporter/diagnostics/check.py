@@ -104,7 +104,7 @@ def check(name: str, transport: Transport, patience: float) -> Report:
             failing=tuple(
                 f"{document.name}: {document.failure}" for document in last.documents if not document.success
             ),
-            silent=tuple(device for device in reading.devices if not reading.well(device)),
+            silent=tuple(device for device in reading.devices if not reading.status_ok(device)),
             first_requests=first.requests,
             first_seconds=first.seconds,
             scrape_requests=min(snapshot.requests for snapshot in later),

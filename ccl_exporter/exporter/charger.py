@@ -58,7 +58,7 @@ class Charger:
         lock = ChargerLock(state, settings.url, settings.pause) if state is not None else None
         transport = Transport(settings.url, settings.credentials, settings.source_address, lock)
         self._engine = Engine(settings.name, settings.url, now=now, transport=transport)
-        self._gate = RegisterFilter()
+        self._filter = RegisterFilter()
         self._turn = threading.Condition()
         self._reading = False
         self._latest: _Result | None = None
@@ -105,7 +105,7 @@ class Charger:
             begun = self._now()
         snapshot = None
         try:
-            snapshot = replace(self._gate.passed(self._engine.read(left, wanted)), timeout=timeout)
+            snapshot = replace(self._filter.apply(self._engine.read(left, wanted)), timeout=timeout)
         finally:
             with self._turn:
                 self._reading = False

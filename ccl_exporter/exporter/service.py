@@ -77,11 +77,11 @@ class Service:
         self._load = load
         self._configuration = configuration
         self._inventory = _inventory(configuration)
-        self._fleet = TargetRegistry(settings, state)
+        self._registry = TargetRegistry(settings, state)
         self._state = state
-        self._ledger = SessionRecorder(state / SESSIONS_FILE) if state is not None else None
-        self._collector = Collector(self._ledger)
-        self._loops = PollLoops(Source(self._fleet.chargers, self._collector.collect))
+        self._recorder = SessionRecorder(state / SESSIONS_FILE) if state is not None else None
+        self._collector = Collector(self._recorder)
+        self._loops = PollLoops(Source(self._registry.chargers, self._collector.collect))
         self._outputs_changing = threading.Lock()
         self._reloaded, self._reload_good = time(), True
         self._reloading = threading.Lock()
@@ -130,12 +130,12 @@ class Service:
         with self._outputs_changing:
             self._loops.stop()
         self._server.stop()
-        if self._ledger is not None:
-            self._ledger.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def _update_outputs(self) -> None:
         """Write to the broker and the databases of the configuration, and to no others any more."""
-        settings = self._fleet.settings
+        settings = self._registry.settings
         wanted: dict[object, Callable[[], Output]] = {}
         if settings.mqtt is not None:
             wanted[settings.mqtt] = partial(self._mqtt_publisher, settings.mqtt)
@@ -149,13 +149,13 @@ class Service:
         from ccl_exporter.outputs.mqtt.publisher import MqttPublisher  # noqa: PLC0415 - its library is an extra
 
         return MqttPublisher(
-            settings, lambda: {name: charger.url for name, charger in self._fleet.settings.chargers.items()}
+            settings, lambda: {name: charger.url for name, charger in self._registry.settings.chargers.items()}
         )
 
     def _influx_pusher(self, settings: InfluxSettings, state: Path) -> Output:
         from ccl_exporter.outputs.influxdb.pusher import InfluxPusher  # noqa: PLC0415 - influxdb-client is large
 
-        return InfluxPusher(settings, state, self._ledger)
+        return InfluxPusher(settings, state, self._recorder)
 
     def _refresh_inventory(self) -> None:
         while not self._stopping.wait(_LOOK_FOR_INVENTORY):
@@ -168,7 +168,7 @@ class Service:
                 if self._inventory is not inventory:
                     continue  # What was read meanwhile belongs to a configuration that is not in force any more.
                 if changed:
-                    self._fleet.update(inventory.settings)
+                    self._registry.update(inventory.settings)
                     gc_tuning.unfreeze()
                     log.info("the inventory has changed: %d chargers", len(inventory.settings.chargers))
             if inventory.error is not None and before is None:
@@ -189,16 +189,16 @@ class Service:
         return not self._stopping.is_set()
 
     def targets(self) -> Sequence[tuple[str, Mapping[str, str]]]:
-        return [(name, charger.labels) for name, charger in self._fleet.settings.chargers.items()]
+        return [(name, charger.labels) for name, charger in self._registry.settings.chargers.items()]
 
     def config(self) -> str:
         if self._configuration is None:
-            return "".join(f"charger: {charger.url}\n" for charger in self._fleet.settings.chargers.values())
-        return self._configuration.masked(self._fleet.settings)
+            return "".join(f"charger: {charger.url}\n" for charger in self._registry.settings.chargers.values())
+        return self._configuration.masked(self._registry.settings)
 
     def page(self, opened: str) -> bytes:
         """The live page of what was read last; what is old is read again, meanwhile if there are many."""
-        chargers = self._fleet.chargers()
+        chargers = self._registry.chargers()
         old = [charger for charger in chargers if _old(charger)]
         if len(chargers) == 1 and old:
             self._collector.read_and_record(old[0], _PAGE_PATIENCE)
@@ -216,14 +216,14 @@ class Service:
         with self._reloading:
             try:
                 # What the inventory said last may not have reached the fleet yet.
-                last = self._inventory.settings if self._inventory is not None else self._fleet.settings
+                last = self._inventory.settings if self._inventory is not None else self._registry.settings
                 configuration = self._load().after(self._configuration, last)
             except UsageError as error:
                 self._reload_good = False
                 log.warning("the configuration has mistakes, the old one stays: %s", error)
                 raise
             self._configuration, self._inventory = configuration, _inventory(configuration)
-            self._fleet.update(configuration.settings)
+            self._registry.update(configuration.settings)
             gc_tuning.unfreeze()
             self._update_outputs()
             self._reloaded, self._reload_good = time(), True
@@ -231,7 +231,7 @@ class Service:
 
     def metrics(self, scrape: Scrape) -> HttpResponse:
         """The exporter's own metrics, and the charger's too when there is exactly one."""
-        chargers = self._fleet.chargers()
+        chargers = self._registry.chargers()
         found, up = self._read(chargers[0], scrape) if len(chargers) == 1 else ([], True)
         found = [*found, *self._own(chargers)]
         order = (*f.FAMILIES, *f.EXPORTER)
@@ -240,7 +240,7 @@ class Service:
 
     def probe(self, target: str, scrape: Scrape, debug: bool) -> HttpResponse:
         """The metrics of one charger; raises `UsageError` if it may not be read."""
-        charger = self._fleet.target(target)
+        charger = self._registry.target(target)
         if debug:
             return self._debug(charger, scrape)
         found, up = self._read(charger, scrape)

@@ -29,7 +29,7 @@ class TargetRegistry:
         self._settings = settings
         self._names = _by_url(settings)
         self._chargers: dict[str, Charger] = {}
-        self._guests: OrderedDict[str, Charger] = OrderedDict()
+        self._unnamed_targets: OrderedDict[str, Charger] = OrderedDict()
 
     @property
     def settings(self) -> Settings:
@@ -45,7 +45,7 @@ class TargetRegistry:
                     del self._chargers[name]
                 else:
                     charger.settings = now
-            self._guests.clear()
+            self._unnamed_targets.clear()
 
     def named(self, name: str) -> Charger | None:
         """The charger that the configuration calls so."""
@@ -68,17 +68,17 @@ class TargetRegistry:
             return charger
         if not self._settings.allow:
             raise UsageError("this target is not in the configuration")
-        guest = self._admitted(charger_settings(text, {}))
+        unnamed = self._admitted(charger_settings(text, {}))
         # Who is asked for by address is no second charger, with a reader and charges of its own.
-        if (charger := self.named(self._names.get(guest.url, ""))) is not None:
+        if (charger := self.named(self._names.get(unnamed.url, ""))) is not None:
             return charger
         with self._lock:
-            if guest.url not in self._guests:
-                self._guests[guest.url] = Charger(guest, self._state)
-            self._guests.move_to_end(guest.url)
-            while len(self._guests) > MOST_UNNAMED_TARGETS:
-                self._guests.popitem(last=False)
-            return self._guests[guest.url]
+            if unnamed.url not in self._unnamed_targets:
+                self._unnamed_targets[unnamed.url] = Charger(unnamed, self._state)
+            self._unnamed_targets.move_to_end(unnamed.url)
+            while len(self._unnamed_targets) > MOST_UNNAMED_TARGETS:
+                self._unnamed_targets.popitem(last=False)
+            return self._unnamed_targets[unnamed.url]
 
     def _admitted(self, settings: ChargerSettings) -> ChargerSettings:
         """A host of an admitted network, by its resolved address, so that its name cannot lead elsewhere later."""

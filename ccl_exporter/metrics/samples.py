@@ -102,7 +102,7 @@ def _devices(reading: Reading) -> Iterator[Sample]:
     for device in snapshot.inventory.devices:
         if snapshot.asked is None or device.id in snapshot.asked:
             answered = device.id in snapshot.answered
-            yield Sample(f.DEVICE_UP, (device.id,), float(answered and reading.well(device.id)))
+            yield Sample(f.DEVICE_UP, (device.id,), float(answered and reading.status_ok(device.id)))
         status = reading.status(device.id)
         if status is not None:
             yield Sample(f.DEVICE_STATUS, (device.id,), status)
@@ -278,7 +278,7 @@ class _Plug:
         device = self._reading.owner(self._plug.name)
         if name is None and (device is None or self._reading.devices[device].variables):
             name = self._listed(self._plug.meter, "AE")
-        if name is not None and name not in self._reading.doubtful:
+        if name is not None and name not in self._reading.unit_conflicts:
             energy = self._reading.number(name, "joules_total")
         elif self._charge is not None and self._charge.meter_watt_hours is not None:
             energy = self._charge.meter_watt_hours * 3600

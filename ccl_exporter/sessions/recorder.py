@@ -130,7 +130,7 @@ class SessionRecorder:
         rests = before is not None and replace(before, at=account.at, clock=account.clock) == account
         if rests and 0 <= account.at - self._written.get(name, float("-inf")) < _WRITE_AT_REST:
             return
-        self._pending.accounts[*name, account.era] = account
+        self._pending.accounts[*name, account.register_generation] = account
         self._written[name] = account.at
         if before is None or _turned(before, account):
             self._urgent = True
@@ -223,4 +223,8 @@ class SessionRecorder:
 def _turned(before: RegisterAccount, after: RegisterAccount) -> bool:
     """Whether more happened than that time went by."""
     keys = [account.running.key if account.running is not None else None for account in (before, after)]
-    return before.era != after.era or before.recorded != after.recorded or keys[0] != keys[1]
+    return (
+        before.register_generation != after.register_generation
+        or before.recorded != after.recorded
+        or keys[0] != keys[1]
+    )

@@ -85,9 +85,9 @@ def balance(recorded: Recorded) -> Iterator[str]:
 
     charges + running charge + none = register now - register then.
     """
-    lasting = {(charger, plug): account.era for charger, plug, account in recorded.accounts}
+    lasting = {(charger, plug): account.register_generation for charger, plug, account in recorded.accounts}
     for charger, plug, account in recorded.accounts:
-        over = account.era < lasting[charger, plug]
+        over = account.register_generation < lasting[charger, plug]
         yield from _sum(printable_text(f"{charger} {plug}"), account, over)
 
 

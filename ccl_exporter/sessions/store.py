@@ -199,7 +199,15 @@ def _row(account: RegisterAccount) -> tuple[float | None, ...]:
     running = account.running
     charge = (running.key, running.joules, running.before, running.highest_watts) if running else (None,) * 4
     return (
-        *(account.era, account.began, account.first, account.latest, account.at, account.clock, account.charged),
+        *(
+            account.register_generation,
+            account.began,
+            account.first,
+            account.latest,
+            account.at,
+            account.clock,
+            account.charged,
+        ),
         *(account.recorded or (None, None)),
         *charge,
     )

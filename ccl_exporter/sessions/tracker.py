@@ -110,7 +110,7 @@ class RegisterAccount:
     `charged` is the energy of the charges that ended; `recorded` is the key of the last of them with its energy.
     """
 
-    era: int
+    register_generation: int
     began: float
     first: float
     latest: float
@@ -277,8 +277,10 @@ def update(charger: str, account: RegisterAccount | None, reading: PlugReading) 
     if account is None or _began_anew(account, level, reading):
         running = replace(running, before=joules) if running is not None else None
         recorded = account.recorded if account is not None else None
-        era = account.era + 1 if account is not None else 1
-        account = RegisterAccount(era, reading.taken, level, level, reading.taken, recorded=recorded)
+        register_generation = account.register_generation + 1 if account is not None else 1
+        account = RegisterAccount(
+            register_generation, reading.taken, level, level, reading.taken, recorded=recorded
+        )
     account = replace(account, latest=level, at=reading.taken, clock=reading.clock)
     if running is None or name is None:
         return TrackerResult(replace(account, running=None))

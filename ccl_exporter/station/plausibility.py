@@ -60,15 +60,15 @@ class RegisterFilter:
         self._counts: dict[tuple[str, str], int] = {}
         self._doubted: frozenset[str] = frozenset()
 
-    def passed(self, snapshot: Snapshot) -> Snapshot:
+    def apply(self, snapshot: Snapshot) -> Snapshot:
         """The snapshot without the values that are held back, and with the counts so far."""
         if not snapshot.up:
             return replace(snapshot, rejected=dict(self._counts))
         reading = Reading(snapshot)
         watts, told = _watts(reading), _reported_registers(reading)
         # A register whose unit chargeInfo contradicted is not believed because chargeInfo is silent for once.
-        self._doubted = self._doubted - reading.told.keys() | reading.doubtful
-        held = set(self._doubted - reading.doubtful)
+        self._doubted = self._doubted - reading.register_checks.keys() | reading.unit_conflicts
+        held = set(self._doubted - reading.unit_conflicts)
         for name, understood in reading.registers():
             for counted in _counted(name):
                 self._counts.setdefault(counted, 0)
@@ -81,10 +81,10 @@ class RegisterFilter:
                 self._counts[name, reason_now] += 1
                 held.add(name)
         values = {name: value for name, value in snapshot.values.items() if name not in held}
-        charges = {key: self._passed_charge(charge, reading, watts) for key, charge in snapshot.charges.items()}
+        charges = {key: self._apply_to_charge(charge, reading, watts) for key, charge in snapshot.charges.items()}
         return replace(snapshot, values=values, charges=charges, rejected=dict(self._counts))
 
-    def _passed_charge(self, charge: ChargeRecord, reading: Reading, watts: Mapping[str, float]) -> ChargeRecord:
+    def _apply_to_charge(self, charge: ChargeRecord, reading: Reading, watts: Mapping[str, float]) -> ChargeRecord:
         """A charge without its meter's energy if that cannot be right: it stands for a register not listed."""
         if charge.meter_watt_hours is None:
             return charge

@@ -184,7 +184,7 @@ class Reading:
         self.listed: AbstractSet[str] = self._variables.listed
         if not self.listed >= snapshot.values.keys():
             self.listed |= snapshot.values.keys()
-        self._well: dict[str, bool] = {}
+        self._status_ok: dict[str, bool] = {}
         self._understood: dict[str, VariableValue | None] = {}
 
     def owner(self, name: str) -> str | None:
@@ -208,18 +208,18 @@ class Reading:
         status = self.snapshot.values.get(f"{prefix}.STATUS")
         return status if isinstance(status, float) else None
 
-    def well(self, prefix: str) -> bool:
+    def status_ok(self, prefix: str) -> bool:
         """Whether a device or sub-device reports STATUS 1, or has no STATUS to report.
 
         Of a silent device the engine sends zeros that look like readings (protocol.md 3.1, 8).
         """
-        if prefix not in self._well:
-            self._well[prefix] = f"{prefix}.STATUS" not in self.listed or self.status(prefix) == 1
-        return self._well[prefix]
+        if prefix not in self._status_ok:
+            self._status_ok[prefix] = f"{prefix}.STATUS" not in self.listed or self.status(prefix) == 1
+        return self._status_ok[prefix]
 
     def trusted(self, variable: Variable) -> bool:
         """Whether the device of a variable, and each sub-device that it is in, is well."""
-        return all(map(self.well, variable.within))
+        return all(map(self.status_ok, variable.within))
 
     def raw(self, name: str | None) -> float | None:
         """The number of a trusted variable as sent."""
@@ -273,7 +273,7 @@ class Reading:
                 return None
             instant = _instant(value)
             return None if instant is None else VariableValue(device, name, "timestamp", instant)
-        if unit is None or variable.id in self.doubtful:
+        if unit is None or variable.id in self.unit_conflicts:
             return VariableValue(device, name, None, value)
         if (unit.minimum is not None and value < unit.minimum) or (
             unit.maximum is not None and value > unit.maximum
@@ -288,12 +288,12 @@ class Reading:
         return VariableValue(device, name, unit.quantity, base)
 
     @cached_property
-    def doubtful(self) -> frozenset[str]:
+    def unit_conflicts(self) -> frozenset[str]:
         """Registers whose unit contradicts chargeInfo by a factor of a thousand."""
-        return frozenset(name for name, contradicted in self.told.items() if contradicted)
+        return frozenset(name for name, contradicted in self.register_checks.items() if contradicted)
 
     @cached_property
-    def told(self) -> Mapping[str, bool]:
+    def register_checks(self) -> Mapping[str, bool]:
         """The registers that chargeInfo tells of, and whether it contradicts their unit.
 
         chargeInfo tells the same register in Wh for sure (protocol.md 3.4, 9).

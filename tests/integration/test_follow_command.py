@@ -210,9 +210,9 @@ def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_sa
         process.process.send_signal(ending)
         process.process.wait()
         # At once, as the write acts 2 to 5 seconds later.
-        memory = ControlState(state, charging.url)
+        control_state = ControlState(state, charging.url)
         with closing(WritableTransport(charging.url)) as control:
-            restore_pending(memory, Writer(control, memory, 5.0, "put back"), print)
+            restore_pending(control_state, Writer(control, control_state, 5.0, "put back"), print)
 
         assert reduction(charging) == 100
     assert [entry["result"] for entry in writes(state)] == ["sent", "done"]
@@ -512,17 +512,19 @@ class Loop:
     def __init__(self, folder: Path, clock: Clock, simulator: Simulator, rules: Rules, supply: float) -> None:
         self.clock, self.simulator = clock, simulator
         self.said: list[str] = []
-        self.memory = FollowerState(folder, simulator.url, now=clock, say=self.said.append)
+        self.control_state = FollowerState(folder, simulator.url, now=clock, say=self.said.append)
         self.control = WritableTransport(simulator.url)
-        writer = Writer(self.control, self.memory, 1.0, "charge follow", look_every=0.02)
-        plug = FollowedPlug(writer, self.memory, None, 1.0)
+        writer = Writer(self.control, self.control_state, 1.0, "charge follow", look_every=0.02)
+        plug = FollowedPlug(writer, self.control_state, None, 1.0)
         self.newest = LatestValue(clock, clock)
         self.follower = Follower(
             plug,
             self.newest,
             InputFilter(InputSpec("import", "W", rules.mode, (supply, "W"), 0.0)),
             Policy(rules, Budget(60)),
-            SafeCurrentGuard(self.memory, plug.device, plug.variable, percent_for(rules.safe, plug.largest)),
+            SafeCurrentGuard(
+                self.control_state, plug.device, plug.variable, percent_for(rules.safe, plug.largest)
+            ),
             self.said.append,
             clock=clock,
             wall=clock,
@@ -543,7 +545,7 @@ class Loop:
             if load is not None:
                 self.newest.take(load(second) + self.watts)
             if second % every == 0:
-                self.follower.turn()
+                self.follower.step()
             yield second
             self.clock.at += 1
 
@@ -630,7 +632,7 @@ def test_a_charger_whose_mode_3_device_is_silent_gets_the_safe_current_all_the_s
 
 
 def test_where_nothing_can_be_kept_the_limit_stays_and_the_safe_current_is_set_all_the_same(loop: Loop) -> None:
-    folder = loop.memory.folder
+    folder = loop.control_state.folder
     folder.rename(folder.with_name("gone"))
     folder.write_text("")
     for _ in loop.live(60, lambda second: 10_000.0 + second % 9):
@@ -645,10 +647,10 @@ def test_where_nothing_can_be_kept_the_limit_stays_and_the_safe_current_is_set_a
 
 
 def test_at_its_end_too_a_follower_sets_the_safe_current_where_nothing_can_be_kept(loop: Loop) -> None:
-    folder = loop.memory.folder
+    folder = loop.control_state.folder
     folder.rename(folder.with_name("gone"))
     folder.write_text("")
-    ending = threading.Thread(target=lambda: loop.said.append(str(loop.follower.leave(5.0))))
+    ending = threading.Thread(target=lambda: loop.said.append(str(loop.follower.shutdown(5.0))))
     ending.start()
     while ending.is_alive():
         loop.clock.at += 1
@@ -661,8 +663,10 @@ def test_at_its_end_too_a_follower_sets_the_safe_current_where_nothing_can_be_ke
 
 def test_a_meter_of_three_phases_that_does_not_answer_is_not_taken_for_one_phase(tmp_path: Path) -> None:
     with Simulator("twin", autopilot=False) as charger, closing(WritableTransport(charger.url)) as control:
-        memory = ControlState(tmp_path, charger.url)
-        plug = FollowedPlug(Writer(control, memory, 5.0, "charge follow"), memory, "Poste Été.PLUG_A", 5.0)
+        control_state = ControlState(tmp_path, charger.url)
+        plug = FollowedPlug(
+            Writer(control, control_state, 5.0, "charge follow"), control_state, "Poste Été.PLUG_A", 5.0
+        )
         assert plug.car().phases == 3
         charger.faults = (Fault("device-error", arg="Meter"),)
 
@@ -673,7 +677,7 @@ def test_a_meter_of_three_phases_that_does_not_answer_is_not_taken_for_one_phase
 def test_a_charger_that_fails_at_once_is_asked_for_the_safe_current_with_rests(loop: Loop) -> None:
     loop.follower.clock = monotonic
     loop.simulator.faults = (Fault("status-500"),)
-    good = loop.follower.leave(5.0)
+    good = loop.follower.shutdown(5.0)
 
     assert not good
     assert 1 <= sum(line.startswith("the safe current could not be set") for line in loop.said) <= 3
@@ -682,18 +686,20 @@ def test_a_charger_that_fails_at_once_is_asked_for_the_safe_current_with_rests(l
 def test_writes_of_the_last_hour_are_known_after_a_restart(loop: Loop, clock: Clock) -> None:
     for _ in loop.live(30, lambda second: 11_000.0 + second % 9):
         pass
-    ages = written_lately(loop.memory.folder, loop.memory.url, PREDUCTION, clock.at, 3600)
+    ages = written_lately(loop.control_state.folder, loop.control_state.url, PREDUCTION, clock.at, 3600)
 
     assert len(ages) == loop.follower.status.writes > 0
     assert all(0 <= age <= 40 for age in ages)
-    assert written_lately(loop.memory.folder, loop.memory.url, PREDUCTION, clock.at + 4000, 3600) == []
-    assert written_lately(loop.memory.folder, "http://192.0.2.1", PREDUCTION, clock.at, 3600) == []
+    assert (
+        written_lately(loop.control_state.folder, loop.control_state.url, PREDUCTION, clock.at + 4000, 3600) == []
+    )
+    assert written_lately(loop.control_state.folder, "http://192.0.2.1", PREDUCTION, clock.at, 3600) == []
 
 
 def test_another_command_that_takes_long_does_not_keep_the_safe_current_out(loop: Loop) -> None:
     for _ in loop.live(60, lambda second: 2000.0 + second % 9):
         pass
-    with loop.memory.alone(float("inf")):
+    with loop.control_state.exclusive(float("inf")):
         for _ in loop.live(60, None):
             pass
 

@@ -504,7 +504,7 @@ def test_a_message_that_nobody_expected_is_a_line_in_the_log_and_the_next_is_rec
         listener.client.publish("said", "first", qos=1)
         listener.client.publish("said", "second", qos=1)
         assert both.wait(PATIENCE)
-        connection.keep("ccl/after", "still there")
+        connection.publish_retained("ccl/after", "still there")
         listener.text("ccl/after", "still there")
     finally:
         connection.stop(monotonic() + 10)

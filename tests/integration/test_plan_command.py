@@ -36,7 +36,7 @@ class House:
         self, simulator: Simulator, folder: Path, need: float, kilowatts: float = KILOWATTS, quarters: int = 8
     ) -> None:
         self.simulator = simulator
-        self.memory = ControlState(folder, simulator.url)
+        self.control_state = ControlState(folder, simulator.url)
         self.control = WritableTransport(simulator.url)
         self.begin = self.now()
         self.slots: Sequence[Slot] = ()
@@ -44,12 +44,12 @@ class House:
         self.plans: list[Plan] = []
         self.said: list[str] = []
         self._register = simulator.site.plugs[0].energy_wh
-        writer = Writer(self.control, self.memory, 2.0, "test", look_every=0.02)
+        writer = Writer(self.control, self.control_state, 2.0, "test", look_every=0.02)
         plug = PlugCommands(writer, None, 2.0)
         how = WriteOptions(wait=1.0, least_pause=0.0)
 
         def at_plug(work: Callable[[], Result]) -> Result:
-            with self.memory.alone(monotonic() + 5):
+            with self.control_state.exclusive(monotonic() + 5):
                 return work()
 
         self.planner = Planner(
@@ -81,7 +81,7 @@ class House:
 
     def live(self, until: Callable[[], bool] = lambda: False) -> None:
         """Rounds until the plan is over, or something else is so."""
-        while self.planner.turn() and not until():
+        while self.planner.step() and not until():
             sleep(0.05)
 
     @property
@@ -187,7 +187,7 @@ def test_a_charge_that_the_car_or_its_driver_ended_is_not_begun_again_until_the_
         house.live(lambda: house.now() > ended + QUARTER)
         writes = sum(request.method == "PUT" for request in simulator.requests)
         plug.unplug()
-        house.planner.turn()
+        house.planner.step()
         plug.plug_in(50_000)
         house.live(lambda: plug.watts > 0)
         house.control.close()
@@ -349,7 +349,7 @@ def test_a_plug_that_a_plan_must_leave_out_of_service_is_told_and_the_next_comma
         flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", simulator.url, "--timeout", "3")
         process: Process = start("charge", "plan", str(prices), *flags)
         process.line("is out of service")
-        with ControlState(state, simulator.url).alone(monotonic() + 5):
+        with ControlState(state, simulator.url).exclusive(monotonic() + 5):
             code = process.stop()
         said = process.log[-1]
         subprocess.run([str(COMMAND), "charge", "stop", "-c", simulator.url], check=False)

@@ -213,7 +213,7 @@ class TestLocks:
         assert "another command was reading the charger all the time" in said
 
     def test_another_command_that_is_writing(self, wallbox: Simulator, state: Path) -> None:
-        with ControlState(state, wallbox.url).alone(monotonic() + 5):
+        with ControlState(state, wallbox.url).exclusive(monotonic() + 5):
             ended, said = ccl(wallbox, "charge", "limit", "16A", "--for", "1h", "--timeout", "0.5")
 
         assert (ended, wallbox.requests) == (3, [])

@@ -58,7 +58,7 @@ class Bench:
 
     def __init__(self, charger: Simulator, folder: Path) -> None:
         self.charger = charger
-        self.memory = ControlState(folder, charger.url)
+        self.control_state = ControlState(folder, charger.url)
         self.how = WriteOptions(wait=20.0 / SPEED * 3, least_pause=0.0)
 
     @property
@@ -81,8 +81,8 @@ class Bench:
     def command(self, do: Callable[[PlugCommands], Result]) -> Result | CclError:
         control = WritableTransport(self.charger.url, LOGIN)
         try:
-            with self.memory.alone(monotonic() + 5):
-                writer = Writer(control, self.memory, 1.0, "test", look_every=0.02)
+            with self.control_state.exclusive(monotonic() + 5):
+                writer = Writer(control, self.control_state, 1.0, "test", look_every=0.02)
                 return do(PlugCommands(writer, None, 1.0))
         except CclError as error:
             return error

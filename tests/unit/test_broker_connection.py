@@ -57,7 +57,7 @@ class SlowBroker:
 def test_who_ends_before_being_known_as_there_is_known_as_gone() -> None:
     slow = SlowBroker()
     broker = MqttClient(MqttSettings("127.0.0.1", slow.port), STATUS, (STATUS,), (), lambda *_: None)
-    broker.keep(STATUS, ONLINE)
+    broker.publish_retained(STATUS, ONLINE)
     broker.start()
     try:
         assert slow.heard.wait(PATIENCE)

@@ -40,7 +40,7 @@ class Book:
             return None
         booked = update("garage", self.account, reading)
         assert booked is not None
-        if self.account is not None and self.account.era < booked.account.era:
+        if self.account is not None and self.account.register_generation < booked.account.register_generation:
             self.old.append(self.account)
         self.account = booked.account
         if booked.finished is not None:
@@ -221,7 +221,7 @@ def test_a_reset_or_another_meter_begins_a_new_account_once_it_has_stayed(regist
     station.registers[PLUG] = register
     log.restart()
     for _ in range(4):
-        assert log.now.era == 1
+        assert log.now.register_generation == 1
         station.at += 25
         log.take(station.read())
     station.flow(7000, 1800)
@@ -230,7 +230,7 @@ def test_a_reset_or_another_meter_begins_a_new_account_once_it_has_stayed(regist
     (old,) = log.old
 
     assert (old.grown, old.charged, old.under_way, old.unassigned) == (3.5 * KWH, 0, 3.5 * KWH, 0)
-    assert (log.now.era, log.now.first) == (2, register * 3600)
+    assert (log.now.register_generation, log.now.first) == (2, register * 3600)
     assert (log.now.grown, log.now.charged, log.now.unassigned) == (3.5 * KWH, 3.5 * KWH, 0)
     assert [charge.joules for charge in log.finished] == [7 * KWH]
 
@@ -252,7 +252,7 @@ def test_a_glitch_at_a_restart_begins_no_account_and_records_no_charge(register:
     log.take(station.read())
 
     assert [charge.joules for charge in log.finished] == [7 * KWH]
-    assert (log.now.era, log.now.unassigned) == (1, 0)
+    assert (log.now.register_generation, log.now.unassigned) == (1, 0)
 
 
 def test_a_register_of_zero_at_the_very_first_reading_must_stay() -> None:
@@ -401,7 +401,7 @@ def test_a_reset_is_believed_where_the_clock_of_the_charger_stands_still() -> No
         snapshot = station.read()
         log.take(replace(snapshot, values={**snapshot.values, "EVSE.VDTTM": Moment(START)}))
 
-    assert (log.now.era, log.now.first) == (2, 36_000)
+    assert (log.now.register_generation, log.now.first) == (2, 36_000)
 
 
 @pytest.mark.parametrize("seconds", [-86_400, 86_400])
@@ -418,7 +418,7 @@ def test_a_clock_of_ours_that_was_set_loses_nothing_and_begins_no_new_account(se
     log.take(station.read())
 
     assert [charge.joules for charge in log.finished] == [7 * KWH]
-    assert (log.now.era, log.now.charged, log.now.unassigned) == (1, 7 * KWH, 0)
+    assert (log.now.register_generation, log.now.charged, log.now.unassigned) == (1, 7 * KWH, 0)
 
 
 def test_a_plug_that_has_never_charged_has_an_account_and_no_charge() -> None:

@@ -27,7 +27,7 @@ class Meter:
 
     def __init__(self, name: str = AE, told: float | None = None) -> None:
         self.charges = {} if told is None else {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=told)}
-        self.gate = RegisterFilter()
+        self.register_filter = RegisterFilter()
         self.name = name
         self.at = 1_790_000_000.0
         self.counts: dict[str, int] = {}
@@ -39,11 +39,11 @@ class Meter:
         if clock is not None:
             values["EVSE.VDTTM"] = Moment(clock)
         snapshot = Snapshot(self.at, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values, charges=self.charges)
-        passed = self.gate.passed(snapshot)
+        apply = self.register_filter.apply(snapshot)
         self.counts = {
-            reason: count for (name, reason), count in passed.rejected.items() if name == self.name and count
+            reason: count for (name, reason), count in apply.rejected.items() if name == self.name and count
         }
-        value = passed.values.get(self.name)
+        value = apply.values.get(self.name)
         assert value is None or isinstance(value, float)
         return value
 
@@ -61,11 +61,11 @@ def test_a_reading_that_cannot_be_is_held_back_counted_and_forgotten(glitch: flo
 
 
 def test_every_reason_is_counted_from_the_start() -> None:
-    gate = RegisterFilter()
+    register_filter = RegisterFilter()
     values: dict[str, Value] = {AE: 1.0, "EVSE.STATUS": 1.0}
-    passed = gate.passed(Snapshot(1_790_000_000, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values))
+    apply = register_filter.apply(Snapshot(1_790_000_000, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values))
 
-    assert passed.rejected == {(AE, "zero"): 0, (AE, "rollback"): 0, (AE, "jump"): 0}
+    assert apply.rejected == {(AE, "zero"): 0, (AE, "rollback"): 0, (AE, "jump"): 0}
 
 
 @pytest.mark.parametrize("after", [0.0, 12.5, 4850.0])
@@ -129,12 +129,12 @@ def test_a_register_whose_unit_was_contradicted_is_held_back_while_charge_info_i
     wrong = replace(INVENTORY, variables={AE: VariableInfo(unit="#WH", factor=0)})
     right = replace(INVENTORY, variables={AE: VariableInfo(unit="#WH", factor=3)})
     told = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=4_855_390.0)}
-    gate = RegisterFilter()
+    register_filter = RegisterFilter()
 
     def shown(inventory: Inventory, charges: dict[str, ChargeRecord]) -> bool:
         values: dict[str, Value] = {AE: 4855.39, "EVSE.STATUS": 1.0}
         snapshot = Snapshot(1.79e9, 0.1, 10, 1, up=True, inventory=inventory, values=values, charges=charges)
-        return AE in gate.passed(snapshot).values
+        return AE in register_filter.apply(snapshot).values
 
     assert [shown(wrong, told), shown(wrong, {}), shown(wrong, {}), shown(wrong, told)] == [
         True,
@@ -146,17 +146,17 @@ def test_a_register_whose_unit_was_contradicted_is_held_back_while_charge_info_i
 
 
 def test_what_charge_info_says_of_the_meter_is_held_back_when_it_cannot_be() -> None:
-    gate = RegisterFilter()
-    passed = []
+    register_filter = RegisterFilter()
+    apply = []
     for step, told in enumerate((4_855_390.0, 0.0, 4_855_420.0, 9_999_999.0, 4_855_450.0)):
         charges = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=told, watt_hours=30.0)}
         values: dict[str, Value] = {"EVSE.STATUS": 1.0}
         at = 1_790_000_000.0 + 15 * step
         snapshot = Snapshot(at, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values, charges=charges)
-        passed.append(gate.passed(snapshot).charges["EVSE.PLUG"])
+        apply.append(register_filter.apply(snapshot).charges["EVSE.PLUG"])
 
-    assert [charge.meter_watt_hours for charge in passed] == [4_855_390.0, None, 4_855_420.0, None, 4_855_450.0]
-    assert {charge.watt_hours for charge in passed} == {30.0}
+    assert [charge.meter_watt_hours for charge in apply] == [4_855_390.0, None, 4_855_420.0, None, 4_855_450.0]
+    assert {charge.watt_hours for charge in apply} == {30.0}
 
 
 def test_a_silent_charger_changes_nothing() -> None:
@@ -164,7 +164,7 @@ def test_a_silent_charger_changes_nothing() -> None:
     meter.show(4855.39)
     down = replace(Snapshot(meter.at, 0.1, 10, 1, up=False), values={AE: 0.0})
 
-    assert meter.gate.passed(down).values == down.values
+    assert meter.register_filter.apply(down).values == down.values
     assert meter.show(4855.40) == 4855.40
 
 

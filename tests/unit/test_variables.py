@@ -316,7 +316,7 @@ class TestSilence:
 
         assert dict(read.understood) == {}
         assert read.raw("Yard.X") is None
-        assert not read.well("Yard")
+        assert not read.status_ok("Yard")
 
     def test_its_status_is_still_told(self) -> None:
         assert reading({"Yard.STATUS": 34.0}, {"Yard": STRANGER}).status("Yard") == 34

@@ -20,34 +20,34 @@ WAY = PendingRestore("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> ControlState:
+def control_state(tmp_path: Path) -> ControlState:
     return ControlState(tmp_path, URL, Clock(1000.0))
 
 
-def test_when_a_variable_was_written_is_known_to_the_next_command(memory: ControlState) -> None:
-    memory.note_written(["Box.A"])
-    later = ControlState(memory.folder, URL, Clock(1042.0))
+def test_when_a_variable_was_written_is_known_to_the_next_command(control_state: ControlState) -> None:
+    control_state.note_written(["Box.A"])
+    later = ControlState(control_state.folder, URL, Clock(1042.0))
 
     assert later.seconds_since("Box.A") == 42
     assert later.seconds_since("Box.B") is None
-    assert ControlState(memory.folder, "http://192.0.2.11").seconds_since("Box.A") is None
+    assert ControlState(control_state.folder, "http://192.0.2.11").seconds_since("Box.A") is None
 
 
-def test_a_clock_that_was_set_back_forbids_nothing(memory: ControlState) -> None:
-    memory.note_written(["Box.A"])
+def test_a_clock_that_was_set_back_forbids_nothing(control_state: ControlState) -> None:
+    control_state.note_written(["Box.A"])
 
-    assert ControlState(memory.folder, URL, Clock(500.0)).seconds_since("Box.A") is None
+    assert ControlState(control_state.folder, URL, Clock(500.0)).seconds_since("Box.A") is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe"])
-def test_a_damaged_memory_is_an_empty_one(memory: ControlState, damage: bytes) -> None:
-    memory.note_written(["Box.A"])
-    (file,) = memory.folder.glob("writes/*/facts.json")
+def test_a_damaged_memory_is_an_empty_one(control_state: ControlState, damage: bytes) -> None:
+    control_state.note_written(["Box.A"])
+    (file,) = control_state.folder.glob("writes/*/facts.json")
     file.write_bytes(damage)
 
-    assert memory.seconds_since("Box.A") is None
-    memory.note_written(["Box.A"])
-    assert memory.seconds_since("Box.A") == 0
+    assert control_state.seconds_since("Box.A") is None
+    control_state.note_written(["Box.A"])
+    assert control_state.seconds_since("Box.A") == 0
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
@@ -57,33 +57,33 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         ControlState(tmp_path / "file" / "folder", URL)
 
 
-def test_a_folder_of_another_user_is_said_before_anything_is_written(memory: ControlState) -> None:
-    (own,) = memory.folder.glob("writes/*")
+def test_a_folder_of_another_user_is_said_before_anything_is_written(control_state: ControlState) -> None:
+    (own,) = control_state.folder.glob("writes/*")
     (own / "lock").unlink()
     (own / "lock").mkdir()
 
     with pytest.raises(UsageError, match=r"cannot be written .*set STATE_DIRECTORY"):
-        ControlState(memory.folder, URL)
+        ControlState(control_state.folder, URL)
 
 
-def test_a_folder_that_can_no_longer_be_written_is_said(memory: ControlState) -> None:
-    with memory.owing(WAY) as done:
-        memory.folder.rename(memory.folder.with_name("gone"))
-        memory.folder.write_text("")
-        with pytest.raises(StateError, match="cannot be written"), memory.alone(monotonic() + 5):
+def test_a_folder_that_can_no_longer_be_written_is_said(control_state: ControlState) -> None:
+    with control_state.pending(WAY) as done:
+        control_state.folder.rename(control_state.folder.with_name("gone"))
+        control_state.folder.write_text("")
+        with pytest.raises(StateError, match="cannot be written"), control_state.exclusive(monotonic() + 5):
             pass
-        with pytest.raises(StateError, match="cannot be written"), memory.owing(WAY):
+        with pytest.raises(StateError, match="cannot be written"), control_state.pending(WAY):
             pass
         with pytest.raises(StateError, match="cannot be written"):
             done()
 
 
-def test_who_writes_meanwhile_loses_nothing_that_others_remember(memory: ControlState) -> None:
-    memory.set_override("P", 900.0)
+def test_who_writes_meanwhile_loses_nothing_that_others_remember(control_state: ControlState) -> None:
+    control_state.set_override("P", 900.0)
     lost: list[str] = []
 
     def write(who: str) -> None:
-        mine = ControlState(memory.folder, URL, Clock(1000.0))
+        mine = ControlState(control_state.folder, URL, Clock(1000.0))
         for number in range(30):
             take_back = mine.note_written([f"{who}.{number}"])
             if number % 2:
@@ -98,68 +98,68 @@ def test_who_writes_meanwhile_loses_nothing_that_others_remember(memory: Control
         writer.join()
 
     assert lost == []
-    assert memory.seconds_since("A.28") == memory.seconds_since("B.28") == 0
-    assert memory.override("P") == Override(900.0, 1000.0)
+    assert control_state.seconds_since("A.28") == control_state.seconds_since("B.28") == 0
+    assert control_state.override("P") == Override(900.0, 1000.0)
 
 
-def test_two_commands_do_not_write_at_once(memory: ControlState) -> None:
-    other = ControlState(memory.folder, URL)
+def test_two_commands_do_not_write_at_once(control_state: ControlState) -> None:
+    other = ControlState(control_state.folder, URL)
     with (
-        memory.alone(monotonic() + 5),
+        control_state.exclusive(monotonic() + 5),
         pytest.raises(TimedOut, match="another command was writing"),
-        other.alone(monotonic() + 0.1),
+        other.exclusive(monotonic() + 0.1),
     ):
         pass
-    with memory.alone(monotonic() + 5):
+    with control_state.exclusive(monotonic() + 5):
         pass
 
 
 class TestWaysBack:
-    def test_one_that_somebody_sees_to_is_nobody_elses(self, memory: ControlState) -> None:
-        with memory.owing(WAY) as done:
-            with memory.owed() as owed:
+    def test_one_that_somebody_sees_to_is_nobody_elses(self, control_state: ControlState) -> None:
+        with control_state.pending(WAY) as done:
+            with control_state.pending_restores() as owed:
                 assert owed == []
             done()
-        with memory.owed() as owed:
+        with control_state.pending_restores() as owed:
             assert owed == []
 
-    def test_one_that_was_left_behind_by_a_kill_is_found_once(self, memory: ControlState) -> None:
+    def test_one_that_was_left_behind_by_a_kill_is_found_once(self, control_state: ControlState) -> None:
         ready = multiprocessing.get_context("fork").Event()
         child = os.fork()
         if child == 0:
-            with memory.owing(WAY):
+            with control_state.pending(WAY):
                 ready.set()
                 signal.pause()
         assert ready.wait(10)
-        with memory.owed() as owed:
+        with control_state.pending_restores() as owed:
             assert owed == []
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
-        with memory.owed() as owed:
+        with control_state.pending_restores() as owed:
             ((way, done),) = owed
             assert way == WAY
             done()
-        with memory.owed() as owed:
+        with control_state.pending_restores() as owed:
             assert owed == []
 
-    def test_one_that_an_early_version_left_behind_is_owed_too(self, memory: ControlState) -> None:
-        with memory.owing(WAY):
+    def test_one_that_an_early_version_left_behind_is_owed_too(self, control_state: ControlState) -> None:
+        with control_state.pending(WAY):
             pass
-        (file,) = memory.folder.glob("writes/*/back-*.json")
+        (file,) = control_state.folder.glob("writes/*/back-*.json")
         file.write_text(json.dumps({**json.loads(file.read_text()), "until": 4600.0}))
 
-        with memory.owed() as owed:
+        with control_state.pending_restores() as owed:
             assert [way for way, _ in owed] == [WAY]
 
     @pytest.mark.parametrize("damage", ["{", "[]", "5", '{"device": "Box"}'])
-    def test_one_that_is_damaged_is_passed_over(self, memory: ControlState, damage: str) -> None:
-        with memory.owing(WAY):
+    def test_one_that_is_damaged_is_passed_over(self, control_state: ControlState, damage: str) -> None:
+        with control_state.pending(WAY):
             pass
-        (file,) = memory.folder.glob("writes/*/back-*.json")
+        (file,) = control_state.folder.glob("writes/*/back-*.json")
         file.write_text(damage)
 
-        with memory.owed() as owed:
+        with control_state.pending_restores() as owed:
             assert owed == []
 
 
@@ -167,12 +167,12 @@ class TestTheJournal:
     ENTRY = WriteEntry(URL, ["Box.A"], [0.0], [50.0], [50.0], "done", "set")
 
     def test_each_write_is_a_line_with_when_who_and_what(
-        self, memory: ControlState, monkeypatch: pytest.MonkeyPatch
+        self, control_state: ControlState, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SUDO_USER", "anna")
-        memory.tell(self.ENTRY)
-        memory.tell(self.ENTRY)
-        first, _ = (memory.folder / JOURNAL).read_text().splitlines()
+        control_state.log_write(self.ENTRY)
+        control_state.log_write(self.ENTRY)
+        first, _ = (control_state.folder / JOURNAL).read_text().splitlines()
 
         assert json.loads(first) == {
             "time": "1970-01-01T00:16:40.000Z",
@@ -189,28 +189,28 @@ class TestTheJournal:
     def test_the_systems_journal_gets_it_too(self, tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as system:
             system.bind(str(tmp_path / "log"))
-            ControlState(tmp_path, URL, system_log=tmp_path / "log").tell(self.ENTRY)
+            ControlState(tmp_path, URL, system_log=tmp_path / "log").log_write(self.ENTRY)
             said = system.recv(65536).decode()
 
         assert said.startswith("<13>ccl-exporter[")
         assert '"variables": ["Box.A"]' in said
 
     def test_without_a_system_journal_the_file_has_it_all_the_same(self, tmp_path: Path) -> None:
-        ControlState(tmp_path, URL, system_log=tmp_path / "none").tell(self.ENTRY)
+        ControlState(tmp_path, URL, system_log=tmp_path / "none").log_write(self.ENTRY)
 
         assert (tmp_path / JOURNAL).read_text().count("\n") == 1
 
 
-def test_a_charge_that_is_to_go_on_and_the_start_of_a_night_are_kept(memory: ControlState) -> None:
-    memory.set_override("P", 900.0)
-    memory.set_override("Q", None)
-    memory.note_begun_nightly("P")
-    later = ControlState(memory.folder, URL)
+def test_a_charge_that_is_to_go_on_and_the_start_of_a_night_are_kept(control_state: ControlState) -> None:
+    control_state.set_override("P", 900.0)
+    control_state.set_override("Q", None)
+    control_state.note_charged_in_window("P")
+    later = ControlState(control_state.folder, URL)
 
     assert later.override("P") == Override(900.0, 1000.0)
     assert later.override("Q") == Override(None, 1000.0)
-    assert later.begun_nightly("P") == 1000.0
-    assert later.begun_nightly("Q") is None
+    assert later.charged_in_window_at("P") == 1000.0
+    assert later.charged_in_window_at("Q") is None
     later.clear_override("P")
     later.clear_override("P")
-    assert memory.override("P") is None
+    assert control_state.override("P") is None

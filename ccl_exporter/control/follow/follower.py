@@ -89,7 +89,7 @@ class Follower:
         if not self.dry_run:
             self.owed.instead_of(self.plug.percent(), self.wall())
 
-    def turn(self) -> None:
+    def step(self) -> None:
         """One round; what the charger does wrong is said, not raised."""
         try:
             car = self.plug.car()
@@ -105,7 +105,7 @@ class Follower:
             self._write(now, decision.percent, decision.urgent, free)
         return None
 
-    def leave(self, wait: float) -> bool:
+    def shutdown(self, wait: float) -> bool:
         """Set the safe current before the end; False if it does not hold, and then it is still owed."""
         self._reason("leaving")
         if self.dry_run:

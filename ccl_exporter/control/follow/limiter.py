@@ -45,9 +45,9 @@ class FollowerState(ControlState):
             return super().note_written(variables)
         return lambda: None
 
-    def tell(self, entry: WriteEntry) -> None:
+    def log_write(self, entry: WriteEntry) -> None:
         try:
-            super().tell(entry)
+            super().log_write(entry)
         except StateError as error:
             self.say(str(error))
 
@@ -58,9 +58,9 @@ class FollowedPlug(PlugCommands):
     Raises what is wrong with the charger, `Absent` if it has nothing that limits a current.
     """
 
-    def __init__(self, writer: Writer, memory: ControlState, name: str | None, timeout: float) -> None:
+    def __init__(self, writer: Writer, control_state: ControlState, name: str | None, timeout: float) -> None:
         super().__init__(writer, name, timeout)
-        self._memory = memory
+        self._state = control_state
         snapshot = self._read()
         reading = Reading(snapshot)
         vehicle = self._info.vehicle_device
@@ -110,10 +110,10 @@ class FollowedPlug(PlugCommands):
     def send(self, percent: int, urgent: bool = False) -> Written:
         """Write the reduction without waiting for what comes of it; an urgent one waits for nobody."""
         # Until a write shows, the charger reads as before it, which says nothing of what is to be.
-        how = WriteOptions(least_pause=0.0, later=True, again=not self._shown)
+        how = WriteOptions(least_pause=0.0, no_readback=True, even_if_equal=not self._shown)
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._memory.alone(monotonic() + (_A_MOMENT if urgent else self._timeout)))
+                stack.enter_context(self._state.exclusive(monotonic() + (_A_MOMENT if urgent else self._timeout)))
             except (TimedOut, StateError):
                 if not urgent:
                     raise
@@ -126,7 +126,7 @@ class FollowedPlug(PlugCommands):
             sleep(self._writer.look_every)
         with ExitStack() as stack:
             with suppress(StateError):
-                stack.enter_context(self._memory.alone(monotonic() + self._timeout))
+                stack.enter_context(self._state.exclusive(monotonic() + self._timeout))
             return self._put(percent, self._read(), WriteOptions(least_pause=0.0, wait=wait))
 
     def _put(self, percent: int, snapshot: Snapshot, how: WriteOptions) -> Written:
@@ -136,8 +136,8 @@ class FollowedPlug(PlugCommands):
 class SafeCurrentGuard:
     """The safe current, kept on disk as what whoever comes after a follower that was killed has to put back."""
 
-    def __init__(self, memory: ControlState, device: str, variable: str, safe: int) -> None:
-        self._memory = memory
+    def __init__(self, control_state: ControlState, device: str, variable: str, safe: int) -> None:
+        self._state = control_state
         self._device, self._variable, self._safe = device, variable, safe
         self._last: int | None = None
         self._may_hold: set[int] = set()
@@ -152,7 +152,7 @@ class SafeCurrentGuard:
         self._may_hold.add(percent)
         fresh = ExitStack()
         way = PendingRestore(self._device, before, during, sent=now, earlier=earlier)
-        fresh.callback(fresh.enter_context(self._memory.owing(way)))
+        fresh.callback(fresh.enter_context(self._state.pending(way)))
         stale, self._held = self._held, fresh
         stale.close()
 

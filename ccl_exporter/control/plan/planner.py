@@ -68,7 +68,7 @@ class Planner:
     _charges: bool = False
     """Whether the car has charged since it came, or since the plug was last out of service."""
 
-    def turn(self) -> bool:
+    def step(self) -> bool:
         """One round: look, plan anew if something has changed, start or end the charge. False once it is over."""
         now = self.now()
         try:

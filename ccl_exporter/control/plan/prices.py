@@ -58,9 +58,8 @@ def in_order(slots: Iterable[Slot]) -> Sequence[Slot]:
         raise UsageError("there are no prices in it")
     for one, next_one in pairwise(ordered):
         if next_one.begin < one.end:
-            raise UsageError(
-                f"two prices overlap: one until {format_instant(one.end)}, one from {format_instant(next_one.begin)}"
-            )
+            until, begin = format_instant(one.end), format_instant(next_one.begin)
+            raise UsageError(f"two prices overlap: one until {until}, one from {begin}")
     return ordered
 
 

@@ -54,13 +54,13 @@ class MqttClient:
         self,
         settings: MqttSettings,
         status: str,
-        look_at: Sequence[str],
+        read_once: Sequence[str],
         listen_to: Sequence[str],
         received: Received,
     ) -> None:
         self.settings = settings
         self._status = status
-        self._look_at = look_at
+        self._read_once = read_once
         self._listen_to = listen_to
         self._received = received
         self._lock = threading.Lock()
@@ -91,7 +91,7 @@ class MqttClient:
 
     def stop(self, deadline: float) -> None:
         """Say that we are gone and end, at `deadline` (monotonic) at the latest."""
-        self.keep(self._status, OFFLINE)
+        self.publish_retained(self._status, OFFLINE)
         self._await_status(deadline)
         self.catch_up()  # it was passed over if an older one was under way still
         with self._lock:
@@ -109,7 +109,7 @@ class MqttClient:
         if self.connected and last is not None and last.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
             last.wait_for_publish(max(deadline - monotonic(), 0.0))
 
-    def keep(self, topic: str, payload: str) -> None:
+    def publish_retained(self, topic: str, payload: str) -> None:
         """Have a message retained in the place of an older one; an empty one takes the topic away."""
         with self._lock:
             self._newest[topic] = payload
@@ -131,13 +131,13 @@ class MqttClient:
             for topic in list(self._newest):
                 self._send(topic)
 
-    def look(self, topics: Sequence[str]) -> None:
+    def subscribe_once(self, topics: Sequence[str]) -> None:
         """Look at what the broker has on these, too."""
         with self._lock:
             self._looking.update(dict.fromkeys(topics, False))
         self._client.subscribe([(topic, _QOS) for topic in topics])
 
-    def look_no_more(self) -> None:
+    def end_lookups(self) -> None:
         """End looking at what the broker had, where that has begun before the last call of this."""
         with self._lock:
             over = [topic for topic, known in self._looking.items() if known]
@@ -162,7 +162,7 @@ class MqttClient:
         if self._listen_to:
             client.subscribe([(topic, _QOS) for topic in self._listen_to])
         # Before anything is sent: what it had is to be seen before it is overwritten.
-        self.look(self._look_at)
+        self.subscribe_once(self._read_once)
         with self._lock:
             self.connected = True
             self._gone.clear()

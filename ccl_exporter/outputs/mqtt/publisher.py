@@ -53,7 +53,7 @@ class MqttPublisher:
         if settings.discovery:
             old.append(f"{settings.discovery}/device/+/config")
             listen.append(self._birth)
-        self._broker = MqttClient(settings, self._place.status, old, listen, self._received)
+        self._client = MqttClient(settings, self._place.status, old, listen, self._received)
         # By charger, and by one thread at a time each: its URL, the topics it has, what was seen of it.
         self._stations: dict[str, str] = {}
         self._topics: dict[str, frozenset[str]] = {}
@@ -62,7 +62,7 @@ class MqttPublisher:
         self._list = ""
 
     def start(self) -> None:
-        self._broker.start()
+        self._client.start()
 
     def is_ready(self) -> bool:
         return True
@@ -71,12 +71,12 @@ class MqttPublisher:
         pass  # what is under way goes on until it is closed
 
     def close(self, deadline: float) -> None:
-        self._broker.stop(deadline)
+        self._client.stop(deadline)
 
     def samples(self) -> Iterator[Sample]:
         """How the publishing fares."""
-        yield Sample(f.MQTT_CONNECTED, (), float(self._broker.connected))
-        yield Sample(f.MQTT_SENT, (), float(self._broker.count))
+        yield Sample(f.MQTT_CONNECTED, (), float(self._client.connected))
+        yield Sample(f.MQTT_SENT, (), float(self._client.count))
 
     def accept(self, reading: ChargerReading) -> None:
         name = reading.charger
@@ -93,23 +93,23 @@ class MqttPublisher:
             self._replace(name, messages)
             if self.settings.discovery:
                 self._introduce(reading)
-        self._broker.keep(f"{own}/status", ONLINE if reading.up else OFFLINE)
+        self._client.publish_retained(f"{own}/status", ONLINE if reading.up else OFFLINE)
 
     def _forget(self, name: str) -> None:
         """Another charger has this name now: what was told of the one before goes, unless it has another name."""
         introduced = self._introduced.pop(name, frozenset())
         if self._stations[name] not in self._chargers().values():
             for topic in introduced:
-                self._broker.keep(topic, "")
+                self._client.publish_retained(topic, "")
         self._seen.pop(name, None)
 
     def _replace(self, name: str, messages: Mapping[str, str]) -> None:
         """Publish a reading, and take away what it no longer has."""
         for topic in self._topics.get(name, frozenset()) - messages.keys():
-            self._broker.keep(topic, "")
+            self._client.publish_retained(topic, "")
         self._topics[name] = frozenset(messages)
         for topic, text in messages.items():
-            self._broker.keep(topic, text)
+            self._client.publish_retained(topic, text)
 
     def _introduce(self, reading: ChargerReading) -> None:
         """Tell Home Assistant what there is, when that has changed."""
@@ -124,40 +124,40 @@ class MqttPublisher:
         messages = discovery(self._place, name, reading.url, known[0], told)
         self._introduced[name] = frozenset(messages)
         for topic, text in messages.items():
-            self._broker.keep(topic, text)
+            self._client.publish_retained(topic, text)
 
     def after_round(self) -> None:
         """Take away what is of chargers that are gone, say which there are, and send what waits."""
         urls = self._chargers()
         for name in [name for name in list(self._stations) if name not in urls]:
-            self._broker.keep(f"{self._own}{level(name)}/status", "")
+            self._client.publish_retained(f"{self._own}{level(name)}/status", "")
             self._replace(name, {})
             introduced = self._introduced.pop(name, frozenset())
             # One that has only got another name stays what it was to Home Assistant.
             if self._stations.pop(name) not in urls.values():
                 for topic in introduced:
-                    self._broker.keep(topic, "")
+                    self._client.publish_retained(topic, "")
             self._seen.pop(name, None)
         # At the end, so that who is killed before has still listed what is to be taken away.
         if (now := listing(urls)) != self._list:
             self._list = now
-            self._broker.keep(self._listed, now)
-        self._broker.catch_up()
-        self._broker.look_no_more()
+            self._client.publish_retained(self._listed, now)
+        self._client.catch_up()
+        self._client.end_lookups()
 
     def _received(self, topic: str, message: bytes, retained: bool) -> None:
         """What the broker has from earlier is taken away if it is of a charger that is gone meanwhile."""
         if topic == self._birth:
             if message == _BIRTH:
-                self._broker.send_again()
+                self._client.send_again()
         elif not retained or not message:
             return
         elif topic == self._listed:
             # Others may have topics beside ours; only what was listed is ours.
             if gone := parse_listing(message) - self._names():
-                self._broker.look([f"{self._own}{name}/#" for name in gone])
+                self._client.subscribe_once([f"{self._own}{name}/#" for name in gone])
         elif self._is_old(topic, message):
-            self._broker.keep(topic, "")
+            self._client.publish_retained(topic, "")
 
     def _names(self) -> set[str]:
         return {level(name) for name in self._chargers()}
