@@ -2,11 +2,12 @@
 
 CclError                      base; never raised itself
 ├── UsageError                a person gave something we cannot use: tell them, exit 2
-├── Unreadable                a file of our own cannot be read or kept: tell its owner which, exit 1
+├── StateError                a file of our own cannot be read or kept: tell its owner which, exit 1
+├── WriteRejected             we do not write this, as it would be unsafe or too soon: tell why, exit 4
 └── ChargerError              the charger did not give what was asked; becomes a value in the snapshot
     ├── Unreachable           no connection: serve `ccl_up 0`, try again at the next scrape
     ├── TimedOut              the deadline passed: serve what is there, go on at the next scrape
-    ├── Refused               the engine wants a login or says no: tell the owner, do not insist
+    ├── AccessDenied          the engine wants a login or says no: tell the owner, do not insist
     ├── Absent                the engine lacks this document: take the next way, remember it
     ├── Unsure                a write may have been taken, but no answer came: read back what holds
     └── Garbled               an answer that is not what the protocol says: use nothing of it
@@ -26,6 +27,10 @@ class StateError(CclError):
     """A file that an exporter wrote cannot be read, or not be written any more; the message names it."""
 
 
+class WriteRejected(CclError):
+    """A write that this program does not make: out of range, read-only, too soon, unsafe, or not to be undone."""
+
+
 class ChargerError(CclError):
     """A charger did not answer as asked; caught in one place and turned into a value."""
 
@@ -38,7 +43,7 @@ class TimedOut(ChargerError):
     """The answer was not complete before the deadline."""
 
 
-class Refused(ChargerError):
+class AccessDenied(ChargerError):
     """401, 403, or a text that says "not granted" (protocol.md 7)."""
 
 

@@ -12,7 +12,7 @@ from ccl_exporter.cli.shared import (
     address,
     transport,
 )
-from ccl_exporter.errors import Garbled, Refused
+from ccl_exporter.errors import AccessDenied, Garbled
 
 
 def get(
@@ -32,7 +32,7 @@ def get(
         snapshot = read_variable(connection, variable, timeout)
     row = find_row(variable_rows(snapshot, sensitive) if snapshot is not None else [], variable)
     if row.value == MASK:
-        raise Refused(f"{variable} is personal; ask for it with --sensitive")
+        raise AccessDenied(f"{variable} is personal; ask for it with --sensitive")
     if row.value is None:
         raise Garbled(f"{variable} has no value now")
     typer.echo(" ".join(filter(None, (format_number(row.value), row.unit if unit else ""))))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccl_exporter.errors import CclError, Refused, TimedOut, Unreachable, UsageError
+from ccl_exporter.errors import AccessDenied, CclError, TimedOut, Unreachable, UsageError, WriteRejected
 
 if TYPE_CHECKING:
     from ccl_exporter.powerstudio.transport import Transport
@@ -55,7 +55,7 @@ def exit_code(error: CclError) -> Exit:
             return Exit.USAGE
         case Unreachable() | TimedOut():
             return Exit.UNREACHABLE
-        case Refused():
+        case AccessDenied() | WriteRejected():
             return Exit.REFUSED
         case _:
             return Exit.FAILED

@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from ccl_exporter.control.plug_view import LEAST_AMPERES, PlugView, describe, view
 from ccl_exporter.control.state import Override
 from ccl_exporter.control.write import Confirm, Outcome, WriteOptions, Writer, Written
-from ccl_exporter.errors import Absent, ChargerError, Refused, UsageError
+from ccl_exporter.errors import Absent, ChargerError, UsageError, WriteRejected
 from ccl_exporter.metrics.samples import plugs, samples
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import PlugInfo, owner
@@ -37,7 +37,7 @@ def reduction(text: str, largest: float) -> int:
     """The PREDUCTION for a limit such as `16A` or `50%` of the plug's largest current, in whole per cent.
 
     Rounded up, so that the limit is never exceeded. Raises `UsageError` for what is no limit,
-    `Refused` for one that a car cannot use; 0 is allowed, as it stops.
+    `WriteRejected` for one that a car cannot use; 0 is allowed, as it stops.
     """
     found = _AMPERES.fullmatch(text.strip())
     if found is None:
@@ -45,12 +45,12 @@ def reduction(text: str, largest: float) -> int:
     whole = Fraction(largest).limit_denominator(1000)
     share = Fraction(found[1]) / (100 if found[2] == "%" else whole)
     if share > 1:
-        raise Refused(f"{text} is more than the plug has, which is {largest:g} A")
+        raise WriteRejected(f"{text} is more than the plug has, which is {largest:g} A")
     percent = ceil(100 * (1 - share))
     left = whole * (100 - percent) / 100
     if share > 0 and left < LEAST_AMPERES:
         least = 100 - int(100 * (1 - Fraction(LEAST_AMPERES) / whole))
-        raise Refused(
+        raise WriteRejected(
             f"{text} is too little: a car needs {LEAST_AMPERES} A, and in whole per cent the least is"
             f" {float(whole * least / 100):.2f} A; `charge limit 0A` or `charge stop` stops it"
         )
@@ -174,7 +174,7 @@ class PlugCommands(PlugReader):
         """Put the plug into service, see that there is a vehicle, start, and wait until it charges."""
         seen = self.look()
         if seen.errors:
-            raise Refused(f"{self.name} reports a fault ({', '.join(seen.errors)}); nothing was started")
+            raise WriteRejected(f"{self.name} reports a fault ({', '.join(seen.errors)}); nothing was started")
         if seen.under_way and seen.state != "paused":
             return Result("already", describe(seen), seen)
         written: list[Written] = []

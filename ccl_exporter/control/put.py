@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 from urllib3 import BaseHTTPResponse
 from urllib3.exceptions import NewConnectionError
 
-from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut, Unsure
+from ccl_exporter.errors import Absent, AccessDenied, Garbled, TimedOut, Unsure
 from ccl_exporter.powerstudio.endpoints import quoted
 from ccl_exporter.powerstudio.transport import HEADERS, LOGIN_TRIES, NOT_THIS_WAY, Transport, causes
 
@@ -39,7 +39,7 @@ class WritableTransport(Transport):
 
         That the engine accepts it does not say that it does it: read back what came of it.
         Raises `Unsure` if it may have been taken though no answer came;
-        with `Unreachable`, `Refused`, `Absent`, `TimedOut` or `Garbled` nothing was written.
+        with `Unreachable`, `AccessDenied`, `Absent`, `TimedOut` or `Garbled` nothing was written.
         """
         with self._lock.turn(deadline) if self._lock is not None else nullcontext():
             # A kept connection may be closed by now, and then nobody could say whether the request arrived.
@@ -83,9 +83,9 @@ class WritableTransport(Transport):
 
     def _judge(self, status: int, answer: bytes) -> None:
         if status == 401:
-            raise Refused(self._login.refusal)
+            raise AccessDenied(self._login.refusal)
         if status == 403 or b"not granted" in answer.lower():
-            raise Refused("the charger does not allow this")
+            raise AccessDenied("the charger does not allow this")
         if status in NOT_THIS_WAY:
             raise Absent(f"the engine cannot be written to: it answers {status}")
         if status >= 500:

@@ -7,7 +7,7 @@ from time import monotonic, sleep, time
 from ccl_exporter.control.plug_view import TAKEN_WITHIN
 from ccl_exporter.control.state import ControlState, PendingRestore
 from ccl_exporter.control.write import WriteOptions, Writer, Written, number_of, same
-from ccl_exporter.errors import CclError, Garbled, Refused
+from ccl_exporter.errors import CclError, Garbled, WriteRejected
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.rows import variable_rows
 from ccl_exporter.text import format_number
@@ -31,11 +31,11 @@ class TemporaryChange:
         self._stack.close()
 
     def remember(self, written: Written) -> None:
-        """Remember what there was before a write; raises `Refused` if nobody knows."""
+        """Remember what there was before a write; raises `WriteRejected` if nobody knows."""
         before = {name: value for name, value in written.before.items() if name in written.wanted}
         known = {name: value for name, value in before.items() if value is not None}
         if known != before:
-            raise Refused("nobody knows what there was before, so it could not be put back")
+            raise WriteRejected("nobody knows what there was before, so it could not be put back")
         way = PendingRestore(written.device, known, dict(written.wanted), time())
         self._pending.append((way, self._stack.enter_context(self._state.pending(way))))
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.state import ControlState, WriteEntry
-from ccl_exporter.errors import ChargerError, Garbled, Refused, Unreachable, Unsure, UsageError
+from ccl_exporter.errors import ChargerError, Garbled, Unreachable, Unsure, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import owner
 from ccl_exporter.powerstudio.snapshot import Snapshot
@@ -119,7 +119,7 @@ class Writer:
     def set(self, wanted: Mapping[str, float], how: WriteOptions) -> Written:
         """Write variables of one device, if the checks allow it, and see that it holds.
 
-        Raises `UsageError` for a wrong name, `Refused` if it may not be written, and what the charger does wrong.
+        Raises `UsageError` for a wrong name, `WriteRejected` for an unsafe write, and what the charger does wrong.
         """
         device, snapshot = self.look_up(list(wanted))
         return self.write(device, snapshot, wanted, how)
@@ -248,11 +248,13 @@ def same(value: float | None, wanted: float) -> bool:
 
 def _check_writable(name: str, row: VariableRow, force: bool) -> None:
     if row.writable is False:
-        raise Refused(f"{name} cannot be written: the charger says it is read-only")
+        raise WriteRejected(f"{name} cannot be written: the charger says it is read-only")
     if row.writable is None and not force:
-        raise Refused(f"the charger does not say whether {name} can be written; --force writes it all the same")
+        raise WriteRejected(
+            f"the charger does not say whether {name} can be written; --force writes it all the same"
+        )
     if isinstance(row.value, str):
-        raise Refused(f"{name} holds a text, and only numbers can be written")
+        raise WriteRejected(f"{name} holds a text, and only numbers can be written")
     if row.value is None and not force:
         raise Garbled(f"{name} has no number now, so its device may be silent; --force writes it all the same")
 
@@ -260,15 +262,15 @@ def _check_writable(name: str, row: VariableRow, force: bool) -> None:
 def _check_range(name: str, value: float, row: VariableRow, force: bool) -> None:
     low, high = row.minimum, row.maximum
     if low is None and high is None and not force:
-        raise Refused(f"nobody knows what {name} may be set to; --force sets it all the same")
+        raise WriteRejected(f"nobody knows what {name} may be set to; --force sets it all the same")
     if (low is not None and value < low) or (high is not None and value > high):
         limits = "..".join(format_number(limit) if limit is not None else "" for limit in (low, high))
-        raise Refused(f"{format_number(value)} is out of the range of {name}, which is {limits}")
+        raise WriteRejected(f"{format_number(value)} is out of the range of {name}, which is {limits}")
 
 
 def _check_pause(name: str, since: float | None, least: float) -> None:
     if since is not None and since < least:
-        raise Refused(
+        raise WriteRejected(
             f"{name} was written {since:.0f} s ago; wait {least - since:.0f} s more, as each write wears out"
             " the charger's memory, or say --min-interval 0"
         )

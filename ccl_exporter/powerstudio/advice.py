@@ -2,14 +2,14 @@
 
 from urllib.parse import urlsplit
 
-from ccl_exporter.errors import ChargerError, Garbled, Refused, TimedOut, Unreachable
+from ccl_exporter.errors import AccessDenied, ChargerError, Garbled, TimedOut, Unreachable
 from ccl_exporter.powerstudio.snapshot import Snapshot
 
 
 def failure(snapshot: Snapshot) -> ChargerError:
     """Why a read brought nothing: the failure of its documents that tells most."""
     failures = [document.failure for document in snapshot.documents if document.failure is not None]
-    order = (Unreachable, Refused, TimedOut, Garbled)
+    order = (Unreachable, AccessDenied, TimedOut, Garbled)
     failures.sort(key=lambda error: next((rank for rank, kind in enumerate(order) if isinstance(error, kind)), 9))
     return failures[0] if failures else TimedOut("nothing came from the charger in time")
 
@@ -27,7 +27,7 @@ def advice(error: ChargerError, url: str) -> str:
             return "look the charger's address up in the router and name it by its address"
         case Unreachable():
             return f"something has the address {host}, but no web server on this port; is the address right?"
-        case Refused():
+        case AccessDenied():
             return "the engine asks for a login; it is read from CCL_USERNAME and CCL_PASSWORD_FILE"
         case _:
             return f"what answers on {url} does not speak as a PowerStudio engine; is the address right?"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from ccl_exporter.errors import Absent, Garbled, Refused, TimedOut
+from ccl_exporter.errors import Absent, AccessDenied, Garbled, TimedOut
 from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.endpoints import Endpoint
@@ -108,7 +108,7 @@ class InventoryReader:
             if self._delays >= _PATIENCE:
                 self._pass_over(current)
             raise
-        except (Absent, Garbled, Refused):
+        except (Absent, Garbled, AccessDenied):
             self._pass_over(current)
             raise
         self._delays = 0

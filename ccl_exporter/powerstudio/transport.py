@@ -20,9 +20,9 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, Rea
 from ccl_exporter import __version__
 from ccl_exporter.errors import (
     Absent,
+    AccessDenied,
     ChargerError,
     Garbled,
-    Refused,
     TimedOut,
     TooLarge,
     Unreachable,
@@ -90,7 +90,7 @@ class Transport:
         """The body of `target` (path and query without the leading slash), complete before `deadline`.
 
         `deadline` is in monotonic seconds.
-        Raises `Unreachable`, `TimedOut`, `Refused`, `Absent`, `Garbled` or `TooLarge`.
+        Raises `Unreachable`, `TimedOut`, `AccessDenied`, `Absent`, `Garbled` or `TooLarge`.
         """
         url = f"{self.url}/{target}"
         with self._lock.turn(deadline) if self._lock is not None else nullcontext():
@@ -138,9 +138,9 @@ class Transport:
     def _body(self, response: BaseHTTPResponse) -> bytes:
         status = response.status
         if status == 401:
-            raise Refused(self._login.refusal)
+            raise AccessDenied(self._login.refusal)
         if status == 403:
-            raise Refused("the charger answers 403: it does not allow this")
+            raise AccessDenied("the charger answers 403: it does not allow this")
         if status in NOT_THIS_WAY:
             raise Absent(f"the charger answers {status}")
         if 300 <= status < 400:

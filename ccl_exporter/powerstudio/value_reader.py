@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from time import monotonic
 
-from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, Unreachable
+from ccl_exporter.errors import Absent, AccessDenied, ChargerError, Garbled, TimedOut, Unreachable
 from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.endpoints import Endpoint
@@ -253,9 +253,9 @@ class _Asking(ValuesRead):
         except (TimedOut, Unreachable) as error:
             self.failures.append(error)
             return False
-        except (Absent, Garbled, Refused) as error:
+        except (Absent, Garbled, AccessDenied) as error:
             self.failures.append(error)
-            return bool(self.answered) or not isinstance(error, Refused)
+            return bool(self.answered) or not isinstance(error, AccessDenied)
         self.take(found, owners)
         return True
 

@@ -15,7 +15,7 @@ from math import isfinite
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from ccl_exporter.errors import Garbled, Refused, TooLarge, clear_tracebacks
+from ccl_exporter.errors import AccessDenied, Garbled, TooLarge, clear_tracebacks
 from ccl_exporter.powerstudio.inventory import Device, Information, PlugInfo, VariableInfo
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, PlugStateRecord, SystemStatus, Value
 
@@ -59,7 +59,7 @@ class _CappedBuilder(ET.TreeBuilder):
 
 
 def document(data: bytes) -> ET.Element:
-    """Any well-formed document; raises `Garbled`, `TooLarge` or `Refused`."""
+    """Any well-formed document; raises `Garbled`, `TooLarge` or `AccessDenied`."""
     if _plain(data):
         # The other parser says better what is wrong.
         with suppress(ET.ParseError):
@@ -111,7 +111,7 @@ def _root(data: bytes, *expected: str) -> ET.Element:
 def _check_refusal(data: bytes) -> None:
     """A refused request carries a text with "not granted", perhaps with status 200 (protocol.md 7)."""
     if b"not granted" in data[:65536].lower():
-        raise Refused('the charger says "not granted"')
+        raise AccessDenied('the charger says "not granted"')
 
 
 def _text(parent: ET.Element, tag: str) -> str:

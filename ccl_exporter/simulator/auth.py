@@ -9,8 +9,8 @@ import re
 import threading
 from dataclasses import dataclass, field
 
-from ccl_exporter.simulator.dialect import Dialect
-from ccl_exporter.simulator.engine import EngineAnswer
+from ccl_exporter.simulator.dialects import Dialect
+from ccl_exporter.simulator.simulated_engine import EngineAnswer
 
 _REALM = "CirCarLife Scada"
 _PARAMETER = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')

@@ -6,8 +6,8 @@ import math
 import random
 from enum import Enum, auto
 
-from ccl_exporter.simulator.charge import State, Stop, Vehicle
 from ccl_exporter.simulator.physics import SimulatedPlug
+from ccl_exporter.simulator.simulated_charge import State, Stop, Vehicle
 
 TAG = "04A1B2C3D4"
 """The RFID tag it shows; made up, and personal data all the same to whoever reads it."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ccl_exporter.simulator.charge import Stop
 from ccl_exporter.simulator.physics import SimulatedPlug
+from ccl_exporter.simulator.simulated_charge import Stop
 
 
 class BackEnd:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ccl_exporter.simulator.charge import State
 from ccl_exporter.simulator.charger_parts import locked
 from ccl_exporter.simulator.documents import flag
+from ccl_exporter.simulator.simulated_charge import State
+from ccl_exporter.simulator.simulated_variables import time_guid
 from ccl_exporter.simulator.site import PlugPlace, Site
-from ccl_exporter.simulator.variables import time_guid
-from ccl_exporter.simulator.view import SiteView
+from ccl_exporter.simulator.site_view import SiteView
 from ccl_exporter.simulator.xml import Element, leaf, node
 
 

@@ -6,10 +6,10 @@ import math
 import zlib
 from collections.abc import Mapping
 
-from ccl_exporter.simulator.charge import RATED_AMPERES, State, Stop
 from ccl_exporter.simulator.physics import POWER_FACTOR, SimulatedPlug, mains_voltage
+from ccl_exporter.simulator.simulated_charge import RATED_AMPERES, State, Stop
+from ccl_exporter.simulator.simulated_variables import SimulatedDate, Value
 from ccl_exporter.simulator.site import Write
-from ccl_exporter.simulator.variables import SimulatedDate, Value
 
 _TAN_PHI = math.tan(math.acos(POWER_FACTOR))
 _FIRST_CAPACITIVE = 78.12

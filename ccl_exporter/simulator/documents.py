@@ -9,11 +9,11 @@ import zlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from ccl_exporter.simulator.dialect import Dialect
+from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.faults import Fault
+from ccl_exporter.simulator.simulated_variables import SimulatedDate, SimulatedVariable, Value
 from ccl_exporter.simulator.site import Site
-from ccl_exporter.simulator.variables import SimulatedDate, SimulatedVariable, Value
-from ccl_exporter.simulator.view import Shown, SiteView
+from ccl_exporter.simulator.site_view import Shown, SiteView
 from ccl_exporter.simulator.xml import Element, document, leaf, node
 
 _DRIVERS = (

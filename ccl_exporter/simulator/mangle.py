@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ccl_exporter.simulator.auth import NOT_GRANTED
-from ccl_exporter.simulator.engine import EngineAnswer, refusal
 from ccl_exporter.simulator.faults import Fault
+from ccl_exporter.simulator.simulated_engine import EngineAnswer, refusal
 
 _ROOT = re.compile(rb"<([A-Za-z]\w*)")
 _ELSEWHERE = "http://192.0.2.1/"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from ccl_exporter.simulator.charge import (
+from ccl_exporter.simulator.simulated_charge import (
     LEAST_AMPERES,
     Extremes,
     Lag,

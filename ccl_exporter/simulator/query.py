@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from ccl_exporter.simulator.dialect import Dialect
+from ccl_exporter.simulator.dialects import Dialect
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from ccl_exporter.simulator.dialect import Dialect
-from ccl_exporter.simulator.engine import EngineAnswer, refusal
+from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.faults import Fault
+from ccl_exporter.simulator.simulated_engine import EngineAnswer, refusal
 
 
 class RecordingsEngine:

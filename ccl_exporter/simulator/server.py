@@ -17,9 +17,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from ccl_exporter.simulator.engine import EngineAnswer, refusal
 from ccl_exporter.simulator.faults import Fault, find
 from ccl_exporter.simulator.mangle import endless_body
+from ccl_exporter.simulator.simulated_engine import EngineAnswer, refusal
 
 _LARGEST_BODY = 1_000_000
 _ENDLESS_BYTES = 64_000_000

@@ -11,15 +11,15 @@ from types import MappingProxyType, TracebackType
 
 from ccl_exporter.simulator import twin, wallbox
 from ccl_exporter.simulator.auth import LoginGate
-from ccl_exporter.simulator.dialect import Dialect
-from ccl_exporter.simulator.engine import EngineAnswer, ModelEngine, SimulatedEngine
+from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.faults import Fault, find
 from ccl_exporter.simulator.mangle import mangled
 from ccl_exporter.simulator.query import decoded
 from ccl_exporter.simulator.recordings import RecordingsEngine
 from ccl_exporter.simulator.server import Incoming, ResponsePlan, Server
+from ccl_exporter.simulator.simulated_engine import EngineAnswer, ModelEngine, SimulatedEngine
 from ccl_exporter.simulator.site import Site, SiteModel
-from ccl_exporter.simulator.view import SiteView
+from ccl_exporter.simulator.site_view import SiteView
 
 MODELS: Mapping[str, Callable[[float, Callable[[], float]], SiteModel]] = MappingProxyType(
     {"wallbox": wallbox.build, "twin": twin.build}

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from ccl_exporter.simulator.autopilot import TAG, Autopilot
 from ccl_exporter.simulator.back_end import BackEnd
-from ccl_exporter.simulator.charge import State, Stop, Vehicle
 from ccl_exporter.simulator.physics import SimulatedPlug
-from ccl_exporter.simulator.variables import SimulatedDevice, Value, random_guid, time_guid
+from ccl_exporter.simulator.simulated_charge import State, Stop, Vehicle
+from ccl_exporter.simulator.simulated_variables import SimulatedDevice, Value, random_guid, time_guid
 
 Write = Callable[[float, float], None]
 """Carries out a write: value and time in Unix seconds."""

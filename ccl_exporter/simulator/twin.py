@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 
 from ccl_exporter.simulator import charger_parts as parts
 from ccl_exporter.simulator.physics import SimulatedPlug
-from ccl_exporter.simulator.site import PlugPlace, SiteModel
-from ccl_exporter.simulator.variables import (
+from ccl_exporter.simulator.simulated_variables import (
     SimulatedDate,
     SimulatedDevice,
     SimulatedVariable,
     Value,
     common_variables,
 )
+from ccl_exporter.simulator.site import PlugPlace, SiteModel
 from ccl_exporter.simulator.wallbox import board_variables, engine_variables, mode3_variables
 
 _ENGINE = "Poste Été"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ccl_exporter.simulator import charger_parts as parts
-from ccl_exporter.simulator.charge import State
 from ccl_exporter.simulator.physics import SimulatedPlug
+from ccl_exporter.simulator.simulated_charge import State
+from ccl_exporter.simulator.simulated_variables import SimulatedDevice, SimulatedVariable, common_variables
 from ccl_exporter.simulator.site import PlugPlace, SiteModel
-from ccl_exporter.simulator.variables import SimulatedDevice, SimulatedVariable, common_variables
 
 _ENGINE, _MODE3, _METER = "EVSE", "Plug - Mode 3", "Plug - Meter"
 _BOARD, _DISPLAY, _READER = "CCL1Mini", "Display", "Reader"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ccl_exporter.simulator.dialect import Dialect
+from ccl_exporter.simulator.dialects import Dialect
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _MUST_ESCAPE = re.compile(r"[&<>\x00-\x1f\x85\u2028]")

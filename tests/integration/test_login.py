@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support import Process, Start, scrape
 
-from ccl_exporter.errors import Refused
+from ccl_exporter.errors import AccessDenied
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.settings import Credentials
 from ccl_exporter.simulator import Dialect, Simulator
@@ -74,7 +74,7 @@ def test_a_login_that_is_missing_or_wrong_is_said_and_not_insisted_on(
 
     failures = [document.failure for document in snapshot.documents if document.failure is not None]
     assert not snapshot.up
-    assert any(isinstance(failure, Refused) for failure in failures)
+    assert any(isinstance(failure, AccessDenied) for failure in failures)
     assert len(guarded.requests) <= 4
     assert all("wrong" not in str(failure) for failure in failures)
 
@@ -84,7 +84,7 @@ def test_not_granted_with_200_is_a_refusal_and_no_reading() -> None:
         snapshot = Engine("test", simulator.url, GOOD).read(30)
 
     assert not snapshot.up
-    assert all(isinstance(document.failure, Refused) for document in snapshot.documents)
+    assert all(isinstance(document.failure, AccessDenied) for document in snapshot.documents)
 
 
 def test_the_service_takes_its_login_from_a_file_and_never_prints_it(

@@ -38,7 +38,7 @@ class TestRows:
         assert [type for type, count in counts.items() if count > 1] == []
 
     def test_no_variable_is_both_plain_and_with_a_unit(self) -> None:
-        text = files("ccl_exporter").joinpath("catalogue.toml").read_text(encoding="utf-8")
+        text = files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8")
         for group in text.split("[[devices]]")[1:]:
             plain, _, rows = group.partition("[devices.variables]")
             names = re.findall(r'"([A-Z0-9_]+)"', plain.partition("plain = [")[2])

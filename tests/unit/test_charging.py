@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ccl_exporter.control.plug_commands import already_charged_in_window, override_active, reduction
 from ccl_exporter.control.plug_view import LEAST_AMPERES, PlugView, describe
 from ccl_exporter.control.state import Override
-from ccl_exporter.errors import Refused, UsageError
+from ccl_exporter.errors import UsageError, WriteRejected
 
 FREE = PlugView("P", state="available", connected=False, enabled=True, limit=32.0)
 
@@ -44,7 +44,7 @@ class TestLimits:
         wanted = hundredths / 100
         try:
             percent = reduction(f"{wanted:.2f}A", largest)
-        except Refused:
+        except WriteRejected:
             assert wanted > largest or wanted < LEAST_AMPERES + largest / 100
             return
         left = largest * (100 - percent) / 100
@@ -63,7 +63,7 @@ class TestLimits:
         ],
     )
     def test_a_limit_that_makes_no_sense_is_refused(self, text: str, says: str) -> None:
-        with pytest.raises(Refused, match=says.replace("(", r"\(")):
+        with pytest.raises(WriteRejected, match=says.replace("(", r"\(")):
             reduction(text, 32.0)
 
     @pytest.mark.parametrize("text", ["", "16", "A", "-1A", "nanA", "1e3A", "16 V", "half", "16AA"])

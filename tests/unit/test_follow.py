@@ -24,7 +24,7 @@ from ccl_exporter.control.follow.policy import (
 )
 from ccl_exporter.control.follow.sources import LatestValue, NoValueError, answered, reading
 from ccl_exporter.control.plug_commands import reduction
-from ccl_exporter.errors import Refused
+from ccl_exporter.errors import WriteRejected
 
 CHARGING = Car(percent=0, amperes=32.0, watts=32 * 230.0, volts=230.0, phases=1, wants=True)
 
@@ -120,7 +120,7 @@ def test_it_is_the_reduction_that_charge_limit_writes(tenths: int) -> None:
     amperes = tenths / 10
     try:
         expected = reduction(f"{amperes}A", 32.0)
-    except Refused:
+    except WriteRejected:
         expected = 100
 
     assert percent_for(amperes, 32.0) == expected

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccl_exporter.simulator import DIALECTS, FAULTS, Dialect, Fault, Simulator, State, Stop
-from ccl_exporter.simulator.dialect import Named
+from ccl_exporter.simulator.dialects import Named
 
 START = 1_700_000_000.0
 PASSWORD = "pass:word"  # noqa: S105  (of a simulator)

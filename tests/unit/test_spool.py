@@ -279,7 +279,7 @@ def test_a_full_disk_loses_only_what_comes_meanwhile_and_counts_it(tmp_path: Pat
     program = """
         import random, resource, signal, sys
         from pathlib import Path
-        from ccl_exporter.sinks.spool import Spool
+        from ccl_exporter.outputs.influxdb.spool import Spool
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         spool = Spool(Path(sys.argv[1]), 2**30, 1e12)
         spool.open()
@@ -315,7 +315,7 @@ def test_a_spool_that_filled_the_disk_takes_readings_again_once_it_was_sent(tmp_
     program = """
         import random, sys
         from pathlib import Path
-        from ccl_exporter.sinks.spool import Spool
+        from ccl_exporter.outputs.influxdb.spool import Spool
         spool = Spool(Path(sys.argv[1]) / "spool.db", 2**30, 1e12)
         spool.open()
         put = lambda: spool.put([random.randbytes(2000).hex()], 1.0)
@@ -366,7 +366,7 @@ def test_what_was_stored_survives_a_kill(tmp_path: Path) -> None:
     program = """
         import sys
         from pathlib import Path
-        from ccl_exporter.sinks.spool import Spool
+        from ccl_exporter.outputs.influxdb.spool import Spool
         spool = Spool(Path(sys.argv[1]), 2**30, 1e12)
         spool.open()
         number = 0

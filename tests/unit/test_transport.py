@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ccl_exporter.errors import Absent, ChargerError, Garbled, Refused, TimedOut, TooLarge, Unreachable
+from ccl_exporter.errors import Absent, AccessDenied, ChargerError, Garbled, TimedOut, TooLarge, Unreachable
 from ccl_exporter.powerstudio.connection import MAX_BYTES
 from ccl_exporter.powerstudio.endpoints import quoted
 from ccl_exporter.powerstudio.transport import Transport
@@ -422,7 +422,7 @@ class TestStatus:
     @pytest.mark.parametrize(
         ("status", "error"),
         [
-            *((status, Refused) for status in (401, 403)),
+            *((status, AccessDenied) for status in (401, 403)),
             *((status, Absent) for status in (400, 404, 405, 410, 414, 501)),
             *((status, Garbled) for status in (201, 204, 206, 300, 301, 302, 303, 304, 307, 308)),
             *((status, Garbled) for status in (402, 406, 408, 418, 429, 500, 502, 503, 504, 599, 999)),
@@ -529,7 +529,7 @@ class TestNonsense:
             ),
             pytest.param(b"404 Not Found\r\n", Absent, id="not found"),
             pytest.param(b"500 Oops\r\n", Garbled, id="broken"),
-            pytest.param(b"401 Unauthorized\r\n", Refused, id="refused"),
+            pytest.param(b"401 Unauthorized\r\n", AccessDenied, id="refused"),
             pytest.param(b"302 Found\r\n", Garbled, id="a redirect to nowhere"),
             pytest.param(b"302 Found\r\nLocation: /\r\n", Garbled, id="a redirect"),
         ],
@@ -765,7 +765,7 @@ class TestLogin:
 
     @pytest.mark.parametrize("challenge", [BASIC, DIGEST], ids=["Basic", "Digest"])
     def test_without_a_login_it_is_refused_after_one_request(self, challenge: bytes) -> None:
-        with talking(self.guarded(challenge)) as (_, transport), pytest.raises(Refused):
+        with talking(self.guarded(challenge)) as (_, transport), pytest.raises(AccessDenied):
             get(transport)
 
         assert transport.requests == 1
@@ -788,7 +788,7 @@ class TestLogin:
     def test_a_login_that_is_not_taken_is_refused_and_not_insisted_on(self, challenge: bytes) -> None:
         with (
             talking(self.guarded(challenge, opens=False), credentials=self.CREDENTIALS) as (_, transport),
-            pytest.raises(Refused) as raised,
+            pytest.raises(AccessDenied) as raised,
         ):
             get(transport)
 
@@ -833,7 +833,7 @@ class TestLogin:
     def test_a_challenge_that_nobody_understands_is_refused(self, challenge: bytes) -> None:
         with (
             talking(self.guarded(challenge), credentials=self.CREDENTIALS) as (server, transport),
-            pytest.raises(Refused),
+            pytest.raises(AccessDenied),
         ):
             get(transport)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ccl_exporter.errors import Garbled, Refused, TooLarge
+from ccl_exporter.errors import AccessDenied, Garbled, TooLarge
 from ccl_exporter.powerstudio import xml_parser
 from ccl_exporter.powerstudio.inventory import Device, Information, PlugInfo, VariableInfo
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, PlugStateRecord, SystemStatus
@@ -722,7 +722,7 @@ class TestEnvelope:
     def test_an_answer_that_says_not_granted_is_refused(
         self, parse: Callable[[bytes], Any], root: str, data: bytes
     ) -> None:
-        with pytest.raises(Refused):
+        with pytest.raises(AccessDenied):
             parse(data)
 
 

@@ -11,7 +11,7 @@ from ccl_exporter.control.follow.input_filter import InputFilter
 from ccl_exporter.control.follow.limiter import FollowedPlug, SafeCurrentGuard
 from ccl_exporter.control.follow.policy import Car, Decision, Observation, Policy, amperes_at, percent_for
 from ccl_exporter.control.follow.sources import LatestValue
-from ccl_exporter.errors import CclError, ChargerError, Refused, StateError
+from ccl_exporter.errors import AccessDenied, CclError, ChargerError, StateError, WriteRejected
 
 SILENT = 20.0
 """Seconds after which a charger that cannot be read is given the safe current blindly."""
@@ -116,7 +116,7 @@ class Follower:
                 written = self.plug.set(self.safe, wait / 2)
             except CclError as error:
                 self.say(f"the safe current could not be set: {error}")
-                if isinstance(error, Refused):
+                if isinstance(error, AccessDenied | WriteRejected):
                     return False
                 good = False
             else:

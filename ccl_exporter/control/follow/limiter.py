@@ -16,7 +16,7 @@ from ccl_exporter.control.plug_commands import PlugCommands
 from ccl_exporter.control.plug_view import TAKEN_WITHIN, view
 from ccl_exporter.control.state import JOURNAL, ControlState, PendingRestore, WriteEntry
 from ccl_exporter.control.write import WriteOptions, Writer, Written
-from ccl_exporter.errors import Absent, Garbled, Refused, StateError, TimedOut, UsageError
+from ccl_exporter.errors import Absent, Garbled, StateError, TimedOut, UsageError, WriteRejected
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.snapshot import Snapshot
@@ -170,7 +170,7 @@ class SafeCurrentGuard:
 
 @contextmanager
 def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
-    """Keep a second follower of a plug out; raises `Refused`, and `UsageError` if nothing can be locked."""
+    """Keep a second follower of a plug out; raises `WriteRejected`, and `UsageError` if nothing can be locked."""
     own = folder / "follow"
     path = own / hashlib.sha256(f"{url} {plug}".encode()).hexdigest()[:16]
     try:
@@ -187,7 +187,7 @@ def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             who = lock.read(20).strip()
-            raise Refused(
+            raise WriteRejected(
                 f"{plug} of {url} is followed already, by process {who}: stop that one first,"
                 " two would set its limit against each other"
             ) from None

@@ -9,11 +9,11 @@ from typing import Protocol
 from xml.etree import ElementTree
 
 from ccl_exporter.simulator import charge_points, documents
-from ccl_exporter.simulator.dialect import Dialect
+from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.faults import Fault, find
 from ccl_exporter.simulator.query import Query, parse
 from ccl_exporter.simulator.site import Site
-from ccl_exporter.simulator.view import Shown, SiteView
+from ccl_exporter.simulator.site_view import Shown, SiteView
 from ccl_exporter.simulator.xml import Element, document, node
 
 USER = "/services/user/"

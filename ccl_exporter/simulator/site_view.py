@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ccl_exporter.simulator.dialect import Dialect
+from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.faults import Fault, find
+from ccl_exporter.simulator.simulated_variables import SimulatedDate, SimulatedDevice, SimulatedVariable, Value
 from ccl_exporter.simulator.site import PlugPlace, Site
-from ccl_exporter.simulator.variables import SimulatedDate, SimulatedDevice, SimulatedVariable, Value
 
 _ENERGY_UNITS = frozenset({"#WH", "#VARLH", "#VARCH", "#VARH", "#VAH"})
 _ERROR_AND_TIMEOUT = 34.0
