@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 
 _LEVELS = {"WARNING": "warn", "CRITICAL": "error"}
 
@@ -42,6 +43,12 @@ def to_stderr(level: str, as_json: bool) -> None:
     handler.setFormatter(JsonFormatter() if as_json else LogfmtFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("ccl_exporter").setLevel({"warn": "WARNING"}.get(level, level.upper()))
+
+
+@cache
+def warn_renamed(old: str, new: str) -> None:
+    """Warn, once in a process, that something has a new name."""
+    logging.getLogger("ccl_exporter").warning("%s is called %s since version 0.2; 0.3 accepts only that", old, new)
 
 
 def _quoted(value: str) -> str:

@@ -12,10 +12,13 @@ from urllib3.util import parse_url
 
 from ccl_exporter.errors import UsageError
 
-Module = Literal["meaning", "walk"]
+Module = Literal["core", "variables"]
 """A part of the metrics that may be asked for alone."""
 
-MODULES: tuple[Module, ...] = ("meaning", "walk")
+MODULES: tuple[Module, ...] = ("core", "variables")
+
+OLD_MODULES = {"meaning": "core", "walk": "variables"}
+"""What modules were called in version 0.1; accepted in 0.2, gone in 0.3."""
 
 _PORTS = range(65536)
 _DEFAULT_PORTS = (("http", 80), ("https", 443))
@@ -104,7 +107,7 @@ class MqttSettings:
     topic: str = "ccl"
     discovery: str = ""
     interval: float = 15.0
-    modules: tuple[Module, ...] = ("meaning",)
+    modules: tuple[Module, ...] = ("core",)
     single_values: bool = False
 
     @property

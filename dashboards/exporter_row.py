@@ -100,14 +100,14 @@ def exporter_lines() -> Iterator[Line]:
             _flow(
                 "Readings of chargers",
                 "By charger; shared ones cost a charger nothing, spared ones would have asked one that is absent.",
-                (f.READS, f.FAILED_READS, f.SHARED_READINGS, f.SPARED_READS),
+                (f.READS, f.FAILED_READS, f.SHARED_READINGS, f.SKIPPED_READS),
                 ("charger",),
             ),
             _flow("Messages to the broker", "", (f.MQTT_SENT,), ()),
             timeline(
                 "Chargers that are left alone",
-                about("Whether an absent charger is not even tried now.", f.RESTING_UNTIL),
-                _scraped.one(f"{_own(f.RESTING_UNTIL)} > bool time()", legend="{{charger}}"),
+                about("Whether an absent charger is not even tried now.", f.BACKOFF_UNTIL),
+                _scraped.one(f"{_own(f.BACKOFF_UNTIL)} > bool time()", legend="{{charger}}"),
                 words({0: ("no", "green"), 1: ("left alone", "yellow")}),
             ),
         ),

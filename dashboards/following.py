@@ -19,8 +19,8 @@ def follow_lines(source: Scraped) -> Iterator[Line]:
         (
             graph(
                 "Power that is free, and the number",
-                about(_SCRAPED, f.FOLLOW_FREE, f.FOLLOW_NUMBER),
-                _asked(source, f.FOLLOW_FREE, f.FOLLOW_NUMBER),
+                about(_SCRAPED, f.FOLLOW_AVAILABLE, f.FOLLOW_INPUT),
+                _asked(source, f.FOLLOW_AVAILABLE, f.FOLLOW_INPUT),
                 "watt",
             ),
             graph(

@@ -120,7 +120,7 @@ def _now() -> Panel:
 def _quantities(keys: Sequence[str | None]) -> Iterator[Line]:
     panels = []
     for key in keys:
-        family = f.WALK[key]
+        family = f.VARIABLES[key]
         shown = unit(family)
         target = Target(f"{family.name}{{{_VARIABLE}}}{shown.factor}", "{{instance}} {{device}} {{variable}}")
         panels.append(graph(_TITLES[key], about("", family), Data((target,)), shown.name))

@@ -1,7 +1,7 @@
 """Measure the exporter side by side with others: `python tests/benchmark.py [--short] [PART...]` prints a table.
 
 What each part measures stands in tests/benchmarks/README.md.
-`--scrapes N` runs the part `time` over N scrapes with `module=meaning`.
+`--scrapes N` runs the part `time` over N scrapes with `module=core`.
 Each figure is shown when it is there, the table of all in the end; the part `push` has a table of its own.
 """
 
@@ -29,7 +29,7 @@ def main() -> None:
             continue
         print(f"measuring: {name}", flush=True)  # noqa: T201 - this is a command
         long = name == "time" and wanted.scrapes
-        for row in endurance(wanted.scrapes, "meaning") if long else PARTS[name](wanted.short):
+        for row in endurance(wanted.scrapes, "core") if long else PARTS[name](wanted.short):
             rows.append(row)
             print("  " + "  ".join(filter(None, row.cells())), flush=True)  # noqa: T201 - likewise
     print(f"\nccl-exporter {version('ccl-exporter')}, Python {platform.python_version()}\n")  # noqa: T201 - likewise

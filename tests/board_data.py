@@ -64,7 +64,7 @@ class _Reader:
     register_filter: RegisterFilter = field(default_factory=RegisterFilter)
 
     def read(self, at: float, modules: tuple[Module, ...]) -> Snapshot:
-        snapshot = self.engine.read(10, None if "walk" in modules else needed)
+        snapshot = self.engine.read(10, None if "variables" in modules else needed)
         return self.register_filter.apply(replace(snapshot, taken=at))
 
 
@@ -99,14 +99,14 @@ def an_hour(dialect: Dialect) -> Days:
     with Simulator(dialect=dialect, clock=clock) as simulator:
         reader = _Reader(GARAGE, simulator, Engine(GARAGE, simulator.url, now=clock))
         while clock.at <= END:
-            _note(found, GARAGE, clock.at, samples(reader.read(clock.at, ("meaning",)), modules=("meaning",)))
+            _note(found, GARAGE, clock.at, samples(reader.read(clock.at, ("core",)), modules=("core",)))
             clock.at += STEP
         reader.engine.close()
     return found
 
 
 def _read_all(readers: list[_Reader], at: float, ledger: SessionRecorder, found: Days) -> None:
-    modules: tuple[Module, ...] = ("meaning", "walk") if at > END - _WALK else ("meaning",)
+    modules: tuple[Module, ...] = ("core", "variables") if at > END - _WALK else ("core",)
     for reader in readers:
         snapshot = reader.read(at, modules)
         ledger.note(reader.name, snapshot)

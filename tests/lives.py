@@ -159,7 +159,7 @@ def live(role: Role, database: str) -> Life:
             snapshot = register_filter.apply(replace(engine.read(stage.timeout, needed), taken=clock.at))
             if stage.reachable:
                 simulator.faults = tuple(fault for fault in simulator.faults if fault.kind != "close")
-            text, _ = exposition(samples(snapshot, modules=("meaning",)), FAMILIES, "")
+            text, _ = exposition(samples(snapshot, modules=("core",)), FAMILIES, "")
             pending.add(text.decode() + "up 1\n", clock.at, labels)
             life.reads += 1
         pending.send()

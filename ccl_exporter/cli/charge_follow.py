@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from time import monotonic, time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ccl_exporter.control.follow.sources import InputSource, LatestValue
     from ccl_exporter.control.state import ControlState
     from ccl_exporter.settings import ChargerSettings
+
+_Flag = TypeVar("_Flag")
 
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(W|kW|A)")
 _ROOF = 10_000.0
@@ -67,7 +69,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     number: Annotated[
         WhatName,
         typer.Option(
-            "--number",
+            "--input",
             help="What the number is: the house's import at its meter (positive when it buys,"
             " negative when it sells), or the power that is available to the car.",
         ),
@@ -93,7 +95,8 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         str | None, typer.Option("--supply", help="What the house may import: 60A of each phase, or 14kW.")
     ] = None,
     roof: Annotated[
-        str | None, typer.Option("--roof", help="The most that the roof gives, such as 4kW; 0W if there is none.")
+        str | None,
+        typer.Option("--pv-peak", help="The most that the roof gives, such as 4kW; 0W if there is none."),
     ] = None,
     floor: Annotated[
         str | None,
@@ -117,10 +120,13 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         str | None, typer.Option("--web.listen-address", help="Serve metrics, such as on 127.0.0.1:9988.")
     ] = None,
     put_back: Annotated[
-        bool, typer.Option("--put-back", help="Only set the safe current that a killed follower has left undone.")
+        bool, typer.Option("--restore", help="Only set the safe current that a killed follower has left undone.")
     ] = False,
     dry_run: DryRun = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for each answer.")] = 5.0,
+    old_number: Annotated[WhatName | None, typer.Option("--number", hidden=True)] = None,
+    old_roof: Annotated[str | None, typer.Option("--roof", hidden=True)] = None,
+    old_put_back: Annotated[bool, typer.Option("--put-back", hidden=True)] = False,
 ) -> None:
     """Follow the sun, or what a supply has left: set the limit by a number that comes again and again.
 
@@ -131,6 +137,9 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     from ccl_exporter.control.state import ControlState  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
 
+    number = _renamed("--number", old_number, "--input", number)
+    roof = _renamed("--roof", old_roof, "--pv-peak", roof)
+    put_back = _renamed("--put-back", old_put_back or None, "--restore", put_back)
     settings = address(charger, config_file)
     folder = state_folder(os.environ)
     if put_back:
@@ -146,18 +155,26 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     if sum(sources) != 1:
         raise UsageError("say where the number comes from: one of --query, --topic, --file and --stdin")
     if (supply is not None) != (mode is ModeName.SUPPLY and number is WhatName.IMPORT):
-        raise UsageError("--supply belongs to --mode supply and --number import, and they need it")
+        raise UsageError("--supply belongs to --mode supply and --input import, and they need it")
     meaning = InputSpec(
         what=number.value,
         unit=unit.value,
         mode=mode.value,
         supply=_power(supply, "--supply") if supply is not None else None,
-        roof=_watts(roof, "--roof") if roof is not None else (0.0 if mode is ModeName.SUPPLY else _ROOF),
+        roof=_watts(roof, "--pv-peak") if roof is not None else (0.0 if mode is ModeName.SUPPLY else _ROOF),
         stale=old,
     )
     source = _feed(query, prometheus, topic, broker, file, field, every)
     chosen = _Chosen(mode, floor, safe, starts, writes)
     return _run(_Run(settings, control_state, plug, meaning, chosen, source, every, listen, dry_run, timeout))
+
+
+def _renamed(old: str, given: _Flag | None, new: str, value: _Flag) -> _Flag:
+    """The value of a flag, also where it was given by its name of version 0.1."""
+    if given is None:
+        return value
+    warn(f"{old} is called {new} since version 0.2; 0.3 accepts only that")
+    return given
 
 
 class _Chosen:
@@ -311,7 +328,7 @@ def _promise(run: _Run, follower: "Follower") -> None:
     )
     say(
         "Killed with SIGKILL, this command sets nothing: the next command that writes to this charger does, or"
-        " `charge follow --put-back`, as the systemd unit has it."
+        " `charge follow --restore`, as the systemd unit has it."
     )
     say(f"At most {run.chosen.writes} writes in any hour, and {rules.starts_a_day} starts a day.")
 

@@ -33,6 +33,7 @@ from ccl_exporter.config.fields import (
     secret_file,
 )
 from ccl_exporter.errors import UsageError
+from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import ChargerSettings, Credentials, Settings, charger_settings
 from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes, Place, Reader, read_text
@@ -62,7 +63,7 @@ Network = Annotated[
 ]
 
 
-class _Walk(ConfigModel):
+class _VariablesModel(ConfigModel):
     exclude: list[Text] = Field(default_factory=list)
 
 
@@ -79,13 +80,22 @@ class _ChargerModel(ConfigModel):
     pause: Annotated[Duration, Field(le=3600)] = 0.0
     labels: dict[Label, str] = Field(default_factory=dict)
     source_address: Address | None = None
-    walk: _Walk = _Walk()
+    variables: _VariablesModel = _VariablesModel()
+    walk: _VariablesModel | None = None  # the name of version 0.1
 
     @field_validator("password_file", mode="before")
     @classmethod
     def _one_password(cls, value: object, info: Info) -> object:
         if value is not None and info.data.get("password", "") is not None:
             raise ValueError("stands beside `password`; give one of the two")
+        return value
+
+    @field_validator("walk")
+    @classmethod
+    def _old_name(cls, value: _VariablesModel | None, info: Info) -> _VariablesModel | None:
+        if info.data.get("variables") != _VariablesModel():
+            raise ValueError("is the old name of `variables`; give that alone")
+        warn_renamed("`walk:`", "`variables:`")
         return value
 
     @field_validator("username")
@@ -110,7 +120,7 @@ class _ChargerModel(ConfigModel):
             pause=self.pause,
             labels=self.labels,
             source_address=self.source_address,
-            exclude=tuple(self.walk.exclude),
+            exclude=tuple((self.walk or self.variables).exclude),
         )
 
 
@@ -148,7 +158,7 @@ _EXAMPLES = {
     "probe": "{allow_networks: [192.0.2.0/24]}",
     "mqtt": mqtt_configuration.EXAMPLE,
     "labels": "{site: north}",
-    "walk": '{exclude: ["Plug - Mode 3.PWM*"]}',
+    "variables": '{exclude: ["Plug - Mode 3.PWM*"]}',
     "spool": "{path: spool.db, max_bytes: 1GiB, max_age: 30d}",
 }
 
@@ -285,7 +295,7 @@ def _mistake(place: Place, item: Mapping[str, Any]) -> str:
     if kind == "value_error":
         return str(item["ctx"]["error"])
     if kind == "extra_forbidden":
-        known = list(_model(place[:-1]).model_fields)
+        known = [name for name in _model(place[:-1]).model_fields if name != "walk"]
         close = get_close_matches(str(place[-1]), known, 1)
         return f"unknown key; did you mean `{close[0]}`?" if close else f"unknown key; known: {', '.join(known)}"
     if kind in ("dict_type", "model_type"):
@@ -299,7 +309,7 @@ def _mistake(place: Place, item: Mapping[str, Any]) -> str:
 def _model(place: Place) -> type[ConfigModel]:
     """The model of the mapping at a place."""
     if place[:1] == ("chargers",):
-        return _ChargerModel if len(place) == 2 else _Walk
+        return _ChargerModel if len(place) == 2 else _VariablesModel
     if place[:1] == ("influxdb",):
         return influx_configuration.InfluxModel if len(place) == 2 else influx_configuration.SpoolModel
     if place == ("mqtt",):
@@ -344,6 +354,6 @@ def _masked(charger: ChargerSettings) -> dict[str, Any]:
         "pause": format_duration(charger.pause),
         "labels": dict(charger.labels),
         "source_address": charger.source_address,
-        "walk": {"exclude": list(charger.exclude)} if charger.exclude else None,
+        "variables": {"exclude": list(charger.exclude)} if charger.exclude else None,
     }
     return {key: value for key, value in shown.items() if value}

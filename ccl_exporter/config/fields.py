@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic import ValidationInfo as Info
 
 from ccl_exporter.errors import UsageError
+from ccl_exporter.logs import warn_renamed
+from ccl_exporter.settings import OLD_MODULES, Module
 from ccl_exporter.text import quote_short
 from ccl_exporter.yaml_reader import read_text
 
@@ -101,6 +103,17 @@ Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[
     str, checked(_NAME.fullmatch, "a name: letters, digits, `.`, `_`, `-`; at most 64, no mark first")
 ]
+
+
+def _module(name: object) -> object:
+    """The name of a module, also that of version 0.1."""
+    if isinstance(name, str) and name in OLD_MODULES:
+        warn_renamed(f"`modules: [{name}]`", f"`modules: [{OLD_MODULES[name]}]`")
+        return OLD_MODULES[name]
+    return name
+
+
+Modules = Annotated[list[Annotated[Module, BeforeValidator(_module)]], Field(min_length=1)]
 
 
 class ConfigModel(BaseModel):

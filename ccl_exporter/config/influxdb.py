@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic import ValidationInfo as Info
 
-from ccl_exporter.config.fields import SECRET, ConfigModel, Duration, Name, Text, secret, secret_file
-from ccl_exporter.settings import Credentials, InfluxSettings, Module, SpoolSettings
+from ccl_exporter.config.fields import SECRET, ConfigModel, Duration, Modules, Name, Text, secret, secret_file
+from ccl_exporter.settings import Credentials, InfluxSettings, SpoolSettings
 from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes
 
@@ -53,10 +53,6 @@ Secret = Annotated[str, Field(min_length=1), AfterValidator(secret)]
 SecretFile = Annotated[str, AfterValidator(secret_file)]
 
 
-def _all_modules() -> list[Module]:
-    return ["meaning", "walk"]
-
-
 class SpoolModel(ConfigModel):
     path: Text | None = None
     max_bytes: Annotated[int, BeforeValidator(_size)] = 2**30
@@ -80,7 +76,7 @@ class InfluxModel(ConfigModel):
     token_file: SecretFile | None = Field(default=None, repr=False)
     interval: Annotated[Duration, Field(ge=1, le=86400)] = 15.0
     timeout: Annotated[Duration, Field(gt=0, le=3600)] = 10.0
-    modules: Annotated[list[Module], Field(min_length=1)] = Field(default_factory=_all_modules)
+    modules: Modules = Field(default=["core", "variables"])
     spool: SpoolModel = SpoolModel()
 
     @field_validator("password_file", "token_file", mode="before")

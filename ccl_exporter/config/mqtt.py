@@ -10,8 +10,17 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic import ValidationInfo as Info
 
-from ccl_exporter.config.fields import SECRET, ConfigModel, Duration, Surroundings, Text, secret, secret_file
-from ccl_exporter.settings import Credentials, Module, MqttSettings
+from ccl_exporter.config.fields import (
+    SECRET,
+    ConfigModel,
+    Duration,
+    Modules,
+    Surroundings,
+    Text,
+    secret,
+    secret_file,
+)
+from ccl_exporter.settings import Credentials, MqttSettings
 from ccl_exporter.text import format_duration, quote_short
 
 EXAMPLE = "{url: mqtt://127.0.0.1:1883, discovery: homeassistant}"
@@ -56,10 +65,6 @@ Topic = Annotated[str, AfterValidator(_topic)]
 File = Annotated[str, AfterValidator(_file)]
 
 
-def _meaning() -> list[Module]:
-    return ["meaning"]
-
-
 class MqttModel(ConfigModel):
     """The order matters: a field knows what stands before it."""
 
@@ -73,7 +78,7 @@ class MqttModel(ConfigModel):
     topic: Topic = "ccl"
     discovery: Topic | None = None
     interval: Annotated[Duration, Field(ge=1, le=86400)] = 15.0
-    modules: Annotated[list[Module], Field(min_length=1)] = Field(default_factory=_meaning)
+    modules: Modules = Field(default=["core"])
     single_values: bool = False
 
     @field_validator("password_file", mode="before")

@@ -85,7 +85,7 @@ class PlugReader:
 
     def look(self) -> PlugView:
         """What the plug does now."""
-        return view(samples(self._read(), modules=("meaning",)), self.name)
+        return view(samples(self._read(), modules=("core",)), self.name)
 
     def _read(self) -> Snapshot:
         return self._lookup.read(self._timeout, self._devices, charges=True)

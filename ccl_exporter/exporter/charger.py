@@ -28,8 +28,8 @@ PATIENT_READS = 3
 MORE_PATIENT = 0.5
 """Seconds by which somebody must wait longer than those who found a charger absent to ask it nevertheless."""
 
-FIRST_REST = 2.0
-LONGEST_REST = 30.0
+FIRST_BACKOFF = 2.0
+LONGEST_BACKOFF = 30.0
 """Seconds that an absent charger is left alone, doubled from the first to the longest."""
 
 
@@ -39,9 +39,9 @@ class ReadCounts:
 
     reads: int = 0
     shared: int = 0
-    spared: int = 0
+    skipped: int = 0
     failed: int = 0
-    resting_until: float = 0.0
+    backoff_until: float = 0.0
 
 
 class Charger:
@@ -65,7 +65,7 @@ class Charger:
         self._full: Snapshot | None = None
         self._absent = 0
         self._absent_within = 0.0
-        self._rest_until = float("-inf")
+        self._backoff_until = float("-inf")
         self._counts = ReadCounts()
 
     @property
@@ -98,9 +98,9 @@ class Charger:
             if latest is not None and latest.serves(wanted, began, oldest, left):
                 self._counts = replace(self._counts, shared=self._counts.shared + 1)
                 return latest.snapshot
-            if self._now() < self._rest_until and left <= self._absent_within + MORE_PATIENT:
-                self._counts = replace(self._counts, spared=self._counts.spared + 1)
-                return self._spared(started, timeout)
+            if self._now() < self._backoff_until and left <= self._absent_within + MORE_PATIENT:
+                self._counts = replace(self._counts, skipped=self._counts.skipped + 1)
+                return self._skipped(started, timeout)
             self._reading = True
             begun = self._now()
         snapshot = None
@@ -120,18 +120,18 @@ class Charger:
             self._full = snapshot
         self._absent = 0 if snapshot.up else self._absent + 1
         self._absent_within = 0.0 if snapshot.up else max(self._absent_within, result.within)
-        rest = 0.0
+        backoff = 0.0
         if self._absent >= PATIENT_READS:
-            rest = min(FIRST_REST * 2.0 ** min(self._absent - PATIENT_READS, 10), LONGEST_REST)
-        self._rest_until = self._now() + rest if rest else float("-inf")
+            backoff = min(FIRST_BACKOFF * 2.0 ** min(self._absent - PATIENT_READS, 10), LONGEST_BACKOFF)
+        self._backoff_until = self._now() + backoff if backoff else float("-inf")
         self._counts = replace(
             self._counts,
             reads=self._counts.reads + 1,
             failed=self._counts.failed + (not snapshot.up),
-            resting_until=time() + rest if rest else 0.0,
+            backoff_until=time() + backoff if backoff else 0.0,
         )
 
-    def _spared(self, started: float, timeout: float) -> Snapshot:
+    def _skipped(self, started: float, timeout: float) -> Snapshot:
         """The answer for a charger that is left alone: absent, without asking it."""
         documents: tuple[Document, ...] = ()
         if self._latest is not None:

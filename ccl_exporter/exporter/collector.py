@@ -34,7 +34,7 @@ class Collector:
     def read_and_record(
         self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, max_age: float = inf
     ) -> Snapshot:
-        snapshot = charger.read(timeout, None if "walk" in modules else needed, max_age)
+        snapshot = charger.read(timeout, None if "variables" in modules else needed, max_age)
         if self._ledger is not None:
             self._ledger.note(charger.settings.name, snapshot)
         return snapshot

@@ -279,8 +279,8 @@ class Service:
             yield Sample(f.READS, name, float(counts.reads))
             yield Sample(f.FAILED_READS, name, float(counts.failed))
             yield Sample(f.SHARED_READINGS, name, float(counts.shared))
-            yield Sample(f.SPARED_READS, name, float(counts.spared))
-            yield Sample(f.RESTING_UNTIL, name, counts.resting_until)
+            yield Sample(f.SKIPPED_READS, name, float(counts.skipped))
+            yield Sample(f.BACKOFF_UNTIL, name, counts.backoff_until)
         for output in self._loops.outputs():
             yield from output.samples()
 

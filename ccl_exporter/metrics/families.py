@@ -39,7 +39,7 @@ class Sample(NamedTuple):
     active: tuple[str, ...] = ()
 
 
-_WALK = ("device", "variable")
+_VARIABLE_LABELS = ("device", "variable")
 _PLUG = ("plug",)
 _PLUG_PHASE = ("plug", "phase")
 
@@ -229,29 +229,35 @@ VARIABLE_INFO = Family(
 )
 
 
-def _walk(name: str, help: str) -> Family:
-    return Family(f"ccl_variable_{name}", "counter" if name.endswith("_total") else "gauge", help, _WALK)
+def _variable(name: str, help: str) -> Family:
+    return Family(
+        f"ccl_variable_{name}", "counter" if name.endswith("_total") else "gauge", help, _VARIABLE_LABELS
+    )
 
 
-WALK: Mapping[str | None, Family] = {
-    "volts": _walk("volts", "Variables in volts (#V)."),
-    "amperes": _walk("amperes", "Variables in amperes (#A)."),
-    "watts": _walk("watts", "Variables of active power (#W)."),
-    "voltamperes": _walk("voltamperes", "Variables of apparent power (#VA)."),
-    "vars": _walk("vars", "Variables of reactive power (#VAR, #VARL, #VARC)."),
-    "hertz": _walk("hertz", "Variables of frequency (#HZ)."),
-    "celsius": _walk("celsius", "Variables of temperature (TCI, TFI)."),
-    "degrees": _walk("degrees", "Variables of angle (#DEGREES)."),
-    "seconds": _walk("seconds", "Variables of duration (#SECONDS, #HOURS)."),
-    "timestamp": _walk("timestamp_seconds", "Variables that hold a date (#DATETIME), in Unix seconds."),
-    "ratio": _walk("ratio", "Variables of percentage (#PERCENT) and power factors (#PF), 1 is all."),
-    "joules_total": _walk("joules_total", "Registers of active energy (#WH) that only grow, such as AE."),
-    "var_seconds_total": _walk("var_seconds_total", "Registers of reactive energy (#VARH, #VARLH, #VARCH)."),
-    "voltampere_seconds_total": _walk("voltampere_seconds_total", "Registers of apparent energy (#VAH)."),
-    "joules": _walk("partial_joules", "Other active energy (#WH): at begin or end of a period, of this charge."),
-    "var_seconds": _walk("partial_var_seconds", "Other reactive energy (#VARH, #VARLH, #VARCH)."),
-    "voltampere_seconds": _walk("partial_voltampere_seconds", "Other apparent energy (#VAH)."),
-    None: _walk("value", "Variables without a unit, or with one that nobody knows: the number as sent, unscaled."),
+VARIABLES: Mapping[str | None, Family] = {
+    "volts": _variable("volts", "Variables in volts (#V)."),
+    "amperes": _variable("amperes", "Variables in amperes (#A)."),
+    "watts": _variable("watts", "Variables of active power (#W)."),
+    "voltamperes": _variable("voltamperes", "Variables of apparent power (#VA)."),
+    "vars": _variable("vars", "Variables of reactive power (#VAR, #VARL, #VARC)."),
+    "hertz": _variable("hertz", "Variables of frequency (#HZ)."),
+    "celsius": _variable("celsius", "Variables of temperature (TCI, TFI)."),
+    "degrees": _variable("degrees", "Variables of angle (#DEGREES)."),
+    "seconds": _variable("seconds", "Variables of duration (#SECONDS, #HOURS)."),
+    "timestamp": _variable("timestamp_seconds", "Variables that hold a date (#DATETIME), in Unix seconds."),
+    "ratio": _variable("ratio", "Variables of percentage (#PERCENT) and power factors (#PF), 1 is all."),
+    "joules_total": _variable("joules_total", "Registers of active energy (#WH) that only grow, such as AE."),
+    "var_seconds_total": _variable("var_seconds_total", "Registers of reactive energy (#VARH, #VARLH, #VARCH)."),
+    "voltampere_seconds_total": _variable("voltampere_seconds_total", "Registers of apparent energy (#VAH)."),
+    "joules": _variable(
+        "partial_joules", "Other active energy (#WH): at begin or end of a period, of this charge."
+    ),
+    "var_seconds": _variable("partial_var_seconds", "Other reactive energy (#VARH, #VARLH, #VARCH)."),
+    "voltampere_seconds": _variable("partial_voltampere_seconds", "Other apparent energy (#VAH)."),
+    None: _variable(
+        "value", "Variables without a unit, or with one that nobody knows: the number as sent, unscaled."
+    ),
 }
 """The family of a walked variable by its quantity; energies that only grow have `_total` behind it."""
 
@@ -281,14 +287,14 @@ SHARED_READINGS = Family(
     "Times that a reading served another scrape too.",
     ("charger",),
 )
-SPARED_READS = Family(
-    "ccl_exporter_charger_spared_reads_total",
+SKIPPED_READS = Family(
+    "ccl_exporter_charger_skipped_reads_total",
     "counter",
     "Times that an absent charger was left alone instead of being read.",
     ("charger",),
 )
-RESTING_UNTIL = Family(
-    "ccl_exporter_charger_resting_until_timestamp_seconds",
+BACKOFF_UNTIL = Family(
+    "ccl_exporter_charger_backoff_until_timestamp_seconds",
     "gauge",
     "Until when an absent charger is left alone; 0 if it is not.",
     ("charger",),
@@ -394,17 +400,17 @@ FINISHED_CHARGE = (
 FOLLOW_REASONS = (
     "following",
     "bridging",
-    "too_little",
+    "below_minimum",
     "no_vehicle",
     "stale",
-    "absurd",
+    "implausible",
     "contradiction",
-    "charger_silent",
-    "not_taken",
-    "not_obeyed",
+    "charger_unavailable",
+    "write_ignored",
+    "limit_exceeded",
     "budget",
     "returning",
-    "leaving",
+    "stopping",
 )
 """Why the limit is what it is."""
 
@@ -420,16 +426,14 @@ FOLLOW_REASON = Family(
 )
 
 
-FOLLOW_NUMBER = Family(
-    "ccl_follow_number_watts", "gauge", "The number as it came, in watts; none before the first."
-)
+FOLLOW_INPUT = Family("ccl_follow_input_watts", "gauge", "The number as it came, in watts; none before the first.")
 
 
-FOLLOW_NUMBER_TAKEN = Family("ccl_follow_number_timestamp_seconds", "gauge", "When the number was taken.")
+FOLLOW_INPUT_TIME = Family("ccl_follow_input_timestamp_seconds", "gauge", "When the number was taken.")
 
 
-FOLLOW_FREE = Family(
-    "ccl_follow_free_watts", "gauge", "Power that the car may take by that number; none while nobody knows."
+FOLLOW_AVAILABLE = Family(
+    "ccl_follow_available_watts", "gauge", "Power that the car may take by that number; none while nobody knows."
 )
 
 
@@ -463,9 +467,9 @@ FOLLOW_STARTS = Family(
 FOLLOW = (
     FOLLOW_INFO,
     FOLLOW_REASON,
-    FOLLOW_NUMBER,
-    FOLLOW_NUMBER_TAKEN,
-    FOLLOW_FREE,
+    FOLLOW_INPUT,
+    FOLLOW_INPUT_TIME,
+    FOLLOW_AVAILABLE,
     FOLLOW_TARGET,
     FOLLOW_LIMIT,
     FOLLOW_CURRENT,
@@ -485,7 +489,7 @@ READING = (
     DOCUMENT_SUCCESS,
     DOCUMENT_DURATION,
 )
-MEANING = (
+CORE = (
     PLUG_STATE,
     PLUG_STATUS,
     PLUG_ERROR,
@@ -522,11 +526,11 @@ EXPORTER = (
     READS,
     FAILED_READS,
     SHARED_READINGS,
-    SPARED_READS,
-    RESTING_UNTIL,
+    SKIPPED_READS,
+    BACKOFF_UNTIL,
     *INFLUXDB,
     MQTT_CONNECTED,
     MQTT_SENT,
 )
-FAMILIES = (*READING, *MEANING, *DEVICES, *WALK.values())
+FAMILIES = (*READING, *CORE, *DEVICES, *VARIABLES.values())
 """Every family of a charger, in the order in which they are shown."""

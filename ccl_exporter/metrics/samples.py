@@ -41,13 +41,13 @@ def samples(
     found = list(_reading(snapshot))
     if snapshot.up:
         reading = Reading(snapshot, facts)
-        if "meaning" in modules:
+        if "core" in modules:
             found.extend(_station(reading))
             for plug in plugs(reading):
                 found.extend(_Plug(reading, plug).samples())
         found.extend(_devices(reading))
         found.extend(_rejected(reading))
-        if "walk" in modules:
+        if "variables" in modules:
             found.extend(_walk(reading, exclude))
     return found
 
@@ -124,7 +124,7 @@ def _walk(reading: Reading, exclude: Sequence[str]) -> Iterator[Sample]:
             yield Sample(f.VARIABLE_INFO, variable.about, 1.0)
         understood = reading.understand(variable.id)
         if understood is not None:
-            yield Sample(f.WALK[understood.quantity], variable.series, understood.value)
+            yield Sample(f.VARIABLES[understood.quantity], variable.series, understood.value)
 
 
 def _state(

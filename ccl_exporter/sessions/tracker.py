@@ -154,7 +154,7 @@ def plug_readings(snapshot: Snapshot) -> dict[str, PlugReading]:
     part = replace(snapshot, values=values, documents=(), rejected={})
     registers: dict[str, float] = {}
     watts: dict[str, float] = {}
-    for sample in samples(part, modules=("meaning",)):
+    for sample in samples(part, modules=("core",)):
         if sample.family is f.PLUG_ENERGY:
             registers[sample.labels[0]] = sample.value
         elif sample.family is f.PLUG_POWER:

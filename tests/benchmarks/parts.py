@@ -50,15 +50,15 @@ def on_the_charger(short: bool) -> Iterator[Row]:
         for site, module in (
             ("idle", "both"),
             ("charging", "both"),
-            ("idle", "meaning"),
-            ("charging", "meaning"),
+            ("idle", "core"),
+            ("charging", "core"),
             ("proven", "both"),
-            ("proven", "meaning"),
+            ("proven", "core"),
         ):
             clock = Clock(0.0)
             name = f"{site}-{module}"
             charger = Charger(ChargerSettings(name, chargers.url(name)), now=clock)
-            wanted = needed if module == "meaning" else None
+            wanted = needed if module == "core" else None
             for _ in range(8):
                 clock.at += 15
                 charger.read(60, wanted)
@@ -69,7 +69,7 @@ def on_the_charger(short: bool) -> Iterator[Row]:
             told = chargers.counts() - before
             for kind, unit in (("requests", ""), ("body bytes", "B"), ("wire bytes", "B")):
                 must = {"requests": "1 to 2" if site != "proven" else "at most 6 more"}.get(kind, "")
-                if module == "meaning" and site != "proven" and kind == "body bytes":
+                if module == "core" and site != "proven" and kind == "body bytes":
                     must = "at most 3,000 B"
                 yield Row(
                     f"{kind} a scrape, {site}, {module}",
@@ -105,13 +105,13 @@ def processor(short: bool) -> Iterator[Row]:
             snmp.append((peer.cpu() - began) / count * 1e3)
     library = f"prometheus_client {version('prometheus-client')} + requests {version('requests')}"
     debian = f"snmp_exporter {peers.snmp_version()}, {snmp_lines} series"
-    full, less, theirs = (statistics.median(found) for found in (ours["both"], ours["meaning"], snmp))
+    full, less, theirs = (statistics.median(found) for found in (ours["both"], ours["core"], snmp))
     yield Row("a scrape, both layers", full, statistics.median(client), "ms", library, "at most 1.2")
     yield Row("a scrape, both layers", full, theirs, "ms", debian, "aim below 1")
     yield Row("a scrape, meaning", less, theirs, "ms", debian)
     per_series = theirs / snmp_lines * 1e3
     yield Row(f"a series of {lines['both']}", full / lines["both"] * 1e3, per_series, "µs", debian, "at most 0.5")
-    yield Row(f"a series of {lines['meaning']}", less / lines["meaning"] * 1e3, per_series, "µs", debian)
+    yield Row(f"a series of {lines['meaning']}", less / lines["core"] * 1e3, per_series, "µs", debian)
 
 
 def _probe(name: str, module: str) -> str:
@@ -166,7 +166,7 @@ def growth(short: bool) -> Iterator[Row]:
         with farm(0.005) as chargers, exporter(chargers, names) as exporting:
             first = _until_all_were_read(exporting, interval, len(healthy))
             cpu, rounds = exporting.cpu(), 2 if short else 4
-            found = exporting.load("meaning", "paced", str(interval), str(rounds))
+            found = exporting.load("core", "paced", str(interval), str(rounds))
             cpu = (exporting.cpu() - cpu) / (interval * rounds)
             memory, threads = exporting.megabytes(), exporting.threads()
         seconds = sorted(found["seconds"].get("idle", []) + found["seconds"].get("charging", []))
@@ -196,7 +196,7 @@ def _until_all_were_read(exporting: Exporter, interval: float, healthy: int) -> 
     """Scrape round after round until one brings all; how long that took."""
     began = perf_counter()
     for _ in range(_MOST_ROUNDS):
-        found = exporting.load("meaning", "paced", str(interval), "1")
+        found = exporting.load("core", "paced", str(interval), "1")
         well = sum(len(seconds) for kind, seconds in found["seconds"].items() if kind in ("idle", "charging"))
         if found["failed"] == 0 and well == healthy:
             return perf_counter() - began

@@ -72,7 +72,7 @@ def test_topics_and_messages_are_those_of_the_page(
     config.write_text(
         f"chargers: {{garage: {{url: '{charging.url}'}}}}\n"
         f"mqtt: {{url: 'mqtt://127.0.0.1:{broker.port}', discovery: homeassistant, interval: 1s,"
-        " modules: [meaning, walk], single_values: true}\n"
+        " modules: [core, variables], single_values: true}\n"
     )
     start("serve", "--config.file", str(config), "--web.listen-address", "127.0.0.1:0")
     topics = re.findall(r"^\| `(.+?)` \|", PAGE, flags=re.MULTILINE)

@@ -332,7 +332,7 @@ def test_the_page_and_probes_record_charges_too(site: Site, tmp_path: Path) -> N
     site.clock.at += 300
     plug.stop(Stop.REMOTE)
     site.clock.at += 60
-    scrape(f"{url}/probe?target=garage&module=meaning")
+    scrape(f"{url}/probe?target=garage&module=core")
 
     assert await_rows(2)[1][5] == "garage"
 

@@ -38,7 +38,7 @@ def config(simulators: list[Simulator], tmp_path: Path) -> Path:
     path.write_text(
         "chargers:\n"
         f"  garage:\n    url: '{simulators[0].url}'\n    labels: {{site: north}}\n"
-        "    walk: {exclude: ['CCL1Mini.PWMO*']}\n"
+        "    variables: {exclude: ['CCL1Mini.PWMO*']}\n"
         f"  car-park: {{url: '{simulators[1].url}', timeout: 5s, username: monitor, password: s3cr3t-Pa55}}\n"
     )
     return path
@@ -93,9 +93,9 @@ def test_with_several_chargers_the_own_page_has_only_the_exporters_metrics(servi
 
 def test_a_module_asks_only_for_what_it_needs(service: tuple[Process, str], simulators: list[Simulator]) -> None:
     _, url = service
-    meaning = scrape(f"{url}/probe?target=garage&module=meaning")
+    meaning = scrape(f"{url}/probe?target=garage&module=core")
     simulators[0].clear_requests()
-    meaning = scrape(f"{url}/probe?target=garage&module=meaning")
+    meaning = scrape(f"{url}/probe?target=garage&module=core")
 
     assert not [name for name in meaning.names() if name.startswith("ccl_variable_")]
     assert meaning.get("ccl_plug_energy_joules_total", plug="EVSE.PLUG") is not None

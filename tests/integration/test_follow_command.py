@@ -85,7 +85,7 @@ def told(path: Path, watts: float) -> Iterator[Callable[[float], None]]:
 
 
 def follow(start: Start, charging: Simulator, *arguments: str) -> Process:
-    process: Process = start("charge", "follow", "--number", "available", *arguments, "-c", charging.url)
+    process: Process = start("charge", "follow", "--input", "available", *arguments, "-c", charging.url)
     process.line("Safe current: ")
     return process
 
@@ -98,7 +98,7 @@ def test_the_promise_comes_before_the_first_write_and_a_stop_means_the_safe_curr
 ) -> None:
     path = tmp_path / "free"
     with told(path, 4000.0):
-        process = start("charge", "follow", "--number", "available", "--file", str(path), "-c", charging.url)
+        process = start("charge", "follow", "--input", "available", "--file", str(path), "-c", charging.url)
         process.line("Safe current: 0.00 A, within 60 s")
         process.line("SIGKILL")
         process.line("60 writes in any hour, and 8 starts")
@@ -145,7 +145,7 @@ def test_a_second_follower_is_refused_with_a_clear_sentence(
     assert len(writes(state)) == 1
 
 
-@pytest.mark.parametrize("command", [("follow", "--put-back"), ("enable",)])
+@pytest.mark.parametrize("command", [("follow", "--restore"), ("enable",)])
 def test_what_a_killed_follower_owes_is_done_by_the_next_command(
     command: tuple[str, ...], charging: Simulator, start: Start, tmp_path: Path
 ) -> None:
@@ -160,7 +160,7 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
     assert reduction(charging) == 81
 
     again = subprocess.run(
-        [str(COMMAND), "charge", "follow", "--put-back", "-c", charging.url],
+        [str(COMMAND), "charge", "follow", "--restore", "-c", charging.url],
         capture_output=True,
         text=True,
         check=False,
@@ -169,7 +169,8 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"), [(Fault("ignore-writes"), TO_BE), (Fault("status-403", "forceVariables"), "not_taken: ")]
+    ("fault", "said"),
+    [(Fault("ignore-writes"), TO_BE), (Fault("status-403", "forceVariables"), "write_ignored: ")],
 )
 def test_a_killed_follower_owes_the_safe_current_also_if_its_last_write_did_not_arrive(
     fault: Fault, said: str, charging: Simulator, start: Start, tmp_path: Path
@@ -184,7 +185,7 @@ def test_a_killed_follower_owes_the_safe_current_also_if_its_last_write_did_not_
     charging.faults = ()
     assert reduction(charging) == 0
     done = subprocess.run(
-        [str(COMMAND), "charge", "follow", "--put-back", "-c", charging.url],
+        [str(COMMAND), "charge", "follow", "--restore", "-c", charging.url],
         capture_output=True,
         text=True,
         check=False,
@@ -263,7 +264,7 @@ def test_a_stop_means_no_round_any_more(charging: Simulator, start: Start, state
 
 
 def test_standard_input_is_followed_until_it_ends(charging: Simulator) -> None:
-    arguments = ["--stdin", "--number", "available", "--unit", "kW", "-c", charging.url]
+    arguments = ["--stdin", "--input", "available", "--unit", "kW", "-c", charging.url]
     done = subprocess.run(
         [str(COMMAND), "charge", "follow", *arguments],
         input="nonsense\n3.0\n",
@@ -279,7 +280,7 @@ def test_standard_input_is_followed_until_it_ends(charging: Simulator) -> None:
 
 def test_a_line_in_another_encoding_is_no_number_and_the_next_one_is(charging: Simulator) -> None:
     done = subprocess.run(
-        [str(COMMAND), "charge", "follow", "--stdin", "--number", "available", "-c", charging.url],
+        [str(COMMAND), "charge", "follow", "--stdin", "--input", "available", "-c", charging.url],
         input=b"21\xb0C\n3000\n",
         capture_output=True,
         timeout=60,
@@ -312,7 +313,7 @@ def test_what_nobody_chose_suits_every_plug(
 ) -> None:
     charging.site.set_value(f"{MODE3}.INTENSITY", largest)
     subprocess.run(
-        [str(COMMAND), "charge", "follow", "--stdin", "--number", "available", "--mode", mode, "-c", charging.url],
+        [str(COMMAND), "charge", "follow", "--stdin", "--input", "available", "--mode", mode, "-c", charging.url],
         input="",
         text=True,
         check=True,
@@ -392,7 +393,7 @@ def test_a_follower_tells_what_it_does_as_metrics(charging: Simulator, start: St
     path = tmp_path / "free"
     with told(path, 4000.0):
         process: Process = start(
-            *("charge", "follow", "--number", "available", "--file", str(path)),
+            *("charge", "follow", "--input", "available", "--file", str(path)),
             *("--web.listen-address", "127.0.0.1:0", "-c", charging.url),
         )
         url = process.line(r"http://127\.0\.0\.1:\d+/metrics")[0]
@@ -418,9 +419,9 @@ def test_a_follower_tells_what_it_does_as_metrics(charging: Simulator, start: St
     assert scrape.word("ccl_follow_reason") in ("returning", "following")
     writes = scrape.get("ccl_follow_writes_total") or 0
     assert scrape.get("ccl_follow_writes_left") == 60 - writes
-    assert scrape.get("ccl_follow_number_watts") == 4000
+    assert scrape.get("ccl_follow_input_watts") == 4000
     assert scrape.get("ccl_follow_info", mode="surplus", plug=PLUG) == 1
-    assert abs((scrape.get("ccl_follow_number_timestamp_seconds") or 0) - time()) < 60
+    assert abs((scrape.get("ccl_follow_input_timestamp_seconds") or 0) - time()) < 60
     ours = [line for line in linted.stdout.splitlines() if "ccl_follow" in line]
     assert not ours, ours
     page = (PROJECT / "deploy" / "follow" / "README.md").read_text(encoding="utf-8")
@@ -441,7 +442,7 @@ def test_a_follower_tells_what_it_does_as_metrics(charging: Simulator, start: St
         (("--stdin", "--safe", "3A"), "no current of this plug"),
         (("--stdin", "--safe", "40A"), "no current of this plug"),
         (("--stdin", "--floor", "2kW"), "is not a current"),
-        (("--stdin", "--roof", "16A"), "is not a power"),
+        (("--stdin", "--pv-peak", "16A"), "is not a power"),
         (("--topic", "x", "--broker", "http://x"), "is not a broker"),
         (("--topic", "house/#/power"), "is not a topic"),
         (("--topic", "house/power+"), "is not a topic"),
@@ -481,7 +482,7 @@ def test_systemd_finds_nothing_to_complain_of_in_the_unit_and_it_is_exposed_to_l
 def test_what_the_unit_runs_are_commands_of_ours() -> None:
     lines = UNIT.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     starts, stops = ([line for line in lines if line.startswith(word)] for word in ("ExecStart=", "ExecStopPost="))
-    assert stops == [f"ExecStopPost=-{INSTALLED} charge follow --put-back"]
+    assert stops == [f"ExecStopPost=-{INSTALLED} charge follow --restore"]
     (command,) = starts
     flags = re.findall(r" (--[a-z.-]+)", command)
     shown = subprocess.run(
@@ -579,7 +580,7 @@ def test_a_charger_that_ignores_writes_is_named_and_not_asked_for_ever(loop: Loo
     for _ in loop.live(900, lambda second: 11_000.0 + second % 9, every=5):
         pass
 
-    assert any(line.startswith("not_taken: ") for line in loop.said)
+    assert any(line.startswith("write_ignored: ") for line in loop.said)
     puts = [request for request in loop.simulator.requests if request.method == "PUT"]
     assert 2 <= len(puts) <= 12
     loop.simulator.faults = ()
@@ -598,7 +599,7 @@ def test_a_charger_that_cannot_be_read_gets_the_safe_current_all_the_same(loop: 
         pass
 
     assert 6 <= loop.amperes < 6.2
-    assert any("charger_silent" in line for line in loop.said)
+    assert any("charger_unavailable" in line for line in loop.said)
     loop.simulator.faults = ()
     for _ in loop.live(150, lambda second: 2000.0 + second % 9):
         pass

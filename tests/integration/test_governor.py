@@ -142,8 +142,8 @@ def test_an_absent_charger_is_left_alone_for_longer_and_longer_and_comes_back(cl
     assert all(asked[:PATIENT_READS])
     assert 4 <= sum(map(bool, asked[PATIENT_READS:])) <= 8
     assert back.up
-    assert charger.counts.spared > 100
-    assert charger.counts.resting_until == 0
+    assert charger.counts.skipped > 100
+    assert charger.counts.backoff_until == 0
 
 
 def test_who_waits_longer_asks_a_slow_charger_that_others_have_no_patience_for(clock: Clock) -> None:

@@ -1,4 +1,4 @@
-"""`module=meaning` costs the charger less and says the same."""
+"""`module=core` costs the charger less and says the same."""
 
 import urllib.request
 
@@ -19,7 +19,7 @@ NO_PLUG_INFO = ("no-charge-points",)
 
 def meaning(snapshot: Snapshot) -> set[Sample]:
     """What is said of plugs and station."""
-    return {sample for sample in samples(snapshot, modules=("meaning",)) if sample.family in f.MEANING}
+    return {sample for sample in samples(snapshot, modules=("core",)) if sample.family in f.CORE}
 
 
 def settled(simulator: Simulator, clock: Clock) -> Charger:

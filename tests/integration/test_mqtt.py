@@ -79,7 +79,7 @@ class TestReadings:
         self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
     ) -> None:
         process = serve_file(
-            configuration(broker, ", modules: [meaning, walk], single_values: true", garage=garage)
+            configuration(broker, ", modules: [core, variables], single_values: true", garage=garage)
         )
         url = process.line(r"http://127\.0\.0\.1:\d+/metrics")[0]
         plug = listener.document(PLUG)
@@ -129,7 +129,7 @@ class TestReadings:
     ) -> None:
         garage.site.plugs[0].plug_in()
         garage.site.plugs[0].authorise("04A1B2C3D4E5F6")
-        serve_file(configuration(broker, ", modules: [meaning, walk], discovery: homeassistant", garage=garage))
+        serve_file(configuration(broker, ", modules: [core, variables], discovery: homeassistant", garage=garage))
         listener.wait(lambda: json.loads(listener.newest.get(PLUG, b"{}")).get("state") == "charging")
 
         heard = b"\n".join(message for _, message, _, _ in listener.heard)

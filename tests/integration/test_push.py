@@ -219,7 +219,7 @@ def test_a_reload_begins_and_ends_pushes_and_leaves_the_others_alone(
     until(lambda: bool(own_metrics(url).get("ccl_influxdb_sent_points_total", sink="other")), "it does not begin")
     assert spool_metric(url, "sent_points_total") >= before, "a push that stays as it was begins anew"
 
-    (tmp_path / "ccl.yaml").write_text(one_charger(garage, influx, ", modules: [meaning]"))
+    (tmp_path / "ccl.yaml").write_text(one_charger(garage, influx, ", modules: [core]"))
     process.process.send_signal(signal.SIGHUP)
     until(lambda: own_metrics(url).get("ccl_influxdb_spooled_points_total", sink="other") is None, "it goes on")
     until(lambda: spool_metric(url, "sent_points_total") > 0, "the changed push does not begin")

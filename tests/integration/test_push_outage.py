@@ -30,7 +30,7 @@ HOURS = float(os.environ.get("CCL_OUTAGE_HOURS", "0.25"))
 CHARGERS = 100
 INTERVAL = 15.0
 LIVE_INTERVAL = 1.0
-MODULES: tuple[Literal["meaning"]] = ("meaning",)
+MODULES: tuple[Literal["core"]] = ("core",)
 
 
 def moments(count: int) -> list[float]:

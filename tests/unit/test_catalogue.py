@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import pytest
 
-from ccl_exporter.metrics.families import WALK
+from ccl_exporter.metrics.families import VARIABLES
 from ccl_exporter.station.catalogue import Known, Unit, catalogue, last_part
 
 FACTS = catalogue()
@@ -53,12 +53,12 @@ class TestRows:
 class TestUnits:
     @pytest.mark.parametrize("unit", [pytest.param(unit, id=code) for code, unit in FACTS.units.items()])
     def test_each_quantity_has_its_family(self, unit: Unit) -> None:
-        assert unit.quantity in WALK
+        assert unit.quantity in VARIABLES
 
     def test_each_family_with_a_unit_has_a_code(self) -> None:
         quantities = {unit.quantity for unit in FACTS.units.values()}
 
-        assert {quantity.removesuffix("_total") for quantity in WALK if quantity is not None} == quantities
+        assert {quantity.removesuffix("_total") for quantity in VARIABLES if quantity is not None} == quantities
 
     @pytest.mark.parametrize(
         ("code", "sent", "base"),

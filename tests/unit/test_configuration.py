@@ -38,7 +38,7 @@ FULL = """\
         pause: 200ms
         labels: {site: north, evse_id: GB*ABC*E7, open: no, since: 2024-01-01}
         source_address: 192.0.2.1
-        walk: {exclude: ["CCL1Mini.PWMO*"]}
+        variables: {exclude: ["CCL1Mini.PWMO*"]}
     probe:
       allow_networks: [192.0.2.0/24, "2001:db8::/32"]
     """
@@ -220,7 +220,11 @@ MISTAKES = {
     "a truth for a label": ("chargers: {a: {url: e, labels: {a: true}}}", "1: chargers.a.labels.a: ", "quotes"),
     "no labels": ("chargers: {a: {url: e, labels: north}}", "1: chargers.a.labels: ", "{site: north}"),
     "no source": ("chargers: {a: {url: e, source_address: eth0}}", "1: chargers.a.source_address: ", "192.0.2.1"),
-    "no list": ("chargers: {a: {url: e, walk: {exclude: x}}}", "1: chargers.a.walk.exclude: ", "must be a list"),
+    "no list": (
+        "chargers: {a: {url: e, variables: {exclude: x}}}",
+        "1: chargers.a.walk.exclude: ",
+        "must be a list",
+    ),
     "an empty pattern": (
         "chargers:\n a:\n  url: e\n  walk:\n   exclude:\n   - x\n   - ''\n",
         "7: chargers.a.walk.exclude.1: ",
@@ -697,7 +701,18 @@ class TestInventoryUrl:
 
 WORDS = [
     *("chargers", "chargers_from", "probe", "garage", "url", "username", "password", "password_file", "timeout"),
-    *("pause", "labels", "source_address", "walk", "exclude", "allow_networks", "file", "interval", "<<", "__x"),
+    *(
+        "pause",
+        "labels",
+        "source_address",
+        "variables",
+        "exclude",
+        "allow_networks",
+        "file",
+        "interval",
+        "<<",
+        "__x",
+    ),
     *(
         "http://192.0.2.1",
         "evse:80",

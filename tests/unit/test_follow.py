@@ -157,7 +157,7 @@ def test_without_enough_sun_the_car_pauses_and_it_does_not_start_at_every_ray() 
     room.hear(4600, 120)
     room.hear(0, 600)
     assert room.limit == 0
-    assert room.last.reason == "too_little"
+    assert room.last.reason == "below_minimum"
     for _ in range(30):
         room.hear(2000, 20)
         room.hear(0, 40)
@@ -313,7 +313,7 @@ def test_absurd_numbers_are_passed_over_and_if_nothing_else_comes_the_current_is
     assert room.limit == before
     room.hear(value, 40)
 
-    assert room.last.reason == "absurd"
+    assert room.last.reason == "implausible"
     assert room.limit == 0
 
 
@@ -417,7 +417,7 @@ def test_a_charger_that_ignores_a_write_is_asked_again_after_longer_and_longer_r
     room = Room(obeys=False)
     room.hear(3000, 3600)
 
-    assert room.last.reason == "not_taken"
+    assert room.last.reason == "write_ignored"
     assert 5 <= len(room.sent) <= 20
     room.obeys = True
     room.hear(3000, 700)
@@ -434,7 +434,7 @@ def test_a_supply_that_stays_exceeded_though_the_limit_is_low_pauses_the_car() -
     for _ in range(15):
         room.look(InputValue(9000 + 7360.0, room.now + 2))
 
-    assert room.last.reason in ("not_obeyed", "too_little")
+    assert room.last.reason in ("limit_exceeded", "below_minimum")
     assert room.sent[-1][1] == 100
 
 

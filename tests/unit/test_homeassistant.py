@@ -34,7 +34,7 @@ CHARGE = (f.CHARGE_ENERGY, f.CHARGE_END, f.CHARGE_STOP_REASON)
 def read(request: pytest.FixtureRequest) -> Read:
     """What a wallbox, or a station with two three-phase plugs, has to show."""
     with Simulator(request.param, autopilot=False, clock=Clock(1_790_000_000.0)) as simulator:
-        found = samples(Charger(ChargerSettings("garage", simulator.url)).read(30), modules=["meaning"])
+        found = samples(Charger(ChargerSettings("garage", simulator.url)).read(30), modules=["core"])
     return seen(found, CHARGE), documents(found)
 
 

@@ -54,9 +54,9 @@ MAPPING = {
         Sample(f.DEVICE_INFO, ("M", "CVM1D", 'say "x"\nand'), 1.0),
         'ccl_device,device=M description="say \\"x\\"\\\\nand",type="CVM1D"',
     ),
-    "the walk": (Sample(f.WALK["volts"], ("M", "VI"), 232.1), "ccl_variable,device=M VI_volts=232.1"),
+    "the walk": (Sample(f.VARIABLES["volts"], ("M", "VI"), 232.1), "ccl_variable,device=M VI_volts=232.1"),
     "the walk without a unit": (
-        Sample(f.WALK[None], ("E", "PLUG.X"), 7.0),
+        Sample(f.VARIABLES[None], ("E", "PLUG.X"), 7.0),
         "ccl_variable,device=E PLUG.X_value=7",
     ),
     "the reading": (Sample(f.UP, (), 1.0), "ccl_scrape up=1"),
@@ -114,7 +114,7 @@ def test_whatever_a_device_is_called_its_line_is_one_line_and_is_read_back(
     found = [
         Sample(f.DEVICE_STATUS, (device,), value),
         Sample(f.DEVICE_INFO, (device, "T", description), 1.0),
-        Sample(f.WALK["volts"], (device, "VI"), value),
+        Sample(f.VARIABLES["volts"], (device, "VI"), value),
     ]
     made = lines(found, "garage", AT)
 

@@ -22,7 +22,7 @@ influxdb:
     password_file: influxdb.password
     interval: 15s
     timeout: 5s
-    modules: [meaning]
+    modules: [core]
     spool: {path: spool.db, max_bytes: 1GiB, max_age: 30d}
   - {url: 'https://db.example/influx', name: cloud, version: 2, org: me, bucket: evse, token: '${TOKEN}'}
   - {url: 'http://127.0.0.1:8181', version: 3, bucket: evse}
@@ -55,7 +55,7 @@ def test_everything_that_is_said_becomes_settings(write: Callable[[str], Path]) 
             credentials=Credentials("ccl", SECRET),
             interval=15.0,
             timeout=5.0,
-            modules=("meaning",),
+            modules=("core",),
         ),
         InfluxSettings(
             "cloud",

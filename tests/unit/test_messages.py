@@ -43,12 +43,12 @@ MAPPING = {
         {"company": "Circontrol", "product": "CCL", "version": "2.3b"},
     ),
     "the walk": (
-        Sample(f.WALK["volts"], ("Plug - Meter", "VI"), 232.1),
+        Sample(f.VARIABLES["volts"], ("Plug - Meter", "VI"), 232.1),
         "device/Plug - Meter",
         {"VI_volts": 232.1},
     ),
     "a register of the walk": (
-        Sample(f.WALK["joules_total"], ("M", "AE"), 3.6e6),
+        Sample(f.VARIABLES["joules_total"], ("M", "AE"), 3.6e6),
         "device/M",
         {"AE_joules_total": 3600000, "AE_kwh": 1},
     ),

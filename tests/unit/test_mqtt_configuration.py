@@ -25,7 +25,7 @@ FULL = f"""\
   topic: home/chargers
   discovery: homeassistant
   interval: 30s
-  modules: [meaning, walk]
+  modules: [core, variables]
   single_values: true
 """
 
@@ -66,7 +66,7 @@ def test_everything_that_is_said_becomes_settings(write: Callable[[str], Path], 
         topic="home/chargers",
         discovery="homeassistant",
         interval=30.0,
-        modules=("meaning", "walk"),
+        modules=("core", "variables"),
         single_values=True,
     )
 

@@ -255,7 +255,7 @@ class TestSeries:
     )
     @both_formats
     def test_a_value_is_read_as_it_was_given(self, accept: str, parse: Parse, value: float) -> None:
-        found = read(written([Sample(f.WALK[None], ("Yard", "X"), value)], accept), parse)
+        found = read(written([Sample(f.VARIABLES[None], ("Yard", "X"), value)], accept), parse)
 
         assert found == {key("ccl_variable_value", device="Yard", variable="X"): value}
 

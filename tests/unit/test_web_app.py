@@ -268,9 +268,9 @@ class TestProbe:
         answer = bench.ask("/probe", QUERY_STRING="target=garage")
 
         assert answer.status == "200 OK"
-        assert bench.probed == [("garage", ("meaning", "walk"), False)]
+        assert bench.probed == [("garage", ("core", "variables"), False)]
 
-    @pytest.mark.parametrize("module", ["meaning", "walk"])
+    @pytest.mark.parametrize("module", ["core", "variables"])
     def test_a_module_may_be_asked_for_alone(self, bench: Bench, module: str) -> None:
         bench.ask("/probe", QUERY_STRING=f"target=garage&module={module}&debug=true")
 
@@ -284,7 +284,7 @@ class TestProbe:
             "target=192.0.2.1",
             "target=garage&target=garage",
             "target=garage&module=everything",
-            "target=garage&module=walk&module=meaning",
+            "target=garage&module=variables&module=core",
             "target=%FF",
             "&".join(f"a{number}=1" for number in range(50)),
         ],

@@ -25,17 +25,17 @@ Say = Callable[[str], None]
 SENTENCES = {
     "following": "the number is good, the limit follows it",
     "bridging": "a cloud passes, the car goes on with the least",
-    "too_little": "there is too little for a car",
+    "below_minimum": "there is too little for a car",
     "no_vehicle": "no charge is under way",
     "stale": "the number is too old",
-    "absurd": "the number cannot be",
-    "contradiction": "the number contradicts the charger's own meter: look at its sign, its unit and --roof",
-    "charger_silent": "the charger does not answer",
-    "not_taken": "the charger did not take the last write over",
-    "not_obeyed": "the supply is exceeded though the limit is low enough",
+    "implausible": "the number cannot be",
+    "contradiction": "the number contradicts the charger's own meter: look at its sign, its unit and --pv-peak",
+    "charger_unavailable": "the charger does not answer",
+    "write_ignored": "the charger did not take the last write over",
+    "limit_exceeded": "the supply is exceeded though the limit is low enough",
     "budget": "no write is left for this in this hour",
     "returning": "the number has just come back",
-    "leaving": "the command ends",
+    "stopping": "the command ends",
 }
 """What each reason means."""
 
@@ -107,7 +107,7 @@ class Follower:
 
     def shutdown(self, wait: float) -> bool:
         """Set the safe current before the end; False if it does not hold, and then it is still owed."""
-        self._reason("leaving")
+        self._reason("stopping")
         if self.dry_run:
             return True
         deadline = self.clock() + wait
@@ -141,7 +141,7 @@ class Follower:
             self._silent_since = now
         if now - self._silent_since < SILENT:
             return
-        self._reason("charger_silent", str(error))
+        self._reason("charger_unavailable", str(error))
         self.status = replace(self.status, limit=None, amperes=None, free=None)
         pause = min(_BLIND_AGAIN * 2**self._blind_tries, _LONGEST_PAUSE)
         if now - self._blind >= pause and self.policy.budget.left(now) > 1:
@@ -165,7 +165,7 @@ class Follower:
             except CclError as error:
                 # It may have arrived all the same.
                 self.policy.wrote(now, percent)
-                return self._reason("not_taken", str(error))
+                return self._reason("write_ignored", str(error))
             failing.pop_all()
         if written.outcome == "sent":
             self.policy.wrote(now, percent)
@@ -211,7 +211,7 @@ class Follower:
     def _reason(self, reason: str, detail: str = "") -> None:
         """Say why the limit is what it is when that becomes another thing."""
         self.status = replace(self.status, reason=reason)
-        detail = detail if reason not in ("following", "bridging", "too_little", "no_vehicle") else ""
+        detail = detail if reason not in ("following", "bridging", "below_minimum", "no_vehicle") else ""
         if (reason, detail) != self._said and not (reason == self._said[0] and not detail):
             self._said = reason, detail
             self.say(f"{reason}: {SENTENCES[reason]}{f' ({detail})' if detail else ''}")

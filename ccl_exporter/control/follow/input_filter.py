@@ -80,7 +80,7 @@ class InputFilter:
     def _take(self, number: InputValue, now: float, car: Car) -> None:
         watts = self._in_watts(number.value, car)
         if not isfinite(watts) or not self._possible(watts):
-            self._doubt, self._doubted = "absurd", now
+            self._doubt, self._doubted = "implausible", now
             return
         self.watts = watts
         if self._contradicts(watts, number.at, now):

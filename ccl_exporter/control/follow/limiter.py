@@ -88,7 +88,7 @@ class FollowedPlug(PlugCommands):
         """What the plug does now."""
         percent = self.percent()
         reading = Reading(self._last)
-        found = list(samples(self._last, modules=("meaning",)))
+        found = list(samples(self._last, modules=("core",)))
         seen = view(found, self.name)
         volts = [one.value for one in found if one.family is f.PLUG_VOLTAGE and one.labels[:1] == (self.name,)]
         if not volts and f"{self._info.meter}.VI2" in reading.listed:

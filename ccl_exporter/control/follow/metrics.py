@@ -21,9 +21,9 @@ class _Shown(Collector):
         status = self.status()
         yield InfoMetricFamily(f.FOLLOW_INFO.name.removesuffix("_info"), f.FOLLOW_INFO.help, value=self.info)
         for family, value in (
-            (f.FOLLOW_NUMBER, status.number),
-            (f.FOLLOW_NUMBER_TAKEN, status.number_taken),
-            (f.FOLLOW_FREE, status.free),
+            (f.FOLLOW_INPUT, status.number),
+            (f.FOLLOW_INPUT_TIME, status.number_taken),
+            (f.FOLLOW_AVAILABLE, status.free),
             (f.FOLLOW_TARGET, status.target),
             (f.FOLLOW_LIMIT, status.limit),
             (f.FOLLOW_CURRENT, status.amperes),

@@ -177,7 +177,7 @@ class Policy:
             self._well_from = seen.now
         if seen.now - self._well_from < _BACK_AFTER:
             if rules.mode == "supply" and free < min(limit, rules.safe):
-                return _DesiredCurrent(0.0, "too_little", urgent=True)
+                return _DesiredCurrent(0.0, "below_minimum", urgent=True)
             return _DesiredCurrent(min(limit, max(rules.safe, free if seen.car.wants else 0.0)), "returning")
         if rules.mode == "supply":
             return self._supply(seen, limit, free, elapsed)
@@ -185,7 +185,7 @@ class Policy:
             return _DesiredCurrent(rules.safe, "no_vehicle")
         if rules.mode == "floor":
             amperes = max(self._sun(seen, limit), rules.floor)
-            return _DesiredCurrent(amperes, "following" if amperes > rules.floor else "too_little")
+            return _DesiredCurrent(amperes, "following" if amperes > rules.floor else "below_minimum")
         return self._surplus(seen, limit, elapsed)
 
     def _sun(self, seen: Observation, limit: float) -> float:
@@ -208,10 +208,10 @@ class Policy:
             if recent >= self.least:
                 return _DesiredCurrent(self._sun(seen, limit), "following")
             if worth < owing and (now - self._turned >= self.rules.least_on or worth < owing - _HOPELESS):
-                return _DesiredCurrent(0.0, "too_little", urgent=True)
+                return _DesiredCurrent(0.0, "below_minimum", urgent=True)
             return _DesiredCurrent(self.least, "bridging")
         if recent < self.least or now - self._turned < self.rules.least_off or worth < self._bar(now) + owing:
-            return _DesiredCurrent(0.0, "too_little")
+            return _DesiredCurrent(0.0, "below_minimum")
         return _DesiredCurrent(max(self._lowest(now, _RISING), self.least), "following")
 
     def _worth(self, free: float, elapsed: float) -> float:
@@ -242,7 +242,7 @@ class Policy:
             self._exceeded += elapsed
             settled = self._sent is None or now - self._sent[1] >= TAKEN_WITHIN
             if self._exceeded > TAKEN_WITHIN and settled and limit <= free:
-                return _DesiredCurrent(0.0, "not_obeyed", urgent=True)
+                return _DesiredCurrent(0.0, "limit_exceeded", urgent=True)
             if limit > free:
                 # With room for one more load, as it could come before this is in force.
                 return self._down(now, free - spare - _ONE_MORE_LOAD)
@@ -259,7 +259,7 @@ class Policy:
         if limit < self.least:
             if steady >= self.least and now - self._turned >= rules.least_off:
                 return _DesiredCurrent(steady, "following")
-            return _DesiredCurrent(0.0, "too_little")
+            return _DesiredCurrent(0.0, "below_minimum")
         return _DesiredCurrent(max(min(steady, rules.largest), limit), "following")
 
     def _down(self, now: float, amperes: float) -> _DesiredCurrent:
@@ -268,7 +268,7 @@ class Policy:
         if left <= _FEW:
             amperes = min(amperes, self.least) if left > _FEWER else 0.0
         return _DesiredCurrent(
-            max(amperes, 0.0), "following" if amperes >= self.least else "too_little", urgent=True
+            max(amperes, 0.0), "following" if amperes >= self.least else "below_minimum", urgent=True
         )
 
     # What it is worth
@@ -285,7 +285,7 @@ class Policy:
         if self._ignored(seen) and self._sent is not None:
             rest = min(_RETRY * 2 ** (self._tries - 1), _LONGEST_RETRY)
             if now - self._sent[1] < rest:
-                return Decision(None, wish.amperes, "not_taken")
+                return Decision(None, wish.amperes, "write_ignored")
         if goal == limit:
             return leave
         do = Decision(percent, wish.amperes, wish.reason, wish.urgent)

@@ -10,7 +10,8 @@ from urllib.parse import parse_qs
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY
-from ccl_exporter.settings import MODULES, Module
+from ccl_exporter.logs import warn_renamed
+from ccl_exporter.settings import MODULES, OLD_MODULES, Module
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -134,6 +135,9 @@ class App:
             target, module, debug = _single(query, "target"), _single(query, "module"), _single(query, "debug")
             if not target:
                 raise UsageError("name one target: /probe?target=NAME")
+            if module in OLD_MODULES:
+                warn_renamed(f"module={module}", f"module={OLD_MODULES[module]}")
+                module = OLD_MODULES[module]
             modules = MODULES if module is None else tuple(known for known in MODULES if known == module)
             if not modules:
                 raise UsageError(f"there is no such module; there are {' and '.join(MODULES)}")
