@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import PROJECT, Clock, Process, Start
+from helpers.support import PROJECT, Clock, Process, Start
 
 from ccl_exporter.simulator import Simulator
 

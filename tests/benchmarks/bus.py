@@ -18,8 +18,8 @@ from time import monotonic, sleep
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from brokers import Broker, Listener, listening, running
-from support import Process
+from helpers.brokers import Broker, Listener, listening, running
+from helpers.support import Process
 
 from benchmarks.processes import farm
 from ccl_exporter.simulator import Simulator

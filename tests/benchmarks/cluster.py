@@ -18,9 +18,9 @@ from time import sleep
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import prometheus
-from balancer import balanced
-from support import get
+from helpers import prometheus
+from helpers.balancer import balanced
+from helpers.support import get
 
 from benchmarks.processes import TICKS, exporter, farm
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from time import perf_counter, sleep
 
-from support import Clock
+from helpers.support import Clock
 
 from benchmarks import peers
 from benchmarks.processes import HERE, MEASURED, Exporter, Farm, alone, exporter, farm

@@ -13,11 +13,11 @@ from pathlib import Path
 from time import monotonic, process_time, sleep, time
 from typing import Literal
 
-from databases import Influx
+from helpers.databases import Influx
+from helpers.support import Clock
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import WriteOptions
 from influxdb_client.domain.write_precision import WritePrecision
-from support import Clock
 
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics.families import Sample

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from charging import OTHER, PLUG, START, Station
+from helpers.charging import OTHER, PLUG, START, Station
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from ccl_exporter.config.charger_source import ChargerInventory
 from ccl_exporter.config.document import Configuration, load
 from ccl_exporter.errors import UsageError
+from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import ChargerSettings, Credentials, Settings
 from ccl_exporter.yaml_reader import MAX_BYTES
 
@@ -222,7 +223,7 @@ MISTAKES = {
     "no source": ("chargers: {a: {url: e, source_address: eth0}}", "1: chargers.a.source_address: ", "192.0.2.1"),
     "no list": (
         "chargers: {a: {url: e, variables: {exclude: x}}}",
-        "1: chargers.a.walk.exclude: ",
+        "1: chargers.a.variables.exclude: ",
         "must be a list",
     ),
     "an empty pattern": (
@@ -760,3 +761,34 @@ def test_any_text_is_a_configuration_or_a_mistake_with_its_line(data: bytes) -> 
 
         assert said.startswith(("chargers:", f"{path}:"))
         assert said.replace("\n", "").isprintable()
+
+
+def test_names_of_version_0_1_are_accepted_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "ccl.yaml"
+    path.write_text(
+        "chargers: {a: {url: http://192.0.2.1, walk: {exclude: ['M.X']}}, b: {url: http://192.0.2.2, walk: {}}}\n"
+        "influxdb: [{url: http://127.0.0.1:8086, version: 1, database: d, modules: [meaning, walk]}]\n"
+    )
+    warn_renamed.cache_clear()
+
+    load(path, {})
+    settings = load(path, {}).settings
+
+    assert settings.chargers["a"].exclude == ("M.X",)
+    assert settings.influxdb[0].modules == ("core", "variables")
+    said = [record.getMessage().partition(" since")[0] for record in caplog.records]
+    assert said == [
+        "`walk:` is called `variables:`",
+        "`modules: [meaning]` is called `modules: [core]`",
+        "`modules: [walk]` is called `modules: [variables]`",
+    ]
+
+
+def test_an_old_name_beside_the_new_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ccl.yaml"
+    path.write_text("chargers: {a: {url: http://h, variables: {exclude: [x]}, walk: {exclude: [y]}}}\n")
+
+    with pytest.raises(UsageError, match="is the old name of `variables`"):
+        load(path, {})

@@ -1,23 +1,17 @@
 """Samples as line protocol: the mapping as a table, names that need escaping, lines taken apart and read back."""
 
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from line_protocol_parser import parse_line
 
-from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import FINISHED_CHARGE, Family, Sample
-from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
-from ccl_exporter.settings import ChargerSettings
-from ccl_exporter.simulator import Simulator
 
 AT = 1_790_000_000_123
-GOLDEN = Path(__file__).parent / "golden" / "wallbox.lp"
 PLUG = ("EVSE.PLUG",)
 
 # A sample, and the line that it becomes, without charger and time.
@@ -93,14 +87,6 @@ def test_no_tag_is_called_as_a_field_and_no_family_is_forgotten(family: Family) 
         parsed = parse_line(line)
         assert parsed["tags"]["charger"] == "garage"
         assert not parsed["tags"].keys() & parsed["fields"].keys()
-
-
-def test_a_wallbox_is_written_as_in_the_golden_file() -> None:
-    with Simulator(autopilot=False, clock=lambda: AT / 1000) as simulator:
-        snapshot = Charger(ChargerSettings("garage", simulator.url)).read(30)
-    made = lines((s for s in samples(snapshot) if not s.family.name.startswith("ccl_scrape")), "garage", AT)
-
-    assert made == GOLDEN.read_text().splitlines()
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)

@@ -168,7 +168,7 @@ MISTAKES = {
     "another module": (
         f"influxdb: [{{{A}version: 3, bucket: b, modules: [run]}}]",
         "influxdb.0.modules.0",
-        "must be 'meaning' or 'walk'",
+        "must be 'core' or 'variables'",
     ),
     "a name twice": (
         f"influxdb: [{{{A}version: 3, bucket: b, name: x}}, {{{A}version: 3, bucket: c, name: x}}]",

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import sleep, time
 
 import pytest
-from charging import OTHER, PLUG, Station
+from helpers.charging import OTHER, PLUG, Station
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -1,21 +1,15 @@
 """Samples as messages: what stands on which topic, as a table, a golden file, and for names of every kind."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.mqtt.payload import Document, documents, level, listing, parse_listing, payload, scalars
-from ccl_exporter.settings import ChargerSettings
-from ccl_exporter.simulator import Simulator
 
-GOLDEN = Path(__file__).parent / "golden" / "wallbox.mqtt"
 PLUG = ("EVSE.PLUG",)
 
 # A sample, the end of the topic, and what it puts into the document there; None is nothing anywhere.
@@ -66,16 +60,6 @@ MAPPING = {
 @pytest.mark.parametrize(("sample", "place", "document"), MAPPING.values(), ids=MAPPING)
 def test_a_sample_is_in_its_document(sample: Sample, place: str | None, document: dict[str, object]) -> None:
     assert documents([sample]) == ({place: document} if place else {})
-
-
-def test_a_reading_of_a_wallbox_becomes_these_messages(wallbox: Simulator) -> None:
-    charger = Charger(ChargerSettings("garage", wallbox.url))
-    found = documents(samples(charger.read(30)))
-    meaning = {place: document for place, document in found.items() if not place.startswith("device/")}
-    text = "".join(f"{place} {payload(document)}\n" for place, document in sorted(meaning.items()))
-
-    assert text == GOLDEN.read_text(encoding="utf-8")
-    assert len([place for place in found if place.startswith("device/")]) >= 4
 
 
 def power(**watts: float) -> list[Sample]:

@@ -13,7 +13,7 @@ from time import tzset
 from zoneinfo import ZoneInfo
 
 import pytest
-from support import server
+from helpers.support import server
 
 from ccl_exporter.control.plan.prices import Slot, in_order, parse
 from ccl_exporter.control.plan.schedule import Plan, cheapest, deadline

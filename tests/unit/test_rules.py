@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from promql_check import EMITTED, TARGET, Series, look
-from support import PROJECT
+from helpers.promql_check import EMITTED, TARGET, Series, look
+from helpers.support import PROJECT
 
 from ccl_exporter.diagnostics.check import known_weaknesses
 

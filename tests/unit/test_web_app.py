@@ -329,3 +329,11 @@ class TestRunning:
 
     def test_the_page_may_load_nothing_from_elsewhere(self, bench: Bench) -> None:
         assert "default-src 'none'" in bench.ask("/").headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(("old", "new"), [("meaning", "core"), ("walk", "variables")])
+def test_a_module_of_version_0_1_is_still_probed(old: str, new: str) -> None:
+    bench = Bench()
+    bench.ask("/probe", QUERY_STRING=f"target=garage&module={old}")
+
+    assert bench.probed == [("garage", (new,), False)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from support import Clock
+from helpers.support import Clock
 
 from ccl_exporter.control.state import JOURNAL, ControlState, Override, PendingRestore, WriteEntry
 from ccl_exporter.errors import StateError, TimedOut, UsageError

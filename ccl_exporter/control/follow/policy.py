@@ -321,7 +321,7 @@ class Policy:
         return sum(found) / len(found)
 
 
-# Found by the thirty days and evenings of tests/house.py; seconds, amperes, watt-hours.
+# Found by the thirty days and evenings of tests/helpers/house.py; seconds, amperes, watt-hours.
 _LONGEST_LOOK = 180.0
 _BACK_AFTER = 10.0
 _FALLING, _RISING, _MARGIN = 8.0, 20.0, 0.4

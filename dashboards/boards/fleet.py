@@ -1,0 +1,47 @@
+"""The exporter's names in PromQL, of the chargers that a label of /sd chooses."""
+
+from boards.promql import Scraped
+from boards.templating import query_variable, text_variable
+from ccl_exporter.metrics import families as f
+
+_GROUP = "$label=~`${group:regex}`"
+
+
+class Fleet(Scraped):
+    """The exporter's names, of the chargers that a label chooses."""
+
+    station = f"{Scraped.station}, {_GROUP}"
+    plug = station
+    variables = (
+        query_variable("prometheus", "job", "Job", "label_values(ccl_up, job)"),
+        text_variable("label", "Label", "site", "A label that /sd gives to chargers; boards group by it."),
+        query_variable(
+            "prometheus",
+            "group",
+            "Its value",
+            'label_values(ccl_up{job=~"$job"}, $label)',
+            every=".*",
+            description="Chargers without the label belong to all.",
+        ),
+        query_variable(
+            "prometheus", "instance", "Instance", f'label_values(ccl_up{{job=~"$job", {_GROUP}}}, instance)'
+        ),
+        query_variable(
+            "prometheus",
+            "exporter",
+            "Exporter",
+            "label_values(ccl_exporter_build_info, instance)",
+            description="Only for the last row: the exporter itself.",
+        ),
+    )
+
+    def status(self) -> str:
+        """The status of each plug as its number in the list."""
+        terms = (
+            f'{f.PLUG_STATUS.name}{{{f.PLUG_STATUS.name}="{word}", {self.plug}}} * {number}'
+            for number, word in enumerate(f.PLUG_STATUS.states)
+        )
+        return self.summed(" or ".join(terms))
+
+
+fleet = Fleet()

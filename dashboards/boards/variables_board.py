@@ -1,0 +1,127 @@
+"""The board of all variables: any device, any variable, as the walk shows them."""
+
+from collections.abc import Iterator, Sequence
+
+from boards.grafana import Board, Data, Line, Panel, Row, Target, column, graph, merged, table, timeline
+from boards.promql import Scraped
+from boards.templating import query_variable, source_variable
+from boards.units import UP_DOWN, about, unit
+from ccl_exporter.metrics import families as f
+
+_DEVICE = f"{Scraped.station}, device=~`${{device:regex}}`"
+_VARIABLE = f"{_DEVICE}, variable=~`${{variable:regex}}`"
+
+_ROWS = {
+    "Electricity": ("volts", "amperes", "watts", "voltamperes", "vars", "hertz", "ratio", "degrees"),
+    "Energy": (
+        "joules_total",
+        "joules",
+        "var_seconds_total",
+        "var_seconds",
+        "voltampere_seconds_total",
+        "voltampere_seconds",
+    ),
+    "Other": ("celsius", "seconds", "timestamp", None),
+}
+"""The quantities of `families.WALK`, two in a line."""
+
+_TITLES = {
+    "volts": "Volts",
+    "amperes": "Amperes",
+    "watts": "Watts",
+    "voltamperes": "Volt-amperes",
+    "vars": "Volt-amperes reactive",
+    "hertz": "Hertz",
+    "ratio": "Ratios and power factors",
+    "degrees": "Angles",
+    "joules_total": "Registers of active energy (kWh)",
+    "joules": "Other active energy (kWh)",
+    "var_seconds_total": "Registers of reactive energy (kvarh)",
+    "var_seconds": "Other reactive energy (kvarh)",
+    "voltampere_seconds_total": "Registers of apparent energy (kVAh)",
+    "voltampere_seconds": "Other apparent energy (kVAh)",
+    "celsius": "Temperatures",
+    "seconds": "Durations",
+    "timestamp": "Dates",
+    None: "Without a unit",
+}
+
+
+def board() -> Board:
+    return Board(
+        uid="ccl-variables",
+        title="All variables",
+        description="Any variable of any device, by unit.",
+        source=Scraped.source,
+        variables=(
+            source_variable(Scraped.source),
+            *Scraped.variables[:2],
+            query_variable(
+                "prometheus", "device", "Device", f"label_values(ccl_device_up{{{Scraped.station}}}, device)"
+            ),
+            query_variable(
+                "prometheus", "variable", "Variable", f"label_values(ccl_variable_info{{{_DEVICE}}}, variable)"
+            ),
+        ),
+        annotations=Scraped.annotations,
+        rows=(
+            Row("Devices", tuple(_devices())),
+            *(Row(title, tuple(_quantities(keys))) for title, keys in _ROWS.items()),
+        ),
+        range="6h",
+    )
+
+
+def _devices() -> Iterator[Line]:
+    status = Target(f"{f.DEVICE_STATUS.name}{{{_DEVICE}}}", "{{instance}} {{device}}")
+    yield Line(
+        10,
+        (
+            timeline(
+                "Devices",
+                about("", f.DEVICE_UP),
+                Data((Target(f"{f.DEVICE_UP.name}{{{_DEVICE}}}", "{{instance}} {{device}}"),)),
+                UP_DOWN,
+            ),
+            graph("Status", about("", f.DEVICE_STATUS), Data((status,)), "none", {"decimals": 0}),
+        ),
+    )
+    yield Line(12, (_now(),))
+
+
+def _now() -> Panel:
+    """Every value with what the engine says of it."""
+    values = f'{{__name__=~"ccl_variable_.+", __name__!="{f.VARIABLE_INFO.name}", {_VARIABLE}}}'
+    named = f"label_replace({values}, `metric`, `$1`, `__name__`, `ccl_variable_(.+)`)"
+    info = f"{f.VARIABLE_INFO.name}{{{_VARIABLE}}}"
+    query = f"{named} * on (job, instance, device, variable) group_left (title, unit, writable) {info}"
+    columns = {
+        "instance": "Instance",
+        "device": "Device",
+        "variable": "Variable",
+        "title": "Title",
+        "Value": "Value",
+        "metric": "In",
+        "unit": "Sent in",
+        "writable": "Writable",
+    }
+    return table(
+        "Values now",
+        about(
+            "In the exporter's units, the rest of the metric's name; what the engine sends may have another.",
+            f.VARIABLE_INFO,
+        ),
+        Data((Target(query, instant=True, table=True),), merged(columns, tuple(columns.values()))),
+        (column("Value", "none"),),
+    )
+
+
+def _quantities(keys: Sequence[str | None]) -> Iterator[Line]:
+    panels = []
+    for key in keys:
+        family = f.VARIABLES[key]
+        shown = unit(family)
+        target = Target(f"{family.name}{{{_VARIABLE}}}{shown.factor}", "{{instance}} {{device}} {{variable}}")
+        panels.append(graph(_TITLES[key], about("", family), Data((target,)), shown.name))
+    for pair in zip(panels[::2], panels[1::2], strict=True):
+        yield Line(8, pair)

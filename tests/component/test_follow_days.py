@@ -1,0 +1,87 @@
+"""Generated days and evenings of a house: what a follower reaches there, beside somebody who knows the whole day.
+
+CI runs a few. `CCL_DAYS=30 CCL_EVENINGS=30 pytest -s tests/component/test_follow_days.py` is the long form,
+two minutes of processor time; it shows each day.
+"""
+
+import os
+import random
+from collections.abc import Sequence
+
+from helpers.house import STARTS, Days, evening, optimum, solar_day
+
+from ccl_exporter.control.follow.policy import Rules
+
+DAYS = int(os.environ.get("CCL_DAYS", "6"))
+EVENINGS = int(os.environ.get("CCL_EVENINGS", "2"))
+SUPPLY, LESS_THAN_SUPPLY = 14_000.0, 13_500.0
+
+
+def tell(sentence: str) -> None:
+    print(sentence)  # noqa: T201 - the figures of the proof, seen with -s
+
+
+def test_ninety_per_cent_of_the_sun_goes_into_the_car_and_hardly_anything_from_the_grid() -> None:
+    days = Days(Rules("surplus", 32.0, starts_a_day=STARTS), seed=1, every=5)
+    sun = grid = best = unlimited = 0.0
+    for seed in range(DAYS):
+        house = solar_day(seed)
+        most, without_limit = optimum(house), optimum(house, None)
+        day = days.live(house)
+        sun, grid = sun + day.sun, grid + day.grid
+        best, unlimited = best + most, unlimited + without_limit
+        tell(
+            f"day {seed}: {day.sun / 1000:.1f} kWh of {most / 1000:.1f} (any starts: {without_limit / 1000:.1f}),"
+            f" grid {day.grid / 1000:.2f} kWh, {day.starts} starts,"
+            f" at most {day.most_writes_an_hour()} writes an hour"
+        )
+
+        assert day.starts <= STARTS
+        assert day.most_writes_an_hour() <= 60
+    tell(
+        f"sun {sun / best:.3f} of the optimum ({sun / unlimited:.3f} with any starts), grid {grid / sun:.4f} of it"
+    )
+
+    assert sun >= 0.9 * best
+    assert grid < 0.03 * min(sun, best)
+
+
+def losses(seed: int, seconds: int) -> Sequence[tuple[int, int]]:
+    """Three times at which the meter falls silent, for one to ten minutes."""
+    chance = random.Random(f"loss {seed}")
+    begins = sorted(chance.sample(range(600, seconds - 900, 1200), 3))
+    return [(begin, begin + chance.randint(60, 600)) for begin in begins]
+
+
+def test_a_supply_is_never_exceeded_for_longer_than_ten_seconds() -> None:
+    days = Days(Rules("supply", 32.0, safe=6.1), seed=2, every=2, supply=SUPPLY)
+    for seed in range(EVENINGS):
+        night = days.live(evening(seed, LESS_THAN_SUPPLY))
+        tell(
+            f"evening {seed}: exceeded for {night.exceeded:.0f} s at most, {night.grid / 1000:.1f} kWh charged,"
+            f" {night.starts} starts, at most {night.most_writes_an_hour()} writes an hour"
+        )
+
+        assert night.exceeded <= 10
+        assert night.grid > 20_000
+        assert night.most_writes_an_hour() <= 60
+
+
+def test_when_the_meter_is_lost_there_is_the_safe_current_within_a_minute_every_time() -> None:
+    days = Days(Rules("supply", 32.0, safe=6.1), seed=3, every=2, supply=SUPPLY)
+    for seed in range(EVENINGS):
+        house = evening(100 + seed, LESS_THAN_SUPPLY)
+        lost = losses(seed, house.seconds)
+        night = days.live(house, lost)
+        tell(f"evening {seed} with losses: safe after {night.safe_after} s, exceeded {night.exceeded:.0f} s")
+
+        assert len(night.safe_after) == len(lost)
+        assert max(night.safe_after) <= 60
+        assert night.most_writes_an_hour() <= 60
+
+
+def test_nobody_has_more_sun_than_the_optimum_without_a_limit_on_starts() -> None:
+    for seed in range(3):
+        house = solar_day(seed)
+
+        assert 0 < optimum(house, 1) <= optimum(house, 3) <= optimum(house) <= optimum(house, None)

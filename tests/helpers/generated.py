@@ -1,0 +1,28 @@
+"""Every file that is made from the code, and how; `python tests/generate.py` writes them, tests compare them."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from boards.build import BOARDS, written
+
+from helpers import golden, prometheus_rule, readme_table
+from helpers.support import PROJECT
+
+
+def _board(name: str) -> str:
+    return written(BOARDS[name])
+
+
+GENERATED: Mapping[Path, Callable[[], str]] = {
+    PROJECT / "README.md": readme_table.readme,
+    PROJECT / "ccl_exporter" / "outputs" / "README.md": readme_table.outputs_readme,
+    PROJECT / "deploy" / "kustomize" / "base" / "prometheusrule.yaml": prometheus_rule.prometheus_rule,
+    golden.FOLDER / "wallbox.lp": golden.line_protocol,
+    golden.FOLDER / "wallbox.mqtt": golden.messages,
+    golden.FOLDER / "wallbox.discovery": golden.discovery_messages,
+    **{PROJECT / "dashboards" / name: partial(_board, name) for name in BOARDS},
+}
+"""By path, what makes the text that the file should hold; a table in a page is made within the page's own text."""
+
+COMMAND = "python tests/generate.py"

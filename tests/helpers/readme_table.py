@@ -1,0 +1,58 @@
+"""The tables of metrics and of fields, made from the families themselves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ccl_exporter.metrics.families import EXPORTER, FAMILIES, FINISHED_CHARGE, Family, Sample
+from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
+
+README = Path(__file__).parents[2] / "README.md"
+FIELDS_README = README.parent / "ccl_exporter" / "outputs" / "README.md"
+TABLES = {"metrics": FAMILIES, "own metrics": EXPORTER}
+
+
+def row(family: Family) -> str:
+    labels = [*family.labels, *([family.name] if family.states else [])]
+    words = f" One of: {', '.join(f'`{word}`' for word in family.states)}." if family.states else ""
+    shown = ", ".join(f"`{label}`" for label in labels)
+    return f"| `{family.name}` | {family.kind} | {shown} | {family.help}{words} |\n"
+
+
+def table(families: Sequence[Family]) -> str:
+    return "| metric | type | labels | what |\n| --- | --- | --- | --- |\n" + "".join(map(row, families))
+
+
+def fields_table() -> str:
+    """Measurements with their tags and fields, as the sink writes a sample of every family."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for family in (*FAMILIES, *FINISHED_CHARGE):
+        labels = tuple(
+            {"phase": "", "variable": "<variable>", "reason": "<reason>"}.get(x, x) for x in family.labels
+        )
+        for line in lines([Sample(family, labels, 1.0, family.states[:1])], "charger", 0):
+            tags = ", ".join(f"`{tag.partition('=')[0]}`" for tag in line.split(" ")[0].split(",")[1:])
+            for piece in by_field(line):
+                measurement, field = field_of(piece)
+                found.setdefault((measurement, tags), []).append(f"`{field}`")
+    rows = (f"| `{name}` | {tags} | {', '.join(fields)} |\n" for (name, tags), fields in found.items())
+    return "| measurement | tags | fields |\n| --- | --- | --- |\n" + "".join(rows)
+
+
+def _replaced(text: str, name: str, table: str) -> str:
+    begin = f"<!-- {name}: written by `python tests/generate.py`, compared by a test -->\n"
+    end = f"<!-- end of {name} -->\n"
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+
+
+def readme() -> str:
+    """The README with the tables as they should be."""
+    text = README.read_text(encoding="utf-8")
+    for name, families in TABLES.items():
+        text = _replaced(text, name, table(families))
+    return text
+
+
+def outputs_readme() -> str:
+    """The page of the outputs with the table as it should be."""
+    return _replaced(FIELDS_README.read_text(encoding="utf-8"), "fields", fields_table())

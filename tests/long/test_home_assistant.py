@@ -1,0 +1,326 @@
+"""What a real Home Assistant makes of our messages, and of the snippets for it in deploy/neighbours.
+
+The long form: it is skipped unless CCL_HOME_ASSISTANT names the Python of an environment with Home Assistant
+(how to make one is in tests/helpers/home_assistant.py). The short form is tests/component/test_homeassistant.py,
+against the documented keys. Everything is on loopback, and takes about a minute.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.brokers import Broker, Listener, listening
+from helpers.brokers import running as broker_running
+from helpers.discovery_schema import (
+    STATE_CLASSES,
+    UNITS,
+    Availability,
+    BinarySensor,
+    Device,
+    Discovery,
+    Origin,
+    Sensor,
+)
+from helpers.home_assistant import HomeAssistant, python, running
+from helpers.support import COMMAND, PROJECT, Process
+from pydantic import BaseModel
+
+from ccl_exporter.simulator import Simulator
+
+PLUG = "ccl/garage/plug/EVSE.PLUG"
+SNIPPET = PROJECT / "deploy" / "neighbours" / "homeassistant.yaml"
+States = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass
+class Seen:
+    """What there was at each moment of one run, and what Home Assistant had stored at its end."""
+
+    states: dict[str, States] = field(default_factory=dict)
+    documents: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    discovered: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
+    devices: Sequence[Mapping[str, Any]] = ()
+    entities: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """The processes of a run; the exporter may be ended and started with another configuration."""
+
+    folder: Path
+    garage: Simulator
+    north: Simulator
+    broker: Broker
+    listener: Listener
+    house: HomeAssistant | None = None
+    exporter: Process | None = None
+
+    def configure(self, **chargers: Simulator) -> None:
+        listed = ", ".join(f"{name}: {{url: '{charger.url}'}}" for name, charger in chargers.items())
+        url = f"mqtt://127.0.0.1:{self.broker.port}"
+        text = f"chargers: {{{listed}}}\nmqtt: {{url: '{url}', interval: 1s, discovery: homeassistant}}\n"
+        (self.folder / "ccl.yaml").write_text(text)
+
+    def serve(self, *arguments: str) -> Process:
+        return Process(
+            *("serve", *arguments, "--web.listen-address", "127.0.0.1:0"),
+            env={"XDG_STATE_HOME": str(self.folder / "state")},
+        )
+
+    def until(self, what: Callable[[States], object], says: str) -> States:
+        """Wait until something holds of Home Assistant's states, and return them."""
+        found: States = {}
+
+        def holds() -> object:
+            nonlocal found
+            assert self.house is not None
+            found = self.house.states()
+            return what(found)
+
+        assert self.house is not None
+        self.house.wait(holds, says)
+        return found
+
+
+def snippet(port: int, charger: str) -> str:
+    """The configuration for Home Assistant as it stands there, with the addresses of this run."""
+    text = SNIPPET.read_text(encoding="utf-8")
+    text = text.replace("http://127.0.0.1:9986", f"http://127.0.0.1:{port}").replace("http://evse", charger)
+    return text.replace("ccl-exporter charge", f"{COMMAND} charge").replace(
+        "scan_interval: 30", "scan_interval: 1"
+    )
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """One run: a charger charges, is limited, another leaves, a name changes, the exporter is killed."""
+    python()
+    folder, found = tmp_path_factory.mktemp("house"), Seen()
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_STATE_HOME", str(folder / "state"))
+    with ExitStack() as stack:
+        stack.callback(patch.undo)
+        garage = stack.enter_context(Simulator(autopilot=False))
+        north = stack.enter_context(Simulator("twin", autopilot=False))
+        broker = stack.enter_context(broker_running(Broker(folder / "broker")))
+        run = Run(folder, garage, north, broker, stack.enter_context(listening(broker.port)))
+        run.configure(garage=garage, north=north)
+        run.exporter = run.serve("--config.file", str(folder / "ccl.yaml"))
+        stack.callback(lambda: run.exporter and run.exporter.stop())
+        single = run.serve(garage.url)
+        stack.callback(single.stop)
+        port = int(single.line(r"http://127\.0\.0\.1:(\d+)/metrics")[1])
+        run.house = HomeAssistant(folder / "house", broker.port, snippet(port, garage.url))
+        with running(run.house):
+            _live(run, found)
+        found.devices = run.house.registry("device")
+        found.entities = {entity["unique_id"]: entity for entity in run.house.registry("entity")}
+        found.complaints = run.house.complaints()
+    return found
+
+
+def _live(run: Run, found: Seen) -> None:
+    assert run.house is not None
+    assert run.exporter is not None
+    messages = run.listener.newest
+    run.until(lambda states: "sensor.north_poste_ete_plug_b_energy" in states, "all devices are there")
+    run.garage.site.plugs[0].plug_in()
+    run.garage.site.plugs[0].authorise()
+    found.states["charging"] = run.until(
+        lambda states: (
+            states["binary_sensor.garage_evse_plug_charging"]["state"] == "on"
+            and float(states["sensor.garage_evse_plug_power"]["state"]) > 1000
+            and states["sensor.charger_status"]["state"] == "charging"
+        ),
+        "it charges",
+    )
+    found.documents["charging"] = run.listener.document(PLUG)
+    found.documents["station"] = run.listener.document("ccl/garage/station")
+    found.discovered = {
+        topic: json.loads(text)
+        for topic, text in messages.items()
+        if topic.startswith("homeassistant/device/") and text
+    }
+
+    # Commands, by the snippet
+    call = "/api/services/shell_command/charger_limit?return_response"
+    found.answers["limit"] = run.house.ask(call, {"amperes": 16})["service_response"]
+    run.house.ask("/api/services/script/charger_limit", {"amperes": 16})
+    found.states["limited"] = run.until(
+        lambda states: states["sensor.garage_evse_plug_limit"]["state"] == "16", "the limit is seen"
+    )
+    found.answers["stop"] = run.house.ask("/api/services/shell_command/charger_stop?return_response", {})[
+        "service_response"
+    ]
+    found.states["stopped"] = run.until(
+        lambda states: states["binary_sensor.garage_evse_plug_charging"]["state"] == "off", "it has stopped"
+    )
+
+    # A charger leaves, the other gets a new name
+    run.configure(carport=run.garage)
+    run.exporter.process.send_signal(1)
+    found.states["renamed"] = run.until(
+        lambda states: (
+            not any("north" in entity for entity in states)
+            and states["sensor.garage_evse_plug_status"]["attributes"]["friendly_name"].startswith("carport")
+            and states["sensor.garage_evse_plug_status"]["state"] != "unavailable"
+        ),
+        "one is gone and the other renamed",
+    )
+    run.exporter.process.kill()
+    found.states["killed"] = run.until(
+        lambda states: states["binary_sensor.garage_contact"]["state"] == "unavailable", "the exporter is gone"
+    )
+
+
+def test_values_are_those_of_the_messages(seen: Seen) -> None:
+    states, document = seen.states["charging"], seen.documents["charging"]
+
+    def state(entity: str) -> str:
+        return str(states[entity]["state"])
+
+    for entity, key in (
+        ("state", "state"),
+        ("status", "status"),
+        ("why_the_charge_stopped", "charge_stop_reason"),
+    ):
+        assert state(f"sensor.garage_evse_plug_{entity}") == document[key]
+    for entity, key in (("largest_current", "current_max_amperes"), ("limit", "current_limit_amperes")):
+        assert float(state(f"sensor.garage_evse_plug_{entity}")) == document[key]
+    assert float(state("sensor.garage_evse_plug_energy")) == pytest.approx(document["energy_kwh"], abs=0.1)
+    begun = datetime.fromisoformat(state("sensor.garage_evse_plug_charge_begun"))
+    assert begun.timestamp() == pytest.approx(document["charge_begin_timestamp_seconds"], abs=1)
+    assert state("sensor.garage_evse_plug_charge_ended") == "unknown"
+    assert state("binary_sensor.garage_evse_plug_vehicle") == "on"
+    assert state("binary_sensor.garage_evse_plug_lock") == "off"  # which is locked
+    assert state("binary_sensor.garage_evse_plug_fault") == "off"
+    assert state("sensor.garage_evse_plug_faults") == "none"
+    assert state("binary_sensor.garage_contact") == "on"
+    assert float(state("sensor.garage_temperature")) == seen.documents["station"]["temperature_celsius"]
+    assert float(state("sensor.north_poste_ete_plug_a_power")) == 0
+    assert float(state("sensor.north_poste_ete_plug_a_voltage_l3")) > 200
+
+
+def test_a_plug_is_a_device_behind_its_charger(seen: Seen) -> None:
+    ours = {
+        device["identifiers"][0][1]: device for device in seen.devices if device["identifiers"][0][0] == "mqtt"
+    }
+    found = {device["name"]: device for device in ours.values()}
+
+    assert set(found) == {"carport", "carport EVSE.PLUG"}
+    assert found["carport EVSE.PLUG"]["via_device_id"] == found["carport"]["id"]
+    assert found["carport"]["manufacturer"] == "Circontrol"
+    assert found["carport"]["configuration_url"].startswith("http://127.0.0.1:")
+
+
+def test_every_entity_is_registered_with_all_that_we_said_of_it(seen: Seen) -> None:
+    compared = 0
+    for message in seen.discovered.values():
+        for component in message["components"].values():
+            if message["device"]["name"].startswith("north"):
+                assert component["unique_id"] not in seen.entities
+                continue
+            entity = seen.entities[component["unique_id"]]
+            capabilities = entity["capabilities"] or {}
+            shown = entity["options"].get("sensor", {})
+            assert entity["entity_id"].startswith(f"{component['platform']}.garage_")
+            assert entity["original_name"] == component["name"]
+            assert entity["original_device_class"] == component.get("device_class")
+            assert entity["unit_of_measurement"] == component.get("unit_of_measurement")
+            assert entity["entity_category"] == component.get("entity_category")
+            assert capabilities.get("state_class") == component.get("state_class")
+            assert capabilities.get("options") == component.get("options")
+            assert shown.get("suggested_display_precision") == component.get("suggested_display_precision")
+            compared += 1
+
+    assert compared >= 25
+
+
+def test_another_name_changes_no_entity(seen: Seen) -> None:
+    before = {entity for entity in seen.states["charging"] if ".garage" in entity}
+
+    assert {entity for entity in seen.states["renamed"] if ".garage" in entity} == before
+
+
+def test_what_is_known_no_longer_is_shown_as_such(seen: Seen) -> None:
+    ours = [state for entity, state in seen.states["killed"].items() if ".garage" in entity]
+
+    assert {state["state"] for state in ours} == {"unavailable"}
+
+
+def test_the_snippets_read_and_command(seen: Seen) -> None:
+    states = seen.states["charging"]
+
+    assert states["sensor.charger_status"]["state"] == "charging"
+    assert float(states["sensor.charger_energy"]["state"]) == pytest.approx(
+        seen.documents["charging"]["energy_kwh"], abs=0.1
+    )
+    assert states["sensor.charger_energy"]["attributes"]["unit_of_measurement"] == "kWh"
+    assert "sensor.charger_power" in states
+    assert seen.answers["limit"]["returncode"] == 0, seen.answers
+    assert seen.answers["stop"]["returncode"] == 0, seen.answers
+
+
+def test_it_complains_of_nothing_of_ours(seen: Seen) -> None:
+    own = re.compile(r"mqtt|ccl|garage|carport|north|charger|rest|shell_command|script|sensor", re.IGNORECASE)
+
+    found = [line for line in seen.complaints if own.search(line.partition("[")[2])]
+
+    # The script asks for the limit that there is already, and is told so.
+    assert [line for line in found if "return code: 6" not in line] == []
+    assert len(found) == 1
+
+
+def test_the_schema_of_the_tests_knows_no_key_that_it_does_not_know(tmp_path: Path) -> None:
+    told = subprocess.run(
+        [python(), "-c", THEIRS], check=True, capture_output=True, text=True, cwd=tmp_path
+    ).stdout
+    theirs = json.loads(told.splitlines()[-1])
+    ours: Mapping[str, type[BaseModel]] = {
+        "sensor": Sensor,
+        "binary_sensor": BinarySensor,
+        "device": Device,
+        "origin": Origin,
+        "availability": Availability,
+        "discovery": Discovery,
+    }
+
+    for name, model in ours.items():
+        assert set(model.model_fields) <= {*theirs["keys"][name]}, name
+    for name, units in UNITS.items():
+        assert units <= set(theirs["units"].get(name, [])), name
+        assert STATE_CLASSES[name] <= set(theirs["state_classes"][name]), name
+
+
+THEIRS = """
+import json
+from homeassistant.components.mqtt import binary_sensor, sensor, schemas
+from homeassistant.components.sensor.const import DEVICE_CLASS_STATE_CLASSES, DEVICE_CLASS_UNITS
+
+def names(schema):
+    return [str(key) for key in schema.schema]
+
+availability = schemas._MQTT_AVAILABILITY_LIST_SCHEMA.schema
+(listed,) = [value for key, value in availability.items() if str(key) == "availability"]
+shared = [*schemas.SHARED_OPTIONS, "qos", "encoding"]
+keys = {
+    "sensor": [*names(sensor._PLATFORM_SCHEMA_BASE), "platform"],
+    "binary_sensor": [*names(binary_sensor.PLATFORM_SCHEMA_MODERN), "platform"],
+    "device": names(schemas.MQTT_ENTITY_DEVICE_INFO_SCHEMA.validators[1]),
+    "origin": names(schemas.MQTT_ORIGIN_INFO_SCHEMA.validators[0]),
+    "availability": [str(key) for key in listed.validators[1][0]],
+    "discovery": [*shared, "device", "origin", "components"],
+}
+units = {str(name): [str(unit) for unit in found if unit] for name, found in DEVICE_CLASS_UNITS.items()}
+classes = {str(name): [str(one) for one in found] for name, found in DEVICE_CLASS_STATE_CLASSES.items()}
+print(json.dumps({"keys": keys, "units": units, "state_classes": classes}))
+"""

@@ -1,0 +1,363 @@
+"""Every query of every dashboard, asked of real databases: it is understood, finds something, and tells the truth.
+
+Simulated chargers are read by the exporter's own code over two days in a time of their own, across the end of a
+month, in some twenty seconds. CCL_BOARD_DAYS=5 in the environment makes it five days, in some minutes.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helpers.board_asking import Asker
+from helpers.board_data import (
+    DOUBLE,
+    END,
+    GARAGE,
+    STEP,
+    Days,
+    an_hour,
+    days,
+    in_milliseconds,
+    in_pieces,
+    post,
+    prometheus,
+    recorded,
+)
+from helpers.board_queries import BOARDS, OWN, defaults, queries, title
+from helpers.databases import Influx, Victoria, running
+from helpers.support import PROJECT
+
+from ccl_exporter.simulator import Dialect
+
+LENGTH = float(os.environ.get("CCL_BOARD_DAYS", "1.75")) * 86_400
+PRICES: Mapping[str, str] = {"price": "0.30", "cheap_price": "0.10", "cheap_from": "22", "cheap_to": "6"}
+
+RIGHTLY_EMPTY = {
+    "Station": "the simulated engines, as some real ones, do not tell a STATE of their own",
+    "Registers held back": "no register lied on these days",
+    "Other reactive energy (kvarh)": "no simulated meter has such a variable",
+    "Other apparent energy (kVAh)": "no simulated meter has such a variable",
+}
+"""Panels that are empty on these days, and why."""
+
+BY_RULES = ("Availability of 30 days", "Availability by month", "annotation Alerts")
+FOLLOWER = (
+    *("Power that is free, and the number", "Limit, and what is taken"),
+    *("Why the limit is what it is", "Writes left"),
+)
+"""What only `charge follow` has, on its own port: tests/system/test_follow_command.py asks it."""
+
+BIT_BY_BIT = {"Faults of the plug": 2, "Faults of the station": 1}
+"""Panels with a query for each bit, and how many bits were set on these days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    days: Days
+    prometheus: str
+    victoria: str
+    influx: str
+
+    def asker(self, board: str, **chosen: str | Sequence[str]) -> Asker:
+        url, database = self.prometheus, ""
+        if board == "charger-influxdb.json":
+            url, database = self.influx, "evse"
+        elif board == "charger-victoriametrics.json":
+            url = self.victoria
+        return Asker(url, {**defaults(board), **PRICES, **chosen}, END, interval=STEP, database=database)
+
+    def ask(self, board: str, place: str, **chosen: str | Sequence[str]) -> list[Any]:
+        (query,) = [query for query in queries(board) if query.place == place]
+        return self.asker(board, **chosen).ask(query)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sources]:
+    folder = tmp_path_factory.mktemp("boards")
+    found = days(folder, LENGTH)
+    with ExitStack() as stack:
+        url = stack.enter_context(prometheus(folder, found.scraped))
+        # Made now, as each chooses its port when it is made.
+        victoria, influx = Victoria(folder / "victoria"), Influx(folder / "influx")
+        stack.enter_context(running(victoria))
+        stack.enter_context(running(influx))
+        influx.create()
+        for piece in in_pieces(found.pushed, 5000):
+            post(f"{victoria.url}/api/v2/write?precision=ms", piece)
+            post(f"{influx.url}/write?db=evse&precision=ms", piece)
+        victoria.export("ccl_scrape_up")  # makes what was written visible
+        yield Sources(found, url, victoria.url, influx.url)
+
+
+@pytest.mark.parametrize("board", sorted(BOARDS))
+def test_every_query_finds_something(sources: Sources, board: str) -> None:
+    asker, empty, bits = sources.asker(board), set(), dict.fromkeys(BIT_BY_BIT, 0)
+    for query in queries(board):
+        answer = asker.ask(query)
+        if board == "charger-victoriametrics.json" and title(query) in BIT_BY_BIT:
+            bits[title(query)] += bool(answer)
+        elif not answer and title(query) not in (*OWN, *BY_RULES, *FOLLOWER):
+            empty.add(title(query))
+
+    assert empty <= set(RIGHTLY_EMPTY)
+    if board == "charger-victoriametrics.json":
+        assert bits == BIT_BY_BIT
+
+
+# The truth
+
+
+def register_at(found: Days, plug: tuple[str, str], at: float) -> float:
+    return [joules for moment, joules in found.registers[plug] if moment <= at][-1]
+
+
+def midnight(day: str) -> float:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+
+
+def by_plug(answer: list[Any], at: float) -> dict[str, float]:
+    """Values of one moment by plug."""
+    found = {}
+    for one in answer:
+        if "metric" in one:
+            pairs = {float(moment): float(value) for moment, value in one["values"]}
+            found[one["metric"]["plug"]] = pairs[at]
+        else:
+            found[one["tags"]["plug"]] = {row[0]: row[1] for row in one["values"]}[at * 1000]
+    return found
+
+
+FIRST, LAST = midnight("2026-10-01"), midnight("2026-10-02")
+"""The one whole day, which is the first of a month, and the day on which the boards are looked at."""
+
+CHARGER_BOARDS = sorted(name for name in BOARDS if name.startswith("charger"))
+BY_REGISTER = [name for name in CHARGER_BOARDS if name != "charger-influxdb.json"]
+
+
+@pytest.mark.parametrize("board", CHARGER_BOARDS)
+def test_energy_per_day_is_the_difference_of_the_register(sources: Sources, board: str) -> None:
+    answer = sources.ask(board, "Energy per day A")
+
+    # A reading at midnight itself is of the day that ends for Prometheus, of the one that begins for InfluxDB.
+    early = 0.001 if board == "charger-influxdb.json" else 0.0
+    for begin, end in ((FIRST, LAST - early), (LAST, END)):
+        shown = by_plug(answer, begin)
+        for key in sources.days.registers:
+            truth = register_at(sources.days, key, end) - register_at(sources.days, key, begin - early)
+            assert shown[key[1]] == pytest.approx(truth / 3.6e6, rel=1e-9)
+
+
+@pytest.mark.parametrize("board", BY_REGISTER)
+def test_energy_per_month_is_the_sum_of_its_days(sources: Sources, board: str) -> None:
+    months = {
+        one["metric"]["month"]: sum(float(value) for _, value in one["values"])
+        for one in sources.ask(board, "Energy per month A")
+    }
+    found = sources.days
+
+    def grown(begin: float, end: float) -> float:
+        return sum(
+            (register_at(found, plug, end) - register_at(found, plug, begin)) / 3.6e6 for plug in found.registers
+        )
+
+    assert months["2026-10"] == pytest.approx(grown(FIRST, END), rel=1e-9)
+    if LENGTH < 2 * 86_400:
+        assert months["2026-09"] == pytest.approx(grown(found.start, FIRST), rel=1e-9)
+
+
+def test_months_of_influxdb_are_sums_of_its_days(sources: Sources) -> None:
+    """Grafana puts the rows of days together by month; here they are of one month."""
+    board = "charger-influxdb.json"
+    for what in ("Energy", "Cost"):
+        rows = sources.ask(board, f"{what} per month A")
+        days_ = sources.ask(board, f"{what} per day A")
+        by_month, by_day = (
+            sum(row[1] for one in answer for row in one["values"] if row[0] >= FIRST * 1000)
+            for answer in (rows, days_)
+        )
+        assert by_month == pytest.approx(by_day, rel=1e-9)
+
+
+@pytest.mark.parametrize("board", BY_REGISTER)
+def test_cost_per_day_goes_by_the_register_hour_by_hour(sources: Sources, board: str) -> None:
+    shown = by_plug(sources.ask(board, "Cost per day A"), FIRST)
+
+    for key in sources.days.registers:
+        truth = 0.0
+        for hour in range(24):
+            begin = FIRST + hour * 3600
+            grown = register_at(sources.days, key, begin + 3600) - register_at(sources.days, key, begin)
+            truth += grown / 3.6e6 * (0.10 if hour >= 22 or hour < 6 else 0.30)
+        assert shown[key[1]] == pytest.approx(truth, rel=1e-9)
+
+
+def cheap_seconds(begin: float, end: float) -> float:
+    """Seconds between 22 and 6 o'clock, counted one by one."""
+    return sum(1 for at in range(int(begin), int(end)) if not 6 <= at // 3600 % 24 < 22)
+
+
+@pytest.mark.parametrize("board", CHARGER_BOARDS)
+def test_charges_are_those_of_the_ledger_with_their_cost(sources: Sources, board: str) -> None:
+    ended = [one for one in sources.days.finished if (one.ended or 0.0) > END - 86_400 and one.begun]
+    energy = dict.fromkeys([one.plug for one in ended], 0.0)
+    cost = dict(energy)
+    for one in ended:
+        assert one.begun
+        assert one.ended
+        assert one.joules is not None
+        share = cheap_seconds(one.begun, one.ended) / (one.ended - one.begun)
+        energy[one.plug] += one.joules / 3.6e6
+        cost[one.plug] += one.joules / 3.6e6 * (0.30 - 0.20 * share)
+
+    for place, truth in (("Their energy A", energy), ("Their cost A", cost)):
+        answer = sources.ask(board, place)
+        shown = {
+            (one.get("metric") or one["tags"])["plug"]: float(
+                one["value"][1] if "value" in one else one["values"][0][1]
+            )
+            for one in answer
+        }
+        assert shown == pytest.approx(truth, rel=1e-3), place
+
+
+@pytest.mark.parametrize("board", CHARGER_BOARDS)
+def test_the_table_of_charges_has_a_row_for_each(sources: Sources, board: str) -> None:
+    truth = {
+        (one.plug, round(one.ended or 0.0)): (one.joules or 0.0) / 3.6e6
+        for one in sources.days.finished
+        if (one.ended or 0.0) > END - 86_400 and one.begun
+    }
+    if board == "charger-influxdb.json":
+        (table,) = sources.ask(board, "Charges A")
+        at = table["columns"].index
+        shown = {
+            (row[at("Plug")], round(row[at("End")] / 1000)): row[at("Energy")]
+            for row in table["values"]
+            if row[at("Begin")] is not None
+        }
+    else:
+        began = {_charge(one) for one in sources.ask(board, "Charges B")}
+        energies = {_charge(one): float(one["value"][1]) for one in sources.ask(board, "Charges C")}
+        shown = {charge: energies[charge] for charge in energies if charge in began}
+
+    assert shown == pytest.approx(truth, rel=1e-9)
+
+
+def _charge(one: Mapping[str, Any]) -> tuple[str, int]:
+    return one["metric"]["plug"], round(float(one["metric"]["end"]))
+
+
+# Names that hurt
+
+
+HURTING = {
+    "charger.json": {"instance": [DOUBLE], "plug": ["Poste Été.PLUG_A"]},
+    "charger-victoriametrics.json": {"charger": [DOUBLE], "plug": ["Poste Été.PLUG_A"]},
+    "charger-influxdb.json": {"charger": [DOUBLE], "plug": ["Poste Été.PLUG_A"]},
+}
+
+
+@pytest.mark.parametrize("board", CHARGER_BOARDS)
+def test_one_plug_of_two_is_shown_alone(sources: Sources, board: str) -> None:
+    asker = sources.asker(board, **HURTING[board])
+    for query in queries(board):
+        if query.kind in ("variable", "annotation"):
+            continue
+        for one in asker.ask(query):
+            labels = one.get("metric") or one.get("tags", {})
+            assert labels.get("plug", "Poste Été.PLUG_A") == "Poste Été.PLUG_A", query
+            assert {labels.get("instance", DOUBLE), labels.get("charger", DOUBLE)} == {DOUBLE}, query
+    assert asker.ask(queries(board)[0])
+
+
+@pytest.mark.parametrize(
+    ("device", "variable"),
+    [
+        ('Mode 3 "A"', "PREDUCTION"),
+        ("Mode 3 - 'B'", "PREDUCTION"),
+        ("Café & Co? 1+1 #2 100% R$", "R$SYS"),
+        ("Board.1", "TCI"),
+    ],
+)
+def test_a_variable_is_shown_whatever_its_device_is_called(sources: Sources, device: str, variable: str) -> None:
+    asker = sources.asker("variables.json", instance=[DOUBLE], device=[device, "not there"], variable=[variable])
+    shown = [
+        (one["metric"]["device"], one["metric"]["variable"])
+        for query in queries("variables.json")
+        if query.kind in ("timeseries", "table") and query.place != "Status A"
+        for one in asker.ask(query)
+    ]
+
+    assert shown == [(device, variable)] * 2  # in its graph and in the table
+
+
+# Another firmware
+
+
+@pytest.mark.parametrize("dialect", ["no-charge-points", "no-plug-state", "wallbox-proven", "no-information"])
+def test_a_charger_that_tells_less_is_shown_as_far_as_it_goes(tmp_path: Path, dialect: str) -> None:
+    found, victoria = an_hour(Dialect.parse([dialect])), Victoria(tmp_path / "victoria")
+    with running(victoria):
+        post(f"{victoria.url}/api/v1/import/prometheus", "\n".join(in_milliseconds(found.scraped)) + "\n")
+        post(f"{victoria.url}/api/v2/write?db=pushed&precision=ms", "\n".join(found.pushed) + "\n")
+        victoria.export("ccl_up")  # makes what was written visible
+        for board in (*BY_REGISTER, "fleet.json"):
+            asker = Asker(victoria.url, {**defaults(board), **PRICES}, END, range=3600.0, interval=STEP)
+            shown = {title(query) for query in queries(board) if asker.ask(query)}
+            wanted = {"Plugs", "Status of each plug", "Contact"}
+            if board != "fleet.json":
+                wanted = {
+                    "State",
+                    "Why it is not charging",
+                    "Power",
+                    "Limit",
+                    "Meter",
+                    "Energy per day",
+                    "Contact",
+                }
+            assert wanted <= shown, board
+
+
+# What the rules record
+
+
+def test_availability_and_alerts_are_what_the_rules_say(sources: Sources, tmp_path: Path) -> None:
+    folder = PROJECT / "deploy/prometheus/rules"
+    groups = [
+        group
+        for name in ("recording.yml", "alerts.yml")
+        for group in yaml.safe_load((folder / name).read_text())["groups"]
+    ]
+    history, begin = Victoria(tmp_path / "history"), max(sources.days.start, END - 2 * 86_400)
+    with running(history):
+        for piece in in_pieces(in_milliseconds(sources.days.scraped)):
+            post(f"{history.url}/api/v1/import/prometheus", piece)
+        history.export("ccl_up")  # makes what was written visible
+        # One after the other, as each needs what the one before has recorded.
+        for pattern in ("calendar:month:info|.*:seen", ".*available:bool", ".*available:ratio.*|CclGroundFault"):
+            chosen = [
+                {**group, "rules": [rule for rule in group["rules"] if re.fullmatch(pattern, _name(rule))]}
+                for group in groups
+            ]
+            rules = tmp_path / "rules.yml"
+            rules.write_text(yaml.safe_dump({"groups": [group for group in chosen if group["rules"]]}))
+            recorded(history.url, rules, begin)
+        asker = Asker(history.url, defaults("fleet.json"), END, interval=STEP)
+        found = {query.place: asker.ask(query) for query in queries("fleet.json") if title(query) in BY_RULES}
+
+    plugs = {plug for _, plug in sources.days.registers}
+    assert {one["metric"]["plug"] for one in found["Availability of 30 days A"]} == plugs
+    assert {one["metric"]["month"] for one in found["Availability by month A"]} == {"2026-09", "2026-10"}
+    assert all(0.5 < float(one["value"][1]) <= 1 for one in found["Availability by month A"])
+    assert {one["metric"]["instance"] for one in found["annotation Alerts"]} == {GARAGE}
+
+
+def _name(rule: Mapping[str, str]) -> str:
+    return rule.get("record") or rule["alert"]

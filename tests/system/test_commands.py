@@ -1,0 +1,304 @@
+"""Questions from a shell: check, show, get, dump; their exit codes; what they must not tell."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from helpers.support import COMMAND, Start, scrape
+
+from ccl_exporter.diagnostics.check import known_weaknesses
+from ccl_exporter.simulator import Dialect, Fault, Simulator
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(COMMAND), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture
+def wallbox() -> Iterator[Simulator]:
+    with Simulator(autopilot=False) as simulator:
+        yield simulator
+
+
+def test_check_tells_what_the_charger_can_do(wallbox: Simulator) -> None:
+    done = run("check", "-c", wallbox.url)
+
+    assert done.returncode == 0
+    assert "CirCarLife Scada 4.2.3" in done.stdout
+    assert "devices:    6, variables: 171" in done.stdout
+    assert "several devices at once; between parameters: &" in done.stdout
+    assert "CVE-2018-16670" in done.stdout
+    assert done.stderr == ""
+
+
+def test_check_tells_the_dialect_of_an_engine_that_takes_one_device_at_a_time() -> None:
+    with Simulator(dialect=Dialect.parse(["wallbox-proven"]), autopilot=False) as simulator:
+        report = json.loads(run("check", "--json", "-c", simulator.url).stdout)
+
+    assert report["way"] == "deviceState.xml, one device at a time"
+    assert (report["first_requests"], report["scrape_requests"]) == (200, 6)
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "known"),
+    [
+        ("CirCarLife Scada", "4.2.3", 7),
+        ("CirCarLife Scada", "4.3", 2),
+        ("CirCarLife Scada", "4.3.0", 2),
+        ("CirCarLife Scada", "4.3.1", 0),
+        ("CirCarLife Scada", "10.0", 0),
+        ("CirCarLife Scada", "", 0),
+        ("PowerStudio", "4.0", 0),
+    ],
+)
+def test_weaknesses_are_told_of_the_versions_that_have_them(product: str, version: str, known: int) -> None:
+    assert len(known_weaknesses(product, version)) == known
+
+
+def silent_server() -> socket.socket:
+    """A host that takes connections and answers nothing, as a charger does to another subnet."""
+    return socket.create_server(("127.0.0.1", 0))
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "says"),
+    [
+        ("html", 1, "does not speak as a PowerStudio engine"),
+        ("garbled", 1, "does not speak as a PowerStudio engine"),
+        ("redirect", 1, "does not speak as a PowerStudio engine"),
+        ("status-404", 1, "does not speak as a PowerStudio engine"),
+        ("status-401", 4, "asks for a login"),
+        ("not-granted", 4, "asks for a login"),
+    ],
+)
+def test_check_says_why_a_charger_cannot_be_read(fault: str, code: int, says: str) -> None:
+    with Simulator(faults=[Fault.parse(fault)]) as simulator:
+        done = run("check", "-c", simulator.url)
+
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_tells_a_refused_port_from_a_host_that_is_not_there() -> None:
+    with silent_server() as probe:
+        port = probe.getsockname()[1]
+    refused = run("check", "-c", f"127.0.0.1:{port}")
+    unknown = run("check", "-c", "no-such-host.invalid")
+
+    assert (refused.returncode, unknown.returncode) == (3, 3)
+    assert "no web server on this port" in refused.stderr
+    assert "no host is called no-such-host.invalid" in unknown.stderr
+
+
+def test_silence_is_told_as_a_time_out_and_perhaps_the_wrong_subnet() -> None:
+    with silent_server() as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        shown = run("show", "-c", address, "--timeout", "0.5")
+        checked = run("check", "-c", address, "--timeout", "0.5")
+
+    assert (shown.returncode, checked.returncode) == (3, 3)
+    assert "no complete answer" in shown.stderr
+    assert "subnet" in checked.stderr
+
+
+def test_show_lists_title_value_unit_and_range(wallbox: Simulator) -> None:
+    done = run("show", "*preduction", "EVSE.PLUG.AE", "-c", wallbox.url)
+
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[0] == ["VARIABLE", "VALUE", "UNIT", "WRITABLE", "RANGE", "TITLE"]
+    assert lines[1][:4] == ["EVSE.PLUG.AE", "1234.56", "kWh", "no"]
+    assert lines[2][:7] == ["Plug", "-", "Mode", "3.PREDUCTION", "0", "%", "yes"]
+    assert lines[2][7] == "0..100"
+    assert len(lines) == 3
+
+
+def test_show_filters_by_device_and_by_what_can_be_written(wallbox: Simulator) -> None:
+    reader = json.loads(run("show", "--json", "--device", "Reader", "-c", wallbox.url).stdout)
+    writable = json.loads(run("show", "--json", "--writable", "-c", wallbox.url).stdout)
+
+    assert {row["device"] for row in reader} == {"Reader"}
+    assert len(reader) == 9
+    assert all(row["writable"] for row in writable)
+    assert "Plug - Mode 3.PREDUCTION" in {row["id"] for row in writable}
+
+
+def test_show_watches_until_it_is_stopped(wallbox: Simulator, start: Start) -> None:
+    process = start("show", "EVSE.PLUG.AE", "--watch", "--interval", "1", "-c", wallbox.url)
+    for _ in range(2):
+        process.line("EVSE.PLUG.AE")
+
+    assert process.stop() == 0
+
+
+def test_show_hides_what_is_personal_unless_it_is_asked_for(wallbox: Simulator) -> None:
+    wallbox.site.set_value("EVSE.TAG", 4711.0)
+    hidden = run("show", "EVSE.TAG", "-c", wallbox.url).stdout
+    told = run("show", "EVSE.TAG", "--sensitive", "-c", wallbox.url).stdout
+
+    assert "4711" not in hidden
+    assert "4711" in told
+
+
+def test_show_gives_no_value_of_a_silent_device() -> None:
+    with Simulator(autopilot=False, faults=[Fault.parse("device-error:Plug - Meter")]) as simulator:
+        rows = json.loads(run("show", "--json", "--device", "Plug - Meter", "-c", simulator.url).stdout)
+
+    assert {row["variable"]: row["value"] for row in rows if row["value"] is not None} == {"STATUS": 34}
+
+
+def test_get_prints_one_number(wallbox: Simulator) -> None:
+    plain = run("get", "EVSE.PLUG.AE", CCL_CHARGER=wallbox.url)
+    with_unit = run("get", "EVSE.PLUG.AE", "--unit", "-c", wallbox.url)
+
+    assert (plain.returncode, plain.stdout) == (0, "1234.56\n")
+    assert (with_unit.returncode, with_unit.stdout) == (0, "1234.56 kWh\n")
+
+
+@pytest.mark.parametrize("dialect", ["full", "wallbox-proven", "state-only", "no-device-state", "no-varinfo"])
+def test_get_takes_few_requests_of_any_engine(dialect: str) -> None:
+    with Simulator(dialect=Dialect.parse([dialect]), autopilot=False) as simulator:
+        done = run("get", "EVSE.PLUG.AE", "--unit", "-c", simulator.url)
+        count = len(simulator.requests)
+
+    assert done.stdout == "1234.56 kWh\n"
+    assert count <= 8
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "says"),
+    [
+        ("EVSE.PLUG.AX", 2, "did you mean"),
+        ("Garage.AE", 2, "no variable 'Garage.AE'"),
+        ("EVSE.TAG", 4, "--sensitive"),
+        ("EVSE.PLUG.TCCL", 1, "has no value"),
+    ],
+)
+def test_get_says_why_there_is_no_number(wallbox: Simulator, name: str, code: int, says: str) -> None:
+    done = run("get", name, "-c", wallbox.url)
+
+    assert done.returncode == code
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+def test_get_gives_no_number_of_a_silent_device() -> None:
+    with Simulator(autopilot=False, faults=[Fault.parse("device-error:Plug - Meter")]) as simulator:
+        done = run("get", "Plug - Meter.AE", "-c", simulator.url)
+
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("dialect", ["full", "wallbox-proven"])
+def test_a_recording_is_replayed_to_the_same_metrics(
+    tmp_path: Path, serve: Callable[..., str], start: Start, dialect: str
+) -> None:
+    with Simulator(dialect=Dialect.parse([dialect]), autopilot=False, clock=lambda: 1_790_000_000.0) as simulator:
+        before = scrape(serve(simulator.url))
+        done = run("dump", str(tmp_path / "dump"), "-c", simulator.url)
+    replay = start("simulate", "--recordings", str(tmp_path / "dump"), "--web.listen-address", "127.0.0.1:0")
+    after = scrape(serve(replay.line(r"http://127\.0\.0\.1:\d+")[0]))
+
+    def own(samples: dict[tuple[str, frozenset[tuple[str, str]]], float]) -> dict[object, float]:
+        return {
+            key: value
+            for key, value in samples.items()
+            if key[0].startswith("ccl_") and not key[0].startswith(("ccl_scrape_", "ccl_exporter_"))
+        }
+
+    assert done.returncode == 0
+    assert own(after.samples) == own(before.samples)
+
+
+def test_a_recording_goes_only_into_an_empty_folder(wallbox: Simulator, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "diary").write_text("mine")
+    done = run("dump", str(folder), "-c", wallbox.url)
+
+    assert done.returncode == 2
+    assert not wallbox.requests
+    assert [path.name for path in folder.iterdir()] == ["diary"]
+
+
+PLANTED = [f"Mallory-{number:02d}" for number in range(50)]
+
+
+@pytest.fixture
+def mallory() -> Iterator[Simulator]:
+    """A charger that holds fifty personal strings, and a personal number, wherever a charger can hold one."""
+    with Simulator(autopilot=False) as simulator:
+        site = simulator.site
+        texts = [
+            "EVSE.TAG_EX",
+            "EVSE.PLUG.RESERVE_EX",
+            "Reader.TAGEX",
+            "Display.TEXT",
+            *(f"{device.name}.{variable}" for device in site.devices() for variable in ("NAME", "DESCRIPTION")),
+            *("CCL1Mini.KEYPAD1", "CCL1Mini.KEYPAD2", "CCL1Mini.KEYPAD3", "CCL1Mini.KEYPAD4"),
+        ]
+        for number, text in enumerate(texts):
+            site.set_value(text, " ".join(PLANTED[number::20]))
+        for number, name in enumerate(("EVSE.TAG", "EVSE.PLUG.RESERVE", "Reader.TAG")):
+            site.set_value(name, 7_700_770_077.0 + number)
+        site.plugs[0].plug_in()
+        site.plugs[0].authorise(tag=PLANTED[-1])
+        yield simulator
+
+
+def leaks(text: str) -> list[str]:
+    return [planted for planted in (*PLANTED, "770077007") if planted in text]
+
+
+def test_nothing_personal_leaves_by_the_metrics_or_the_log(mallory: Simulator, start: Start) -> None:
+    process = start("serve", mallory.url, "--web.listen-address", "127.0.0.1:0", "--log.level", "debug")
+    url = process.line(r"http://127\.0\.0\.1:\d+/metrics")[0]
+    found = [scrape(url) for _ in range(2)]
+    mallory.faults = (Fault.parse("garbled"),)
+    found.append(scrape(url))
+    process.stop()
+
+    assert not leaks("".join(scraped.text for scraped in found))
+    assert not leaks("".join(process.log))
+
+
+def test_nothing_personal_is_shown_without_asking(mallory: Simulator) -> None:
+    for arguments in (("show",), ("show", "--json"), ("check",), ("check", "--json")):
+        done = run(*arguments, "-c", mallory.url)
+
+        assert done.returncode == 0
+        assert not leaks(done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize("dialect", ["full", "wallbox-proven"])
+def test_nothing_personal_is_in_a_recording(mallory: Simulator, tmp_path: Path, dialect: str) -> None:
+    mallory.dialect = Dialect.parse([dialect])
+    done = run("dump", str(tmp_path / "dump"), "-c", mallory.url)
+    files = [path for path in (tmp_path / "dump").rglob("*") if path.is_file()]
+
+    assert done.returncode == 0
+    assert len(files) > 30
+    assert not leaks(done.stdout + "".join(path.name + path.read_text() for path in files))
+
+
+def test_a_recording_masks_serials_users_addresses_and_the_names_that_an_owner_chose(tmp_path: Path) -> None:
+    with Simulator("twin", autopilot=False) as simulator:
+        run("dump", str(tmp_path / "dump"), "-c", simulator.url)
+        told = "".join(path.name + path.read_text() for path in (tmp_path / "dump").rglob("*") if path.is_file())
+
+    assert "Poste Été" not in told
+    assert "Xxxxx Éxé" not in told
+    assert "Café" not in told
+    assert "CVMMINI" in told
+    assert "127.0.0.1" not in told

@@ -1,0 +1,208 @@
+"""The Kubernetes manifests: built as `kubectl apply -k` builds them, each by its schema, and together."""
+
+import json
+import re
+import subprocess
+from functools import cache
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from helpers.prometheus_rule import RULES
+from helpers.support import PROJECT, server
+
+from ccl_exporter import __version__
+from ccl_exporter.config import document as configuration
+
+FOLDER = PROJECT / "deploy" / "kustomize"
+DASHBOARDS = PROJECT / "dashboards"
+PROMETHEUS = PROJECT / "deploy" / "prometheus" / "prometheus.yml"
+VERSIONS = ("1.25", "1.37")
+"""Of Kubernetes, the oldest and the newest whose schemas there are."""
+
+Object = dict[str, Any]
+
+
+@cache
+def built(overlay: str) -> list[Object]:
+    shown = subprocess.run(
+        [server("kubectl"), "kustomize", str(FOLDER / overlay)], check=True, capture_output=True, text=True
+    )
+    assert shown.stderr == ""
+    return list(yaml.safe_load_all(shown.stdout))
+
+
+def kind(overlay: str, wanted: str, name: str = "ccl-exporter") -> Object:
+    (found,) = [one for one in built(overlay) if (one["kind"], one["metadata"]["name"]) == (wanted, name)]
+    return found
+
+
+def of_the_operator(one: Object) -> bool:
+    return bool(one["apiVersion"].startswith("monitoring.coreos.com/"))
+
+
+def unknown(given: object, kept: object, place: str = "") -> list[str]:
+    """The places of what a model has not kept."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        return [
+            found
+            for key, value in given.items()
+            for found in ([f"{place}.{key}"] if key not in kept else unknown(value, kept[key], f"{place}.{key}"))
+        ]
+    if isinstance(given, list) and isinstance(kept, list) and len(given) == len(kept):
+        return [
+            found
+            for number, pair in enumerate(zip(given, kept, strict=True))
+            for found in unknown(*pair, f"{place}.{number}")
+        ]
+    return [] if given == kept else [place]
+
+
+def mistakes(one: Object) -> list[str]:
+    """What is wrong with an object of the Prometheus operator, unknown keys too; raises where a type is wrong."""
+    from cloudcoil.models.prometheus_operator import v1, v1alpha1  # noqa: PLC0415 - takes seconds
+
+    model = getattr({"v1": v1, "v1alpha1": v1alpha1}[one["apiVersion"].partition("/")[2]], one["kind"])
+    kept = model.model_validate(one).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return unknown(one, kept)
+
+
+@pytest.mark.parametrize("overlay", ["base", "fleet"])
+def test_every_object_is_one_by_its_schema(overlay: str) -> None:
+    for one in built(overlay):
+        if of_the_operator(one):
+            assert mistakes(one) == [], one["metadata"]["name"]
+        else:
+            for version in VERSIONS:
+                kubernetes_validate.validate(one, version, strict=True)
+        assert one["metadata"]["namespace"] == "monitoring"
+        assert one["metadata"]["labels"]["app.kubernetes.io/part-of"] == "ccl-exporter"
+
+
+def test_a_misspelt_key_would_be_found() -> None:
+    monitor = json.loads(json.dumps(kind("base", "ServiceMonitor")))
+    monitor["spec"]["endpoints"][0]["intervall"] = "1s"
+    deployment = json.loads(json.dumps(kind("base", "Deployment")))
+    deployment["spec"]["replica"] = 2
+
+    assert mistakes(monitor) == [".spec.endpoints.0.intervall"]
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
+
+
+def test_the_rules_are_those_of_prometheus() -> None:
+    groups = [group for path in RULES for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
+    assert kind("base", "PrometheusRule")["spec"]["groups"] == groups
+
+
+def test_every_dashboard_is_a_config_map_of_the_same_file() -> None:
+    maps = [one for one in built("base") if "grafana_dashboard" in one["metadata"]["labels"]]
+    found = {name: text for one in maps for name, text in one["data"].items()}
+
+    assert found == {path.name: path.read_text(encoding="utf-8") for path in DASHBOARDS.glob("*.json")}
+    assert all(len(json.dumps(one)) < 1_000_000 for one in maps)  # a config map's limit is a mebibyte
+
+
+@pytest.mark.parametrize("overlay", ["base", "fleet"])
+def test_the_configuration_is_mounted_where_the_exporter_reads_it_and_is_well(overlay: str) -> None:
+    pod = kind(overlay, "Deployment")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (path,) = [word.partition("=")[2] for word in container["args"] if word.startswith("--config.file=")]
+    (mount,) = [mount for mount in container["volumeMounts"] if path.startswith(f"{mount['mountPath']}/")]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
+    (text,) = [
+        one["data"][path.removeprefix(f"{mount['mountPath']}/")]
+        for one in built(overlay)
+        if one["metadata"]["name"] == volume["configMap"]["name"] and one["kind"] == "ConfigMap"
+    ]
+    chargers = configuration.load(FOLDER / overlay / "ccl.yaml", {}).settings.chargers
+
+    assert text == (FOLDER / overlay / "ccl.yaml").read_text(encoding="utf-8")
+    assert container["image"] == f"ccl-exporter:{__version__}"
+    if overlay == "base":
+        assert kind(overlay, "Probe")["spec"]["targets"]["staticConfig"]["static"] == list(chargers)
+
+
+@pytest.mark.parametrize("overlay", ["base", "fleet"])
+def test_services_monitors_and_policies_find_what_they_look_for(overlay: str) -> None:
+    pods = [one["spec"]["template"]["metadata"]["labels"] for one in built(overlay) if one["kind"] == "Deployment"]
+    services = [one for one in built(overlay) if one["kind"] == "Service"]
+    selectors = [one["spec"]["selector"] for one in services]
+    for one in built(overlay):
+        match one["kind"]:
+            case "NetworkPolicy":
+                selectors.append(one["spec"]["podSelector"]["matchLabels"])
+            case "PodDisruptionBudget":
+                selectors.append(one["spec"]["selector"]["matchLabels"])
+    monitor = kind(overlay, "ServiceMonitor")["spec"]
+
+    for selector in selectors:
+        assert sum(selector.items() <= labels.items() for labels in pods) == 1, selector
+    (watched,) = [
+        service
+        for service in services
+        if monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    ]
+    assert watched["spec"]["selector"]["app.kubernetes.io/component"] == "exporter"
+    assert watched["metadata"]["labels"][monitor["jobLabel"]] == "ccl-exporter"
+    assert monitor["endpoints"][0]["port"] in [port["name"] for port in watched["spec"]["ports"]]
+
+
+@pytest.mark.parametrize("overlay", ["base", "fleet"])
+def test_alerts_find_the_jobs_and_labels_that_they_have_without_kubernetes(overlay: str) -> None:
+    """The job of the chargers, that of the exporter, which of its metrics are kept, the label `exporter`."""
+    jobs = {
+        job["job_name"]: job for job in yaml.safe_load(PROMETHEUS.read_text(encoding="utf-8"))["scrape_configs"]
+    }
+    (chargers,) = [one["spec"] for one in built(overlay) if one["kind"] in ("Probe", "ScrapeConfig")]
+    (own,) = kind(overlay, "ServiceMonitor")["spec"]["endpoints"]
+    (kept,) = jobs["ccl-exporter"]["metric_relabel_configs"]
+
+    assert chargers["jobName"] in jobs
+    assert own["metricRelabelings"] == [
+        {"sourceLabels": kept["source_labels"], "regex": kept["regex"], "action": kept["action"]}
+    ]
+    assert "exporter" in [rule["targetLabel"] for rule in own["relabelings"]]
+    if overlay == "base":
+        assert chargers["targets"]["staticConfig"]["labels"]["exporter"] == own["relabelings"][0]["replacement"]
+    else:
+        assert "exporter" in [rule["targetLabel"] for rule in chargers["relabelings"]]
+
+
+def test_probes_of_the_fleet_come_through_the_balancer() -> None:
+    assert [one for one in built("fleet") if one["kind"] in ("Probe", "PersistentVolumeClaim")] == []
+    service = kind("fleet", "Service")
+    scrapes = kind("fleet", "ScrapeConfig")["spec"]
+    balancer = kind("fleet", "Deployment", "ccl-balancer")["spec"]["template"]["spec"]["containers"][0]
+    config = (FOLDER / "fleet" / "haproxy.cfg").read_text(encoding="utf-8")
+    names, (port,) = service["metadata"], service["spec"]["ports"]
+    address = f"{names['name']}.{names['namespace']}.svc:{port['port']}"
+    (exporters,) = [item["value"] for item in balancer["env"] if item["name"] == "EXPORTERS"]
+
+    assert service["spec"]["selector"]["app.kubernetes.io/component"] == "balancer"
+    assert scrapes["httpSDConfigs"][0]["url"] == f"http://{address}/sd"
+    assert address in [rule.get("replacement") for rule in scrapes["relabelings"]]
+    assert exporters.startswith(f"{kind('fleet', 'Service', 'ccl-exporter-each')['metadata']['name']}.")
+    assert '"${EXPORTERS}:9986"' in config
+    assert kind("fleet", "Deployment")["spec"]["replicas"] <= int(
+        re.findall(r"server-template exporter (\d+)", config)[0]
+    )
+
+
+@pytest.mark.parametrize("overlay", ["base", "fleet"])
+def test_every_pod_is_nobody_on_a_read_only_root(overlay: str) -> None:
+    """As the restricted Pod Security Standard asks."""
+    for one in built(overlay):
+        if one["kind"] == "Deployment":
+            pod = one["spec"]["template"]["spec"]
+            assert pod["securityContext"]["runAsNonRoot"] is True
+            assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+            assert pod["automountServiceAccountToken"] is False
+            for container in pod["containers"]:
+                assert container["securityContext"] == {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                }
+                assert re.search(r":\d+\.\d+\.\d+$", container["image"])
