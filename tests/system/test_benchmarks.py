@@ -26,8 +26,8 @@ def test_the_charger_is_asked_as_little_as_is_said() -> None:
     assert ours(rows, "requests a scrape, idle, both") < 1.3
     assert ours(rows, "requests a scrape, charging, both") <= 2
     assert ours(rows, "requests a scrape, proven, both") < 7.3
-    assert ours(rows, "body bytes a scrape, idle, meaning") < 3000
-    assert ours(rows, "body bytes a scrape, charging, meaning") < 3000
+    assert ours(rows, "body bytes a scrape, idle, core") < 3000
+    assert ours(rows, "body bytes a scrape, charging, core") < 3000
 
 
 @pytest.mark.usefixtures("servers")
