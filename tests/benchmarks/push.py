@@ -165,7 +165,7 @@ OURS_UNTIL_KILLED = """
 import sys
 from pathlib import Path
 from time import time
-from ccl_exporter.sinks.spool import Spool
+from ccl_exporter.outputs.influxdb.spool import Spool
 spool = Spool(Path(sys.argv[2]), 2**30, 1e12)
 spool.open()
 number = 0
