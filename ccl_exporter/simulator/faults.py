@@ -32,6 +32,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "duplicate": "sends a variable twice with different values; argument: its full name, else all",
         "control": "uses quotes, line ends and control characters in names and texts",
         "device-error": "STATUS 34 and zeros for a device; argument: its name, else all",
+        "unreadable": "a variable has no value; argument: its full name",
         "vanish": "leaves a device out of everything; argument: its name",
         "zeros": "energy registers read 0",
         "ignore-writes": "accepts writes and does nothing",

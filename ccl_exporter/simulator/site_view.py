@@ -35,6 +35,7 @@ class SiteView:
         self._control = find(faults, "control") is not None
         self._zeros = find(faults, "zeros") is not None
         self._failed = {fault.arg for fault in faults if fault.kind == "device-error"}
+        self._unreadable = {fault.arg for fault in faults if fault.kind == "unreadable"}
         self._shift = _NEVER_SYNCHRONISED - site.boot if dialect.clock_1999 else 0.0
         vanished = {fault.arg for fault in faults if fault.kind == "vanish"}
         self.devices = {
@@ -80,6 +81,8 @@ class SiteView:
         return 0.0 if self._zeros else energy
 
     def _told(self, device: SimulatedDevice, variable: SimulatedVariable, value: Value) -> Value:
+        if f"{device.name}.{variable.name}" in self._unreadable:
+            return None
         if device.name in self._failed or "" in self._failed:
             # Not "-" but zeros, and a text turned number: protocol.md 3.1, the device with an error.
             if variable.name == "STATUS":
