@@ -15,9 +15,14 @@ from time import sleep, time
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
+from ccl_exporter import __version__
+from ccl_exporter.exporter.charger import SHARED_FOR
+
 PROJECT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("ccl-exporter")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+RELEASE = __version__.partition(".dev")[0]
+"""The version that pages and deployed files name: before a release, the one that is coming."""
 
 
 @dataclass
@@ -73,10 +78,12 @@ def scrape(url: str, timeout: float | None = None) -> Scrape:
         headers["X_Prometheus_Scrape_Timeout_Seconds"] = str(timeout)
     began = time()
     while True:
-        found = Scrape.of(get(url, **headers))
-        if (found.get("ccl_scrape_timestamp_seconds") or began) >= began:
-            return found
-        sleep(0.05)
+        text = get(url, **headers)
+        read = dict(re.findall(r"^ccl_scrape_(timestamp|duration)_seconds (\S+)$", text, flags=re.MULTILINE))
+        if float(read.get("timestamp", began)) >= began:
+            return Scrape.of(text)
+        until = float(read["timestamp"]) + float(read["duration"]) + SHARED_FOR
+        sleep(max(0.02, until - time()))
 
 
 class Process:

@@ -36,7 +36,7 @@ from helpers.support import PROJECT
 
 from ccl_exporter.simulator import Dialect
 
-LENGTH = float(os.environ.get("CCL_BOARD_DAYS", "1.75")) * 86_400
+LENGTH = float(os.environ.get("CCL_BOARD_DAYS", "1.375")) * 86_400
 PRICES: Mapping[str, str] = {"price": "0.30", "cheap_price": "0.10", "cheap_from": "22", "cheap_to": "6"}
 
 RIGHTLY_EMPTY = {

@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from helpers.support import PROJECT, project_files, scrape
-
-from ccl_exporter import __version__
+from helpers.support import PROJECT, RELEASE, project_files, scrape
 
 DEPLOY = PROJECT / "deploy"
 DOCKERFILE = DEPLOY / "Dockerfile"
@@ -166,7 +164,7 @@ def test_every_container_is_pinned_hardened_and_in_the_one_network() -> None:
                 continue  # laid over that of the other file
             assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
             if service["image"].startswith("ccl-exporter:"):
-                assert service["image"] == f"ccl-exporter:{__version__}"
+                assert service["image"] == f"ccl-exporter:{RELEASE}"
             assert service["cap_drop"] == ["ALL"], name
             assert service["read_only"] is True, name
             if name != "network":

@@ -10,9 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 from helpers.prometheus_rule import RULES
-from helpers.support import PROJECT, server
+from helpers.support import PROJECT, RELEASE, server
 
-from ccl_exporter import __version__
 from ccl_exporter.config import document as configuration
 
 FOLDER = PROJECT / "deploy" / "kustomize"
@@ -119,7 +118,7 @@ def test_the_configuration_is_mounted_where_the_exporter_reads_it_and_is_well(ov
     chargers = configuration.load(FOLDER / overlay / "ccl.yaml", {}).settings.chargers
 
     assert text == (FOLDER / overlay / "ccl.yaml").read_text(encoding="utf-8")
-    assert container["image"] == f"ccl-exporter:{__version__}"
+    assert container["image"] == f"ccl-exporter:{RELEASE}"
     if overlay == "base":
         assert kind(overlay, "Probe")["spec"]["targets"]["staticConfig"]["static"] == list(chargers)
 

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from helpers.support import PROJECT, project_files, scrape
+from helpers.support import PROJECT, RELEASE, project_files, scrape
 
 from ccl_exporter import __version__
 from ccl_exporter.metrics import families
@@ -80,9 +80,9 @@ def test_the_version_stands_in_one_place_and_what_ships_with_it_is_of_the_same()
     kustomize = (PROJECT / "deploy" / "kustomize" / "base" / "kustomization.yaml").read_text(encoding="utf-8")
 
     assert project["version"] == __version__
-    assert re.findall(r"^## (\S+)", CHANGES, flags=re.MULTILINE)[0] == __version__
-    assert re.findall(r"image: ccl-exporter:(\S+)", compose) == [__version__]
-    assert re.findall(r"newTag: (\S+)", kustomize) == [__version__]
+    assert re.findall(r"^## (\S+)", CHANGES, flags=re.MULTILINE)[0] == RELEASE
+    assert re.findall(r"image: ccl-exporter:(\S+)", compose) == [RELEASE]
+    assert re.findall(r"newTag: (\S+)", kustomize) == [RELEASE]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
@@ -94,7 +94,7 @@ def test_what_a_page_names_is_there(page: Path) -> None:
         assert (PROJECT / name).exists(), name
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (page.parent / target).exists(), target
-    assert set(re.findall(r"ccl-exporter:(\d\S*)", blocks)) == {__version__}
+    assert set(re.findall(r"ccl-exporter:(\d\S*)", blocks)) == {RELEASE}
 
 
 def test_every_version_says_which_metrics_were_renamed_and_the_new_names_are_there() -> None:
