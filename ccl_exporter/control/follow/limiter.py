@@ -15,7 +15,7 @@ from ccl_exporter.control.follow.policy import percent_of
 from ccl_exporter.control.plug_commands import PlugCommands
 from ccl_exporter.control.state import JOURNAL, ControlState, PendingRestore, WriteEntry
 from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written
-from ccl_exporter.errors import Absent, Garbled, StateError, TimedOut, UsageError, WriteRejected
+from ccl_exporter.errors import Absent, Garbled, StateError, TimedOut, WriteRejected
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.catalogue import Activity
 from ccl_exporter.station.plug import Plug
@@ -164,14 +164,14 @@ class SafeCurrentGuard:
 
 @contextmanager
 def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
-    """Keep a second follower of a plug out; raises `WriteRejected`, and `UsageError` if nothing can be locked."""
+    """Keep a second follower of a plug out; raises `WriteRejected`, and `StateError` if nothing can be locked."""
     own = folder / "follow"
     path = own / hashlib.sha256(f"{url} {plug}".encode()).hexdigest()[:16]
     try:
         own.mkdir(parents=True, exist_ok=True, mode=0o700)
         opened = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise UsageError(
+        raise StateError(
             f"{own} cannot be written ({error.strerror}), so nobody could keep a second follower out:"
             " set STATE_DIRECTORY"
         ) from error
