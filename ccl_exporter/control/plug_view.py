@@ -11,7 +11,7 @@ LEAST_AMPERES = 6
 
 TAKEN_WITHIN = 10.0
 """Seconds within which a write must show; the charger takes up to five, and reads as before until then
-(protocol.md 9.2)."""
+(protocol 9.2)."""
 
 _UNDER_WAY = ("starting", "resuming", "charging", "pausing", "paused", "waiting_for_power")
 

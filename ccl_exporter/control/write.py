@@ -23,7 +23,7 @@ LEAST_PAUSE = 60.0
 """Seconds between two writes of a variable: each wears out the charger's memory (flash)."""
 
 PATIENCE = 20.0
-"""Seconds within which a write must show; the charger takes some (protocol.md 9.2)."""
+"""Seconds within which a write must show; the charger takes some (protocol 9.2)."""
 
 LOOK_EVERY = 0.5
 """Seconds between two looks whether a write shows."""

@@ -314,7 +314,7 @@ class _Plug:
         limit = round(intensity * (1 - reduction), 9)
         cap = self._listed(self._plug.name, "CURRENT_REDUCTION")
         if cap is not None:
-            # Engines send it without a unit; it holds amperes (protocol.md 9).
+            # Engines send it without a unit; it holds amperes (protocol 9).
             told = self._reading.understand(cap)
             if told is None or told.quantity not in ("amperes", None):
                 return

@@ -37,7 +37,7 @@ SLOW = 60.0
 INVENTORY_EVERY = 3600.0
 """Seconds between two readings of the inventory without a reason."""
 
-_CHARGING = 8.0  # plug state (protocol.md 9.1)
+_CHARGING = 8.0  # plug state (protocol 9.1)
 
 _Side = Literal["charge_info", "plug_state", "status", "devices", "inventory"]
 _SIDES: tuple[_Side, ...] = ("charge_info", "plug_state", "status", "devices", "inventory")
@@ -49,7 +49,7 @@ _PATHS: Mapping[_Side, str] = {
 }
 
 
-# What shows in the values that a charge began or ended, that it went on, that a plug changed (protocol.md 9).
+# What shows in the values that a charge began or ended, that it went on, that a plug changed (protocol 9).
 TURNS = ("STATE", "CC", "STOPPED", "CHARGE", "REQUESTDATE", "BEGINDATE", "ENDDATE")
 
 

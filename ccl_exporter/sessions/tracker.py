@@ -1,7 +1,7 @@
 """Charges as they end, and where the energy of a plug's register went; pure.
 
 A charge is known by its request date, so that whoever sees it again, after a restart too, records nothing twice:
-chargeInfo keeps the last charge after its end (protocol.md 12).
+chargeInfo keeps the last charge after its end (protocol 12).
 Only readings whose registers passed the gate (`plausibility`) and agree with chargeInfo are booked;
 a plug without a register has no account, and its charges are not recorded.
 """
@@ -18,7 +18,7 @@ from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, Snapshot
 from ccl_exporter.station.plausibility import SETTLE_READINGS, SETTLE_SECONDS
 from ccl_exporter.station.values import OLDEST
 
-# Plug states of protocol.md 9.1: from starting to stopping, and those in which no charge can be under way.
+# Plug states of protocol 9.1: from starting to stopping, and those in which no charge can be under way.
 _SERVING = range(6, 12)
 _AT_REST = (-2, -1, 0, 1, 12)
 
@@ -39,7 +39,7 @@ class FinishedSession:
     """A charge that has ended, or a request for one that ended before energy flowed: then `begun` is None.
 
     Instants in Unix seconds by the charger's clock, None if the charger has no sound one.
-    `stop_reason` is a code of protocol.md 9.1.
+    `stop_reason` is a code of protocol 9.1.
     `highest_watts` is the highest power that was read while the charge ran: of a part of it
     if nobody read during the rest, None if nobody read at all.
     """
