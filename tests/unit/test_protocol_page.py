@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from helpers.support import PROJECT
@@ -15,7 +14,7 @@ UNKNOWNS = re.findall(r"^\| ([0-9]+) \|", TEXT.partition("\n## 11.")[2], re.MULT
 _SECTION = r"[0-9]+(?:\.[0-9]+)?"
 _PLACE = rf"(?:{_SECTION}(?:\s#[0-9]+)?|#[0-9]+)"
 CITATION = re.compile(rf"\bprotocol\s({_PLACE}(?:(?:,|\sand|\sto)\s{_PLACE})*)")
-"""`protocol 9`, `protocol 2.1 and 2.2`, `protocol 2 to 5`, `protocol 11 #1, #2`: several places may follow the word."""
+"""Several places may follow the word: `protocol 2.1 and 2.2`, `protocol 2 to 5`, `protocol 11 #1, #2`."""
 
 FORMER_NAME = "protocol" + ".md"  # as one word it would be found here
 
@@ -71,5 +70,5 @@ def test_a_citation_names_each_of_its_places(text: str, found: list[str]) -> Non
 
 
 def test_the_page_says_how_it_is_cited() -> None:
-    for page in (PAGE, Path(PROJECT / "ccl_exporter" / "README.md")):
+    for page in (PAGE, PROJECT / "ccl_exporter" / "README.md"):
         assert "`protocol N`" in page.read_text(encoding="utf-8"), page
