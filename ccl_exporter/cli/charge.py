@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,9 +14,9 @@ from ccl_exporter.cli.write_session import (
     Ended,
     For,
     LeastPause,
-    Session,
     Target,
     Wait,
+    WriteSession,
     carry_out,
     facts,
     finish,
@@ -53,16 +53,17 @@ def _how(dry_run: bool, wait: float, least_pause: float) -> "WriteOptions":
 def _at_plug(
     target: Target,
     plug: str | None,
-    work: "Callable[[PlugCommands, Session], Result]",
+    work: "Callable[[PlugCommands, WriteSession], Result]",
     as_json: bool,
     length: str | None = None,
 ) -> None:
     """Do something at a plug and say what came of it."""
     from ccl_exporter.control.plug_commands import PlugCommands  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.wording import facts as plug_facts  # noqa: PLC0415 - keeps --help quick
 
-    def at_plug(session: Session) -> Ended:
+    def at_plug(session: WriteSession) -> Ended:
         result = work(PlugCommands(session.writer, plug, session.timeout), session)
-        return Ended(result.outcome, result.says, {"plug": asdict(result.seen), **facts(result.written)})
+        return Ended(result.outcome, result.says, {"plug": plug_facts(result.seen), **facts(result.written)})
 
     carry_out(target, at_plug, as_json, length)
 
@@ -80,7 +81,7 @@ def _keeps_out(between: str | None, outside: str | None, zone: str | None) -> st
     return None
 
 
-def _start_once(hours: "TimeWindow", now: bool, at: "PlugCommands", session: Session) -> "Result":
+def _start_once(hours: "TimeWindow", now: bool, at: "PlugCommands", session: WriteSession) -> "Result":
     """Start a charge, unless one has ended in these hours and none is wanted `now`."""
     from ccl_exporter.control.plug_commands import already_charged_in_window, ended_at_once  # noqa: PLC0415 - keeps --help quick
 
@@ -90,7 +91,7 @@ def _start_once(hours: "TimeWindow", now: bool, at: "PlugCommands", session: Ses
         if over is not None:
             return over
     result = at.start(session.how)
-    if not session.how.dry_run and (result.seen.charging or ended_at_once(before, result.seen)):
+    if not session.how.dry_run and (result.seen.is_charging or ended_at_once(before, result.seen)):
         # One that was begun before these hours counts as well: full is full.
         memory.note_charged_in_window(at.name)
     return result
@@ -120,10 +121,11 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 
     hours = window(between, timezone) if between is not None else None
 
-    def work(at: "PlugCommands", session: Session) -> "Result":
+    def work(at: "PlugCommands", session: WriteSession) -> "Result":
         result = at.start(session.how) if hours is None else _start_once(hours, now, at, session)
         if now and not session.how.dry_run and result.outcome in ("done", "already"):
-            session.control_state.set_override(at.name, result.seen.requested)
+            requested = result.seen.session.requested if result.seen.session is not None else None
+            session.control_state.set_override(at.name, requested)
             return replace(result, says=f"{result.says}; it goes on until the car leaves")
         return result
 
@@ -203,7 +205,7 @@ def disable(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 ) -> None:
     """Take the plug out of service; a charge that is under way ends."""
 
-    def work(at: "PlugCommands", session: Session) -> "Result":
+    def work(at: "PlugCommands", session: WriteSession) -> "Result":
         from ccl_exporter.control.plug_commands import override_active  # noqa: PLC0415 - keeps --help quick
 
         override = session.control_state.override(at.name)

@@ -1,6 +1,5 @@
 """`charge status`: what a plug does, and why it does not charge."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ccl_exporter.cli.charge import PlugName
@@ -24,9 +23,9 @@ def status(
 ) -> None:
     """Say what the plug does, and why it does not charge if it does not. Writes nothing."""
     from ccl_exporter.control.plug_commands import PlugReader  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.plug_view import describe  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.control.wording import describe, facts  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.powerstudio.command_reader import CommandReader  # noqa: PLC0415 - keeps --help quick
 
     with transport(address(charger, config_file)) as connection:
         seen = PlugReader(CommandReader(connection), plug, timeout).look()
-    finish(Ended("done", describe(seen), {"plug": asdict(seen)}), as_json)
+    finish(Ended("done", describe(seen), {"plug": facts(seen)}), as_json)

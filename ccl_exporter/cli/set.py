@@ -18,9 +18,9 @@ from ccl_exporter.cli.write_session import (
     Ended,
     For,
     LeastPause,
-    Session,
     Target,
     Wait,
+    WriteSession,
     carry_out,
     facts,
 )
@@ -54,7 +54,7 @@ def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 
     wanted = _pairs(pairs)
 
-    def work(open_session: Session) -> Ended:
+    def work(open_session: WriteSession) -> Ended:
         written = open_session.writer.set(wanted, open_session.how)
 
         def change(name: str) -> str:

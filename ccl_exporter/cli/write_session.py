@@ -66,7 +66,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Session:
+class WriteSession:
     """A charger that can be written to now, and how."""
 
     writer: "Writer"
@@ -90,7 +90,7 @@ def warn(sentence: str) -> None:
 
 
 @contextmanager
-def session(target: Target, control_state: "ControlState", how: "WriteOptions") -> Iterator[Session]:
+def session(target: Target, control_state: "ControlState", how: "WriteOptions") -> Iterator[WriteSession]:
     """A charger which nobody else writes to meanwhile; what others left behind is put back first."""
     from ccl_exporter.control.put import WritableTransport  # noqa: PLC0415 - keeps --help quick
     from ccl_exporter.control.restore import restore_pending  # noqa: PLC0415 - keeps --help quick
@@ -105,12 +105,14 @@ def session(target: Target, control_state: "ControlState", how: "WriteOptions") 
             writer = Writer(control, control_state, target.timeout, target.command)
             if not how.dry_run:
                 restore_pending(control_state, writer, warn)
-            yield Session(writer, control_state, how, target.timeout)
+            yield WriteSession(writer, control_state, how, target.timeout)
     finally:
         control.close()
 
 
-def carry_out(target: Target, work: Callable[[Session], Ended], as_json: bool, length: str | None = None) -> None:
+def carry_out(
+    target: Target, work: Callable[[WriteSession], Ended], as_json: bool, length: str | None = None
+) -> None:
     """Do what a command is for, say what came of it, and end with its exit code.
 
     With a `length` stay until it is over or the command is told to stop, and put everything back.

@@ -12,14 +12,16 @@ from fractions import Fraction
 from math import ceil
 from time import monotonic, sleep
 
-from ccl_exporter.control.plug_view import LEAST_AMPERES, PlugView, describe, view
 from ccl_exporter.control.state import Override
+from ccl_exporter.control.wording import describe
 from ccl_exporter.control.write import Confirm, Outcome, WriteOptions, Writer, Written
-from ccl_exporter.errors import Absent, ChargerError, UsageError, WriteRejected
-from ccl_exporter.metrics.samples import plugs, samples
+from ccl_exporter.errors import Absent, ChargerError, Garbled, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import PlugInfo, owner
 from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.catalogue import Activity
+from ccl_exporter.station.judge import Station
+from ccl_exporter.station.plug import IN_SESSION, MINIMUM_AMPERES, Plug, plug_infos
 from ccl_exporter.station.values import Reading
 from ccl_exporter.text import MASK, format_number
 
@@ -48,10 +50,10 @@ def reduction(text: str, largest: float) -> int:
         raise WriteRejected(f"{text} is more than the plug has, which is {largest:g} A")
     percent = ceil(100 * (1 - share))
     left = whole * (100 - percent) / 100
-    if share > 0 and left < LEAST_AMPERES:
-        least = 100 - int(100 * (1 - Fraction(LEAST_AMPERES) / whole))
+    if share > 0 and left < MINIMUM_AMPERES:
+        least = 100 - int(100 * (1 - Fraction(MINIMUM_AMPERES) / whole))
         raise WriteRejected(
-            f"{text} is too little: a car needs {LEAST_AMPERES} A, and in whole per cent the least is"
+            f"{text} is too little: a car needs {MINIMUM_AMPERES} A, and in whole per cent the least is"
             f" {float(whole * least / 100):.2f} A; `charge limit 0A` or `charge stop` stops it"
         )
     return percent
@@ -63,7 +65,7 @@ class Result:
 
     outcome: Outcome
     says: str
-    seen: PlugView
+    seen: Plug
     written: Sequence[Written] = ()
 
 
@@ -78,14 +80,18 @@ class PlugReader:
         self._lookup.learn(ids, deadline)
         self._lookup.learn_plugs(deadline)
         first = self._lookup.read(timeout, charges=True)
-        self._info = _chosen(plugs(Reading(first)), name)
+        self._info = _chosen(plug_infos(Reading(first)), name)
         self.name = self._info.name
         devices = (owner(self.name, ids), self._info.vehicle_device, self._info.meter)
         self._devices = list(dict.fromkeys(filter(None, devices)))
 
-    def look(self) -> PlugView:
-        """What the plug does now."""
-        return view(samples(self._read(), modules=("core",)), self.name)
+    def look(self) -> Plug:
+        """What the plug does now; without its register, which no filter has looked at here."""
+        return self._judged(self._read())
+
+    def _judged(self, snapshot: Snapshot) -> Plug:
+        found = next((plug for plug in Station(snapshot).plugs if plug.name == self.name), Plug(self.name))
+        return replace(found, energy=None)
 
     def _read(self) -> Snapshot:
         return self._lookup.read(self._timeout, self._devices, charges=True)
@@ -98,7 +104,7 @@ class PlugCommands(PlugReader):
         super().__init__(writer.lookup, name, timeout)
         self._writer = writer
 
-    def _until(self, so: Callable[[PlugView], bool], deadline: float) -> PlugView:
+    def _until(self, so: Callable[[Plug], bool], deadline: float) -> Plug:
         """Look until something is so or `deadline` (monotonic) has passed; raises if nothing could be seen."""
         while True:
             failure: ChargerError | None = None
@@ -149,8 +155,8 @@ class PlugCommands(PlugReader):
                     return self._not_taken(written)
         if how.dry_run:
             return Result("planned", f"would put {self.name} into service", seen, written)
-        seen = self._until(lambda now: now.enabled is True and now.state != "disabled", _from_now(how))
-        if seen.enabled is not True or seen.state == "disabled":
+        seen = self._until(lambda now: now.enabled is True and _in_service(now), _from_now(how))
+        if seen.enabled is not True or not _in_service(seen):
             return Result("not_taken", f"{describe(seen)}, though it was put into service", seen, written)
         return Result("done", f"{self.name} is in service", seen, written)
 
@@ -165,34 +171,36 @@ class PlugCommands(PlugReader):
             return self._not_taken(written)
         if how.dry_run:
             return Result("planned", f"would take {self.name} out of service", seen, written)
-        seen = self._until(lambda now: now.enabled is False and not now.under_way, _from_now(how))
-        if seen.enabled is not False or seen.under_way:
+        seen = self._until(lambda now: now.enabled is False and not now.is_under_way, _from_now(how))
+        if seen.enabled is not False or seen.is_under_way:
             return Result("not_taken", f"{describe(seen)}, though it was taken out of service", seen, written)
         return Result("done", f"{self.name} is out of service", seen, written)
 
     def start(self, how: WriteOptions) -> Result:
         """Put the plug into service, see that there is a vehicle, start, and wait until it charges."""
         seen = self.look()
-        if seen.errors:
-            raise WriteRejected(f"{self.name} reports a fault ({', '.join(seen.errors)}); nothing was started")
-        if seen.under_way and seen.state != "paused":
+        if seen.activity is Activity.UNKNOWN:
+            raise Garbled(f"{describe(seen)}; nothing was started")
+        if seen.faults:
+            raise WriteRejected(f"{self.name} reports a fault ({', '.join(seen.faults)}); nothing was started")
+        if seen.is_under_way and not seen.is_paused:
             return Result("already", describe(seen), seen)
         written: list[Written] = []
-        if seen.enabled is False or seen.state == "disabled":
+        if not _in_service(seen):
             enabled = self.enable(how)
             written += enabled.written
             if enabled.outcome == "not_taken":
                 return enabled
             seen = self.look() if not how.dry_run else seen
-        if seen.connected is False:
+        if seen.vehicle_connected is False:
             says = f"{self.name}: no vehicle is connected" + ("; it is in service now" if written else "")
             return Result("no_vehicle", says, seen, written)
-        if not seen.under_way or seen.state == "paused":
+        if not seen.is_under_way or seen.is_paused:
             last = [seen]
 
             def charges(deadline: float) -> bool:
-                last[0] = self._until(lambda now: now.charging, deadline)
-                return last[0].charging
+                last[0] = self._until(lambda now: now.is_charging, deadline)
+                return last[0].is_charging
 
             patient = replace(how, wait=how.wait * CHARGE_PATIENCE)
             written.append(self._write(f"{self.name}.REMOTE_START", 1.0, patient, charges))
@@ -201,17 +209,17 @@ class PlugCommands(PlugReader):
 
     def stop(self, how: WriteOptions) -> Result:
         """End the charge."""
-        return self._end("STOP", how, lambda now: not now.under_way and now.state != "stopping", "stop")
+        return self._end("STOP", how, lambda now: now.activity not in IN_SESSION, "stop")
 
     def pause(self, how: WriteOptions) -> Result:
         """Hold the charge until it is started again."""
-        return self._end("PAUSE", how, lambda now: now.state == "paused", "pause")
+        return self._end("PAUSE", how, lambda now: now.is_paused, "pause")
 
-    def _end(self, command: str, how: WriteOptions, so: Callable[[PlugView], bool], word: str) -> Result:
+    def _end(self, command: str, how: WriteOptions, so: Callable[[Plug], bool], word: str) -> Result:
         seen = self.look()
-        if so(seen) and seen.under_way:
+        if so(seen) and seen.is_under_way:
             return Result("already", describe(seen), seen)
-        if not seen.under_way:
+        if not seen.is_under_way:
             return Result("nothing", f"nothing to {word}: {describe(seen)}", seen)
         last = [seen]
 
@@ -226,33 +234,32 @@ class PlugCommands(PlugReader):
 
     def limit(self, text: str, how: WriteOptions) -> Result:
         """Limit the current; while a vehicle charges, the measured amperes must follow."""
-        snapshot = self._read()
-        vehicle = self._info.vehicle_device
-        largest = Reading(snapshot).number(f"{vehicle}.INTENSITY", "amperes") or self._info.supported_amperes
-        if not largest:
-            raise Absent(
-                f"the charger does not tell the largest current of {self.name}, so a limit has no meaning"
-            )
-        percent = reduction(text, largest)
-        allowed = largest * (100 - percent) / 100
+        limits, vehicle = self.look().limits, self._info.vehicle_device
+        if not limits.rated:
+            raise Absent(f"the charger does not tell the rated current of {self.name}, so a limit has no meaning")
+        percent = reduction(text, limits.rated)
+        allowed = limits.rated * (100 - percent) / 100
         written = self._write(f"{vehicle}.PREDUCTION", float(percent), how)
         seen = self.look()
-        says = f"{self.name} may take {allowed:.2f} A of {largest:g} A (PREDUCTION {percent})"
+        says = f"{self.name} may take {allowed:.2f} A of {limits.rated:g} A (PREDUCTION {percent})"
+        if limits.cap is not None and limits.cap < allowed:
+            says = f"{self.name} may take {limits.cap:.2f} A: CURRENT_REDUCTION caps it below {allowed:.2f} A"
+            allowed = limits.cap
         if written.outcome == "not_taken":
             return self._not_taken([written])
         if written.outcome == "planned":
             return Result("planned", f"would see that {says}", seen, [written])
         seen = self._until(lambda now: _within(now, allowed), _from_now(how))
         if not _within(seen, allowed):
-            says = (
-                f"PREDUCTION reads {percent}, but {seen.amperes or 0:.1f} A flow and {allowed:.2f} A are allowed"
+            flows = (
+                f"PREDUCTION reads {percent}, but {seen.current or 0:.1f} A flow and {allowed:.2f} A are allowed"
             )
-            return Result("not_taken", f"{self.name}: {says}", seen, [written])
+            return Result("not_taken", f"{self.name}: {flows}", seen, [written])
         if written.outcome == "already":
             return Result("already", f"{says} already", seen, [written])
         return Result("done", says, seen, [written])
 
-    def _result(self, written: Sequence[Written], seen: PlugView, plan: str, accepted: str) -> Result:
+    def _result(self, written: Sequence[Written], seen: Plug, plan: str, accepted: str) -> Result:
         """What came of a command to the plug."""
         outcome = written[-1].outcome if written else "done"
         if outcome == "planned":
@@ -266,43 +273,41 @@ class PlugCommands(PlugReader):
         return Result("not_taken", unchanged(written[-1]), self.look(), written)
 
 
-def override_active(seen: PlugView, override: Override, now: float) -> Result | None:
+def override_active(seen: Plug, override: Override, now: float) -> Result | None:
     """Why the charge that `start --now` began goes on; None once the car has left or charges anew.
 
     Where the charger does not tell when a charge was asked for, another one cannot be told from it:
     there it is left alone for a day at most. `now` is in Unix seconds.
     """
-    if seen.connected is False:
+    if seen.vehicle_connected is False:
         return None
-    if seen.requested is None or override.requested is None:
+    requested = seen.session.requested if seen.session is not None else None
+    if requested is None or override.requested is None:
         if not 0 <= now - override.said < _A_DAY:
             return None
-    elif seen.requested != override.requested:
+    elif requested != override.requested:
         return None
     return Result("nothing", f"left alone until the car leaves, as `start --now` says: {describe(seen)}", seen)
 
 
-def already_charged_in_window(seen: PlugView, begun: float | None, opened: float) -> Result | None:
+def already_charged_in_window(seen: Plug, begun: float | None, opened: float) -> Result | None:
     """Why no charge is begun again in hours that `opened` at that instant, if one was there since and has ended.
 
     `begun` is when one was last begun or seen in such hours.
     A driver who stopped it and a car that is full are not to be started again every few minutes.
     """
-    if begun is None or begun < opened or seen.state != "waiting_for_disconnection":
+    if begun is None or begun < opened or seen.activity is not Activity.ENDED:
         return None
     return Result("nothing", f"nothing to do in these hours any more: {describe(seen)}", seen)
 
 
-def ended_at_once(before: PlugView, after: PlugView) -> bool:
+def ended_at_once(before: Plug, after: Plug) -> bool:
     """Whether a start has begun a charge that is over already, as the car is full.
 
     Only where the charger tells when a charge was asked for: else it may have ignored the start as well.
     """
-    return (
-        after.state == "waiting_for_disconnection"
-        and after.requested is not None
-        and after.requested != before.requested
-    )
+    old, new = (plug.session.requested if plug.session is not None else None for plug in (before, after))
+    return after.activity is Activity.ENDED and new is not None and new != old
 
 
 def unchanged(written: Written) -> str:
@@ -333,5 +338,10 @@ def _from_now(how: WriteOptions) -> float:
     return monotonic() + how.wait
 
 
-def _within(seen: PlugView, allowed: float) -> bool:
-    return not seen.charging or seen.amperes is None or seen.amperes <= allowed * _SLACK + _MORE
+def _in_service(seen: Plug) -> bool:
+    """Whether neither a switch nor the state says that the plug is out of service."""
+    return seen.enabled is not False and (seen.state is None or seen.state.activity is not Activity.OUT_OF_SERVICE)
+
+
+def _within(seen: Plug, allowed: float) -> bool:
+    return not seen.is_charging or seen.current is None or seen.current <= allowed * _SLACK + _MORE

@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from time import monotonic, sleep, time
 
-from ccl_exporter.control.plug_view import TAKEN_WITHIN
 from ccl_exporter.control.state import ControlState, PendingRestore
-from ccl_exporter.control.write import WriteOptions, Writer, Written, number_of, same
+from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written, number_of, same
 from ccl_exporter.errors import CclError, Garbled, WriteRejected
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.rows import variable_rows

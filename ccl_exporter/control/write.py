@@ -22,6 +22,10 @@ from ccl_exporter.text import MASK, format_number
 LEAST_PAUSE = 60.0
 """Seconds between two writes of a variable: each wears out the charger's memory (flash)."""
 
+TAKEN_WITHIN = 10.0
+"""Seconds within which a write must show; the charger takes up to five, and reads as before until then
+(protocol 9.2)."""
+
 PATIENCE = 20.0
 """Seconds within which a write must show; the charger takes some (protocol 9.2)."""
 

@@ -7,37 +7,54 @@ from math import inf
 
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.metrics.samples import needed, samples
+from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.settings import MODULES, Module
+from ccl_exporter.station.judge import Station
+from ccl_exporter.station.plug import conflicts, core_variables
 
 log = logging.getLogger(__name__)
 
 
 class Collector:
-    """Reads chargers and records their sessions where there is a `ledger`; safe to use from several threads."""
+    """Reads chargers and records their sessions where there is a `recorder`; safe to use from several threads."""
 
-    def __init__(self, ledger: SessionRecorder | None) -> None:
-        self._ledger = ledger
+    def __init__(self, recorder: SessionRecorder | None) -> None:
+        self._recorder = recorder
         self._changes = FamilyChangeLog()
+        self._conflicts = ConflictLog()
 
     def collect(
         self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, max_age: float = inf
     ) -> tuple[Snapshot, list[Sample]]:
         """A read of a charger, begun at most `max_age` seconds ago, and its samples."""
-        snapshot = self.read_and_record(charger, timeout, modules, max_age)
-        found = samples(snapshot, modules=modules, exclude=charger.settings.exclude)
+        station = self.read_and_record(charger, timeout, modules, max_age)
+        found = samples(station, modules=modules, exclude=charger.settings.exclude)
         self._changes.watch(charger.settings.name, found)
-        return snapshot, found
+        return station.snapshot, found
 
     def read_and_record(
         self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, max_age: float = inf
-    ) -> Snapshot:
-        snapshot = charger.read(timeout, None if "variables" in modules else needed, max_age)
-        if self._ledger is not None:
-            self._ledger.note(charger.settings.name, snapshot)
-        return snapshot
+    ) -> Station:
+        station = Station(charger.read(timeout, None if "variables" in modules else core_variables, max_age))
+        self._conflicts.watch(charger.settings.name, station.snapshot)
+        if self._recorder is not None:
+            self._recorder.note(charger.settings.name, station)
+        return station
+
+
+class ConflictLog:
+    """Logs once what the plugInfo of a charger contradicts itself in."""
+
+    def __init__(self) -> None:
+        self._logged: set[tuple[str, str]] = set()
+
+    def watch(self, charger: str, snapshot: Snapshot) -> None:
+        for sentence in conflicts(snapshot.inventory):
+            if (charger, sentence) not in self._logged:
+                self._logged.add((charger, sentence))
+                log.warning("%s: %s", charger, sentence)
 
 
 class FamilyChangeLog:

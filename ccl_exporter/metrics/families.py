@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from ccl_exporter.station.catalogue import catalogue
+from ccl_exporter.station.catalogue import NotCharging, catalogue
 
 FamilyKind = Literal["gauge", "counter", "stateset", "info"]
 
@@ -50,6 +50,17 @@ def _words(table: str) -> tuple[str, ...]:
     return (*words, "unknown")
 
 
+def _states() -> tuple[str, ...]:
+    """The words of the states of a plug, `unknown` last."""
+    return (*(state.word for state in catalogue().plug_states.values() if state.word != "unknown"), "unknown")
+
+
+def _statuses() -> tuple[str, ...]:
+    """The words of OCPI that states of a plug have, `unknown` last."""
+    found = {state.status for state in catalogue().plug_states.values()} - {"unknown"}
+    return (*sorted(found), "unknown")
+
+
 def _bits(table: str) -> tuple[str, ...]:
     return (*catalogue().bits[table], "unknown")
 
@@ -88,14 +99,14 @@ REJECTED = Family(
 # Plugs
 
 PLUG_STATE = Family(
-    "ccl_plug_state", "stateset", "State of the plug (<plug>.STATE, else plugState).", _PLUG, _words("plug_state")
+    "ccl_plug_state", "stateset", "State of the plug (<plug>.STATE, else plugState).", _PLUG, _states()
 )
 PLUG_STATUS = Family(
     "ccl_plug_status",
     "stateset",
     "State of the plug in the words of OCPI (from state, error and enabled).",
     _PLUG,
-    ("available", "blocked", "charging", "inoperative", "outoforder", "reserved", "unknown"),
+    _statuses(),
 )
 PLUG_ERROR = Family(
     "ccl_plug_error",
@@ -103,6 +114,13 @@ PLUG_ERROR = Family(
     "Faults of the plug (bits of <plug>.ERROR, else plugState); several may hold, none if all is well.",
     _PLUG,
     _bits("plug_error"),
+)
+PLUG_NOT_CHARGING = Family(
+    "ccl_plug_not_charging_reason",
+    "stateset",
+    "The one reason why the plug does not charge; no word holds while it charges.",
+    _PLUG,
+    tuple(NotCharging),
 )
 PLUG_CONNECTED = Family(
     "ccl_plug_vehicle_connected", "gauge", "Whether a vehicle is connected (<plug>.CC, else plugState).", _PLUG
@@ -493,6 +511,7 @@ CORE = (
     PLUG_STATE,
     PLUG_STATUS,
     PLUG_ERROR,
+    PLUG_NOT_CHARGING,
     PLUG_CONNECTED,
     PLUG_LOCKED,
     PLUG_ENABLED,

@@ -16,6 +16,7 @@ from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.inventory import Inventory, Selector, VariableSelection, owner, variable_ids
 from ccl_exporter.powerstudio.inventory_reader import InventoryReader
+from ccl_exporter.powerstudio.plug_variables import CHARGING, PLUG_SIGNS, PROGRESS_SIGNS, SESSION_SIGNS
 from ccl_exporter.powerstudio.snapshot import (
     ChargeRecord,
     Document,
@@ -37,8 +38,6 @@ SLOW = 60.0
 INVENTORY_EVERY = 3600.0
 """Seconds between two readings of the inventory without a reason."""
 
-_CHARGING = 8.0  # plug state (protocol 9.1)
-
 _Side = Literal["charge_info", "plug_state", "status", "devices", "inventory"]
 _SIDES: tuple[_Side, ...] = ("charge_info", "plug_state", "status", "devices", "inventory")
 
@@ -47,16 +46,6 @@ _PATHS: Mapping[_Side, str] = {
     "plug_state": endpoints.PLUG_STATE,
     "status": endpoints.STATUS,
 }
-
-
-# What shows in the values that a charge began or ended, that it went on, that a plug changed (protocol 9).
-TURNS = ("STATE", "CC", "STOPPED", "CHARGE", "REQUESTDATE", "BEGINDATE", "ENDDATE")
-
-
-PROGRESS = ("AE", "AEP")
-
-
-PLUG_SIGNS = ("STATE", "CC", "LOCK", "ERROR")
 
 
 Signs = tuple[Value, ...]
@@ -103,7 +92,9 @@ class SlowValueCache:
         What shows that a plug or its charge has turned is always among them.
         """
         plugs = [plug.name for plug in inventory.plugs]
-        often = needed.often | {f"{plug}.{sign}" for plug in plugs for sign in TURNS + PROGRESS + PLUG_SIGNS}
+        often = needed.often | {
+            f"{plug}.{sign}" for plug in plugs for sign in SESSION_SIGNS + PROGRESS_SIGNS + PLUG_SIGNS
+        }
         if self._of is not inventory or now - self._asked >= self._every:
             return often | needed.rarely
         return often
@@ -354,14 +345,21 @@ class Engine:
     # Documents beside the values
 
     def _signs(self, read: ReadState, variables: tuple[str, ...]) -> Signs | None:
-        """What the values show of all plugs; None if they show no plug."""
+        """What the values show of all plugs; None if they show none, or one whose state cannot be trusted."""
         plugs = [plug.name for plug in self._inventory.inventory.plugs] or sorted(self._charges)
-        if not plugs or not all(f"{plug}.STATE" in read.values for plug in plugs):
+        if not plugs or not all(self._is_readable(f"{plug}.STATE", read) for plug in plugs):
             return None
         return tuple(read.values.get(f"{plug}.{variable}") for variable in variables for plug in plugs)
 
+    def _is_readable(self, name: str, read: ReadState) -> bool:
+        """Whether a variable has a number, and no device or sub-device that it is in reports a STATUS but 1."""
+        if not isinstance(read.values.get(name), float):
+            return False
+        ends = [end for end, character in enumerate(name) if character == "."]
+        return all(read.values.get(f"{name[:end]}.STATUS", 1.0) == 1 for end in ends)
+
     def _charging(self, read: ReadState) -> bool:
-        return _CHARGING in (self._signs(read, ("STATE",)) or ())
+        return CHARGING in (self._signs(read, ("STATE",)) or ())
 
     def _due(self, side: _Side, read: ReadState) -> bool:
         held = self._held[side]
@@ -370,7 +368,7 @@ class Engine:
             return False
         match side:
             case "charge_info":
-                signs = self._signs(read, TURNS + PROGRESS)
+                signs = self._signs(read, SESSION_SIGNS + PROGRESS_SIGNS)
                 return not held.good or signs is None or signs != held.signs or self._charging(read)
             case "plug_state":
                 signs = self._signs(read, PLUG_SIGNS)
@@ -393,7 +391,7 @@ class Engine:
         Likewise what there was no time for in the last read.
         """
         due = [side for side in _SIDES if self._due(side, read)]
-        signs = self._signs(read, TURNS)
+        signs = self._signs(read, SESSION_SIGNS)
         turned = signs != self._held["charge_info"].turns
         first = "charge_info" if turned or self._charge_waits else None
         if self._thorough and self._inventory.inventory.devices:
@@ -421,8 +419,8 @@ class Engine:
         match side:
             case "charge_info":
                 held.good = self._attempt(side, lambda: self._read_charges(read), read)
-                held.turns = self._signs(read, TURNS)
-                held.signs = self._signs(read, TURNS + PROGRESS)
+                held.turns = self._signs(read, SESSION_SIGNS)
+                held.signs = self._signs(read, SESSION_SIGNS + PROGRESS_SIGNS)
             case "plug_state":
                 held.good = self._attempt(side, lambda: self._read_plug_states(read), read)
                 held.signs = self._signs(read, PLUG_SIGNS)
@@ -461,7 +459,7 @@ class Engine:
     def _drop_stale(self, read: ReadState) -> None:
         """What is held from earlier is served only while the values show that nothing has turned since."""
         charge, plug = self._held["charge_info"], self._held["plug_state"]
-        signs = self._signs(read, TURNS)
+        signs = self._signs(read, SESSION_SIGNS)
         if signs != charge.turns or (signs is None and charge.asked < read.began):
             self._charges, charge.good = {}, False
         signs = self._signs(read, PLUG_SIGNS)

@@ -283,9 +283,9 @@ def values(data: bytes) -> Readings:
 
 
 def plug_info(data: bytes) -> tuple[PlugInfo, ...]:
-    """plugInfo.xml, in the engine's order."""
-    plugs = {
-        _text(node, "name"): PlugInfo(
+    """plugInfo.xml, in the engine's order; one that is listed twice is there twice."""
+    return tuple(
+        PlugInfo(
             name=_text(node, "name"),
             supported_amperes=_positive(_text(node, "supportedCurrent")) or None,
             vehicle_device=_reference(node, "EVCommDevice"),
@@ -293,8 +293,7 @@ def plug_info(data: bytes) -> tuple[PlugInfo, ...]:
         )
         for node in _root(data, "plugsInfo").findall("plugInfo")
         if _text(node, "name")
-    }
-    return tuple(plugs.values())
+    )
 
 
 def plug_state(data: bytes) -> dict[str, PlugStateRecord]:

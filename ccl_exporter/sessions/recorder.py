@@ -24,6 +24,7 @@ from ccl_exporter.sessions.tracker import (
     update,
     watched,
 )
+from ccl_exporter.station.judge import Station
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +58,17 @@ class SessionRecorder:
         self._writer: threading.Thread | None = None
         self._connection = self._open()
 
-    def note(self, charger_name: str, snapshot: Snapshot) -> None:
-        """Book what a reading brought; the same one again, or one that tells nothing new, costs nothing."""
+    def note(self, charger_name: str, read: Snapshot | Station) -> None:
+        """Record what a read brought; the same one again, or one that tells nothing new, costs nothing."""
+        station = read if isinstance(read, Station) else Station(read)
+        snapshot = station.snapshot
         if not snapshot.up or not snapshot.charges:
             return
         with self._changed:
             if self._connection is None or self._closing or not self._new(charger_name, snapshot):
                 return
             self._last[charger_name] = (snapshot.taken, snapshot.charges)
-            for plug, reading in plug_readings(snapshot).items():
+            for plug, reading in plug_readings(station).items():
                 name = (charger_name, plug)
                 account = self._accounts.get(name)
                 if not self._scrutinies.setdefault(name, RegisterCheck()).passes(account, reading):

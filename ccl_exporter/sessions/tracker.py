@@ -11,16 +11,12 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Protocol
 
-from ccl_exporter.metrics import families as f
-from ccl_exporter.metrics.samples import samples
-from ccl_exporter.powerstudio.inventory import owner
-from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, Snapshot
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment
+from ccl_exporter.station.catalogue import Activity, catalogue
+from ccl_exporter.station.judge import Station
 from ccl_exporter.station.plausibility import SETTLE_READINGS, SETTLE_SECONDS
+from ccl_exporter.station.plug import IN_SESSION, NOT_IN_SESSION, Plug
 from ccl_exporter.station.values import OLDEST
-
-# Plug states of protocol 9.1: from starting to stopping, and those in which no charge can be under way.
-_SERVING = range(6, 12)
-_AT_REST = (-2, -1, 0, 1, 12)
 
 _LATEST = 4_102_444_800.0  # 2100; a date after it is no date
 _STEP = 72_000.0  # joules: two steps of a meter that counts in tens of watt-hours
@@ -29,9 +25,6 @@ _SLACK = 1.25
 _MOST_WATTS = 1e6  # no charger for cars gives more
 _PLUG_WATTS = 264.0 * 3  # volts on three phases (EN 50160: 10 % above 240 V), for each ampere of the plug
 _AMPERES = 63.0  # the largest socket of IEC 62196, for a plug that does not tell its own
-
-# What the samples below are made from; the other values of a charger would only cost time.
-_NEEDED = (".AE", ".API", ".API1", ".API2", ".API3", ".STATUS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,32 +141,23 @@ class TrackerResult:
     from_before: bool = False
 
 
-def plug_readings(snapshot: Snapshot) -> dict[str, PlugReading]:
+def plug_readings(station: Station) -> dict[str, PlugReading]:
     """What a snapshot says of each plug that chargeInfo tells of."""
-    values = {name: value for name, value in snapshot.values.items() if name.endswith(_NEEDED)}
-    part = replace(snapshot, values=values, documents=(), rejected={})
-    registers: dict[str, float] = {}
-    watts: dict[str, float] = {}
-    for sample in samples(part, modules=("core",)):
-        if sample.family is f.PLUG_ENERGY:
-            registers[sample.labels[0]] = sample.value
-        elif sample.family is f.PLUG_POWER:
-            watts[sample.labels[0]] = watts.get(sample.labels[0], 0.0) + sample.value
-    devices = {device.id for device in snapshot.inventory.devices}
-    clocks = {name: snapshot.values.get(f"{owner(name, devices)}.VDTTM") for name in snapshot.charges}
-    amperes = {plug.name: plug.supported_amperes for plug in snapshot.inventory.plugs}
-    return {
-        name: PlugReading(
+    snapshot, plugs = station.snapshot, {plug.name: plug for plug in station.plugs}
+    clocks = {name: snapshot.values.get(f"{station.reading.owner(name)}.VDTTM") for name in snapshot.charges}
+    found = {}
+    for name, charge in snapshot.charges.items():
+        plug, clock = plugs.get(name, Plug(name)), clocks[name]
+        found[name] = PlugReading(
             taken=snapshot.taken,
             charge=charge,
-            register=registers.get(name),
+            register=plug.energy,
             told=None if charge.meter_watt_hours is None else charge.meter_watt_hours * 3600,
-            watts=watts.get(name),
-            clock=clock.seconds if isinstance(clock := clocks[name], Moment) else None,
-            amperes=amperes.get(name) or _AMPERES,
+            watts=plug.power,
+            clock=clock.seconds if isinstance(clock, Moment) else None,
+            amperes=plug.limits.supported or _AMPERES,
         )
-        for name, charge in snapshot.charges.items()
-    }
+    return found
 
 
 def session_key(charge: ChargeRecord) -> float | None:
@@ -181,14 +165,21 @@ def session_key(charge: ChargeRecord) -> float | None:
     return next((at for at in (charge.requested, charge.begun, charge.ended) if at), None)
 
 
+def _activity(charge: ChargeRecord) -> Activity:
+    """What the plug did by the state that chargeInfo tells."""
+    state = catalogue().plug_state(charge.state)
+    return Activity.UNKNOWN if state is None else state.activity
+
+
 def has_ended(charge: ChargeRecord) -> bool:
     """Whether chargeInfo tells of a charge that is over.
 
     Where the state leaves it open, an end before the begin is that of the charge before.
     """
-    if not charge.ended or charge.state in _SERVING:
+    activity = _activity(charge)
+    if not charge.ended or activity in IN_SESSION:
         return False
-    return charge.state in _AT_REST or charge.ended >= (charge.begun or charge.requested or 0.0)
+    return activity in NOT_IN_SESSION or charge.ended >= (charge.begun or charge.requested or 0.0)
 
 
 class RegisterCheck:
@@ -227,8 +218,8 @@ class RegisterCheck:
 
 def _allowed(reading: PlugReading) -> float:
     """Joules that may lie between the two registers, as their documents are not of one moment."""
-    serving = reading.charge.state in _SERVING
-    return _STEP + (reading.amperes * _PLUG_WATTS * _BETWEEN if serving else 0.0)
+    in_session = _activity(reading.charge) in IN_SESSION
+    return _STEP + (reading.amperes * _PLUG_WATTS * _BETWEEN if in_session else 0.0)
 
 
 def _goes_on(before: PlugReading, reading: PlugReading) -> bool:

@@ -13,8 +13,8 @@ from ccl_exporter.simulator.simulated_charge import (
     LEAST_AMPERES,
     Extremes,
     Lag,
-    Limits,
     SimulatedCharge,
+    SimulatedLimits,
     State,
     Stop,
     Vehicle,
@@ -70,7 +70,7 @@ class SimulatedPlug:
     energy: float = 1_234_560.0
     """Watt-hours since it was made; `energy_at` tells it between two events."""
     total_seconds: float = 51_234.5
-    limits: Limits = field(default_factory=Limits)
+    limits: SimulatedLimits = field(default_factory=SimulatedLimits)
     vehicle: Vehicle | None = None
     error: int = 0
     state: State = State.AVAILABLE

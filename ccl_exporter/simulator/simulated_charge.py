@@ -78,7 +78,7 @@ class SimulatedCharge:
 
 
 @dataclass
-class Limits:
+class SimulatedLimits:
     """What can be written to a plug: amperes, per cent, and switches (protocol 9)."""
 
     intensity: float = RATED_AMPERES

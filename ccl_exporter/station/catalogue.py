@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -37,6 +38,61 @@ class Known:
     range: tuple[float, float] | None = None
 
 
+class Activity(StrEnum):
+    """What a plug does, of whatever make it is."""
+
+    OUT_OF_SERVICE = "out_of_service"
+    FAULTED = "faulted"
+    IDLE = "idle"
+    WAITING = "waiting"
+    STARTING = "starting"
+    CHARGING = "charging"
+    SUSPENDED = "suspended"
+    STOPPING = "stopping"
+    ENDED = "ended"
+    UNKNOWN = "unknown"
+
+
+class NotCharging(StrEnum):
+    """The one reason why a plug does not charge; a new one comes last, as databases store its place."""
+
+    FAULT = "fault"
+    RESERVED = "reserved"
+    NO_VEHICLE = "no_vehicle"
+    DISABLED = "disabled"
+    LIMIT_BELOW_MINIMUM = "limit_below_minimum"
+    WAITING_FOR_POWER = "waiting_for_power"
+    VEHICLE_NOT_READY = "vehicle_not_ready"
+    WAITING_FOR_PERMISSION = "waiting_for_permission"
+    WAITING_FOR_SCHEDULE = "waiting_for_schedule"
+    PAUSED = "paused"
+    STARTING = "starting"
+    SESSION_ENDED = "session_ended"
+    UNKNOWN = "unknown"
+
+    @property
+    def number(self) -> int:
+        """Its place, from 1 on; 0 stands for a plug that charges."""
+        return list(NotCharging).index(self) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class PlugState:
+    """A row of `plug_states`: a code, its word, and everything that follows from it alone (protocol 9.1).
+
+    `status` is a word of OCPI; `reason` is None for the state in which a vehicle charges.
+    `limited` says that a current limit below the minimum explains the state.
+    """
+
+    code: int
+    word: str
+    status: str
+    activity: Activity
+    sentence: str
+    reason: NotCharging | None = None
+    limited: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     types: tuple[str, ...]
@@ -52,6 +108,8 @@ _PREFIXES = {-6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 class Catalogue:
     """The rows of `catalogue.toml` with the questions that are asked of them."""
 
+    plug_states: Mapping[int, PlugState]
+    not_charging: Mapping[NotCharging, str]
     units: Mapping[str, Unit]
     codes: Mapping[str, Mapping[int, str]]
     bits: Mapping[str, tuple[str, ...]]
@@ -59,6 +117,16 @@ class Catalogue:
     names: frozenset[str]
     registers: re.Pattern[str]
     personal: re.Pattern[str]
+
+    def plug_state(self, code: float | None) -> PlugState | None:
+        """The row of a code; one that is not known has the row of the word `unknown`, no code has none."""
+        if code is None:
+            return None
+        return self.plug_states.get(int(code) if float(code).is_integer() else _UNKNOWN_STATE, self._unknown_state)
+
+    @property
+    def _unknown_state(self) -> PlugState:
+        return self.plug_states[_UNKNOWN_STATE]
 
     def role(self, device_type: str | None) -> str:
         """Which part of a station a device of this type is: meter, engine, vehicle, board, ...; "" if unknown."""
@@ -96,9 +164,23 @@ class Catalogue:
         return _PREFIXES[factor] + unit.symbol
 
 
+_UNKNOWN_STATE = -99
+
+
 def last_part(name: str) -> str:
     """The last dotted part of a variable's name, in capitals."""
     return name.rpartition(".")[2].upper()
+
+
+def _plug_state(row: Mapping[str, Any]) -> PlugState:
+    reason = row.get("reason")
+    return PlugState(
+        **{
+            **row,
+            "activity": Activity(row["activity"]),
+            "reason": NotCharging(reason) if reason is not None else None,
+        }
+    )
 
 
 def _known(row: Mapping[str, Any]) -> Known:
@@ -111,6 +193,8 @@ def catalogue() -> Catalogue:
     """The one catalogue, read from the package's own file."""
     rows = tomllib.loads(files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8"))
     return Catalogue(
+        plug_states={state.code: state for state in map(_plug_state, rows["plug_states"])},
+        not_charging={NotCharging(reason): sentence for reason, sentence in rows["not_charging"].items()},
         units={code: Unit(**row) for code, row in rows["units"].items()},
         codes={name: {int(code): word for code, word in table.items()} for name, table in rows["codes"].items()},
         bits={name: tuple(words) for name, words in rows["bits"].items()},

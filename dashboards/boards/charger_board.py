@@ -7,20 +7,16 @@ from boards.energy_rows import charge_lines, energy_lines
 from boards.following import follow_lines
 from boards.grafana import (
     Board,
-    Data,
     Line,
     Panel,
     Row,
-    column,
     graph,
     series,
     stat,
     steps,
     table,
     timeline,
-    words,
 )
-from boards.influxql import InfluxQL
 from boards.promql import Scraped
 from boards.sources import Source
 from boards.templating import source_variable
@@ -132,26 +128,12 @@ def _now(source: Source) -> Iterator[Line]:
 
 
 def _why(source: Source) -> Panel:
-    reason = source.reason()
-    families = (f.PLUG_STATE, f.PLUG_ERROR, f.PLUG_ENABLED, f.PLUG_CURRENT_LIMIT, f.PLUG_CONNECTED)
-    if isinstance(source, InfluxQL):
-        return table(
-            "Why it is not charging",
-            about("From left to right: the first that is not as it should be is the reason.", *families),
-            source.facts(),
-            (
-                column("In service", **YES_NO),
-                column("Vehicle", **YES_NO),
-                column("Limit", "amp"),
-            ),
-            weight=9,
-        )
     return stat(
         "Why it is not charging",
-        about("The first reason that holds; a fault comes before all others.", *families),
-        reason or Data(()),
+        about("The one reason; a fault comes before all others.", f.PLUG_NOT_CHARGING),
+        source.reason(),
         "none",
-        words(REASONS),
+        REASONS,
         weight=7,
     )
 
@@ -168,10 +150,8 @@ def _states(source: Source) -> Iterator[Line]:
             ),
         ),
     )
-    reason = source.reason()
-    if reason is not None:
-        text = "The first reason that holds, over time."
-        yield Line(5, (timeline("Why it was not charging", about(text), reason, words(REASONS)),))
+    text = about("The reason, over time.", f.PLUG_NOT_CHARGING)
+    yield Line(5, (timeline("Why it was not charging", text, source.reason(), REASONS),))
     yield Line(
         7,
         (

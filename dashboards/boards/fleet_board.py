@@ -25,7 +25,6 @@ from boards.grafana import (
     summed_by_series,
     table,
     timeline,
-    words,
 )
 from boards.templating import source_variable
 from boards.units import FAULTS, KWH, REASONS, UP_DOWN, YES_NO, about, numbered
@@ -136,10 +135,9 @@ _LINK: Json = {
 
 def _plugs() -> Panel:
     """A row for each plug."""
-    reason = fleet.reason()
     asked = (
         (fleet.status(), "Status"),
-        (reason.targets[0].query if reason else "", "Why not charging"),
+        (fleet.code(f.PLUG_NOT_CHARGING, "not_charging"), "Why not charging"),
         (fleet.most(fleet.of_plug(f.PLUG_CONNECTED)), "Vehicle"),
         (fleet.summed(fleet.phases(f.PLUG_POWER)), "Power"),
         (fleet.most(fleet.of_plug(f.PLUG_CURRENT_LIMIT)), "Limit"),
@@ -169,7 +167,7 @@ def _plugs() -> Panel:
         (
             column("Instance", link=_LINK),
             coloured("Status", numbered(f.PLUG_STATUS)),
-            coloured("Why not charging", words(REASONS)),
+            coloured("Why not charging", REASONS),
             column("Vehicle", **YES_NO),
             column("Power", "watt"),
             column("Limit", "amp"),

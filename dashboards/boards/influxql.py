@@ -93,21 +93,8 @@ class InfluxQL:
     def station_state(self) -> Data:
         return self.of_the_station(f.STATION_STATE)
 
-    def reason(self) -> Data | None:
-        """No conditions in InfluxQL: the facts side by side instead (`facts`)."""
-        return None
-
-    def facts(self) -> Data:
-        """What may keep a plug from charging, in the order in which it counts."""
-        columns = {
-            "error_text": "Faults",
-            "enabled": "In service",
-            "current_limit_amperes": "Limit",
-            "vehicle_connected": "Vehicle",
-            "state_text": "State",
-        }
-        what = ", ".join(f'last("{field}") AS "{heading}"' for field, heading in columns.items())
-        return _table(_select(what, "ccl_plug", _PLUG_TAGS))
+    def reason(self) -> Data:
+        return self.gauge(f.PLUG_NOT_CHARGING)
 
     def power(self) -> Data:
         return self._of_all_phases(f.PLUG_POWER, "")

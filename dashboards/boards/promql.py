@@ -11,7 +11,6 @@ from boards.energy_queries import MONTH, PRICE, total_per_day
 from boards.grafana import Data, DataSource, Json, Target, merged, summed_by_series
 from boards.templating import annotation, query_variable
 from boards.units import KWH, codes, unit
-from ccl_exporter.control.plug_view import LEAST_AMPERES
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family
 from ccl_exporter.station.catalogue import catalogue
@@ -19,11 +18,6 @@ from ccl_exporter.station.catalogue import catalogue
 
 def _least(some: str, limit: str) -> str:
     return f"clamp_max({some}, {limit})"
-
-
-def coded(condition: str, code: int) -> str:
-    """A number where a condition holds, no series where it does not."""
-    return f"({condition}) * 0 + {code}"
 
 
 class PromQL:
@@ -103,28 +97,9 @@ class PromQL:
     def station_state(self) -> Data:
         return self.one(self.code(f.STATION_STATE, "station_state"), legend=self.station_legend)
 
-    def reason(self) -> Data | None:
-        """The number of the first reason why a plug does not charge (names.REASONS)."""
-
-        def value(family: Family) -> str:
-            return self.most(self.of_plug(family))
-
-        def state(word: str) -> str:
-            return f"{self.is_in(f.PLUG_STATE, word)} == 1"
-
-        ladder = (
-            coded(state("charging"), 0),
-            coded(f"{self.faulty()} == 1", 1),
-            coded(f"{value(f.PLUG_ENABLED)} == 0", 2),
-            coded(state("disabled"), 2),
-            coded(state("waiting_for_power"), 3),
-            coded(f"{value(f.PLUG_CURRENT_LIMIT)} < {LEAST_AMPERES}", 3),
-            coded(f"{value(f.PLUG_CONNECTED)} == 0", 4),
-            coded(state("waiting_for_permission"), 5),
-            coded(state("waiting_for_disconnection"), 6),
-            coded(f"{value(f.PLUG_STATE)} >= -1000", 7),  # whatever it is
-        )
-        return self.one(" or ".join(ladder))
+    def reason(self) -> Data:
+        """The number of the reason why a plug does not charge (units.REASONS); 0 while it charges."""
+        return self.one(self.code(f.PLUG_NOT_CHARGING, "not_charging"))
 
     def power(self) -> Data:
         return self.one(self.summed(self.phases(f.PLUG_POWER)))

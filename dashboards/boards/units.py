@@ -1,12 +1,12 @@
 """What the exporter's catalogue says, in Grafana's words: units, names of states, what a metric is."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from boards.grafana import Json, words
 from ccl_exporter.metrics.families import Family
-from ccl_exporter.station.catalogue import catalogue
+from ccl_exporter.station.catalogue import NotCharging, PlugState, catalogue
 
 LEAST_COLOR, GOOD, BUSY, WAITING, BAD, OFF = "text", "green", "blue", "yellow", "red", "purple"
 
@@ -60,25 +60,38 @@ def _code(help: str) -> str:
     return re.sub(r"<plug>\.[A-Z_]+", r"`\g<0>`", help)
 
 
+_COLORS = {
+    "charging": BUSY,
+    "starting": BUSY,
+    "available": GOOD,
+    "idle": GOOD,
+    "none": GOOD,
+    "charges": BUSY,
+    "no_vehicle": GOOD,
+    "error": BAD,
+    "fault": BAD,
+    "faulted": BAD,
+    "outoforder": BAD,
+    "disabled": OFF,
+    "inoperative": OFF,
+    "limit_below_minimum": OFF,
+    "not_initialised": OFF,
+    "out_of_service": OFF,
+    "reserved": OFF,
+    "unknown": LEAST_COLOR,
+}
+"""Of states, activities, reasons and the words of OCPI; of others somebody waits."""
+
+
 def _color(word: str) -> str:
-    match word:
-        case "charging" | "starting" | "resuming":
-            return BUSY
-        case "available" | "none":
-            return GOOD
-        case "error" | "outoforder":
-            return BAD
-        case "disabled" | "inoperative" | "not_initialised" | "reserved":
-            return OFF
-        case "unknown":
-            return LEAST_COLOR
-        case _:
-            return WAITING
+    return _COLORS.get(word, WAITING)
 
 
 def codes(table: str) -> Mapping[int, str]:
-    """The words of a code table by the code that an engine sends; each word once."""
-    found = dict(catalogue().codes[table])
+    """The words of a code table by the code that is stored; each word once."""
+    if table == "not_charging":
+        return {0: "charges", **{number: str(reason) for number, reason in enumerate(NotCharging, 1)}}
+    found = {row.code: row.word for row in _rows()} if table == "plug_state" else dict(catalogue().codes[table])
     if "unknown" not in found.values():
         found[-99] = "unknown"
     return dict(sorted(found.items()))
@@ -86,7 +99,15 @@ def codes(table: str) -> Mapping[int, str]:
 
 def states(table: str) -> Json:
     """The words of a code table as a mapping of its codes."""
-    return words({code: (word.replace("_", " "), _color(word)) for code, word in codes(table).items()})
+    if table == "plug_state":
+        colors = {row.word: _color(row.status if row.status == "reserved" else row.activity) for row in _rows()}
+    else:
+        colors = {word: _color(word) for word in codes(table).values()}
+    return words({code: (word.replace("_", " "), colors[word]) for code, word in codes(table).items()})
+
+
+def _rows() -> Iterable[PlugState]:
+    return catalogue().plug_states.values()
 
 
 def numbered(family: Family) -> Json:
@@ -106,14 +127,5 @@ FAULTS: Json = {
 }
 """Lanes of faults: a 1 for each that holds, or all of them as a text."""
 
-REASONS: Mapping[int, tuple[str, str]] = {
-    0: ("it charges", BUSY),
-    1: ("a fault", BAD),
-    2: ("out of service", OFF),
-    3: ("limit too low", OFF),
-    4: ("no vehicle", GOOD),
-    5: ("waits for permission", WAITING),
-    6: ("charge has ended, vehicle still there", WAITING),
-    7: ("see its state", LEAST_COLOR),
-}
-"""Why a plug does not charge, the first that holds; the ladder of `ccl_exporter/charging/view.py`."""
+REASONS = states("not_charging")
+"""Why a plug does not charge, by the number that is stored."""

@@ -16,9 +16,9 @@ from helpers.support import Clock
 from benchmarks import peers
 from benchmarks.processes import HERE, MEASURED, Exporter, Farm, alone, exporter, farm
 from ccl_exporter.exporter.charger import SHARED_FOR, Charger
-from ccl_exporter.metrics.samples import needed
 from ccl_exporter.powerstudio.inventory import variable_ids
 from ccl_exporter.settings import ChargerSettings
+from ccl_exporter.station.plug import core_variables
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def on_the_charger(short: bool) -> Iterator[Row]:
             clock = Clock(0.0)
             name = f"{site}-{module}"
             charger = Charger(ChargerSettings(name, chargers.url(name)), now=clock)
-            wanted = needed if module == "core" else None
+            wanted = core_variables if module == "core" else None
             for _ in range(8):
                 clock.at += 15
                 charger.read(60, wanted)

@@ -8,11 +8,12 @@ from helpers.support import Clock
 from ccl_exporter.exporter.charger import SHARED_FOR, Charger
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.metrics.samples import needed, samples
+from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.engine import SLOW
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import DIALECTS, Dialect, Simulator
+from ccl_exporter.station.plug import core_variables
 
 NO_PLUG_INFO = ("no-charge-points",)
 
@@ -25,7 +26,7 @@ def meaning(snapshot: Snapshot) -> set[Sample]:
 def settled(simulator: Simulator, clock: Clock) -> Charger:
     """A charger that has read everything once, in both modules."""
     charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
-    for wanted in (needed, None, needed):
+    for wanted in (core_variables, None, core_variables):
         for _ in range(6):
             charger.read(60, wanted)
             clock.at += SHARED_FOR * 2
@@ -43,7 +44,7 @@ def test_it_says_the_same_as_the_meaning_of_a_full_reading(model: str, dialect: 
         at = clock.at
         full = charger.read(60)
         clock.at = at + SHARED_FOR * 2
-        less = charger.read(60, needed)
+        less = charger.read(60, core_variables)
 
     varying = {sample.family for sample in meaning(full) ^ meaning(less)}
     assert len(less.values) <= len(full.values)
@@ -58,7 +59,7 @@ def test_it_says_the_same_as_the_meaning_of_a_full_reading(model: str, dialect: 
 
 
 def test_a_device_that_is_not_asked_is_not_called_silent(wallbox: Simulator, clock: Clock) -> None:
-    less = settled(wallbox, clock).read(60, needed)
+    less = settled(wallbox, clock).read(60, core_variables)
 
     told = {sample.labels[0]: sample.value for sample in samples(less) if sample.family is f.DEVICE_UP}
     assert told == {"EVSE": 1, "CCL1Mini": 1, "Plug - Mode 3": 1}
@@ -73,12 +74,12 @@ def test_a_scrape_is_less_than_three_kilobytes_on_average_with_its_questions(
         wallbox.site.plugs[0].plug_in()
         wallbox.site.plugs[0].authorise()
         clock.at += 600
-        charger.read(60, needed)
+        charger.read(60, core_variables)
     sizes = []
     for _ in range(40):
         clock.at += 15
         wallbox.clear_requests()
-        assert charger.read(60, needed).up
+        assert charger.read(60, core_variables).up
         targets = [request.target for request in wallbox.requests]
         bodies = [urllib.request.urlopen(f"{wallbox.url}/{target.lstrip('/')}").read() for target in targets]
         sizes.append(sum(map(len, targets)) + sum(map(len, bodies)))
@@ -92,7 +93,7 @@ def test_what_hardly_changes_is_asked_for_once_a_minute(wallbox: Simulator, cloc
     for _ in range(int(SLOW * 10 / 15)):
         clock.at += 15
         wallbox.clear_requests()
-        snapshot = charger.read(60, needed)
+        snapshot = charger.read(60, core_variables)
         asked.append("INTENSITY" in wallbox.requests[0].target)
         assert snapshot.values["Plug - Mode 3.INTENSITY"] == 32
 
@@ -104,7 +105,7 @@ def test_where_several_cannot_be_asked_for_at_once_it_asks_by_device(clock: Cloc
         charger = settled(simulator, clock)
         simulator.clear_requests()
         clock.at += 2
-        less = charger.read(60, needed)
+        less = charger.read(60, core_variables)
         targets = [request.target for request in simulator.requests]
 
     assert less.up
@@ -119,6 +120,6 @@ def test_a_change_of_the_limit_shows_at_once(wallbox: Simulator, clock: Clock) -
     wallbox.site.set_value("Plug - Mode 3.PREDUCTION", 50.0)
     clock.at += 15
 
-    found = {sample.family: sample.value for sample in meaning(charger.read(60, needed))}
+    found = {sample.family: sample.value for sample in meaning(charger.read(60, core_variables))}
 
     assert found[f.PLUG_CURRENT_LIMIT] == 16

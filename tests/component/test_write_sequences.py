@@ -160,14 +160,14 @@ def command(bench: Bench, chance: random.Random, late: bool) -> str:
         assert bench.usable is not good, f"{told}: {said}"
     if name == "start":
         if good:
-            assert said.seen.under_way, f"{told}: {said}"
+            assert said.seen.is_under_way, f"{told}: {said}"
         if outcome == "no_vehicle":
-            assert said.seen.connected is False
+            assert said.seen.vehicle_connected is False
             assert bench.value(f"{PLUG}.CC") == 0
         if outcome == "not_taken":
-            assert not said.seen.charging
+            assert not said.seen.is_charging
     if name in ("stop", "pause") and outcome == "nothing":
-        assert not said.seen.under_way
+        assert not said.seen.is_under_way
         assert bench.usable is before
     return f"{told}: {outcome}"
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ccl_exporter.metrics.families import FAMILIES, Sample
-from ccl_exporter.metrics.samples import needed, samples
+from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.influxdb.line_protocol import lines
 from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
@@ -26,6 +26,7 @@ from ccl_exporter.sessions.tracker import FinishedSession
 from ccl_exporter.settings import Module
 from ccl_exporter.simulator import Dialect, Fault, Simulator
 from ccl_exporter.station.plausibility import RegisterFilter
+from ccl_exporter.station.plug import core_variables
 from helpers.support import Clock, get, server
 
 END = datetime(2026, 10, 2, 6, 0, tzinfo=UTC).timestamp()
@@ -63,7 +64,7 @@ class _Reader:
     register_filter: RegisterFilter = field(default_factory=RegisterFilter)
 
     def read(self, at: float, modules: tuple[Module, ...]) -> Snapshot:
-        snapshot = self.engine.read(10, None if "variables" in modules else needed)
+        snapshot = self.engine.read(10, None if "variables" in modules else core_variables)
         return self.register_filter.apply(replace(snapshot, taken=at))
 
 

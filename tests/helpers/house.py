@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from ccl_exporter.control.follow.budget import Budget
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue
-from ccl_exporter.control.follow.policy import Car, Observation, Policy, Rules
+from ccl_exporter.control.follow.policy import Observation, Policy, Rules
 from ccl_exporter.simulator.site import Site
 from ccl_exporter.simulator.wallbox import build
+from helpers.plugs import Car
 from helpers.support import Clock
 
 STEP = 5
@@ -220,8 +221,8 @@ class Days:
             if second - looked >= self.every:
                 looked = second
                 car = bench.car()
-                free, trouble = self.trust.judge(number, now, car)
-                decision = policy.decide(Observation(now, int(now // 86_400), car, free, trouble))
+                free, trouble = self.trust.judge(number, now, car.plug)
+                decision = policy.decide(Observation(now, int(now // 86_400), car.plug, free, trouble))
                 result.reasons[decision.reason] = result.reasons.get(decision.reason, 0) + 1
                 if decision.percent is not None:
                     bench.write(decision.percent)

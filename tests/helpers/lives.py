@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from ccl_exporter.metrics.families import FAMILIES
-from ccl_exporter.metrics.samples import needed, samples
+from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.simulator import Dialect, Fault, Simulator, State
 from ccl_exporter.simulator.physics import SimulatedPlug
 from ccl_exporter.station.plausibility import RegisterFilter
+from ccl_exporter.station.plug import core_variables
 from helpers.support import Clock
 
 START = datetime(2025, 10, 30, 12, tzinfo=UTC).timestamp()
@@ -155,7 +156,7 @@ def live(role: Role, database: str) -> Life:
                 continue
             if chance < 1.5 * role.noise and stage.reachable:
                 simulator.faults = (*simulator.faults, Fault("close"))
-            snapshot = register_filter.apply(replace(engine.read(stage.timeout, needed), taken=clock.at))
+            snapshot = register_filter.apply(replace(engine.read(stage.timeout, core_variables), taken=clock.at))
             if stage.reachable:
                 simulator.faults = tuple(fault for fault in simulator.faults if fault.kind != "close")
             text, _ = exposition(samples(snapshot, modules=("core",)), FAMILIES, "")

@@ -9,9 +9,9 @@ import pytest
 from helpers.support import Clock, Start, get, scrape, server
 
 from ccl_exporter.exporter.charger import PATIENT_READS, SHARED_FOR, Charger
-from ccl_exporter.metrics.samples import needed
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Dialect, Simulator
+from ccl_exporter.station.plug import core_variables
 
 
 @pytest.fixture
@@ -85,13 +85,13 @@ def test_a_reading_of_everything_serves_those_who_want_less_and_not_the_reverse(
     simulator: Simulator, clock: Clock
 ) -> None:
     charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
-    charger.read(10, needed)
+    charger.read(10, core_variables)
     clock.at += SHARED_FOR + 0.1
-    less = charger.read(10, needed)
+    less = charger.read(10, core_variables)
     simulator.clear_requests()
     everything = charger.read(10)
     asked = len(simulator.requests)
-    again = charger.read(10, needed)
+    again = charger.read(10, core_variables)
 
     assert "Reader" not in less.answered
     assert "Reader" in everything.answered
@@ -120,7 +120,7 @@ def test_what_the_meaning_does_not_need_is_not_asked_for(simulator: Simulator, c
     for _ in range(3):
         clock.at += SHARED_FOR + 0.1
         simulator.clear_requests()
-        charger.read(10, needed)
+        charger.read(10, core_variables)
 
     assert len(simulator.requests) == 1
     assert "Display" not in simulator.requests[0].target

@@ -129,7 +129,7 @@ def test_no_charge_goes_on_when_a_plan_is_over(tmp_path: Path, need: float, kilo
 
     assert house.charged > 0
     assert says in house.said[-1]
-    assert not after.under_way
+    assert not after.is_under_way
 
 
 def test_a_new_plan_is_made_when_the_prices_change_and_the_last_one_stays_while_they_cannot_be_read(

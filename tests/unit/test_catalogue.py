@@ -118,10 +118,6 @@ class TestWords:
     @pytest.mark.parametrize(
         ("table", "code", "word"),
         [
-            ("plug_state", -100, "not_initialised"),
-            ("plug_state", 0, "available"),
-            ("plug_state", 8, "charging"),
-            ("plug_state", 12, "waiting_for_disconnection"),
             ("station_state", 0, "none"),
             ("station_state", 2, "waiting_for_tag"),
             ("stop_reason", 4, "disconnect"),

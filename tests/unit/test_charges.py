@@ -19,6 +19,7 @@ from ccl_exporter.sessions.tracker import (
     update,
     watched,
 )
+from ccl_exporter.station.judge import Station as Judged
 
 KWH = 3.6e6
 
@@ -34,7 +35,7 @@ class Book:
         self.finished: list[FinishedSession] = []
 
     def take(self, snapshot: Snapshot) -> FinishedSession | None:
-        reading = plug_readings(snapshot)[self.plug]
+        reading = plug_readings(Judged(snapshot))[self.plug]
         if not self.scrutiny.passes(self.account, reading):
             self.account = watched(self.account, reading) or self.account
             return None

@@ -1,17 +1,15 @@
 """Limits in whole per cent, and why a plug does not charge."""
 
-from dataclasses import replace
-
 import pytest
+from helpers.plugs import plug
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ccl_exporter.control.plug_commands import already_charged_in_window, override_active, reduction
-from ccl_exporter.control.plug_view import LEAST_AMPERES, PlugView, describe
 from ccl_exporter.control.state import Override
+from ccl_exporter.control.wording import describe
 from ccl_exporter.errors import UsageError, WriteRejected
-
-FREE = PlugView("P", state="available", connected=False, enabled=True, limit=32.0)
+from ccl_exporter.station.plug import MINIMUM_AMPERES, Measured, Plug
 
 
 class TestLimits:
@@ -45,12 +43,12 @@ class TestLimits:
         try:
             percent = reduction(f"{wanted:.2f}A", largest)
         except WriteRejected:
-            assert wanted > largest or wanted < LEAST_AMPERES + largest / 100
+            assert wanted > largest or wanted < MINIMUM_AMPERES + largest / 100
             return
         left = largest * (100 - percent) / 100
         assert left <= wanted + 1e-9
         assert left > wanted - largest / 100 - 1e-9, "no more than a per cent is given away"
-        assert left >= LEAST_AMPERES - 1e-9 or wanted == 0
+        assert left >= MINIMUM_AMPERES - 1e-9 or wanted == 0
 
     @pytest.mark.parametrize(
         ("text", "says"),
@@ -75,31 +73,46 @@ class TestLimits:
 @pytest.mark.parametrize(
     ("seen", "says"),
     [
-        (FREE, "P: not charging: no vehicle is connected"),
-        (replace(FREE, errors=("rcd", "lock")), "P: not charging: it reports a fault (rcd, lock)"),
-        (replace(FREE, enabled=False), "P: not charging: it is out of service; `charge enable` or"),
-        (replace(FREE, state="disabled", enabled=None), "P: not charging: it is out of service"),
-        (replace(FREE, state=None), "P: nobody knows: the charger does not tell its state"),
-        (replace(FREE, state="waiting_for_power", limit=5.0), "P: not charging: its limit is 5.0 A"),
-        (replace(FREE, connected=True, limit=0.0), "P: not charging: its limit is 0.0 A, and a car needs 6 A"),
+        (plug(vehicle_connected=False), "P: not charging: no vehicle is connected"),
+        (plug(faults=("rcd", "lock")), "P: not charging: it reports a fault (rcd, lock)"),
+        (plug(enabled=False), "P: not charging: the plug is out of service; `charge start` helps"),
+        (plug("disabled", enabled=None), "P: not charging: the plug is out of service"),
+        (plug(None), "P: state unknown: the charger does not report the state of the plug"),
+        (plug("waiting_for_power", allowed=16.0), "P: not charging: it waits for power"),
+        (plug("waiting_for_power", allowed=None), "P: not charging: it waits for power"),
         (
-            replace(FREE, connected=True, state="waiting_for_permission"),
-            "P: not charging: it waits for permission, a tag or `charge start`",
+            plug("waiting_for_power", allowed=5.0),
+            "P: not charging: the current limit is below the minimum of a vehicle (5.0 A of 6 A);"
+            " `charge limit 100%` helps",
         ),
         (
-            replace(FREE, connected=True, state="waiting_for_disconnection", stop_reason="user"),
-            "P: not charging: the charge has ended (user) and the vehicle is still connected",
+            plug("paused", allowed=0.0),
+            "P: not charging: the current limit is below the minimum of a vehicle (0.0 A",
         ),
-        (replace(FREE, connected=True, state="waiting_for_schedule"), "P: not charging: waiting for schedule"),
-        (replace(FREE, state="unknown", connected=None), "P: not charging: unknown"),
         (
-            replace(FREE, state="charging", connected=True, amperes=16.04, watts=3690.0, charged=4.2, limit=16.0),
+            plug("waiting_for_permission"),
+            "P: not charging: it waits for permission: an RFID tag or a remote start; `charge start` helps",
+        ),
+        (
+            plug("waiting_for_disconnection", stopped="user"),
+            "P: not charging: the session has ended and the vehicle is still connected (user)",
+        ),
+        (plug("waiting_for_schedule"), "P: not charging: the charger's own schedule does not allow it yet"),
+        (plug("unknown"), "P: not charging: the charger reports a state that is not known"),
+        (
+            plug(
+                "charging",
+                allowed=16.0,
+                energy=4.2 * 3.6e6,
+                currents=Measured((("", 16.04),)),
+                powers=Measured((("", 3690.0),)),
+            ),
             "P: charging, 16.0 A, 3.69 kW, 4.20 kWh so far, limit 16.0 A",
         ),
-        (PlugView("P", state="charging"), "P: charging"),
+        (plug("charging", allowed=None), "P: charging"),
     ],
 )
-def test_a_plug_is_told_in_one_line_with_the_reason_why_it_does_not_charge(seen: PlugView, says: str) -> None:
+def test_a_plug_is_told_in_one_line_with_the_reason_why_it_does_not_charge(seen: Plug, says: str) -> None:
     assert describe(seen).startswith(says)
     assert "\n" not in describe(seen)
 
@@ -107,14 +120,14 @@ def test_a_plug_is_told_in_one_line_with_the_reason_why_it_does_not_charge(seen:
 @pytest.mark.parametrize(
     ("seen", "goes_on"),
     [
-        (replace(FREE, connected=True, state="charging", requested=5.0), True),
-        (replace(FREE, connected=True, state="waiting_for_disconnection", requested=5.0), True),
-        (replace(FREE, connected=False, requested=5.0), False),
-        (replace(FREE, connected=True, state="charging", requested=9.0), False),
+        (plug("charging", requested=5.0), True),
+        (plug("waiting_for_disconnection", requested=5.0), True),
+        (plug(vehicle_connected=False, requested=5.0), False),
+        (plug("charging", requested=9.0), False),
     ],
     ids=["it charges", "it is full", "the car has left", "another charge"],
 )
-def test_a_charge_that_was_begun_now_is_left_alone_until_its_car_leaves(seen: PlugView, goes_on: bool) -> None:
+def test_a_charge_that_was_begun_now_is_left_alone_until_its_car_leaves(seen: Plug, goes_on: bool) -> None:
     assert (override_active(seen, Override(5.0, 6.0), 1e9) is not None) is goes_on
 
 
@@ -123,7 +136,7 @@ def test_a_charge_that_was_begun_now_is_left_alone_until_its_car_leaves(seen: Pl
 def test_a_charge_that_cannot_be_told_from_another_is_left_alone_for_a_day(
     told_then: float | None, told_now: float | None, later: float, goes_on: bool
 ) -> None:
-    seen = replace(FREE, connected=True, state="charging", requested=told_now)
+    seen = plug("charging", requested=told_now)
 
     assert (override_active(seen, Override(told_then, 1000.0), 1000.0 + later) is not None) is goes_on
 
@@ -142,6 +155,6 @@ def test_a_charge_that_cannot_be_told_from_another_is_left_alone_for_a_day(
 def test_a_charge_that_ended_in_a_night_is_not_begun_again_in_it(
     state: str, begun: float | None, over: bool
 ) -> None:
-    seen = replace(FREE, connected=True, state=state)
+    seen = plug(state)
 
     assert (already_charged_in_window(seen, begun, 1000.0) is not None) is over

@@ -91,7 +91,6 @@ def test_the_page_names_every_board() -> None:
 
 
 MAY_KNOW = {
-    "control.plug_view",
     "metrics",
     "metrics.families",
     "outputs.influxdb.line_protocol",

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
+from helpers.plugs import Car
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ccl_exporter.control.follow.budget import Budget
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue, Unit, What
 from ccl_exporter.control.follow.policy import (
-    Car,
     Decision,
     Mode,
     Observation,
@@ -26,7 +26,7 @@ from ccl_exporter.control.follow.sources import LatestValue, NoValueError, answe
 from ccl_exporter.control.plug_commands import reduction
 from ccl_exporter.errors import WriteRejected
 
-CHARGING = Car(percent=0, amperes=32.0, watts=32 * 230.0, volts=230.0, phases=1, wants=True)
+CHARGING = Car()
 
 
 @dataclass
@@ -59,8 +59,8 @@ class Room:
 
     def look(self, number: InputValue | None, day: int = 1) -> Decision:
         self.now += self.every
-        free, trouble = self.trust.judge(number, self.now, self.car)
-        self.last = self.policy.decide(Observation(self.now, day, self.car, free, trouble))
+        free, trouble = self.trust.judge(number, self.now, self.car.plug)
+        self.last = self.policy.decide(Observation(self.now, day, self.car.plug, free, trouble))
         if self.last.percent is not None:
             self.policy.wrote(self.now, self.last.percent)
             self.sent.append((self.now, self.last.percent))

@@ -10,12 +10,14 @@ from html.parser import HTMLParser
 from itertools import pairwise, product
 
 import pytest
+from helpers.plugs import plug
 
 from ccl_exporter.errors import Unreachable
-from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, ChargerView, Situation, page, why_not_charging
+from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, ChargerView, page, why_not_charging
 from ccl_exporter.powerstudio.inventory import Device, Information, Inventory, PlugInfo, VariableInfo, owner
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Document, Moment, Snapshot, SystemStatus, Value
 from ccl_exporter.station.catalogue import catalogue
+from ccl_exporter.station.plug import Measured, Plug, Session
 
 NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
 CHARGING = {
@@ -123,116 +125,106 @@ def text(told: Snapshot | None, now: float = NOW) -> str:
     return shown(ChargerView("garage", told), now=now).text
 
 
+NONE_FLOWS = Measured((("", 0.0),))
+BAD_END = "the last session was ended because the vehicle took too much current."
+
+
 class TestWhyNotCharging:
     @pytest.mark.parametrize(
-        ("situation", "why"),
+        ("seen", "why"),
         [
-            pytest.param(Situation("charging", flowing=True), "", id="it charges"),
-            pytest.param(Situation("charging"), "", id="it charges and measures nothing"),
+            pytest.param(plug("charging", powers=Measured((("", 7000.0),))), "", id="it charges"),
+            pytest.param(plug("charging"), "", id="it charges and measures nothing"),
+            pytest.param(plug("charging", faults=("meter",)), "", id="it charges in spite of a fault"),
+            pytest.param(plug("charging", powers=NONE_FLOWS), "the vehicle takes none", id="a full car"),
+            pytest.param(plug(vehicle_connected=False), "No vehicle is connected.", id="nobody there"),
+            pytest.param(plug(), "A vehicle is connected, but no session was requested.", id="not started"),
             pytest.param(
-                Situation("charging", faults=("meter",), flowing=True), "", id="it charges in spite of a fault"
+                plug(stopped="disconnect"),
+                "A vehicle is connected, but no session was requested.",
+                id="an earlier session that ended normally explains nothing",
             ),
-            pytest.param(Situation("charging", flowing=False), "the vehicle takes none", id="a full car"),
-            pytest.param(Situation("available", connected=False), "No vehicle is connected.", id="nobody there"),
+            pytest.param(plug(stopped="vehicle_over_current"), BAD_END, id="an earlier session that failed"),
+            pytest.param(plug("reserved"), "The plug is reserved.", id="reserved"),
             pytest.param(
-                Situation("available"), "No charge has been asked for.", id="connected or not is not told"
+                plug("waiting_for_vehicle", vehicle_connected=False),
+                "No vehicle is connected.",
+                id="no vehicle yet",
             ),
+            pytest.param(plug("waiting_for_vehicle"), "does not ask for power", id="a sleeping vehicle"),
+            pytest.param(plug("waiting_for_permission"), "an RFID tag", id="no permission"),
+            pytest.param(plug("waiting_for_schedule"), "own schedule does not allow it yet.", id="too early"),
             pytest.param(
-                Situation("available", connected=True),
-                "A vehicle is connected, but no charge has been asked for.",
-                id="connected but not started",
+                plug("waiting_for_power", allowed=None), "It waits for power.", id="a limit nobody knows"
             ),
+            pytest.param(plug("waiting_for_power", allowed=16.0), "It waits for power.", id="no power for 16 A"),
             pytest.param(
-                Situation("available", connected=True, stop="disconnect"),
-                "A vehicle is connected, but no charge has been asked for.",
-                id="an earlier charge that ended well explains nothing",
-            ),
-            pytest.param(
-                Situation("available", connected=True, stop="vehicle_over_current"),
-                "the last one was ended because the vehicle took too much current.",
-                id="an earlier charge that ended badly",
-            ),
-            pytest.param(Situation("reserved"), "The plug is reserved", id="reserved"),
-            pytest.param(
-                Situation("waiting_for_vehicle", connected=False), "is not connected yet", id="no vehicle yet"
-            ),
-            pytest.param(
-                Situation("waiting_for_vehicle", connected=True), "does not ask for power", id="a sleeping vehicle"
-            ),
-            pytest.param(Situation("waiting_for_permission", connected=True), "show a card", id="no permission"),
-            pytest.param(Situation("waiting_for_schedule"), "The schedule does not allow it yet.", id="too early"),
-            pytest.param(Situation("waiting_for_power"), "There is not enough power", id="no power"),
-            pytest.param(
-                Situation("waiting_for_power", limit=16.0), "There is not enough power", id="no power for 16 A"
-            ),
-            pytest.param(
-                Situation("waiting_for_power", limit=3.2),
-                "The limit of 3.2 A is below the 6 A that a vehicle needs.",
+                plug("waiting_for_power", allowed=3.2),
+                "The current limit is below the minimum of a vehicle (3.2 A of 6 A).",
                 id="a limit below what a vehicle takes",
             ),
-            pytest.param(Situation("starting"), "is starting", id="starting"),
-            pytest.param(Situation("resuming"), "is resuming", id="resuming"),
-            pytest.param(Situation("pausing"), "is being paused", id="pausing"),
-            pytest.param(Situation("paused"), "The charge is paused.", id="paused"),
-            pytest.param(Situation("stopping", stop="user"), "is being ended by its user.", id="stopping"),
+            pytest.param(plug("starting"), "is starting", id="starting"),
+            pytest.param(plug("resuming"), "is resuming", id="resuming"),
+            pytest.param(plug("pausing"), "is being paused", id="pausing"),
+            pytest.param(plug("paused"), "The session is paused.", id="paused"),
+            pytest.param(plug("stopping", stopped="user"), "it was ended by its user.", id="stopping"),
+            pytest.param(plug("stopping", stopped="none"), "The session is ending.", id="stopping, no reason"),
             pytest.param(
-                Situation("stopping", stop="none"), "The charge is being ended.", id="stopping, no reason"
-            ),
-            pytest.param(
-                Situation("waiting_for_disconnection", connected=True, stop="remote"),
-                "The charge was ended remotely; the vehicle can be unplugged.",
+                plug("waiting_for_disconnection", stopped="remote"),
+                "The session has ended and the vehicle is still connected; it was ended remotely.",
                 id="ended",
             ),
-            pytest.param(Situation("not_initialised"), "still starting up", id="not initialised"),
-            pytest.param(Situation("unknown"), "does not say", id="unknown"),
-            pytest.param(Situation(), "does not say", id="nothing is told"),
-            pytest.param(Situation("disabled"), "The plug is switched off.", id="disabled"),
+            pytest.param(plug("not_initialised"), "The charger is starting up.", id="not initialised"),
+            pytest.param(plug("unknown"), "a state that is not known", id="unknown"),
+            pytest.param(plug(None), "does not report the state", id="nothing is known"),
+            pytest.param(plug("disabled"), "The plug is out of service.", id="disabled"),
             pytest.param(
-                Situation("waiting_for_permission", enabled=False, connected=True),
-                "The plug is switched off.",
-                id="switched off goes before what the state waits for",
+                plug("waiting_for_permission", enabled=False),
+                "The plug is out of service.",
+                id="out of service goes before what the state waits for",
             ),
             pytest.param(
-                Situation("error", enabled=False, faults=("rcd", "temperature")),
+                plug("error", enabled=False, faults=("rcd", "temperature")),
                 "A fault prevents it: residual-current device (RCD), temperature.",
                 id="faults go before everything else",
             ),
-            pytest.param(Situation("error", faults=()), "unknown fault", id="an error without a bit"),
-            pytest.param(
-                Situation("available", connected=True, station="disabled"),
-                "The state of the whole station is: disabled.",
-                id="the station is off",
-            ),
-            pytest.param(
-                Situation("waiting_for_permission", station="waiting_for_tag"),
-                "show a card",
-                id="the station is well",
-            ),
+            pytest.param(plug("error"), "unknown fault", id="an error without a bit"),
         ],
     )
-    def test_it_says_what_stands_in_the_way(self, situation: Situation, why: str) -> None:
-        told = why_not_charging(situation)
+    def test_it_says_what_stands_in_the_way(self, seen: Plug, why: str) -> None:
+        told = why_not_charging(seen, "waiting_for_tag")
 
         assert why in told
         assert (why == "") == (told == "")
 
+    def test_the_state_of_the_whole_station_explains_what_no_fault_does(self) -> None:
+        assert why_not_charging(plug(), "disabled") == "The state of the whole station is: disabled."
+
     def test_every_combination_has_one_sentence_and_only_charging_may_have_none(self) -> None:
-        codes = catalogue().codes
-        for state, enabled, connected, faults, stop, station in product(
-            (*codes["plug_state"].values(), None),
+        facts = catalogue()
+        for row, enabled, connected, faults, stop, station in product(
+            (*facts.plug_states.values(), None),
             (True, False, None),
             (True, False, None),
             (None, (), ("rcd",), ("unknown",)),
-            (*codes["stop_reason"].values(), None),
-            (*codes["station_state"].values(), ""),
+            (*facts.codes["stop_reason"], None),
+            (*facts.codes["station_state"].values(), None),
         ):
-            told = why_not_charging(Situation(state, enabled, connected, faults, stop, station=station))
-            assert (told == "") == (state == "charging")
+            seen = Plug(
+                "P",
+                state=row,
+                enabled=enabled,
+                vehicle_connected=connected,
+                faults=faults,
+                session=Session(stop_reason=stop),
+            )
+            told = why_not_charging(seen, station)
+            assert (told == "") == (row is not None and row.word == "charging")
             assert re.fullmatch(r"|[A-Z][^{}_]+\.", told), told
 
     def test_faults_are_told_for_every_bit_that_there_is(self) -> None:
         for word in catalogue().bits["plug_error"]:
-            told = why_not_charging(Situation("available", connected=False, faults=(word,)))
+            told = why_not_charging(plug(vehicle_connected=False, faults=(word,)), None)
             assert re.fullmatch(r"A fault prevents it: [A-Za-z -]+(\(RCD\))?\.", told)
 
 
@@ -256,7 +248,9 @@ class TestWhatIsShown:
         left = snapshot({**CHARGING, "EVSE.PLUG.STATE": 0.0, "EVSE.PLUG.CC": 0.0}, charge=ENDED)
 
         assert "This charge 3.42 kWh 1 h 2 min until 2026-09-21 14:12:20 UTC ended by the vehicle" in text(ended)
-        assert "Not charging: The charge was ended by the vehicle" in text(ended)
+        assert "Not charging: The session has ended and the vehicle is still connected; it was ended by" in text(
+            ended
+        )
         assert "Last charge 3.42 kWh" in text(left)
         assert "Not charging: No vehicle is connected." in text(left)
 
@@ -309,7 +303,7 @@ class TestWhatIsShown:
     def test_what_is_missing_is_a_dash_and_never_a_zero(self) -> None:
         told = text(snapshot({"EVSE.PLUG.STATE": 8.0}, charge=None))
 
-        assert "Power – Current – Voltage – Current limit –" in told  # noqa: RUF001
+        assert "Power – Current – Voltage – Current limit 32.0 A of 32 A" in told  # noqa: RUF001
         assert "Last charge – Meter –" not in told  # noqa: RUF001
         assert "This charge – Meter – Vehicle – Faults –" in told  # noqa: RUF001
 

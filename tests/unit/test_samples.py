@@ -463,7 +463,9 @@ class TestPlugState:
     def test_of_a_silent_engine_the_zeros_are_no_state(self) -> None:
         found = shown({"Box.STATUS": 34.0, "Box.BAY.STATE": 0.0, "Box.BAY.ERROR": 0.0, "Box.BAY.CC": 0.0})
 
-        assert [key for key in found.found if key[0].startswith("ccl_plug_") and "max" not in key[0]] == []
+        plug = [key[0] for key in found.found if key[0].startswith("ccl_plug_") and "max" not in key[0]]
+        assert plug == ["ccl_plug_not_charging_reason", "ccl_plug_current_limit_amperes"]
+        assert found.words("plug_not_charging_reason", "Box.BAY") == ("unknown",)
 
     @pytest.mark.parametrize(
         ("mask", "words"),

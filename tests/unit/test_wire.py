@@ -449,10 +449,11 @@ class TestPlugInfo:
     def test_a_plug_without_a_name_is_none(self) -> None:
         assert xml_parser.plug_info(xml(f"<plugsInfo><plugInfo><id>{GUID}</id></plugInfo></plugsInfo>")) == ()
 
-    def test_a_plug_told_twice_is_one_plug(self) -> None:
+    def test_a_plug_told_twice_is_there_twice_for_somebody_to_notice(self) -> None:
         plug = "<plugInfo><name>Bay.A</name><meter>M</meter></plugInfo>"
+        found = xml_parser.plug_info(xml(f"<plugsInfo>{plug * 2}</plugsInfo>"))
 
-        assert xml_parser.plug_info(xml(f"<plugsInfo>{plug * 2}</plugsInfo>")) == (PlugInfo("Bay.A", meter="M"),)
+        assert found == (PlugInfo("Bay.A", meter="M"),) * 2
 
 
 class TestPlugState:

@@ -9,9 +9,18 @@ from time import monotonic, sleep, time
 
 from ccl_exporter.control.follow.input_filter import InputFilter
 from ccl_exporter.control.follow.limiter import FollowedPlug, SafeCurrentGuard
-from ccl_exporter.control.follow.policy import Car, Decision, Observation, Policy, amperes_at, percent_for
+from ccl_exporter.control.follow.policy import (
+    Decision,
+    Observation,
+    Policy,
+    amperes_at,
+    amperes_of,
+    percent_for,
+    percent_of,
+)
 from ccl_exporter.control.follow.sources import LatestValue
 from ccl_exporter.errors import AccessDenied, CclError, ChargerError, StateError, WriteRejected
+from ccl_exporter.station.plug import Plug
 
 SILENT = 20.0
 """Seconds after which a charger that cannot be read is given the safe current blindly."""
@@ -92,15 +101,15 @@ class Follower:
     def step(self) -> None:
         """One round; what the charger does wrong is said, not raised."""
         try:
-            car = self.plug.car()
+            plug = self.plug.plug()
         except ChargerError as error:
             return self._silent(self.clock(), error)
         now = self.clock()
-        self.owed.seen(car.percent)
+        self.owed.seen(percent_of(plug))
         self._silent_since, self._blind_tries = None, 0
-        free, trouble = self.trust.judge(self.newest.number, now, car)
-        decision = self.policy.decide(Observation(now, self._day(), car, free, trouble))
-        self._show(now, car, free, decision)
+        free, trouble = self.trust.judge(self.newest.number, now, plug)
+        decision = self.policy.decide(Observation(now, self._day(), plug, free, trouble))
+        self._show(now, plug, free, decision)
         if decision.percent is not None:
             self._write(now, decision.percent, decision.urgent, free)
         return None
@@ -191,14 +200,14 @@ class Follower:
         self._counts["failed"] += 1
         self.status = replace(self.status, failed_writes=self._counts["failed"])
 
-    def _show(self, now: float, car: Car, free: float | None, decision: Decision) -> None:
+    def _show(self, now: float, plug: Plug, free: float | None, decision: Decision) -> None:
         self._reason(decision.reason, self.newest.trouble)
         number = self.newest.number
         self.status = Status(
             reason=decision.reason,
             target=decision.target,
-            limit=amperes_at(car.percent, self.plug.largest),
-            amperes=car.amperes,
+            limit=plug.limits.allowed,
+            amperes=amperes_of(plug),
             number=self.trust.watts,
             number_taken=self.wall() - (now - number.at) if number is not None else None,
             free=free,

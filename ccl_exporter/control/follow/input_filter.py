@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
-from ccl_exporter.control.follow.policy import Car, Mode
+from ccl_exporter.control.follow.policy import Mode, phase_volts, watts_of
+from ccl_exporter.station.plug import Plug
 
 What = Literal["import", "available"]
 Unit = Literal["W", "kW", "A"]
@@ -62,23 +63,23 @@ class InputFilter:
         self._same: tuple[float, float, float, float] | None = None
         self.watts: float | None = None
 
-    def judge(self, number: InputValue | None, now: float, car: Car) -> tuple[float | None, str]:
+    def judge(self, number: InputValue | None, now: float, plug: Plug) -> tuple[float | None, str]:
         """The watts that are free for the car, or None and why nobody knows: stale, absurd, contradiction."""
-        self._cars.append((now, car.watts))
+        self._cars.append((now, watts_of(plug)))
         while self._cars[0][0] < now - _REMEMBERED:
             self._cars.popleft()
         if number is not None and number != self._last:
             self._last = number
-            self._take(number, now, car)
+            self._take(number, now, plug)
         if now < self._mistrusted_until:
             return None, "contradiction"
         good = self._good
         if good is None or now - good.at > self.meaning.stale:
             return None, self._doubt if now - self._doubted <= self.meaning.stale else "stale"
-        return self._free(self._in_watts(good.value, car), good.at, car), ""
+        return self._free(self._in_watts(good.value, plug), good.at, plug), ""
 
-    def _take(self, number: InputValue, now: float, car: Car) -> None:
-        watts = self._in_watts(number.value, car)
+    def _take(self, number: InputValue, now: float, plug: Plug) -> None:
+        watts = self._in_watts(number.value, plug)
         if not isfinite(watts) or not self._possible(watts):
             self._doubt, self._doubted = "implausible", now
             return
@@ -93,8 +94,8 @@ class InputFilter:
         self._contradicts_since = None
         self._good = number
 
-    def _in_watts(self, value: float, car: Car) -> float:
-        factor = {"W": 1.0, "kW": 1000.0, "A": car.volts * car.phases}[self.meaning.unit]
+    def _in_watts(self, value: float, plug: Plug) -> float:
+        factor = {"W": 1.0, "kW": 1000.0, "A": phase_volts(plug) * plug.phases}[self.meaning.unit]
         return value * factor
 
     def _possible(self, watts: float) -> bool:
@@ -118,11 +119,11 @@ class InputFilter:
         self._same = watts, since, min(low, taken), max(high, taken)
         return now - since >= _FROZEN and max(high, taken) - min(low, taken) >= _MOVES
 
-    def _free(self, watts: float, at: float, car: Car) -> float:
+    def _free(self, watts: float, at: float, plug: Plug) -> float:
         if self.meaning.what == "available":
             return watts
         value, unit = self.meaning.supply or (0.0, "W")
-        allowed = value * car.volts * car.phases if unit == "A" else value
+        allowed = value * phase_volts(plug) * plug.phases if unit == "A" else value
         # The meter saw the car as it was then.
-        then = min(self._cars, key=lambda car: abs(car[0] - at))[1]
+        then = min(self._cars, key=lambda when: abs(when[0] - at))[1]
         return allowed - watts + then

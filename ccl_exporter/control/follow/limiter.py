@@ -11,23 +11,20 @@ from datetime import datetime
 from pathlib import Path
 from time import monotonic, sleep
 
-from ccl_exporter.control.follow.policy import Car
+from ccl_exporter.control.follow.policy import percent_of
 from ccl_exporter.control.plug_commands import PlugCommands
-from ccl_exporter.control.plug_view import TAKEN_WITHIN, view
 from ccl_exporter.control.state import JOURNAL, ControlState, PendingRestore, WriteEntry
-from ccl_exporter.control.write import WriteOptions, Writer, Written
+from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written
 from ccl_exporter.errors import Absent, Garbled, StateError, TimedOut, UsageError, WriteRejected
-from ccl_exporter.metrics import families as f
-from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.catalogue import Activity
+from ccl_exporter.station.plug import Plug
 from ccl_exporter.station.values import Reading
 
 _A_MOMENT = 1.0
 """Seconds that an urgent write waits for other commands; the charger itself still takes one request at a time."""
 
 _JOURNAL_TAIL = 512 * 1024
-_USUAL_VOLTS = 230.0
-"""What a phase is taken to have where no meter tells."""
 
 
 @dataclass
@@ -62,50 +59,47 @@ class FollowedPlug(PlugCommands):
         super().__init__(writer, name, timeout)
         self._state = control_state
         snapshot = self._read()
-        reading = Reading(snapshot)
-        vehicle = self._info.vehicle_device
-        largest = reading.number(f"{vehicle}.INTENSITY", "amperes") or self._info.supported_amperes
+        limits, vehicle = self._judged(snapshot).limits, self._info.vehicle_device
         self.variable = f"{vehicle}.PREDUCTION"
-        if vehicle is None or not largest or self.variable not in reading.listed:
+        if vehicle is None or not limits.rated or self.variable not in Reading(snapshot).listed:
             raise Absent(f"the charger does not tell how the current of {self.name} is limited")
         self.device = vehicle
-        self.largest = largest
+        self.largest = limits.rated
         self._lookup.describe([self.variable], monotonic() + timeout)
         self._last = self._read()
         self._sent, self._sent_at, self._shown = 0, float("-inf"), True
 
-    def percent(self) -> int:
-        """The reduction in force."""
+    def observe(self) -> Plug:
+        """What the plug does now; raises `Garbled` if its reduction cannot be read."""
         snapshot = self._lookup.read(self._timeout, self._devices)
-        percent = Reading(snapshot).raw(self.variable)
-        if percent is None:
+        plug = self._judged(snapshot)
+        if plug.activity is Activity.UNKNOWN:
+            # Only then, as it is a request more: chargeInfo tells the state too.
+            snapshot = self._lookup.read(self._timeout, self._devices, charges=True)
+            plug = self._judged(snapshot)
+        if plug.limits.reduction is None:
             raise Garbled(f"the charger does not tell {self.variable}")
         # Only then: what is written blindly needs a reading that tells what can be written.
         self._last = snapshot
-        return round(percent)
+        self._shown = self._shown or percent_of(plug) == self._sent
+        return plug
 
-    def car(self) -> Car:
-        """What the plug does now."""
-        percent = self.percent()
-        reading = Reading(self._last)
-        found = list(samples(self._last, modules=("core",)))
-        seen = view(found, self.name)
-        volts = [one.value for one in found if one.family is f.PLUG_VOLTAGE and one.labels[:1] == (self.name,)]
-        if not volts and f"{self._info.meter}.VI2" in reading.listed:
-            # Taken for one phase, three would be given three times what is free.
-            raise Garbled(f"the meter of {self.name} does not answer, so nobody knows how many phases are used")
-        volts = [value for value in volts if value > 0] or [_USUAL_VOLTS]
-        amperes = seen.amperes or 0.0
-        self._shown = self._shown or percent == self._sent
-        mean = sum(volts) / len(volts)
-        return Car(
-            percent=percent,
-            amperes=amperes,
-            watts=seen.watts if seen.watts is not None else amperes * mean * len(volts),
-            volts=mean,
-            phases=len(volts),
-            wants=seen.under_way or seen.state is None,
-        )
+    def percent(self) -> int:
+        """The reduction in force."""
+        return percent_of(self.observe())
+
+    def plug(self) -> Plug:
+        """What the plug does now.
+
+        Raises `Garbled` if nobody can say, for which the follower sets the safe current.
+        """
+        plug = self.observe()
+        if plug.activity is Activity.UNKNOWN:
+            raise Garbled(f"the state of {self.name} cannot be read")
+        if plug.is_charging and (plug.powers.is_unread or plug.currents.is_unread):
+            # A part of the phases would be given what is free for all of them.
+            raise Garbled(f"the meter of {self.name} does not tell power and current of each phase")
+        return plug
 
     def send(self, percent: int, urgent: bool = False) -> Written:
         """Write the reduction without waiting for what comes of it; an urgent one waits for nobody."""

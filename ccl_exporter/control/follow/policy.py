@@ -6,11 +6,14 @@ a limit goes out when it is worth one of the writes that an hour has.
 
 from collections import deque
 from dataclasses import dataclass
-from math import ceil, exp
+from math import ceil, exp, inf
 from typing import Literal
 
 from ccl_exporter.control.follow.budget import Budget
-from ccl_exporter.control.plug_view import LEAST_AMPERES, TAKEN_WITHIN
+from ccl_exporter.control.write import TAKEN_WITHIN
+from ccl_exporter.station.plug import MINIMUM_AMPERES, Plug
+
+_USUAL_VOLTS = 230.0
 
 Mode = Literal["surplus", "floor", "supply"]
 """Surplus only; surplus, but never less than a floor; all that the supply has left."""
@@ -22,7 +25,7 @@ class Rules:
 
     mode: Mode
     largest: float
-    floor: float = LEAST_AMPERES
+    floor: float = MINIMUM_AMPERES
     safe: float = 0.0
     least_on: float = 180.0
     least_off: float = 120.0
@@ -31,32 +34,49 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Car:
-    """What the charger tells: the reduction in force, and what its own meter sees.
-
-    `wants` says whether a charge is under way. Per cent, amperes and volts of a phase, watts of all.
-    """
-
-    percent: int
-    amperes: float
-    watts: float
-    volts: float
-    phases: int
-    wants: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
-    """One look. `free` is the power that the car may take, in watts, None with the `trouble` why nobody knows.
+    """One look at a plug, all of whose limits and meter values that are listed were read.
 
+    `free` is the power that the car may take, in watts, None with the `trouble` why nobody knows.
     `now` in seconds of any clock that never goes back; `day` is another number each day.
     """
 
     now: float
     day: int
-    car: Car
+    plug: Plug
     free: float | None
     trouble: str = ""
+
+    @property
+    def percent(self) -> int:
+        """The reduction in force."""
+        return percent_of(self.plug)
+
+    @property
+    def cap(self) -> float:
+        """What limits the current besides the reduction."""
+        return inf if self.plug.limits.cap is None else self.plug.limits.cap
+
+
+def percent_of(plug: Plug) -> int:
+    """The reduction in force, in whole per cent."""
+    return round((plug.limits.reduction or 0.0) * 100)
+
+
+def amperes_of(plug: Plug) -> float:
+    """The current of the phase that has most; none where no meter lists it."""
+    return plug.current or 0.0
+
+
+def phase_volts(plug: Plug) -> float:
+    """The voltage of a phase; what is usual where no meter tells it."""
+    read = [volts for _, volts in plug.voltages.by_phase if volts is not None and volts > 0]
+    return sum(read) / len(read) if read else _USUAL_VOLTS
+
+
+def watts_of(plug: Plug) -> float:
+    """The power of all phases; from the currents where no meter lists power."""
+    return amperes_of(plug) * phase_volts(plug) * plug.phases if plug.power is None else plug.power
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +102,7 @@ class _DesiredCurrent:
 def percent_for(amperes: float, largest: float) -> int:
     """The reduction for a current, in whole per cent: never more than asked, and 100 below what cars need."""
     percent = min(max(ceil(100 * (1 - amperes / largest) - 1e-9), 0), 100)
-    return percent if amperes_at(percent, largest) >= LEAST_AMPERES else 100
+    return percent if amperes_at(percent, largest) >= MINIMUM_AMPERES else 100
 
 
 def amperes_at(percent: int, largest: float) -> float:
@@ -92,7 +112,7 @@ def amperes_at(percent: int, largest: float) -> float:
 
 def least_of(largest: float) -> float:
     """The least current that a plug can give a car, as it is set in whole per cent."""
-    return amperes_at(int(100 * (1 - LEAST_AMPERES / largest) + 1e-9), largest)
+    return amperes_at(int(100 * (1 - MINIMUM_AMPERES / largest) + 1e-9), largest)
 
 
 class Policy:
@@ -147,16 +167,16 @@ class Policy:
 
     def _limit(self, seen: Observation) -> float:
         """The current that is allowed, once what was written is in force."""
-        percent = seen.car.percent
+        percent = seen.percent
         if self._sent is not None and self._sent[0] != percent and seen.now - self._sent[1] < TAKEN_WITHIN:
             percent = self._sent[0]
-        return amperes_at(percent, self.rules.largest)
+        return min(amperes_at(percent, self.rules.largest), seen.cap)
 
     def _ignored(self, seen: Observation) -> bool:
         """Whether the last write was not taken over."""
         if self._sent is None:
             return False
-        if self._sent[0] == seen.car.percent:
+        if self._sent[0] == seen.percent:
             self._tries = 0
             return False
         return seen.now - self._sent[1] >= TAKEN_WITHIN
@@ -169,7 +189,7 @@ class Policy:
             self._well_from = None
             self._seen.clear()
             return _DesiredCurrent(rules.safe, seen.trouble, urgent=True)
-        free = seen.free / (seen.car.volts * seen.car.phases)
+        free = seen.free / (phase_volts(seen.plug) * seen.plug.phases)
         self._seen.append((seen.now, free))
         while self._seen[0][0] < seen.now - _LONGEST_LOOK:
             self._seen.popleft()
@@ -178,10 +198,12 @@ class Policy:
         if seen.now - self._well_from < _BACK_AFTER:
             if rules.mode == "supply" and free < min(limit, rules.safe):
                 return _DesiredCurrent(0.0, "below_minimum", urgent=True)
-            return _DesiredCurrent(min(limit, max(rules.safe, free if seen.car.wants else 0.0)), "returning")
+            return _DesiredCurrent(
+                min(limit, max(rules.safe, free if seen.plug.is_under_way else 0.0)), "returning"
+            )
         if rules.mode == "supply":
             return self._supply(seen, limit, free, elapsed)
-        if not seen.car.wants:
+        if not seen.plug.is_under_way:
             return _DesiredCurrent(rules.safe, "no_vehicle")
         if rules.mode == "floor":
             amperes = max(self._sun(seen, limit), rules.floor)
@@ -224,8 +246,8 @@ class Policy:
 
     def _keep_account(self, seen: Observation, elapsed: float) -> None:
         """Of what the sun gave, a share may come from the grid while a cloud passes; watt-hours."""
-        sun = min(seen.car.watts, max(seen.free or 0.0, 0.0)) * elapsed / 3600
-        grid = seen.car.watts * elapsed / 3600 - sun
+        sun = min(watts_of(seen.plug), max(seen.free or 0.0, 0.0)) * elapsed / 3600
+        grid = watts_of(seen.plug) * elapsed / 3600 - sun
         self._account = min(max(self._account + _SHARE * sun - grid, -_ACCOUNT), _ACCOUNT)
 
     def _bar(self, now: float) -> float:
@@ -238,7 +260,7 @@ class Policy:
     def _supply(self, seen: Observation, limit: float, free: float, elapsed: float) -> _DesiredCurrent:
         rules, now = self.rules, seen.now
         spare = max(_SPARE, _SPARE_SHARE * rules.largest)
-        if seen.car.amperes > free:
+        if amperes_of(seen.plug) > free:
             self._exceeded += elapsed
             settled = self._sent is None or now - self._sent[1] >= TAKEN_WITHIN
             if self._exceeded > TAKEN_WITHIN and settled and limit <= free:
@@ -248,7 +270,7 @@ class Policy:
                 return self._down(now, free - spare - _ONE_MORE_LOAD)
         else:
             self._exceeded = 0.0
-        if not seen.car.wants:
+        if not seen.plug.is_under_way:
             # A car that begins to charge takes some seconds to be seen, so it begins with little.
             return _DesiredCurrent(min(rules.safe, free), "no_vehicle", urgent=free < min(limit, rules.safe))
         if limit > free:
@@ -274,7 +296,7 @@ class Policy:
     # What it is worth
 
     def _weighed(self, seen: Observation, limit: float, wish: _DesiredCurrent) -> Decision:
-        rules, now, car = self.rules, seen.now, seen.car
+        rules, now, plug = self.rules, seen.now, seen.plug
         wanted = wish.amperes
         if wanted > limit + rules.ramp:
             wanted = max(limit + rules.ramp, self.least)
@@ -297,14 +319,14 @@ class Policy:
         if goal < limit:
             if wish.reason == "no_vehicle":
                 return do
-            drawn = min(car.amperes, limit) if car.wants else limit
+            drawn = min(amperes_of(plug), limit) if plug.is_under_way else limit
             quick = _LEAST_DOWN + _MORE_DOWN * (1 - worth)
             return do if drawn - goal > quick or (limit - goal > 4 and worth > 0.5) else leave
         if goal < self.least or limit < self.least:
             return do
         if self._sent is not None and now - self._sent[1] < _RAMP_REST:
             return leave
-        if car.wants and car.amperes < limit - _UNUSED:
+        if plug.is_under_way and amperes_of(plug) < limit - _UNUSED:
             # Who does not take what is allowed is not offered more.
             return leave
         step = _SUPPLY_UP if rules.mode == "supply" else _LEAST_UP

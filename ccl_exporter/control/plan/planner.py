@@ -7,8 +7,10 @@ from time import time
 from ccl_exporter.control.plan.prices import Slot
 from ccl_exporter.control.plan.schedule import Plan, cheapest
 from ccl_exporter.control.plug_commands import Result
-from ccl_exporter.control.plug_view import PlugView, describe
+from ccl_exporter.control.wording import describe
 from ccl_exporter.errors import CclError, ChargerError, UsageError
+from ccl_exporter.station.catalogue import Activity
+from ccl_exporter.station.plug import Plug
 
 AGAIN = 60.0
 """Seconds until something that failed is tried again."""
@@ -19,8 +21,8 @@ _RARELY = 900.0
 _AT_THE_END = 600.0
 """Seconds after the time is over in which a charge that still goes on is tried to be ended."""
 
-_ENDED = ("stopping", "waiting_for_disconnection")
-"""States in which a charge has ended and the car is still there."""
+_ENDED = (Activity.STOPPING, Activity.ENDED)
+"""What a plug does when a session has ended and the car is still there."""
 
 _FULL = 0.05
 """Kilowatt-hours below which a need is met: the meter counts in tens of watt-hours."""
@@ -51,7 +53,7 @@ class Planner:
 
     goal: Goal
     prices: Callable[[], Sequence[Slot]]
-    look: Callable[[], PlugView]
+    look: Callable[[], Plug]
     start: Callable[[], Result]
     stop: Callable[[], Result]
     show: Callable[[Plan], None]
@@ -77,9 +79,13 @@ class Planner:
             self._tell(f"the charger cannot be read, the plan stays: {error}")
             return now < self.goal.by + _AT_THE_END
         self._count(seen)
-        if seen.charging:
+        if seen.activity is Activity.UNKNOWN:
+            # What it does is not known, so nothing is written.
+            self._tell(f"nothing is written: {describe(seen)}")
+            return now < self.goal.by + _AT_THE_END
+        if seen.is_charging:
             self._charges = True
-        elif seen.connected is False or seen.enabled is False:
+        elif seen.vehicle_connected is False or seen.enabled is False:
             self._charges, self._pause = False, AGAIN
         met = self.left <= _FULL
         if not met and now < self.goal.by:
@@ -87,7 +93,7 @@ class Planner:
             self._carry_out(self.plan.holds(now), now, seen)
             return True
         # A charge that nobody ends goes on through the dear hours, as the plug is put into service afterwards.
-        if seen.under_way and now < self.goal.by + _AT_THE_END:
+        if seen.is_under_way and now < self.goal.by + _AT_THE_END:
             self._carry_out(False, now, seen)
             return True
         charged = f"{self._charged:.2f}"
@@ -103,17 +109,17 @@ class Planner:
         """Kilowatt-hours that are still needed."""
         return self.goal.need - self._charged
 
-    def _count(self, seen: PlugView) -> None:
+    def _count(self, seen: Plug) -> None:
         """Add what was charged since the last look; another charge begins its count at nothing."""
-        if seen.charged is None:
+        if seen.session is None or seen.session.energy is None:
             return
-        before = self._seen
+        requested, energy, before = seen.session.requested, seen.session.energy / 3.6e6, self._seen
         if before is not None:
-            same = before[0] == seen.requested and seen.charged >= before[1]
-            self._charged += seen.charged - before[1] if same else seen.charged
-        self._seen = seen.requested, seen.charged
+            same = before[0] == requested and energy >= before[1]
+            self._charged += energy - before[1] if same else energy
+        self._seen = requested, energy
 
-    def _plan(self, now: float, seen: PlugView) -> None:
+    def _plan(self, now: float, seen: Plug) -> None:
         try:
             slots = self.prices()
         except UsageError as error:
@@ -121,14 +127,14 @@ class Planner:
                 raise
             self._tell(f"the prices cannot be used, the last ones stay: {error}")
             slots = self._slots
-        came = self._connected is False and seen.connected is True
+        came = self._connected is False and seen.vehicle_connected is True
         behind = abs(self.plan_left(now) - self.left) > _CHANGED + 0.02 * self.goal.need
         if slots == self._slots and not came and not behind:
-            self._connected = seen.connected
+            self._connected = seen.vehicle_connected
             return
         why = "the prices changed" if self._slots and slots != self._slots else "the car came" if came else ""
         first = not self._slots
-        self._slots, self._connected = slots, seen.connected
+        self._slots, self._connected = slots, seen.vehicle_connected
         self.plan = cheapest(slots, self.left, self.goal.kilowatts, now, self.goal.by)
         if not first:
             self.say(f"a new plan: {why or f'{self.left:.2f} kWh are left'}")
@@ -143,12 +149,12 @@ class Planner:
         )
         return ahead + self.plan.missing
 
-    def _carry_out(self, wanted: bool, now: float, seen: PlugView) -> None:
-        if wanted == (seen.under_way or (seen.connected is False and seen.enabled is True)):
+    def _carry_out(self, wanted: bool, now: float, seen: Plug) -> None:
+        if wanted == (seen.is_under_way or (seen.vehicle_connected is False and seen.enabled is True)):
             return None
         if not wanted and seen.enabled is False:
             return None
-        if wanted and self._charges and seen.state in _ENDED:
+        if wanted and self._charges and seen.activity in _ENDED:
             return self._tell(f"the car or its driver ended the charge, it is not begun again: {describe(seen)}")
         if now - self._tried < (self._pause if wanted else AGAIN):
             return None
@@ -158,7 +164,7 @@ class Planner:
         except CclError as error:
             # Also what is no fault of the charger, such as a full disk, must not end the night here.
             return self._tell(f"it is tried again in a minute: {error}")
-        self._charges = self._charges or result.seen.charging
+        self._charges = self._charges or result.seen.is_charging
         if result.outcome in ("done", "already"):
             self._tried, self._pause = float("-inf"), AGAIN
         elif wanted and result.outcome == "not_taken":

@@ -5,7 +5,7 @@ What a charger says is hostile input: it passes through `_text` and nowhere else
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -13,20 +13,16 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from ccl_exporter.metrics import families as f
-from ccl_exporter.metrics.families import Family, Sample
-from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.advice import failure
 from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.catalogue import Activity, NotCharging
+from ccl_exporter.station.judge import Station
+from ccl_exporter.station.plug import IN_SESSION, Measured, Plug, Session
 from ccl_exporter.station.rows import VariableRow, variable_rows
-from ccl_exporter.station.values import Reading
 from ccl_exporter.text import format_number
 
 STALE = 120.0
 """Seconds after which values are called old: nobody should take them for the present."""
-
-LEAST_AMPERES = 6.0
-"""A vehicle cannot be offered less (IEC 61851-1)."""
 
 _NOTHING = "\N{EN DASH}"
 
@@ -67,23 +63,7 @@ _STOPS = {
     "vehicle_over_current": "because the vehicle took too much current",
     "unknown": "for an unknown reason",
 }
-_WAITING = {
-    "not_initialised": "The charger is still starting up.",
-    "available": "No vehicle is connected.",
-    "reserved": "The plug is reserved for somebody.",
-    "waiting_for_vehicle": "A charge is allowed; the vehicle is not connected yet.",
-    "waiting_for_permission": "Permission is missing: show a card, or start the charge remotely.",
-    "waiting_for_schedule": "The schedule does not allow it yet.",
-    "waiting_for_power": "There is not enough power for it now.",
-    "starting": "The charge is starting; power will flow in a moment.",
-    "resuming": "The charge is resuming; power will flow in a moment.",
-    "pausing": "The charge is being paused.",
-    "paused": "The charge is paused.",
-    "stopping": "The charge is being ended{ended}.",
-    "waiting_for_disconnection": "The charge was ended{ended}; the vehicle can be unplugged.",
-}
 _BAD_STOPS = ("error", "vehicle_communication", "vehicle_over_current")
-_PRESENT = ("starting", "resuming", "charging", "pausing", "paused", "stopping", "waiting_for_power")
 _COLOURS = {"available": "calm", "blocked": "wait", "reserved": "wait", "charging": "wait", "outoforder": "bad"}
 _OVERVIEW = (
     '<table class="overview"><thead><tr><th scope="col">Charger</th><th scope="col">State</th>'
@@ -101,51 +81,36 @@ class ChargerView:
     snapshot: Snapshot | None
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What decides whether a plug charges; None where the charger does not say.
-
-    `flowing` tells whether power flows, `limit` is in amperes, `station` is the state of the station.
-    """
-
-    state: str | None = None
-    enabled: bool | None = None
-    connected: bool | None = None
-    faults: Sequence[str] | None = None
-    stop: str | None = None
-    limit: float | None = None
-    flowing: bool | None = None
-    station: str | None = None
-
-
-def why_not_charging(plug: Situation) -> str:
-    """Why no power flows, as a sentence; "" if it does."""
-    if plug.state == "charging":
-        idle = plug.flowing is False
-        return "Power is offered, but the vehicle takes none: it may be full or busy." if idle else ""
-    if plug.faults or plug.state == "error":
+def why_not_charging(plug: Plug, station: str | None) -> str:
+    """Why no power flows, as a sentence; "" if it does. `station` is the state of the whole charger."""
+    reason = plug.not_charging
+    if reason is None:
+        return "" if _flows(plug) else "Power is offered, but the vehicle takes none: it may be full or busy."
+    if reason is NotCharging.FAULT:
         return f"A fault prevents it: {_faults(plug.faults or ('unknown',))}."
-    if plug.state == "disabled" or plug.enabled is False:
-        return "The plug is switched off."
-    if plug.station in ("error", "disabled", "not_initialised"):
-        return f"The state of the whole station is: {_words(plug.station)}."
-    ended = f" {_STOPS[plug.stop]}" if plug.stop in _STOPS else ""
-    if plug.state == "available" and plug.connected is not False:
-        start = "A vehicle is connected, but no" if plug.connected else "No"
-        bad = f"; the last one was ended{ended}" if plug.stop in _BAD_STOPS else ""
-        return f"{start} charge has been asked for{bad}."
-    if plug.state == "waiting_for_vehicle" and plug.connected:
-        return "The vehicle is connected, but does not ask for power yet."
-    if plug.state == "waiting_for_power" and plug.limit is not None and plug.limit < LEAST_AMPERES:
-        return f"The limit of {plug.limit:.1f} A is below the {LEAST_AMPERES:g} A that a vehicle needs."
-    return _WAITING.get(plug.state or "", "The charger does not say why.").format(ended=ended)
+    if station in ("error", "disabled", "not_initialised"):
+        return f"The state of the whole station is: {_words(station)}."
+    ended = f" {_STOPS[plug.stop_reason]}" if plug.stop_reason in _STOPS else ""
+    words = plug.sentence
+    if reason is NotCharging.SESSION_ENDED and ended:
+        words = f"{words}; it was ended{ended}"
+    elif reason is NotCharging.WAITING_FOR_PERMISSION and plug.stop_reason in _BAD_STOPS:
+        words = f"{words}; the last session was ended{ended}"
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def _flows(plug: Plug) -> bool:
+    """Whether power flows, or nobody can say; the electronics take a little, too."""
+    if plug.power is not None:
+        return plug.power >= 50
+    return plug.current is None or plug.current >= 0.5
 
 
 def page(views: Sequence[ChargerView], now: float, version: str, opened: str = "") -> bytes:
     """The whole page. `now` is in Unix seconds, `opened` the query of the page's address: the device to unfold."""
     again = f"?{opened}" if re.fullmatch("charger-[0-9]{1,6}-device-[0-9]{1,6}", opened) else "."
     chargers = [_ChargerSection(f"charger-{index}", view, now, opened) for index, view in enumerate(views, 1)]
-    charging = sum(any(plug.word(f.PLUG_STATE) == "charging" for plug in charger.plugs) for charger in chargers)
+    charging = sum(any(plug.is_charging for plug in charger.plugs) for charger in chargers)
     body = [charger.section() for charger in chargers] or ["<p>No charger is configured.</p>"]
     if len(chargers) > 1:
         lines = "\n".join(charger.lines() for charger in chargers)
@@ -155,73 +120,13 @@ def page(views: Sequence[ChargerView], now: float, version: str, opened: str = "
     return _PAGE.substitute(told, style=_STYLE).encode()
 
 
-class _Told:
-    """What the samples of a snapshot tell, of the station or of the plug with this name."""
-
-    def __init__(self, found: Mapping[tuple[str, tuple[str, ...]], Sample], *labels: str) -> None:
-        self._found, self._labels = found, labels
-        self.name = labels[0] if labels else ""
-
-    def _get(self, family: Family, *labels: str) -> Sample | None:
-        return self._found.get((family.name, (*self._labels, *labels)))
-
-    def value(self, family: Family, *labels: str) -> float | None:
-        sample = self._get(family, *labels)
-        return sample.value if sample is not None else None
-
-    def flag(self, family: Family) -> bool | None:
-        value = self.value(family)
-        return None if value is None else value == 1
-
-    def words(self, family: Family) -> tuple[str, ...] | None:
-        sample = self._get(family)
-        return sample.active if sample is not None else None
-
-    def word(self, family: Family) -> str:
-        return next(iter(self.words(family) or ()), "")
-
-    def phases(self, family: Family) -> dict[str, float]:
-        """Values by phase; "" is the one of all phases."""
-        found = {phase: self.value(family, phase) for phase in ("", "l1", "l2", "l3")}
-        return {phase: value for phase, value in found.items() if value is not None}
-
-    def watts(self) -> float | None:
-        power = self.phases(f.PLUG_POWER).values()
-        return sum(power) if power else None
-
-    def present(self) -> bool:
-        """Whether the charge that is told of is the present one, not the last."""
-        return self.word(f.PLUG_STATE) in (*_PRESENT, "waiting_for_disconnection")
-
-    def pill(self) -> str:
-        state = self.word(f.PLUG_STATE)
-        colour = "good" if state == "charging" else _COLOURS.get(self.word(f.PLUG_STATUS), "off")
-        return _pill(_words(state or "state unknown").capitalize(), colour)
-
-    def situation(self, station: str) -> Situation:
-        watts, amperes = self.watts(), self.phases(f.PLUG_CURRENT).values()
-        current = max(amperes) >= 0.5 if amperes else None
-        return Situation(
-            state=self.word(f.PLUG_STATE),
-            enabled=self.flag(f.PLUG_ENABLED),
-            connected=self.flag(f.PLUG_CONNECTED),
-            faults=self.words(f.PLUG_ERROR),
-            stop=self.word(f.CHARGE_STOP_REASON),
-            limit=self.value(f.PLUG_CURRENT_LIMIT),
-            flowing=current if watts is None else watts >= 50,  # the electronics take a little, too
-            station=station,
-        )
-
-
 class _ChargerSection:
     """One charger on the page."""
 
     def __init__(self, anchor: str, view: ChargerView, now: float, opened: str) -> None:
         self.anchor, self.snapshot, self.name, self._opened = anchor, view.snapshot, _text(view.name), opened
-        told = {} if view.snapshot is None else {(s.family.name, s.labels): s for s in samples(view.snapshot)}
-        plugs = dict.fromkeys(s.labels[0] for s in told.values() if s.family.labels[:1] == ("plug",))
-        self.plugs = [_Told(told, name) for name in plugs]
-        self._station_told = _Told(told)
+        self._station = None if view.snapshot is None else Station(view.snapshot)
+        self.plugs = () if self._station is None else self._station.plugs
         self.age = "never" if view.snapshot is None else _age(now - view.snapshot.taken)
 
     def pills(self) -> list[str]:
@@ -230,18 +135,18 @@ class _ChargerSection:
             return [_pill("Not read yet", "off")]
         if not self.snapshot.up:
             return [_pill("Not reachable", "bad")]
-        return [plug.pill() for plug in self.plugs] or [_pill("No plugs", "off")]
+        return [_plug_pill(plug) for plug in self.plugs] or [_pill("No plugs", "off")]
 
     def lines(self) -> str:
         """Its rows of the overview, one for each plug."""
         lines = []
-        for pill, plug in zip(self.pills(), self.plugs or [_Told({})], strict=True):
+        for pill, plug in zip(self.pills(), self.plugs or [Plug("")], strict=True):
             which = f' <span class="quiet">{_text(plug.name)}</span>' if len(self.plugs) > 1 else ""
-            energy = plug.value(f.CHARGE_ENERGY)
+            energy = plug.session.energy if plug.session is not None and _is_present(plug) else None
             lines.append(
                 f'<tr><th scope="row"><a href="#{self.anchor}">{self.name}</a>{which}</th><td>{pill}</td>'
-                f"<td>{_number(plug.watts(), 1000, 2, 'kW')}</td>"
-                f"<td>{_number(energy if plug.present() else None, 3.6e6, 2, 'kWh')}</td><td>{self.age}</td></tr>"
+                f"<td>{_number(plug.power, 1000, 2, 'kW')}</td>"
+                f"<td>{_number(energy, 3.6e6, 2, 'kWh')}</td><td>{self.age}</td></tr>"
             )
         return "\n".join(lines)
 
@@ -252,53 +157,58 @@ class _ChargerSection:
         if snapshot is not None:
             verb = "Read" if snapshot.up else "Tried"
             head += f'<p class="quiet">{verb} {self.age}, {_time(snapshot.taken)}</p>'
-        if snapshot is None or not snapshot.up:
+        if snapshot is None or self._station is None or not snapshot.up:
             reason = "The first reading has not ended." if snapshot is None else str(failure(snapshot))
             return f'{head}</div>{self.pills()[0]}<p class="why">{_text(reason)}</p></section>'
-        plugs = [self._plug(plug) for plug in self.plugs] or ['<p class="why">It tells of no plug.</p>']
-        return "\n".join((f"{head}</div>", *plugs, self._station(snapshot), self._devices(snapshot), "</section>"))
+        plugs = [self._plug(plug, self._station) for plug in self.plugs] or [
+            '<p class="why">It tells of no plug.</p>'
+        ]
+        return "\n".join(
+            (f"{head}</div>", *plugs, self._about(self._station), self._devices(self._station), "</section>")
+        )
 
-    def _plug(self, plug: _Told) -> str:
-        why = why_not_charging(plug.situation(self._station_told.word(f.STATION_STATE)))
-        power, current, voltage = map(plug.phases, (f.PLUG_POWER, f.PLUG_CURRENT, f.PLUG_VOLTAGE))
-        limit, most = map(plug.value, (f.PLUG_CURRENT_LIMIT, f.PLUG_CURRENT_MAX))
-        connected, locked, faults = plug.flag(f.PLUG_CONNECTED), plug.flag(f.PLUG_LOCKED), plug.words(f.PLUG_ERROR)
+    def _plug(self, plug: Plug, station: Station) -> str:
+        why = why_not_charging(plug, station.state)
+        limits, faults = plug.limits, plug.faults
         figures = (
-            _measured("Power", plug.watts(), power, 1000, 2, "kW"),
+            _measured("Power", plug.power, plug.powers, 1000, 2, "kW"),
             # Of several phases the highest: they do not add up.
-            _measured("Current", max(current.values(), default=None), current, 1, 1, "A"),
-            _measured("Voltage", max(voltage.values(), default=None), voltage, 1, 1, "V"),
-            _figure("Current limit", _number(limit, 1, 1, "A"), "" if most is None else f"of {most:g} A"),
-            _charge(plug),
-            _figure("Meter", _number(plug.value(f.PLUG_ENERGY), 3.6e6, 2, "kWh")),
-            _figure("Vehicle", _CONNECTED[connected], _LOCKED[locked], kind="text"),
+            _measured("Current", plug.current, plug.currents, 1, 1, "A"),
+            _measured("Voltage", plug.voltages.highest, plug.voltages, 1, 1, "V"),
+            _figure(
+                "Current limit",
+                _number(limits.allowed, 1, 1, "A"),
+                "" if limits.socket is None else f"of {limits.socket:g} A",
+            ),
+            _session(plug),
+            _figure("Meter", _number(plug.energy, 3.6e6, 2, "kWh")),
+            _figure("Vehicle", _CONNECTED[plug.vehicle_connected], _LOCKED[plug.locked], kind="text"),
             _figure("Faults", _faults(faults), kind="trouble" if faults else "text"),
         )
         return (
-            f"<article><h3>{_text(plug.name)}</h3>{plug.pill()}"
+            f"<article><h3>{_text(plug.name)}</h3>{_plug_pill(plug)}"
             + (f'<p class="why"><strong>Not charging:</strong> {_text(why)}</p>' if why else "")
             + f'<dl class="figures">{"".join(figures)}</dl></article>'
         )
 
-    def _station(self, snapshot: Snapshot) -> str:
-        told, information = self._station_told, snapshot.inventory.information
-        state, faults = told.word(f.STATION_STATE), told.words(f.STATION_ERROR)
-        celsius, boot, events = map(told.value, (f.STATION_TEMPERATURE, f.STATION_BOOT, f.STATION_EVENTS))
+    def _about(self, station: Station) -> str:
+        snapshot, information = station.snapshot, station.snapshot.inventory.information
+        events = snapshot.status.active_events if snapshot.status is not None else None
         facts = {
-            "State": _words(state) if state else "",
-            "Faults": _faults(faults) if faults is not None else "",
-            "Temperature": _number(celsius, 1, 1, "°C") if celsius is not None else "",
+            "State": _words(station.state) if station.state else "",
+            "Faults": _faults(station.faults) if station.faults is not None else "",
+            "Temperature": _number(station.celsius, 1, 1, "°C") if station.celsius is not None else "",
             "Active events": f"{events:g}" if events is not None else "",
-            "Started": _time(boot),
+            "Started": _time(station.booted),
             "Engine": _text(f"{information.product} {information.version}") if information is not None else "",
             "Not read": ", ".join(d.name.replace("_", " ") for d in snapshot.documents if not d.success),
         }
         shown = "".join(f"<div><dt>{name}</dt><dd>{fact}</dd></div>" for name, fact in facts.items() if fact)
         return f'<article><h3>Station</h3><dl class="facts">{shown}</dl></article>' if shown else ""
 
-    def _devices(self, snapshot: Snapshot) -> str:
+    def _devices(self, station: Station) -> str:
         """All variables but the personal ones, which are not even named."""
-        reading = Reading(snapshot)
+        snapshot, reading = station.snapshot, station.reading
         shown: dict[str, list[VariableRow]] = {device: [] for device in reading.devices}
         for row in variable_rows(snapshot):
             if not reading.facts.sensitive(reading.devices[row.device].type, row.variable):
@@ -306,7 +216,7 @@ class _ChargerSection:
         parts = []
         for index, (device, found) in enumerate(shown.items(), 1):
             anchor = f"{self.anchor}-device-{index}"
-            silent = "" if self._station_told.value(f.DEVICE_UP, device) else ", does not answer"
+            silent = ", does not answer" if _is_silent(station, device) else ""
             about = _text(f"{reading.devices[device].type or ''} variables: {len(found)}{silent}".strip())
             # What is unfolded stands in the address, or it would fold up when the page renews itself.
             here = anchor == self._opened
@@ -320,15 +230,33 @@ class _ChargerSection:
         return f'<div class="devices"><h3>Devices</h3>{"".join(parts)}</div>' if parts else ""
 
 
-def _charge(plug: _Told) -> str:
-    """The figure of the present charge, or of the last one."""
-    begun, ended, stop = plug.value(f.CHARGE_BEGIN), plug.value(f.CHARGE_END), plug.word(f.CHARGE_STOP_REASON)
-    if plug.present() and ended is None:
-        notes = [_time(begun, "since ")]
+def _is_silent(station: Station, device: str) -> bool:
+    """Whether a device that was asked did not answer, or says itself that it does not."""
+    snapshot = station.snapshot
+    asked = snapshot.asked is None or device in snapshot.asked
+    return not (asked and device in snapshot.answered and station.reading.status_ok(device))
+
+
+def _is_present(plug: Plug) -> bool:
+    """Whether the session that is told of is the present one, not the last."""
+    return plug.activity in IN_SESSION or plug.activity is Activity.ENDED
+
+
+def _plug_pill(plug: Plug) -> str:
+    state = plug.state.word if plug.state is not None else "state unknown"
+    colour = "good" if plug.is_charging else _COLOURS.get(plug.status or "", "off")
+    return _pill(_words(state).capitalize(), colour)
+
+
+def _session(plug: Plug) -> str:
+    """The figure of the present session, or of the last one."""
+    session, stop = plug.session or Session(), plug.stop_reason
+    if _is_present(plug) and session.ended is None:
+        notes = [_time(session.began, "since ")]
     else:
-        notes = [_time(ended, "until "), f"ended {_STOPS[stop]}" if stop in _STOPS else ""]
-    name, energy = "This charge" if plug.present() else "Last charge", plug.value(f.CHARGE_ENERGY)
-    return _figure(name, _number(energy, 3.6e6, 2, "kWh"), _duration(plug.value(f.CHARGE_DURATION)), *notes)
+        notes = [_time(session.ended, "until "), f"ended {_STOPS[stop]}" if stop in _STOPS else ""]
+    name = "This charge" if _is_present(plug) else "Last charge"
+    return _figure(name, _number(session.energy, 3.6e6, 2, "kWh"), _duration(session.duration), *notes)
 
 
 def _figure(name: str, value: str, *notes: str, kind: str = "number") -> str:
@@ -337,8 +265,8 @@ def _figure(name: str, value: str, *notes: str, kind: str = "number") -> str:
     return f'<div><dt>{name}</dt><dd class="{kind}">{value}</dd>{shown}</div>'
 
 
-def _measured(name: str, main: float | None, each: Mapping[str, float], per: float, digits: int, unit: str) -> str:
-    notes = (f"{phase.upper()} {_number(value, per, digits, unit)}" for phase, value in each.items() if phase)
+def _measured(name: str, main: float | None, each: Measured, per: float, digits: int, unit: str) -> str:
+    notes = (f"{phase.upper()} {_number(value, per, digits, unit)}" for phase, value in each.by_phase if phase)
     return _figure(name, _number(main, per, digits, unit), *notes)
 
 

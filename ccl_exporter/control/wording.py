@@ -1,0 +1,53 @@
+"""What a plug does, in words for a person on a terminal and as facts for a program. It judges nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ccl_exporter.station.catalogue import NotCharging
+from ccl_exporter.station.plug import Plug
+
+CURES: Mapping[NotCharging, str] = {
+    NotCharging.DISABLED: "charge start",
+    NotCharging.LIMIT_BELOW_MINIMUM: "charge limit 100%",
+    NotCharging.WAITING_FOR_PERMISSION: "charge start",
+    NotCharging.PAUSED: "charge start",
+}
+"""The command that helps, where there is one."""
+
+
+def describe(plug: Plug) -> str:
+    """What a plug does, in one line; and why it does not charge, if it does not."""
+    reason = plug.not_charging
+    if reason is None:
+        energy = plug.session.energy if plug.session is not None else None
+        parts = [
+            f"{plug.current:.1f} A" if plug.current is not None else "",
+            f"{plug.power / 1000:.2f} kW" if plug.power is not None else "",
+            f"{energy / 3.6e6:.2f} kWh so far" if energy is not None else "",
+            f"limit {plug.limits.allowed:.1f} A" if plug.limits.allowed is not None else "",
+        ]
+        return f"{plug.name}: charging, {', '.join(filter(None, parts))}".rstrip(", ")
+    if plug.state is None and reason is NotCharging.UNKNOWN:
+        return f"{plug.name}: state unknown: {plug.sentence}"
+    ended = f" ({plug.stop_reason})" if reason is NotCharging.SESSION_ENDED and plug.stop_reason else ""
+    cure = f"; `{CURES[reason]}` helps" if reason in CURES else ""
+    return f"{plug.name}: not charging: {plug.sentence}{ended}{cure}"
+
+
+def facts(plug: Plug) -> Mapping[str, Any]:
+    """The same for a program: amperes, watts, kilowatt-hours, Unix seconds; None is what cannot be read."""
+    session = plug.session
+    return {
+        "plug": plug.name,
+        "state": plug.state.word if plug.state is not None else None,
+        "not_charging_reason": plug.not_charging,
+        "errors": list(plug.faults or ()),
+        "connected": plug.vehicle_connected,
+        "enabled": plug.enabled,
+        "amperes": plug.current,
+        "watts": plug.power,
+        "limit": plug.limits.allowed,
+        "charged": session.energy / 3.6e6 if session is not None and session.energy is not None else None,
+        "stop_reason": plug.stop_reason,
+        "requested": session.requested if session is not None else None,
+    }

@@ -1,0 +1,73 @@
+"""A snapshot judged: what the charger as a whole says, and its plugs."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from ccl_exporter.powerstudio import plug_variables
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.catalogue import Catalogue
+from ccl_exporter.station.plug import Plug, only_device, plugs, word, words_of_bits
+from ccl_exporter.station.values import Reading
+
+
+class Station:
+    """What a snapshot says of a charger; None is what cannot be read. Each part is judged once, when asked for.
+
+    Of a charger that did not answer there are no plugs and no values.
+    """
+
+    def __init__(self, snapshot: Snapshot, facts: Catalogue | None = None) -> None:
+        self.snapshot = snapshot
+        self._facts = facts
+
+    @cached_property
+    def reading(self) -> Reading:
+        """The values of the snapshot, with units and the policy of what can be trusted."""
+        return Reading(self.snapshot, self._facts)
+
+    @cached_property
+    def plugs(self) -> Sequence[Plug]:
+        return tuple(plugs(self.reading)) if self.snapshot.up else ()
+
+    @cached_property
+    def _engine(self) -> str | None:
+        return only_device(self.reading, "engine")
+
+    @cached_property
+    def _board(self) -> str | None:
+        return only_device(self.reading, "board")
+
+    def _raw(self, device: str | None, variable: str) -> float | None:
+        return self.reading.raw(f"{device}.{variable}") if device is not None else None
+
+    def _number(self, device: str | None, variable: str, quantity: str) -> float | None:
+        return self.reading.number(f"{device}.{variable}", quantity) if device is not None else None
+
+    @property
+    def state_code(self) -> float | None:
+        return self._raw(self._engine, "STATE")
+
+    @property
+    def state(self) -> str | None:
+        """The word of the charger's state; it is not that of a plug."""
+        code = self.state_code
+        return None if code is None else word(code, self.reading.facts.codes["station_state"])
+
+    @property
+    def fault_mask(self) -> float | None:
+        return self._raw(self._engine, "ERROR")
+
+    @property
+    def faults(self) -> tuple[str, ...] | None:
+        return words_of_bits(self.fault_mask, self.reading.facts.bits["station_error"])
+
+    @property
+    def celsius(self) -> float | None:
+        """Temperature of the board."""
+        return self._number(self._board, "TCI", "celsius")
+
+    @property
+    def booted(self) -> float | None:
+        """When the charger was started, in Unix seconds; of the board, else of the engine."""
+        found = (self._number(device, plug_variables.BOOT, "timestamp") for device in (self._board, self._engine))
+        return next((boot for boot in found if boot is not None), None)
