@@ -49,7 +49,7 @@ class TimedOut(ChargerError):
 
 
 class AccessDenied(ChargerError):
-    """401, 403, or a text that says "not granted" (protocol.md 7)."""
+    """401, 403, or a text that says "not granted" (protocol 7)."""
 
 
 class Absent(ChargerError):

@@ -1,6 +1,6 @@
 """Starting, stopping and limiting a charge, over the one way to write.
 
-What is written where is that of protocol.md 9 and 12:
+What is written where is that of protocol 9 and 12:
 OUT_OF_SERVICE or ENABLE take a plug out of use, REMOTE_START starts (a car does not notice a mere enable),
 PREDUCTION reduces the power by so many per cent of the plug's largest current.
 """

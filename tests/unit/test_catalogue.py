@@ -10,7 +10,7 @@ from ccl_exporter.metrics.families import VARIABLES
 from ccl_exporter.station.catalogue import Known, Unit, catalogue, last_part
 
 FACTS = catalogue()
-PARTS_IN_ERROR_MASK = 12  # bits 0 to 11 (protocol.md 9.1)
+PARTS_IN_ERROR_MASK = 12  # bits 0 to 11 (protocol 9.1)
 ROWS = [
     pytest.param(group.types[0], name, row, id=f"{group.types[0]}.{name}")
     for group in FACTS.groups

@@ -325,7 +325,7 @@ class TestPhases:
 
 
 class TestNames:
-    """The rules of names (checklist.md 1.1 to 1.3), over every family."""
+    """The rules of names, over every family."""
 
     every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 
