@@ -107,7 +107,7 @@ def main() -> None:
     interval = int(sys.argv[3]) if len(sys.argv) > 3 else 5
     found = {module: list(measure(module, chargers, seconds, interval)) for module in ("core", "both")}
     print(f"Python {platform.python_version()}, {os.cpu_count()} processors\n")  # noqa: T201 - this is a command
-    print("| what | meaning | meaning and walk |\n| --- | --- | --- |")  # noqa: T201 - likewise
+    print("| what | core | core and variables |\n| --- | --- | --- |")  # noqa: T201 - likewise
     for (what, first, unit), (_, second, _) in zip(*found.values(), strict=True):
         print(f"| {what} | {first:.3g} {unit} | {second:.3g} {unit} |")  # noqa: T201 - likewise
 

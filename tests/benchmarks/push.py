@@ -31,7 +31,7 @@ from ccl_exporter.settings import ChargerSettings, InfluxSettings, SpoolSettings
 from ccl_exporter.simulator import Simulator
 
 Modules = tuple[Literal["core", "variables"], ...]
-MEANING: Modules = ("core",)
+CORE: Modules = ("core",)
 ALL: Modules = ("core", "variables")
 DAY = 5760  # readings of one charger at 15 s
 DISTINCT = 150
@@ -165,7 +165,7 @@ OURS_UNTIL_KILLED = """
 import sys
 from pathlib import Path
 from time import time
-from ccl_exporter.sinks.spool import Spool
+from ccl_exporter.outputs.influxdb.spool import Spool
 spool = Spool(Path(sys.argv[2]), 2**30, 1e12)
 spool.open()
 number = 0
@@ -209,7 +209,7 @@ def main(folder: Path) -> None:
     database.start()
     try:
         database.create()
-        for name, modules in (("core", MEANING), ("meaning and walk", ALL)):
+        for name, modules in (("core", CORE), ("core and variables", ALL)):
             found = readings(modules)
             stored, sent = in_and_out(folder, database, found)
             points = len(lines(found[0], "garage", 0))
