@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+from helpers.support import PROJECT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import Metric
@@ -340,6 +341,39 @@ class TestPhases:
         made = [Sample(f.PLUG_POWER, ("A", "l1"), 7.0), Sample(f.PLUG_VOLTAGE, ("A", ""), 230.0)]
 
         assert 'ccl_plug_voltage_volts{plug="A"} 230.0' in written(made, TEXT).splitlines()
+
+
+class TestLists:
+    """Outputs write what their list holds, so a family that is in none would never be seen."""
+
+    def test_every_family_is_in_exactly_one_list(self) -> None:
+        defined = [value for value in vars(f).values() if isinstance(value, Family)]
+        counts = Counter(family.name for family in EVERY)
+
+        assert [family.name for family in (*defined, *f.VARIABLES.values()) if counts[family.name] != 1] == []
+        assert len(EVERY) == len(defined) + len(f.VARIABLES)
+
+    def test_the_list_of_a_charger_is_made_of_its_parts(self) -> None:
+        assert [*FAMILIES] == [family for group in GROUPS[:4] for family in group]
+
+    def test_families_are_defined_in_one_module_only(self) -> None:
+        package = PROJECT / "ccl_exporter"
+        places = {
+            str(path.relative_to(package))
+            for path in package.rglob("*.py")
+            if re.search(r"\bFamily\(", path.read_text(encoding="utf-8"))
+        }
+
+        assert places == {"metrics/families.py"}
+
+    @pytest.mark.parametrize("accept", [TEXT, OPENMETRICS, "text/plain; version=1.0.0; escaping=dots"])
+    def test_a_sample_of_a_family_that_is_not_in_the_list_is_an_error_that_names_it(self, accept: str) -> None:
+        made = [sample(f.UP, 0), sample(f.READS, 0), sample(f.MQTT_SENT, 0)]
+
+        with pytest.raises(ValueError, match="ccl_exporter_charger_reads_total, ccl_mqtt_sent_messages_total"):
+            exposition(made, FAMILIES, accept)
+
+        assert exposition(made, (*FAMILIES, *f.EXPORTER), accept)
 
 
 def words(family: Family) -> set[str]:
