@@ -54,9 +54,9 @@ def exposition(
 ) -> tuple[bytes, str]:
     """The body and content type that suit an Accept header: OpenMetrics where it is asked for, else text 0.0.4.
 
-    Families come in `order`, their samples by labels, so that two scrapes differ only in values. Raises `ValueError`
-    if a sample's family is not in `order`.
+    Families come in `order`, their samples by labels, so that two scrapes differ only in values.
     `others` are collectors of prometheus_client that come behind, such as those of the process.
+    Raises `ValueError` if the family of a sample is not in `order`.
     """
     encode: Callable[[_Collected], bytes]
     encode, content_type = choose_encoder(accept)

@@ -6,7 +6,7 @@ It answers what a variable is; which metric it becomes is decided in `samples`.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -44,6 +44,12 @@ class _Group:
     phases: bool
     variables: Mapping[str, Known]
 
+
+ROLES = frozenset({"meter", "engine", "vehicle", "board", "reader", "display", ""})
+"""Which part of a station a device may be."""
+
+_GROUP_KEYS = frozenset({"types", "role", "names", "phases", "plain", "variables"})
+_ROW_KEYS = frozenset(field.name for field in fields(Known))
 
 _PREFIXES = {-6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 
@@ -101,7 +107,25 @@ def last_part(name: str) -> str:
     return name.rpartition(".")[2].upper()
 
 
-def _known(row: Mapping[str, Any]) -> Known:
+def _group(row: Mapping[str, Any]) -> _Group:
+    """A table `devices`; raises `ValueError` that names it if it has a key or a role that nobody reads."""
+    place = f"devices of types {row.get('types')}"
+    if unknown := row.keys() - _GROUP_KEYS:
+        raise ValueError(f"{place}: unknown keys: {', '.join(sorted(unknown))}")
+    if row["role"] not in ROLES:
+        raise ValueError(f"{place}: unknown role {row['role']!r}")
+    return _Group(
+        types=tuple(row["types"]),
+        role=row["role"],
+        phases=row.get("phases", False),
+        variables={name: Known() for name in row.get("plain", ())}
+        | {name: _known(f"{place}: {name}", known) for name, known in row["variables"].items()},
+    )
+
+
+def _known(place: str, row: Mapping[str, Any]) -> Known:
+    if unknown := row.keys() - _ROW_KEYS:
+        raise ValueError(f"{place}: unknown keys: {', '.join(sorted(unknown))}")
     low_high = row.get("range")
     return Known(**{**row, "range": (float(low_high[0]), float(low_high[1])) if low_high else None})
 
@@ -109,21 +133,17 @@ def _known(row: Mapping[str, Any]) -> Known:
 @cache
 def catalogue() -> Catalogue:
     """The one catalogue, read from the package's own file."""
-    rows = tomllib.loads(files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8"))
+    return parse_catalogue(files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8"))
+
+
+def parse_catalogue(text: str) -> Catalogue:
+    """A catalogue from the text of its file; raises `ValueError` if a row of a device is wrong."""
+    rows = tomllib.loads(text)
     return Catalogue(
         units={code: Unit(**row) for code, row in rows["units"].items()},
         codes={name: {int(code): word for code, word in table.items()} for name, table in rows["codes"].items()},
         bits={name: tuple(words) for name, words in rows["bits"].items()},
-        groups=tuple(
-            _Group(
-                types=tuple(row["types"]),
-                role=row["role"],
-                phases=row.get("phases", False),
-                variables={name: Known() for name in row.get("plain", ())}
-                | {name: _known(known) for name, known in row["variables"].items()},
-            )
-            for row in rows["devices"]
-        ),
+        groups=tuple(map(_group, rows["devices"])),
         names=frozenset(name for row in rows["devices"] for name in row.get("names", ())),
         registers=re.compile(rows["registers"]["pattern"]),
         personal=re.compile(rows["sensitive"]["pattern"]),

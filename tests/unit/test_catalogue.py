@@ -7,9 +7,10 @@ from importlib.resources import files
 import pytest
 
 from ccl_exporter.metrics.families import VARIABLES
-from ccl_exporter.station.catalogue import Known, catalogue, last_part
+from ccl_exporter.station.catalogue import ROLES, Known, catalogue, last_part, parse_catalogue
 
 FACTS = catalogue()
+TEXT = files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8")
 PARTS_IN_ERROR_MASK = 12  # bits 0 to 11 (protocol.md 9.1)
 WORD = r"[a-z]+(_[a-z]+)*"
 ROWS = [(group.types[0], name, row) for group in FACTS.groups for name, row in group.variables.items()]
@@ -40,13 +41,46 @@ class TestRows:
         assert [type for type, count in counts.items() if count > 1] == []
 
     def test_no_variable_is_both_plain_and_with_a_unit(self) -> None:
-        text = files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8")
-        for group in text.split("[[devices]]")[1:]:
+        for group in TEXT.split("[[devices]]")[1:]:
             plain, _, rows = group.partition("[devices.variables]")
             names = re.findall(r'"([A-Z0-9_]+)"', plain.partition("plain = [")[2])
             names += re.findall(r"^([A-Z0-9_]+) = ", rows, re.MULTILINE)
 
             assert [name for name, count in Counter(names).items() if count > 1] == []
+
+    @pytest.mark.parametrize(
+        ("known", "wrong", "message"),
+        [
+            pytest.param(
+                'names = ["EVSE"]',
+                'nmaes = ["EVSE"]',
+                "devices of types ['CCL1ENGINE', 'CCL1MINIENGINE']: unknown keys: nmaes",
+                id="a key of a group",
+            ),
+            pytest.param(
+                'role = "reader"',
+                'role = "raeder"',
+                "devices of types ['TAGREADER']: unknown role 'raeder'",
+                id="a role",
+            ),
+            pytest.param(
+                "TEXT = { sensitive = true }",
+                "TEXT = { senstive = true }",
+                "devices of types ['DISPLAYCCL1MINI']: TEXT: unknown keys: senstive",
+                id="a key of a variable",
+            ),
+        ],
+    )
+    def test_what_nobody_reads_is_refused_with_the_name_of_its_row(
+        self, known: str, wrong: str, message: str
+    ) -> None:
+        assert TEXT.count(known) == 1
+
+        with pytest.raises(ValueError, match=rf"^{re.escape(message)}$"):
+            parse_catalogue(TEXT.replace(known, wrong))
+
+    def test_every_role_is_that_of_a_device(self) -> None:
+        assert {group.role for group in FACTS.groups} == ROLES
 
     def test_the_group_of_all_devices_comes_last(self) -> None:
         assert [group.types for group in FACTS.groups][-1] == ("*",)
