@@ -14,7 +14,7 @@ from ccl_exporter.powerstudio.engine import SLOW
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Dialect, Simulator
-from ccl_exporter.station.plug import core_variables
+from ccl_exporter.station.judge import core_variables
 
 NO_PLUG_INFO = ("no-charge-points",)
 
