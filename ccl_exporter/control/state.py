@@ -181,7 +181,7 @@ class ControlState:
                     except BlockingIOError:
                         continue
                     kept = {**json.load(file)}
-                    # Early versions kept also when it was to end; what they left behind is owed all the same.
+                    # Early versions kept also when it was to end; what they left behind is pending all the same.
                     kept.pop("until", None)
                     found.append((PendingRestore(**kept), partial(self._forget, path)))
             yield found

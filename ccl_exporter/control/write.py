@@ -83,7 +83,7 @@ Confirm = Callable[[float], bool]
 
 
 class Writer:
-    """Writes to one charger; the caller holds `Memory.alone`. `timeout` is for each answer, in seconds."""
+    """Writes to one charger; the caller holds `ControlState.exclusive`. `timeout` is for each answer, in s."""
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ class Room:
 
     def __post_init__(self) -> None:
         supply = (self.supply, "W") if self.mode == "supply" and self.what == "import" else None
-        self.trust = InputFilter(InputSpec(self.what, self.unit, self.mode, supply, self.roof))
+        self.input_filter = InputFilter(InputSpec(self.what, self.unit, self.mode, supply, self.roof))
         self.policy = Policy(Rules(self.mode, 32.0, safe=self.safe), Budget(self.writes))
 
     @property
@@ -59,7 +59,7 @@ class Room:
 
     def look(self, number: InputValue | None, day: int = 1) -> Decision:
         self.now += self.every
-        free, trouble = self.trust.judge(number, self.now, self.car.plug)
+        free, trouble = self.input_filter.judge(number, self.now, self.car.plug)
         self.last = self.policy.decide(Observation(self.now, day, self.car.plug, free, trouble))
         if self.last.percent is not None:
             self.policy.wrote(self.now, self.last.percent)
@@ -87,7 +87,7 @@ class Room:
 
     def silence(self, seconds: float) -> Decision:
         """No new number for some time."""
-        old = self.trust._last
+        old = self.input_filter._last
         for _ in range(int(seconds / self.every)):
             self.look(old)
         return self.last
