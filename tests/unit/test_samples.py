@@ -416,7 +416,7 @@ class TestPlugState:
             pytest.param(0.0, "available", id="0"),
             pytest.param(8.0, "charging", id="8"),
             pytest.param(12.0, "waiting_for_disconnection", id="12"),
-            pytest.param(13.0, "unknown", id="a code too far"),
+            pytest.param(99.0, "unknown", id="a code too far"),
             pytest.param(-50.0, "unknown", id="a code between"),
             pytest.param(7.5, "unknown", id="a fraction"),
             pytest.param(1e300, "unknown", id="a huge one"),
