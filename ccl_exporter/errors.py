@@ -6,6 +6,7 @@ CclError                      base; never raised itself
 ├── WriteRejected             we do not write this, as it would be unsafe or too soon: tell why, exit 4
 └── ChargerError              the charger did not give what was asked; becomes a value in the snapshot
     ├── Unreachable           no connection: serve `ccl_up 0`, try again at the next scrape
+    │   └── HostNotFound      no host has this name: tell the owner to look up the address
     ├── TimedOut              the deadline passed: serve what is there, go on at the next scrape
     ├── AccessDenied          the engine wants a login or says no: tell the owner, do not insist
     ├── Absent                the engine lacks this document: take the next way, remember it
@@ -39,12 +40,16 @@ class Unreachable(ChargerError):
     """No connection came about: no such host, refused, no route."""
 
 
+class HostNotFound(Unreachable):
+    """No host has this name."""
+
+
 class TimedOut(ChargerError):
     """The answer was not complete before the deadline."""
 
 
 class AccessDenied(ChargerError):
-    """401, 403, or a text that says "not granted" (protocol.md 7)."""
+    """401, 403, or a text that says "not granted" (protocol 7)."""
 
 
 class Absent(ChargerError):

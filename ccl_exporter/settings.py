@@ -44,7 +44,7 @@ class ChargerSettings:
 
     `timeout` bounds a read and `pause` lies between two requests, in seconds.
     `labels` are shown by `/sd`; `exclude` are patterns of `device.variable` that the walk leaves out.
-    `source_address` is an address of this machine, as chargers answer only their own subnet (protocol.md 12).
+    `source_address` is an address of this machine, as chargers answer only their own subnet (protocol 12).
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""The commands of the shell, with `cli`: flags in, sentences and exit codes out."""
+"""The commands: one module for each; flags in, sentences and exit codes out. Nothing else prints."""

@@ -19,7 +19,7 @@ def get(
     variable: Annotated[str, typer.Argument(help="The full id, such as 'EVSE.PLUG.AE'.")],
     charger: ChargerOption = None,
     config_file: ConfigFile = None,
-    unit: Annotated[bool, typer.Option("--unit", help="Put the unit behind the format_number.")] = False,
+    unit: Annotated[bool, typer.Option("--unit", help="Print the unit after the number.")] = False,
     sensitive: Sensitive = False,
     timeout: Patience = 15.0,
 ) -> None:

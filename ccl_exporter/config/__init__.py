@@ -1,1 +1,1 @@
-"""What the configuration file says, checked, and where else chargers may come from."""
+"""The configuration files: each section checked and turned into settings, and inventories of more chargers."""

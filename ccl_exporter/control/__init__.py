@@ -1,1 +1,1 @@
-"""Writing to a charger so that what is said happened: variables, charges, limits, nights. Not for the service."""
+"""Writing to a charger: variables, charging commands, restores, following an input, plans. Not for the service."""

@@ -1,6 +1,6 @@
 """Starting, stopping and limiting a charge, over the one way to write.
 
-What is written where is that of protocol.md 9 and 12:
+What is written where is that of protocol 9 and 12:
 OUT_OF_SERVICE or ENABLE take a plug out of use, REMOTE_START starts (a car does not notice a mere enable),
 PREDUCTION reduces the power by so many per cent of the plug's largest current.
 """
@@ -178,9 +178,7 @@ class PlugCommands(PlugReader):
 
     def start(self, how: WriteOptions) -> Result:
         """Put the plug into service, see that there is a vehicle, start, and wait until it charges."""
-        seen = self.look()
-        if seen.activity is Activity.UNKNOWN:
-            raise Garbled(f"{describe(seen)}; nothing was started")
+        seen = _known(self.look())
         if seen.faults:
             raise WriteRejected(f"{self.name} reports a fault ({', '.join(seen.faults)}); nothing was started")
         if seen.is_under_way and not seen.is_paused:
@@ -216,7 +214,7 @@ class PlugCommands(PlugReader):
         return self._end("PAUSE", how, lambda now: now.is_paused, "pause")
 
     def _end(self, command: str, how: WriteOptions, so: Callable[[Plug], bool], word: str) -> Result:
-        seen = self.look()
+        seen = _known(self.look())
         if so(seen) and seen.is_under_way:
             return Result("already", describe(seen), seen)
         if not seen.is_under_way:
@@ -332,6 +330,13 @@ def _chosen(found: Sequence[PlugInfo], name: str | None) -> PlugInfo:
     if not chosen:
         raise UsageError(f"the charger has no plug {name!r}; it has {names}")
     return chosen[0]
+
+
+def _known(seen: Plug) -> Plug:
+    """The plug; raises `Garbled` if it is not known what it does, and then nothing is started or ended."""
+    if seen.activity is Activity.UNKNOWN:
+        raise Garbled(f"{describe(seen)}; nothing was written")
+    return seen
 
 
 def _from_now(how: WriteOptions) -> float:

@@ -1,4 +1,4 @@
-"""The one request that changes something: PUT forceVariables.xml (protocol.md 9.2). For commands only.
+"""The one request that changes something: PUT forceVariables.xml (protocol 9.2). For commands only.
 
 Nothing that the service imports may import this, and a test says so.
 """

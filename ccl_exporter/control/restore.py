@@ -54,8 +54,8 @@ class TemporaryChange:
 
 def restore_pending(control_state: ControlState, writer: Writer, say: Say) -> None:
     """Put back what commands that were killed have left behind."""
-    with control_state.pending_restores() as owed:
-        for way, done in owed:
+    with control_state.pending_restores() as pending:
+        for way, done in pending:
             say("a command was ended before it could put back what it had changed for a while")
             _restore(writer, way, done, say)
 

@@ -19,7 +19,7 @@ from socket import AF_UNIX, SOCK_DGRAM, socket
 from time import monotonic, sleep, time
 from typing import Any
 
-from ccl_exporter.errors import StateError, TimedOut, UsageError
+from ccl_exporter.errors import StateError, TimedOut
 
 JOURNAL = "writes.log"
 SYSTEM_LOG = Path("/dev/log")
@@ -74,7 +74,7 @@ class WriteEntry:
 class ControlState:
     """The memory of one charger, by its URL; `now` gives Unix seconds.
 
-    Raises `UsageError` if the folder cannot be written: without it no write can be made safely.
+    Raises `StateError` if the folder cannot be written: without it no write can be made safely.
     """
 
     folder: Path
@@ -91,16 +91,13 @@ class ControlState:
                 with path.open("a", encoding="utf-8"):
                     pass
         except OSError as error:
-            raise UsageError(
-                f"{self.folder} cannot be written ({error.strerror}), and nothing is written to a charger"
-                " without a record of it: set STATE_DIRECTORY"
-            ) from error
+            raise self._unkept(error, self.folder) from error
 
     @contextmanager
     def exclusive(self, deadline: float) -> Iterator[None]:
         """Keep other commands that write to this charger out; raises `TimedOut` at `deadline` (monotonic).
 
-        Raises `Unreadable` if nothing can be locked.
+        Raises `StateError` if nothing can be locked.
         """
         with self._holding(self._own / "lock", deadline):
             yield
@@ -184,7 +181,7 @@ class ControlState:
                     except BlockingIOError:
                         continue
                     kept = {**json.load(file)}
-                    # Early versions kept also when it was to end; what they left behind is owed all the same.
+                    # Early versions kept also when it was to end; what they left behind is pending all the same.
                     kept.pop("until", None)
                     found.append((PendingRestore(**kept), partial(self._forget, path)))
             yield found
@@ -211,7 +208,7 @@ class ControlState:
 
     @contextmanager
     def _holding(self, path: Path, deadline: float) -> Iterator[None]:
-        """A file locked; raises `TimedOut` at `deadline` (monotonic), `Unreadable` if it cannot be locked."""
+        """A file locked; raises `TimedOut` at `deadline` (monotonic), `StateError` if it cannot be locked."""
         with ExitStack() as held:
             try:
                 held.enter_context(_locked(path, deadline))
@@ -252,10 +249,10 @@ class ControlState:
         except OSError as error:
             raise self._unkept(error) from error
 
-    def _unkept(self, error: OSError) -> StateError:
+    def _unkept(self, error: OSError, folder: Path | None = None) -> StateError:
         return StateError(
-            f"{self._own} cannot be written ({error.strerror}), and nothing is written"
-            " to a charger without a record of it"
+            f"{folder or self._own} cannot be written ({error.strerror}), and nothing is written to a charger"
+            " without a record of it: set STATE_DIRECTORY"
         )
 
 

@@ -27,7 +27,7 @@ TAKEN_WITHIN = 10.0
 (protocol 9.2)."""
 
 PATIENCE = 20.0
-"""Seconds within which a write must show; the charger takes some (protocol.md 9.2)."""
+"""Seconds within which a write must show; the charger takes some (protocol 9.2)."""
 
 LOOK_EVERY = 0.5
 """Seconds between two looks whether a write shows."""
@@ -83,7 +83,7 @@ Confirm = Callable[[float], bool]
 
 
 class Writer:
-    """Writes to one charger; the caller holds `Memory.alone`. `timeout` is for each answer, in seconds."""
+    """Writes to one charger; the caller holds `ControlState.exclusive`. `timeout` is for each answer, in s."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""What a person asks of a charger: what it can do, what it reads, a recording of it."""
+"""What a person asks of a charger: what it can do, its variables, a recording of it."""

@@ -15,7 +15,7 @@ ALL = 120.0
 
 _SCRAPES = 3
 
-# protocol.md 7: published for CirCarLife before these versions.
+# protocol 7: published for CirCarLife before these versions.
 _CVES = (
     ((4, 3), ("CVE-2018-12634", "CVE-2018-16668", "CVE-2018-16670", "CVE-2018-16671", "CVE-2018-16672")),
     ((4, 3, 1), ("CVE-2018-17918", "CVE-2018-17922")),

@@ -1,1 +1,1 @@
-"""The running service: chargers and their readers, the collector, the HTTP server."""
+"""The service: chargers with one reader each, collector, poll loop, HTTP server. It cannot write to a charger."""

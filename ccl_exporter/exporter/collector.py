@@ -11,8 +11,8 @@ from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.settings import MODULES, Module
-from ccl_exporter.station.judge import Station
-from ccl_exporter.station.plug import conflicts, core_variables
+from ccl_exporter.station.judge import Station, core_variables
+from ccl_exporter.station.plug import conflicts
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Metric families and the samples of a snapshot."""
+"""Metric families, which are the contract with users, and the samples of a snapshot."""

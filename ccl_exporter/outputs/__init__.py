@@ -1,1 +1,1 @@
-"""Samples written down: exposition text, line protocol with its durable queue, MQTT."""
+"""Samples written down: Prometheus text, InfluxDB line protocol with its queue, MQTT."""

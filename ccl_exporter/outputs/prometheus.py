@@ -56,6 +56,7 @@ def exposition(
 
     Families come in `order`, their samples by labels, so that two scrapes differ only in values.
     `others` are collectors of prometheus_client that come behind, such as those of the process.
+    Raises `ValueError` if the family of a sample is not in `order`.
     """
     encode: Callable[[_Collected], bytes]
     encode, content_type = choose_encoder(accept)
@@ -77,7 +78,7 @@ def _by_family(
     for sample in samples:
         by_name.setdefault(sample.family.name, []).append(sample)
     for family in order:
-        found = by_name.get(family.name)
+        found = by_name.pop(family.name, None)
         if found is None:
             continue
         names = family.labels
@@ -90,6 +91,8 @@ def _by_family(
             ]
         found.sort(key=_LABELS)
         yield family, names, found
+    if by_name:
+        raise ValueError(f"samples of families that are not in the list: {', '.join(sorted(by_name))}")
 
 
 def _lines(family: Family, names: _Row, found: Iterable[Sample], openmetrics: bool) -> Iterator[str]:

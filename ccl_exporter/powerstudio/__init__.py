@@ -1,1 +1,1 @@
-"""The engine's language: XML, requests, what is asked when, and the one write."""
+"""The client of the vendor's HTTP API: requests, responses, values as sent. README.md is the protocol page."""

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from ccl_exporter.errors import AccessDenied, ChargerError, Garbled, TimedOut, Unreachable
+from ccl_exporter.errors import AccessDenied, ChargerError, Garbled, HostNotFound, TimedOut, Unreachable
 from ccl_exporter.powerstudio.snapshot import Snapshot
 
 
@@ -23,7 +23,7 @@ def advice(error: ChargerError, url: str) -> str:
                 f"{host} is switched off or has another address, or this machine is in another subnet: "
                 "by default a charger answers only clients on its own subnet"
             )
-        case Unreachable() if "no host" in str(error):
+        case HostNotFound():
             return "look the charger's address up in the router and name it by its address"
         case Unreachable():
             return f"something has the address {host}, but no web server on this port; is the address right?"

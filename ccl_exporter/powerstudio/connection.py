@@ -19,7 +19,7 @@ from urllib3.util import parse_url
 from urllib3.util.ssl_ import create_urllib3_context
 
 MAX_BYTES = 4 * 1024 * 1024
-"""The largest answer that is read; the varInfo of 1,425 variables is about 0.9 MB (protocol.md 11)."""
+"""The largest answer that is read; the varInfo of 1,425 variables is about 0.9 MB (protocol 11)."""
 
 MOST_RECEIVED = 2 * MAX_BYTES
 """The most that is taken for one answer with its headers and the marks of its chunks."""

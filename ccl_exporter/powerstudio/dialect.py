@@ -1,6 +1,6 @@
 """What one engine has shown to understand, and how several names are put into one request.
 
-Separators between parameters differ from engine to engine (protocol.md 6): nothing is assumed, an answer decides.
+Separators between parameters differ from engine to engine (protocol 6): nothing is assumed, an answer decides.
 """
 
 from collections.abc import Callable, Sequence

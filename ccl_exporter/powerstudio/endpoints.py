@@ -1,4 +1,4 @@
-"""The documents that an engine serves: the one place where their paths stand (README.md, section 2)."""
+"""The documents that an engine serves: the one place where their paths stand (protocol 2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 
 def quoted(name: str, charset: str = "utf-8") -> str:
-    """A device or variable name for a request target: blanks as %20, never `+` (protocol.md 6).
+    """A device or variable name for a request target: blanks as %20, never `+` (protocol 6).
 
     What the character set cannot say is said in UTF-8.
     """
@@ -17,7 +17,7 @@ def quoted(name: str, charset: str = "utf-8") -> str:
 
 
 MAX_TARGET = 2000
-"""Longest request target; the manual's 4,000 characters may count more than the target (protocol.md 11 #5)."""
+"""Longest request target; the manual's 4,000 characters may count more than the target (protocol 11 #5)."""
 
 
 @dataclass(frozen=True, slots=True)

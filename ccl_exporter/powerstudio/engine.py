@@ -16,7 +16,6 @@ from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.inventory import Inventory, Selector, VariableSelection, owner, variable_ids
 from ccl_exporter.powerstudio.inventory_reader import InventoryReader
-from ccl_exporter.powerstudio.plug_variables import CHARGING, PLUG_SIGNS, PROGRESS_SIGNS, SESSION_SIGNS
 from ccl_exporter.powerstudio.snapshot import (
     ChargeRecord,
     Document,
@@ -37,6 +36,15 @@ SLOW = 60.0
 
 INVENTORY_EVERY = 3600.0
 """Seconds between two readings of the inventory without a reason."""
+
+SESSION_SIGNS = ("STATE", "CC", "STOPPED", "CHARGE", "REQUESTDATE", "BEGINDATE", "ENDDATE")
+PROGRESS_SIGNS = ("AE", "AEP")
+PLUG_SIGNS = ("STATE", "CC", "LOCK", "ERROR")
+"""Variables of a plug (protocol 9) that change when a session begins or ends, when it goes on, and with
+plugState.xml."""
+
+CHARGING = 8.0
+"""The plug state in which energy flows (protocol 9.1): chargeInfo changes with each read then."""
 
 _Side = Literal["charge_info", "plug_state", "status", "devices", "inventory"]
 _SIDES: tuple[_Side, ...] = ("charge_info", "plug_state", "status", "devices", "inventory")

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device of the engine with the full ids of its variables, from deviceInfo.xml (protocol.md 2.1)."""
+    """One device of the engine with the full ids of its variables, from deviceInfo.xml (protocol 2.1)."""
 
     id: str
     type: str | None = None
@@ -18,7 +18,7 @@ class Device:
 
 
 def owner(variable: str, devices: Container[str]) -> str | None:
-    """The device of a full variable id: the longest known device id followed by a dot (protocol.md 4)."""
+    """The device of a full variable id: the longest known device id followed by a dot (protocol 4)."""
     cut = variable.rfind(".")
     while cut > 0:
         if variable[:cut] in devices:
@@ -29,7 +29,7 @@ def owner(variable: str, devices: Container[str]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class VariableInfo:
-    """What varInfo.xml tells of one variable (protocol.md 4).
+    """What varInfo.xml tells of one variable (protocol 4).
 
     `unit` is the vendor's code as sent (`#WH`); base-unit value = value x 10^`factor`.
     Both are None unless both were sent: a unit without its factor is worth nothing.
@@ -48,7 +48,7 @@ class VariableInfo:
 
 @dataclass(frozen=True, slots=True)
 class PlugInfo:
-    """A socket and the devices that serve it, from plugInfo.xml (protocol.md 2.2)."""
+    """A socket and the devices that serve it, from plugInfo.xml (protocol 2.2)."""
 
     name: str
     supported_amperes: float | None = None
@@ -66,7 +66,7 @@ class VariableSelection:
 
 @dataclass(frozen=True, slots=True)
 class Information:
-    """system/information.xml: what the engine calls itself (protocol.md 2.2)."""
+    """system/information.xml: what the engine calls itself (protocol 2.2)."""
 
     product: str
     version: str

@@ -1,7 +1,7 @@
 """The inventory, read one piece at a time, so that it can stop at any deadline and go on at the next scrape.
 
 Devices, then what deviceInfo says of them, plugs, the engine's own name, and varInfo of each variable
-(protocol.md 2, 4): by device where the engine answers that, else by variable.
+(protocol 2, 4): by device where the engine answers that, else by variable.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -181,7 +181,7 @@ class InventoryReader:
         return not self._untold
 
     def _told(self, ids: Sequence[str], deadline: float) -> tuple[Device, ...]:
-        """Ask; if the engine does not know a name that is not ASCII, in Latin-1 (protocol.md 6)."""
+        """Ask; if the engine does not know a name that is not ASCII, in Latin-1 (protocol 6)."""
         try:
             return self._ask_device_info(ids, deadline)
         except Absent:
@@ -278,7 +278,7 @@ class InventoryReader:
         if not names:
             return True
         if not self._var_info_exists:
-            # Without parameters it answers with an empty root, if there is one (protocol.md 2.1).
+            # Without parameters it answers with an empty root, if there is one (protocol 2.1).
             try:
                 self._dialect.document(endpoints.VAR_INFO, xml_parser.var_info, deadline)
             except Absent:
@@ -374,7 +374,7 @@ def _named(entries: _Entries, names: Sequence[str]) -> dict[str, VariableInfo]:
 def _resolved(entries: _Entries, device: Device) -> dict[str, VariableInfo]:
     """Entries of one device by full id; short names that could mean several variables are left out.
 
-    `idEx` is sure; without it the name is short and sub-devices may share it (protocol.md 4).
+    `idEx` is sure; without it the name is short and sub-devices may share it (protocol 4).
     """
     found: dict[str, VariableInfo] = {}
     twice: set[str] = set()

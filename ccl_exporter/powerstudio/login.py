@@ -1,6 +1,6 @@
 """Logging in: nothing first, Digest when the engine asks for it, Basic only when it asks for nothing better.
 
-The schemes are those of protocol.md 7; the arithmetic of Digest (RFC 7616) is that of `requests`.
+The schemes are those of protocol 7; the arithmetic of Digest (RFC 7616) is that of `requests`.
 """
 
 import base64

@@ -13,18 +13,18 @@ from ccl_exporter.powerstudio.inventory import NO_INVENTORY, Inventory
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An instant as the engine wrote it, in Unix seconds UTC (protocol.md 5)."""
+    """An instant as the engine wrote it, in Unix seconds UTC (protocol 5)."""
 
     seconds: float
 
 
 Value = float | Moment | str | None
-"""What a variable holds: a number as sent, an instant, a text, or nothing (protocol.md 3)."""
+"""What a variable holds: a number as sent, an instant, a text, or nothing (protocol 3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlugStateRecord:
-    """plugState.xml of one plug; codes of protocol.md 9.1."""
+    """plugState.xml of one plug; codes of protocol 9.1."""
 
     name: str
     state: int | None = None
@@ -35,7 +35,7 @@ class PlugStateRecord:
 
 @dataclass(frozen=True, slots=True)
 class ChargeRecord:
-    """chargeInfo.xml of one plug, the running charge or the last one (protocol.md 2.2, 9, 12).
+    """chargeInfo.xml of one plug, the running charge or the last one (protocol 2.2, 9, 12).
 
     Energies in watt-hours, instants in Unix seconds, duration in seconds.
     The user and the charge's id are left where they are: they are nobody's metric.
@@ -54,7 +54,7 @@ class ChargeRecord:
 
 @dataclass(frozen=True, slots=True)
 class SystemStatus:
-    """system/status.xml: change stamps of the configuration and the number of active events (protocol.md 2.2).
+    """system/status.xml: change stamps of the configuration and the number of active events (protocol 2.2).
 
     `stamps` leaves out eventId, which changes with events and is no reason to read the inventory again.
     """

@@ -23,6 +23,7 @@ from ccl_exporter.errors import (
     AccessDenied,
     ChargerError,
     Garbled,
+    HostNotFound,
     TimedOut,
     TooLarge,
     Unreachable,
@@ -174,7 +175,7 @@ class Transport:
         if isinstance(chain[0], ReadTimeoutError) or isinstance(reason, TimeoutError):
             return TimedOut(f"no complete answer from {self.host} in time")
         if isinstance(reason, socket.gaierror):
-            return Unreachable(f"no host is called {self.host}")
+            return HostNotFound(f"no host is called {self.host}")
         if any(isinstance(cause, NewConnectionError) for cause in chain):
             detail = reason.strerror if isinstance(reason, OSError) else None
             return Unreachable(f"no connection to {self.host}: {detail or reason}")

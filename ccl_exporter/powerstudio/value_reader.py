@@ -1,4 +1,4 @@
-"""Values of all variables by the best way that an engine understands (ladder of protocol.md 11 #1, #2)."""
+"""Values of all variables by the best way that an engine understands (ladder of protocol 11 #1, #2)."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from ccl_exporter.powerstudio.inventory import Device, owner
 from ccl_exporter.powerstudio.snapshot import Value
 
 MAX_BATCH = 40
-"""Variables in one request, as live installations use (protocol.md 6)."""
+"""Variables in one request, as live installations use (protocol 6)."""
 
 MAX_NAMES = 60
 """Variables in one request where that spares asking for whole devices; the most that was seen in use."""

@@ -1,6 +1,6 @@
 """XML bytes to model: pure, and the only reader of XML.
 
-Shapes are those of protocol.md 2 to 5 and 9.
+Shapes are those of protocol 2 to 5 and 9.
 Unknown elements are ignored, blanks are trimmed; a document that is not what was asked for raises `Garbled`,
 and nothing of it is used.
 """
@@ -109,7 +109,7 @@ def _root(data: bytes, *expected: str) -> ET.Element:
 
 
 def _check_refusal(data: bytes) -> None:
-    """A refused request carries a text with "not granted", perhaps with status 200 (protocol.md 7)."""
+    """A refused request carries a text with "not granted", perhaps with status 200 (protocol 7)."""
     if b"not granted" in data[:65536].lower():
         raise AccessDenied('the charger says "not granted"')
 
@@ -151,13 +151,13 @@ def _flag(text: str) -> bool | None:
 
 
 def _positive(text: str) -> float | None:
-    """Instants, durations and energies of chargeInfo: -1 stands for none (protocol.md 3.3)."""
+    """Instants, durations and energies of chargeInfo: -1 stands for none (protocol 3.3)."""
     number = _number(text)
     return number if number is not None and number >= 0 else None
 
 
 def parse_date(digits: str) -> Moment | None:
-    """An instant from DDMMYYYY[HHMMSS[UUU]] in UTC (protocol.md 5); None if it is none."""
+    """An instant from DDMMYYYY[HHMMSS[UUU]] in UTC (protocol 5); None if it is none."""
     if len(digits) not in (8, 14, 17) or not (digits.isascii() and digits.isdigit()):
         return None
     padded = digits.ljust(17, "0")
@@ -190,7 +190,7 @@ def parse_value(text: str) -> Value:
 
 
 def _reading(variable: ET.Element) -> Value:
-    """The value of a <variable> of values.xml or of deviceState.xml (protocol.md 3.1, 3.2)."""
+    """The value of a <variable> of values.xml or of deviceState.xml (protocol 3.1, 3.2)."""
     typed = variable.find("text")
     holder = variable if typed is None else typed
     for path in ("value", "textValue/value"):
@@ -211,7 +211,7 @@ def devices(data: bytes) -> tuple[str, ...]:
 
 
 def device_info(data: bytes) -> tuple[Device, ...]:
-    """deviceInfo.xml in the shape of user/ or of chargePointsInterface/ (protocol.md 2.1, 2.2).
+    """deviceInfo.xml in the shape of user/ or of chargePointsInterface/ (protocol 2.1, 2.2).
 
     A variable's name without its device gets it prefixed.
     """
@@ -235,7 +235,7 @@ def device_info(data: bytes) -> tuple[Device, ...]:
 
 
 def var_info(data: bytes) -> tuple[tuple[str, str | None, VariableInfo], ...]:
-    """varInfo.xml as (id as sent, idEx if sent, what it says); protocol.md 4."""
+    """varInfo.xml as (id as sent, idEx if sent, what it says); protocol 4."""
     found = []
     for node in _root(data, "varInfo").findall("var"):
         unit = _text(node, "measureUnits")

@@ -1,1 +1,1 @@
-"""Finished charges: when one is over, the file that keeps them, the table of them."""
+"""Charging sessions: when one has ended, the file that keeps them, the report."""

@@ -66,7 +66,7 @@ class PendingChanges:
 
 
 def opened(path: Path) -> sqlite3.Connection:
-    """A ledger to be written, made if there is none; raises `OSError`, `sqlite3.Error` or `Unreadable`."""
+    """A ledger to be written, made if there is none; raises `OSError`, `sqlite3.Error` or `StateError`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # When a car is at home is nobody else's business.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -123,7 +123,7 @@ def moved_aside(path: Path) -> Path:
 def read(path: Path) -> Recorded:
     """Everything that a ledger holds, while it is written or not; nothing if there is none.
 
-    Raises `Unreadable` if the file cannot be read.
+    Raises `StateError` if the file cannot be read.
     """
     if not path.exists():
         return Recorded()

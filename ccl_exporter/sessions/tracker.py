@@ -1,7 +1,7 @@
 """Charges as they end, and where the energy of a plug's register went; pure.
 
 A charge is known by its request date, so that whoever sees it again, after a restart too, records nothing twice:
-chargeInfo keeps the last charge after its end (protocol.md 12).
+chargeInfo keeps the last charge after its end (protocol 12).
 Only readings whose registers passed the gate (`plausibility`) and agree with chargeInfo are booked;
 a plug without a register has no account, and its charges are not recorded.
 """
@@ -32,7 +32,7 @@ class FinishedSession:
     """A charge that has ended, or a request for one that ended before energy flowed: then `begun` is None.
 
     Instants in Unix seconds by the charger's clock, None if the charger has no sound one.
-    `stop_reason` is a code of protocol.md 9.1.
+    `stop_reason` is a code of protocol 9.1.
     `highest_watts` is the highest power that was read while the charge ran: of a part of it
     if nobody read during the rest, None if nobody read at all.
     """

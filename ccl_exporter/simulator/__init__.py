@@ -1,6 +1,6 @@
-"""A PowerStudio engine on loopback, for `simulate`, `demo` and the tests.
+"""A simulated PowerStudio engine on loopback, for `simulate`, `demo` and the tests.
 
-The exporter never imports it; it imports nothing of the exporter.
+It imports nothing of the exporter, and only commands import it.
 """
 
 from ccl_exporter.simulator.dialects import NAMES as DIALECTS

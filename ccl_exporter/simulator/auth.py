@@ -1,4 +1,4 @@
-"""Who may ask: Basic, and Digest with MD5 and qop=auth (protocol.md 7)."""
+"""Who may ask: Basic, and Digest with MD5 and qop=auth (protocol 7)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class LoginGate:
 
 
 NOT_GRANTED = EngineAnswer(200, b"Access to this resource was not granted.", "text/plain")
-"""A refusal that looks like success (protocol.md 7)."""
+"""A refusal that looks like success (protocol 7)."""
 
 
 def _md5(text: str) -> str:

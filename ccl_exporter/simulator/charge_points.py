@@ -1,4 +1,4 @@
-"""The documents under /services/chargePointsInterface: watt-hours and Unix seconds (protocol.md 2.2, 9)."""
+"""The documents under /services/chargePointsInterface: watt-hours and Unix seconds (protocol 2.2, 9)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plug_info(view: SiteView, site: Site) -> Element:
 
 
 def plug_state(view: SiteView, site: Site) -> Element:
-    """plugState.xml: state, error bits, vehicle and lock (codes in protocol.md 9.1)."""
+    """plugState.xml: state, error bits, vehicle and lock (codes in protocol 9.1)."""
 
     def rest(place: PlugPlace) -> list[Element]:
         plug = place.plug
@@ -48,7 +48,7 @@ def plug_state(view: SiteView, site: Site) -> Element:
 
 
 def charge_info(view: SiteView, site: Site) -> Element:
-    """chargeInfo.xml: the present charge, or the last one, which keeps its energy (protocol.md 12)."""
+    """chargeInfo.xml: the present charge, or the last one, which keeps its energy (protocol 12)."""
 
     def rest(place: PlugPlace) -> list[Element]:
         plug, charge = place.plug, place.plug.charge

@@ -1,4 +1,4 @@
-"""Values that the devices around a plug show, shared by the models (protocol.md 9)."""
+"""Values that the devices around a plug show, shared by the models (protocol 9)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def plug_values(plug: SimulatedPlug, now: float) -> dict[str, Value]:
         "AI": round(plug.amperes, 2),
         "VI": round(voltage(plug, now, 0), 1),
         "CC": float(plug.vehicle is not None),
-        # protocol.md 9: this variable read 6 while chargeInfo of the same charge said 5.
+        # protocol 9: this variable read 6 while chargeInfo of the same charge said 5.
         "STOPPED": float(charge.stopped + 1),
         "CHARGE": float(plug.state is State.CHARGING),
         "BEACON": red * _BEACON_RED + green * _BEACON_GREEN + blue * _BEACON_BLUE,
@@ -137,7 +137,7 @@ def three_phase_meter(plug: SimulatedPlug, now: float) -> dict[str, Value]:
 
 
 def board_values(plug: SimulatedPlug, now: float, boot: float) -> dict[str, Value]:
-    """Temperatures in Celsius and Fahrenheit, and the date of the engine's start (protocol.md 9)."""
+    """Temperatures in Celsius and Fahrenheit, and the date of the engine's start (protocol 9)."""
     celsius = round(plug.heat_at(now), 1)
     return {"TCI": celsius, "TFI": round(celsius * 9 / 5 + 32, 2), "RUNTIME": SimulatedDate(boot)}
 
@@ -153,7 +153,7 @@ def locked(plug: SimulatedPlug) -> bool:
 
 
 def plug_writes(plug: SimulatedPlug, mode3: str) -> Mapping[str, Write]:
-    """What can be written to a plug and its Mode 3 device, by full name (protocol.md 9 and 9.2).
+    """What can be written to a plug and its Mode 3 device, by full name (protocol 9 and 9.2).
 
     A value outside its range is accepted and then not taken over.
     """

@@ -12,7 +12,7 @@ Auth = Literal["none", "basic", "digest", "not-granted"]
 
 @dataclass(frozen=True)
 class Dialect:
-    """One way of being an engine; the defaults are a friendly full one (protocol.md 6, 7 and 11.1).
+    """One way of being an engine; the defaults are a friendly full one (protocol 6, 7 and 11.1).
 
     `absent` holds path prefixes that answer 404. `separators` are the characters that part parameters.
     `many` is what happens to a request with several: all are answered, the first one, or none of them.

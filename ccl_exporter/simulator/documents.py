@@ -23,12 +23,12 @@ _DRIVERS = (
 
 
 def devices(view: SiteView) -> Element:
-    """devices.xml, the same under both roofs (protocol.md 2)."""
+    """devices.xml, the same under both roofs (protocol 2)."""
     return node("devices", *(leaf("id", name) for name in view.devices))
 
 
 def device_info(view: SiteView, names: Iterable[str], root: str, item: str) -> Element:
-    """deviceInfo.xml in either spelling of its elements (protocol.md 2.1 and 2.2)."""
+    """deviceInfo.xml in either spelling of its elements (protocol 2.1 and 2.2)."""
     return node(root, *(_one_device(view, name, item) for name in names if name in view.devices))
 
 
@@ -46,7 +46,7 @@ def _one_device(view: SiteView, name: str, item: str) -> Element:
 
 
 def values(view: SiteView, dialect: Dialect, faults: Sequence[Fault], shown: Iterable[Shown]) -> Element:
-    """values.xml (protocol.md 3.1)."""
+    """values.xml (protocol 3.1)."""
     return node("values", *(_value(item, dialect) for item in _doubled(shown, faults)))
 
 
@@ -62,7 +62,7 @@ def _value(item: Shown, dialect: Dialect) -> Element:
 def device_state(
     view: SiteView, dialect: Dialect, faults: Sequence[Fault], site: Site, name: str | None
 ) -> Element:
-    """deviceState.xml, which tells a number from a text from a date (protocol.md 3.2)."""
+    """deviceState.xml, which tells a number from a text from a date (protocol 3.2)."""
     if name is None or name not in view.devices:
         return node("deviceState")
     variables = (
@@ -105,7 +105,7 @@ def _doubled(shown: Iterable[Shown], faults: Sequence[Fault]) -> Iterable[Shown]
 
 
 def var_info(view: SiteView, dialect: Dialect, shown: Iterable[tuple[Shown, bool]]) -> Element:
-    """varInfo.xml; each variable comes with whether it was asked for by id= (protocol.md 4)."""
+    """varInfo.xml; each variable comes with whether it was asked for by id= (protocol 4)."""
     return node("varInfo", *(_description(view, dialect, item, by_id) for item, by_id in shown))
 
 
@@ -148,14 +148,14 @@ def _type_of(variable: SimulatedVariable) -> list[Element]:
 
 
 def status(site: Site) -> Element:
-    """status.xml (protocol.md 2.2)."""
+    """status.xml (protocol 2.2)."""
     *stamps, event = (leaf(name, guid) for name, guid in site.stamps().items())
     count = leaf("activeEvents", site.active_events)
     return node("systemStatus", leaf("deviceStatus", 1), *stamps, count, event)
 
 
 def information(site: Site, version: str) -> Element:
-    """information.xml, about 26 kB of it pictures (protocol.md 2.2)."""
+    """information.xml, about 26 kB of it pictures (protocol 2.2)."""
     drivers = (
         node("device", leaf("type", name), leaf("name", name.title()), leaf("image", _picture(name)))
         for name in _DRIVERS.split()
@@ -193,5 +193,5 @@ def flag(value: bool) -> str:
 
 
 def empty(root: str, dialect: Dialect) -> bytes:
-    """A document with nothing in it, the answer to a request without parameters (protocol.md 2.1)."""
+    """A document with nothing in it, the answer to a request without parameters (protocol 2.1)."""
     return document(node(root), dialect)

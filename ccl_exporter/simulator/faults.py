@@ -51,7 +51,7 @@ _DEFAULT_SECONDS: Mapping[str, float] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong (protocol.md 3.1, 7 and 11.1).
+    """One thing that is wrong (protocol 3.1, 7 and 11.1).
 
     It concerns the requests whose target, as sent or decoded, contains `path`; `times` limits it to the
     first so many of them. Data faults (from `duplicate` on, in `KINDS`) change documents, not answers.

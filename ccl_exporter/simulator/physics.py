@@ -204,7 +204,7 @@ class SimulatedPlug:
         self._enter(at, State.WAITING_FOR_VEHICLE if self.vehicle is None else State.STARTING)
 
     def stop(self, at: float, reason: Stop) -> None:
-        """End the charge, or the waiting for a vehicle, for a reason of protocol.md 9.1."""
+        """End the charge, or the waiting for a vehicle, for a reason of protocol 9.1."""
         if self.under_way():
             self._end_charge(at, reason)
             self._enter(at, State.STOPPING)
@@ -238,7 +238,7 @@ class SimulatedPlug:
         self._draw(at)
 
     def fail(self, at: float, error: int) -> None:
-        """Set the error bits of protocol.md 9.1; 0 repairs the plug."""
+        """Set the error bits of protocol 9.1; 0 repairs the plug."""
         self.error = error
         if error and self.under_way():
             self._end_charge(at, Stop.ERROR)

@@ -1,4 +1,4 @@
-"""Reads a request's target the way an engine does (protocol.md 6)."""
+"""Reads a request's target the way an engine does (protocol 6)."""
 
 from __future__ import annotations
 

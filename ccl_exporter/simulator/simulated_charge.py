@@ -14,7 +14,7 @@ _TAPER_FLOOR = 0.15
 
 
 class State(IntEnum):
-    """Plug states of protocol.md 9.1."""
+    """Plug states of protocol 9.1."""
 
     DISABLED = -2
     ERROR = -1
@@ -32,7 +32,7 @@ class State(IntEnum):
 
 
 class Stop(IntEnum):
-    """Stop reasons of protocol.md 9.1 that the simulator uses."""
+    """Stop reasons of protocol 9.1 that the simulator uses."""
 
     NONE = 0
     USER = 1
@@ -66,7 +66,7 @@ class Vehicle:
 
 @dataclass
 class SimulatedCharge:
-    """One charge as chargeInfo tells it; dates in Unix seconds, energy in watt-hours (protocol.md 12)."""
+    """One charge as chargeInfo tells it; dates in Unix seconds, energy in watt-hours (protocol 12)."""
 
     requested: float
     user: str = ""
@@ -79,7 +79,7 @@ class SimulatedCharge:
 
 @dataclass
 class SimulatedLimits:
-    """What can be written to a plug: amperes, per cent, and switches (protocol.md 9)."""
+    """What can be written to a plug: amperes, per cent, and switches (protocol 9)."""
 
     intensity: float = RATED_AMPERES
     reduction: float = 0.0
@@ -94,7 +94,7 @@ class SimulatedLimits:
 
     @property
     def amperes(self) -> float:
-        """The current offered to the vehicle; a reduction is *by* that per cent (protocol.md 12)."""
+        """The current offered to the vehicle; a reduction is *by* that per cent (protocol 12)."""
         return min(self.intensity * (1 - self.reduction / 100), self.cap)
 
 

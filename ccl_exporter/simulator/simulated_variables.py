@@ -15,18 +15,18 @@ _GREGORIAN_OFFSET = 0x01B21DD213814000
 
 @dataclass(frozen=True)
 class SimulatedDate:
-    """A date value, in Unix seconds; how it is written depends on the document (protocol.md 5)."""
+    """A date value, in Unix seconds; how it is written depends on the document (protocol 5)."""
 
     unix: float
 
 
 Value = float | str | SimulatedDate | None
-"""A number in the scaled unit, a text, a date, or `None` for "not available" (protocol.md 3)."""
+"""A number in the scaled unit, a text, a date, or `None` for "not available" (protocol 3)."""
 
 
 @dataclass(frozen=True)
 class SimulatedVariable:
-    """One variable as varInfo describes it, units in the engine's own codes (protocol.md 4).
+    """One variable as varInfo describes it, units in the engine's own codes (protocol 4).
 
     `default` is the value of a variable that no physics drives.
     """
@@ -53,7 +53,7 @@ def _no_values(_now: float) -> Mapping[str, Value]:
 
 @dataclass(frozen=True)
 class SimulatedDevice:
-    """One device of the engine's inventory (protocol.md 2.1, deviceInfo)."""
+    """One device of the engine's inventory (protocol 2.1, deviceInfo)."""
 
     name: str
     type: str
@@ -78,7 +78,7 @@ class SimulatedDevice:
 
 
 def common_variables() -> tuple[SimulatedVariable, ...]:
-    """The four variables that every device of every sample has (protocol.md 3.2 and 8)."""
+    """The four variables that every device of every sample has (protocol 3.2 and 8)."""
     return (
         SimulatedVariable("NAME", "SimulatedDevice name", kind="text", default=""),
         SimulatedVariable("DESCRIPTION", "SimulatedDevice description", kind="text", default=""),
@@ -94,7 +94,7 @@ def random_guid(seed: int | str, purpose: str) -> str:
 
 
 def time_guid(unix: float, tail: str) -> str:
-    """A time-based GUID of the shape an engine makes at boot and for each charge (protocol.md 12).
+    """A time-based GUID of the shape an engine makes at boot and for each charge (protocol 12).
 
     `tail` is the last eight hexadecimal digits.
     """

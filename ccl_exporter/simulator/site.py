@@ -24,7 +24,7 @@ _WRITE_DELAY = (2.0, 5.0)
 
 @dataclass(frozen=True)
 class PlugPlace:
-    """What plugInfo says of a plug, and who drives it (protocol.md 2.2)."""
+    """What plugInfo says of a plug, and who drives it (protocol 2.2)."""
 
     plug: SimulatedPlug
     engine: str
@@ -60,13 +60,13 @@ class LivePlug:
 
     @property
     def state(self) -> State:
-        """Plug state of protocol.md 9.1."""
+        """Plug state of protocol 9.1."""
         with self._site.present():
             return self._plug.state
 
     @property
     def stopped(self) -> int:
-        """Stop reason of the last charge, protocol.md 9.1."""
+        """Stop reason of the last charge, protocol 9.1."""
         with self._site.present():
             return self._plug.charge.stopped
 
@@ -110,12 +110,12 @@ class LivePlug:
             self._plug.unplug(now)
 
     def stop(self, reason: int) -> None:
-        """End the charge for a reason of protocol.md 9.1."""
+        """End the charge for a reason of protocol 9.1."""
         with self._site.acting() as now:
             self._plug.stop(now, Stop(reason))
 
     def fail(self, error: int) -> None:
-        """Set error bits of protocol.md 9.1 (a running charge stops); 0 repairs."""
+        """Set error bits of protocol 9.1 (a running charge stops); 0 repairs."""
         with self._site.acting() as now:
             self._plug.fail(now, error)
 
@@ -216,17 +216,17 @@ class Site:
             self._back_ends = [] if every is None else [BackEnd(p.plug, now, every) for p in self.model.places]
 
     def reboot(self) -> None:
-        """Start the engine anew: systemId and RUNTIME change, charges go on (protocol.md 12)."""
+        """Start the engine anew: systemId and RUNTIME change, charges go on (protocol 12)."""
         with self.present() as now:
             self.boot = now
 
     def new_configuration(self) -> None:
-        """Change deviceId in status.xml, as reconfiguring devices does (protocol.md 2.2)."""
+        """Change deviceId in status.xml, as reconfiguring devices does (protocol 2.2)."""
         with self._lock:
             self._configurations += 1
 
     def stamps(self) -> dict[str, str]:
-        """The identifiers of status.xml by element name (protocol.md 2.2 and 12)."""
+        """The identifiers of status.xml by element name (protocol 2.2 and 12)."""
         with self._lock:
             changes = sum(place.plug.changes for place in self.model.places)
             return {
@@ -244,7 +244,7 @@ class Site:
     def force(self, device: str, wanted: Sequence[tuple[str, float]], delay: float | None = None) -> None:
         """Take up writes to one device; they act `delay` (by default 2 to 5) seconds later.
 
-        Variables of other devices, and those that cannot be forced, are ignored (protocol.md 9.2).
+        Variables of other devices, and those that cannot be forced, are ignored (protocol 9.2).
         """
         with self.present() as now:
             forced = {

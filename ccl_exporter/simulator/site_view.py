@@ -13,7 +13,7 @@ from ccl_exporter.simulator.site import PlugPlace, Site
 _ENERGY_UNITS = frozenset({"#WH", "#VARLH", "#VARCH", "#VARH", "#VAH"})
 _ERROR_AND_TIMEOUT = 34.0
 _NEVER_SYNCHRONISED = 915_148_800.0
-"""1999-01-01 00:00 UTC, where a clock starts that nobody ever set (protocol.md 5)."""
+"""1999-01-01 00:00 UTC, where a clock starts that nobody ever set (protocol 5)."""
 _CONTROL = ' "quoted"\n\t\x85\u202e\'&#1;'
 
 
@@ -69,7 +69,7 @@ class SiteView:
         ]
 
     def find(self, full: str) -> Shown | None:
-        """One variable by its full name; the longest device name wins (protocol.md 4)."""
+        """One variable by its full name; the longest device name wins (protocol 4)."""
         for name in sorted(self.devices, key=len, reverse=True):
             if full.startswith(f"{name}."):
                 short = full[len(name) + 1 :]
@@ -84,7 +84,7 @@ class SiteView:
         if f"{device.name}.{variable.name}" in self._unreadable:
             return None
         if device.name in self._failed or "" in self._failed:
-            # Not "-" but zeros, and a text turned number: protocol.md 3.1, the device with an error.
+            # Not "-" but zeros, and a text turned number: protocol 3.1, the device with an error.
             if variable.name == "STATUS":
                 return _ERROR_AND_TIMEOUT
             return SimulatedDate(_NEVER_SYNCHRONISED) if variable.kind == "date" else 0.0

@@ -1,6 +1,6 @@
 """A double charging post with three-phase meters, a gateway with a module, and names that hurt.
 
-Nothing of it was seen on a real charger: the shapes are those of protocol.md 4 and 11.1, so that what holds
+Nothing of it was seen on a real charger: the shapes are those of protocol 4 and 11.1, so that what holds
 for the wallbox is not taken for a law.
 """
 

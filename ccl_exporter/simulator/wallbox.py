@@ -1,4 +1,4 @@
-"""The CCL-WBM-SMART wallbox: six devices with 171 variables (protocol.md 9)."""
+"""The CCL-WBM-SMART wallbox: six devices with 171 variables (protocol 9)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def board_variables() -> tuple[SimulatedVariable, ...]:
 
 
 def mode3_variables() -> tuple[SimulatedVariable, ...]:
-    """Variables of the Mode 3 controller; five of them were seen with their varInfo (protocol.md 4)."""
+    """Variables of the Mode 3 controller; the varInfo of four of them was captured (protocol 4)."""
     return (
         SimulatedVariable("ANRCCC", "Cable code, raw", default=152.0),
         SimulatedVariable("RCCC", "Cable code", forced=True, default=32.0),
@@ -82,7 +82,7 @@ def mode3_variables() -> tuple[SimulatedVariable, ...]:
 
 
 def meter_variables() -> tuple[SimulatedVariable, ...]:
-    """Variables of the CVM-1D meter in kW, kvar, kVA, kWh and kvarh (protocol.md 3.4 and 9)."""
+    """Variables of the CVM-1D meter in kW, kvar, kVA, kWh and kvarh (protocol 3.4 and 9)."""
     quantities = (
         ("V", "Voltage", "#V", 0, 1),
         ("A", "Current", "#A", 0, 2),
@@ -92,7 +92,7 @@ def meter_variables() -> tuple[SimulatedVariable, ...]:
         ("VA", "Apparent power", "#VA", 3, 3),
         ("PF", "Power factor", "#PF", 0, 2),
     )
-    # The sample unit shows a power factor of 2.55 as its minimum: a byte of ones (protocol.md 3.3).
+    # The sample unit shows a power factor of 2.55 as its minimum: a byte of ones (protocol 3.3).
     minima = {"A": 0.04, "PF": 2.55}
     registers = (("A", "Active", "#WH"), ("I", "Inductive", "#VARLH"), ("C", "Capacitive", "#VARCH"))
     return (

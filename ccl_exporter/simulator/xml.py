@@ -14,7 +14,7 @@ _MUST_ESCAPE = re.compile(r"[&<>\x00-\x1f\x85\u2028]")
 
 @dataclass(frozen=True)
 class Element:
-    """An element with children or a text; engines use no attributes (protocol.md 1)."""
+    """An element with children or a text; engines use no attributes (protocol 1)."""
 
     tag: str
     children: tuple[Element, ...] = ()
@@ -32,7 +32,7 @@ def node(tag: str, *children: Element) -> Element:
 
 
 def document(root: Element, dialect: Dialect) -> bytes:
-    """The bytes of a document as this dialect writes them; always UTF-8 (protocol.md 1)."""
+    """The bytes of a document as this dialect writes them; always UTF-8 (protocol 1)."""
     if dialect.extra_elements:
         root = _with_strangers(root)
     text = (_DECLARATION if dialect.declaration else "") + "".join(_write(root, dialect, 0))

@@ -1,1 +1,1 @@
-"""What readings mean: the catalogue of vendor facts, values in base units, plausibility."""
+"""What values mean: catalogue of vendor facts, base units, plausibility, plug. Only here is a value judged."""

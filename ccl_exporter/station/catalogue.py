@@ -6,7 +6,7 @@ It answers what a variable is; which metric it becomes is decided in `samples`.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -101,6 +101,13 @@ class _Group:
     variables: Mapping[str, Known]
 
 
+ROLES = frozenset({"meter", "engine", "vehicle", "board", "reader", "display", ""})
+"""Which part of a station a device may be."""
+
+_GROUP_KEYS = frozenset({"types", "role", "names", "phases", "plain", "variables"})
+_ROW_KEYS = frozenset(field.name for field in fields(Known))
+_STATE_KEYS = frozenset(field.name for field in fields(PlugState))
+
 _PREFIXES = {-6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 
 
@@ -172,18 +179,34 @@ def last_part(name: str) -> str:
     return name.rpartition(".")[2].upper()
 
 
+def _check_keys(place: str, row: Mapping[str, Any], known: frozenset[str]) -> None:
+    if unknown := row.keys() - known:
+        raise ValueError(f"{place}: unknown keys: {', '.join(sorted(unknown))}")
+
+
 def _plug_state(row: Mapping[str, Any]) -> PlugState:
-    reason = row.get("reason")
-    return PlugState(
-        **{
-            **row,
-            "activity": Activity(row["activity"]),
-            "reason": NotCharging(reason) if reason is not None else None,
-        }
+    _check_keys(f"plug_states: {row.get('code')}", row, _STATE_KEYS)
+    reason = NotCharging(row["reason"]) if "reason" in row else None
+    return PlugState(**{**row, "activity": Activity(row["activity"]), "reason": reason})
+
+
+def _group(row: Mapping[str, Any]) -> _Group:
+    """A table `devices`."""
+    place = f"devices of types {row.get('types')}"
+    _check_keys(place, row, _GROUP_KEYS)
+    if row["role"] not in ROLES:
+        raise ValueError(f"{place}: unknown role {row['role']!r}")
+    return _Group(
+        types=tuple(row["types"]),
+        role=row["role"],
+        phases=row.get("phases", False),
+        variables={name: Known() for name in row.get("plain", ())}
+        | {name: _known(f"{place}: {name}", known) for name, known in row["variables"].items()},
     )
 
 
-def _known(row: Mapping[str, Any]) -> Known:
+def _known(place: str, row: Mapping[str, Any]) -> Known:
+    _check_keys(place, row, _ROW_KEYS)
     low_high = row.get("range")
     return Known(**{**row, "range": (float(low_high[0]), float(low_high[1])) if low_high else None})
 
@@ -191,23 +214,19 @@ def _known(row: Mapping[str, Any]) -> Known:
 @cache
 def catalogue() -> Catalogue:
     """The one catalogue, read from the package's own file."""
-    rows = tomllib.loads(files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8"))
+    return parse_catalogue(files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8"))
+
+
+def parse_catalogue(text: str) -> Catalogue:
+    """A catalogue from the text of its file; raises `ValueError` that names a row with a key that nobody reads."""
+    rows = tomllib.loads(text)
     return Catalogue(
         plug_states={state.code: state for state in map(_plug_state, rows["plug_states"])},
         not_charging={NotCharging(reason): sentence for reason, sentence in rows["not_charging"].items()},
         units={code: Unit(**row) for code, row in rows["units"].items()},
         codes={name: {int(code): word for code, word in table.items()} for name, table in rows["codes"].items()},
         bits={name: tuple(words) for name, words in rows["bits"].items()},
-        groups=tuple(
-            _Group(
-                types=tuple(row["types"]),
-                role=row["role"],
-                phases=row.get("phases", False),
-                variables={name: Known() for name in row.get("plain", ())}
-                | {name: _known(known) for name, known in row["variables"].items()},
-            )
-            for row in rows["devices"]
-        ),
+        groups=tuple(map(_group, rows["devices"])),
         names=frozenset(name for row in rows["devices"] for name in row.get("names", ())),
         registers=re.compile(rows["registers"]["pattern"]),
         personal=re.compile(rows["sensitive"]["pattern"]),

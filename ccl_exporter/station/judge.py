@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-from ccl_exporter.powerstudio import plug_variables
+from ccl_exporter.powerstudio.inventory import Inventory, VariableSelection, cached_per_inventory
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.station.catalogue import Catalogue
+from ccl_exporter.station.catalogue import Catalogue, last_part
 from ccl_exporter.station.plug import Plug, only_device, plugs, word, words_of_bits
-from ccl_exporter.station.values import Reading
+from ccl_exporter.station.values import Reading, VariableValue
+
+_BOOT = "RUNTIME"
+_RARELY = (_BOOT, "INTENSITY")
+"""Core variables that hardly ever change."""
 
 
 class Station:
@@ -69,5 +73,45 @@ class Station:
     @property
     def booted(self) -> float | None:
         """When the charger was started, in Unix seconds; of the board, else of the engine."""
-        found = (self._number(device, plug_variables.BOOT, "timestamp") for device in (self._board, self._engine))
+        found = (self._number(device, _BOOT, "timestamp") for device in (self._board, self._engine))
         return next((boot for boot in found if boot is not None), None)
+
+
+class _AskedReading(Reading):
+    """A reading that notes which variables it is asked for."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(snapshot)
+        self.asked: set[str] = set()
+
+    def raw(self, name: str | None) -> float | None:
+        self.asked.update(() if name is None else (name,))
+        return super().raw(name)
+
+    def understand(self, name: str) -> VariableValue | None:
+        self.asked.add(name)
+        return super().understand(name)
+
+
+@cached_per_inventory
+def core_variables(inventory: Inventory) -> VariableSelection | None:
+    """The variables that plugs and station are made from, with the STATUS that says whether they can be trusted.
+
+    They are those that judging an empty snapshot asks for: which ones it asks for depends on the inventory alone.
+    None, which is all, where no plugInfo tells of the plugs: then it takes a read to know them.
+    """
+    if not inventory.plugs:
+        return None
+    snapshot = Snapshot(0.0, 0.0, 0.0, 0, up=True, inventory=inventory)
+    station = Station(snapshot)
+    station.reading = reading = _AskedReading(snapshot)
+    _ = station.plugs, station.state, station.faults, station.celsius, station.booted
+    asked = reading.asked & reading.listed
+    rarely = {name for name in asked if last_part(name) in _RARELY}
+    often = asked - rarely
+    for known in filter(None, map(reading.variable, asked)):
+        often |= {f"{prefix}.STATUS" for prefix in known.within}
+        if known.register:
+            # The filter for registers goes by the device's own clock too.
+            often.add(f"{known.device.id}.VDTTM")
+    return VariableSelection(frozenset(often & reading.listed), frozenset(rarely))

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
 
-from ccl_exporter.powerstudio import plug_variables
-from ccl_exporter.powerstudio.inventory import Inventory, PlugInfo, VariableSelection, cached_per_inventory
-from ccl_exporter.powerstudio.plug_variables import PHASES
-from ccl_exporter.powerstudio.snapshot import ChargeRecord, PlugStateRecord, Snapshot
+from ccl_exporter.powerstudio.inventory import Inventory, PlugInfo, cached_per_inventory
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, PlugStateRecord
 from ccl_exporter.station.catalogue import Activity, Catalogue, NotCharging, PlugState, catalogue
 from ccl_exporter.station.values import OLDEST, Reading
+
+PHASES = ("1", "2", "3")
+"""What stands behind a variable's name for one phase of a meter."""
 
 MINIMUM_AMPERES = 6
 """The least current that can be offered to a vehicle (IEC 61851-1)."""
@@ -444,37 +445,3 @@ def _bool(value: float | None) -> bool | None:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and isfinite(value) else None
-
-
-@cached_per_inventory
-def core_variables(inventory: Inventory) -> VariableSelection | None:
-    """The variables that plugs and station are made from, with the STATUS that says whether they can be trusted.
-
-    None, which is all, where no plugInfo tells of the plugs: then it takes a read to know them.
-    """
-    if not inventory.plugs:
-        return None
-    empty = Reading(Snapshot(0.0, 0.0, 0.0, 0, up=True, inventory=inventory))
-    engine, board = only_device(empty, "engine"), only_device(empty, "board")
-    often = {f"{engine}.{name}" for name in plug_variables.ENGINE} | {
-        f"{board}.{name}" for name in plug_variables.BOARD
-    }
-    rarely = {f"{device}.{plug_variables.BOOT}" for device in (board, engine)}
-    for plug in plug_infos(empty):
-        often |= {f"{plug.name}.{name}" for name in plug_variables.CORE}
-        often |= {f"{plug.vehicle_device}.{name}" for name in plug_variables.VEHICLE}
-        rarely |= {f"{plug.vehicle_device}.{name}" for name in plug_variables.VEHICLE_RARELY}
-        for variable in plug_variables.METER:
-            meter = plug.meter if variable == "VI" or plug.meter not in _shared_meters(inventory) else None
-            phases = {f"{meter}.{variable}{phase}" for phase in PHASES}
-            if variable != "AE" and not empty.listed.isdisjoint(phases):
-                often -= {f"{plug.name}.{variable}"}
-                often |= phases
-            elif f"{plug.name}.{variable}" not in empty.listed:
-                often.add(f"{meter}.{variable}")
-    for known in filter(None, map(empty.variable, often | rarely)):
-        often |= {f"{prefix}.STATUS" for prefix in known.within}
-        if known.register:
-            # The filter for registers goes by the device's own clock too.
-            often.add(f"{known.device.id}.VDTTM")
-    return VariableSelection(frozenset(often & empty.listed), frozenset(rarely & empty.listed))

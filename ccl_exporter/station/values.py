@@ -1,6 +1,6 @@
 """What a snapshot's readings are worth: which can be trusted, and what they are in base units.
 
-Pure policy over `Snapshot` and catalogue: units, sentinels, silent devices, personal data (protocol.md 3, 8, 11).
+Pure policy over `Snapshot` and catalogue: units, sentinels, silent devices, personal data (protocol 3, 8, 11).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from ccl_exporter.powerstudio.xml_parser import parse_date
 from ccl_exporter.station.catalogue import Catalogue, Unit, catalogue, last_part
 
 OLDEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
-"""A clock that was never set gives dates of 1999 (protocol.md 5)."""
+"""A clock that was never set gives dates of 1999 (protocol 5)."""
 
 _ENERGIES = ("joules", "var_seconds", "voltampere_seconds")
 
@@ -145,7 +145,7 @@ class Variables:
         """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
 
         Unit and factor come together from one source: what the engine says goes before the catalogue.
-        Only temperatures are the catalogue's, as the vendor's code for them was never seen (protocol.md 4.2).
+        Only temperatures are the catalogue's, as the vendor's code for them was never seen (protocol 4.2).
         """
         known = self._facts.known(device.type, short)
         temperature = known is not None and known.unit in ("celsius", "fahrenheit")
@@ -211,7 +211,7 @@ class Reading:
     def status_ok(self, prefix: str) -> bool:
         """Whether a device or sub-device reports STATUS 1, or has no STATUS to report.
 
-        Of a silent device the engine sends zeros that look like readings (protocol.md 3.1, 8).
+        Of a silent device the engine sends zeros that look like readings (protocol 3.1, 8).
         """
         if prefix not in self._status_ok:
             self._status_ok[prefix] = f"{prefix}.STATUS" not in self.listed or self.status(prefix) == 1
@@ -296,7 +296,7 @@ class Reading:
     def register_checks(self) -> Mapping[str, bool]:
         """The registers that chargeInfo tells of, and whether it contradicts their unit.
 
-        chargeInfo tells the same register in Wh for sure (protocol.md 3.4, 9).
+        chargeInfo tells the same register in Wh for sure (protocol 3.4, 9).
         """
         found = {}
         meters = {plug.name: plug.meter for plug in self.snapshot.inventory.plugs}

@@ -311,7 +311,7 @@ class Scraped(PromQL):
 
 
 class Pushed(PromQL):
-    """The names that VictoriaMetrics makes of what is pushed: measurement and field (sinks/README.md).
+    """Names that VictoriaMetrics makes of pushed points: measurement and field (ccl_exporter/outputs/README.md).
 
     States are the engine's numbers, faults the mask, phases a part of the name; texts are lost.
     """

@@ -18,7 +18,7 @@ from benchmarks.processes import HERE, MEASURED, Exporter, Farm, alone, exporter
 from ccl_exporter.exporter.charger import SHARED_FOR, Charger
 from ccl_exporter.powerstudio.inventory import variable_ids
 from ccl_exporter.settings import ChargerSettings
-from ccl_exporter.station.plug import core_variables
+from ccl_exporter.station.judge import core_variables
 
 
 @dataclass(frozen=True)

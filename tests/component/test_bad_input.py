@@ -71,6 +71,13 @@ class Trial:
         }
         return snapshot, found
 
+    def shown(self) -> Shown:
+        """What is shown after a read that brings values, which later reads are compared with."""
+        snapshot, shown = self.read()
+        assert snapshot.up
+        assert shown
+        return shown
+
     def log(self) -> list[str]:
         """What was logged since the last look."""
         lines = [
@@ -140,7 +147,7 @@ def failing(shown: Shown) -> Shown:
 
 def check_once(trial: Trial, document: str, spoil: Callable[[bool], None], hangs: bool = False) -> None:
     """A document is well, is spoilt for several reads, and is well again."""
-    _, before = trial.read()
+    before = trial.shown()
     trial.log()
     spoil(True)
     spoilt = [trial.read(0.7) for _ in range(2)] if hangs else [trial.read() for _ in range(3)]
@@ -251,7 +258,7 @@ def test_a_wrong_length_spoils_neither_the_values_nor_the_next_answer(
 @pytest.mark.parametrize("kind", [kind for kind in SPOILT if kind != "drip"])
 @pytest.mark.parametrize("veteran", ["proven"], indirect=True)
 def test_one_broken_device_hides_no_other(veteran: Trial, kind: str) -> None:
-    _, before = veteran.read()
+    before = veteran.shown()
     veteran.log()
     veteran.simulator.faults = (Fault.parse(f"{kind}@deviceState.xml?id=Display"),)
     spoilt = [veteran.read() for _ in range(3)]
@@ -278,7 +285,7 @@ def test_one_broken_device_hides_no_other(veteran: Trial, kind: str) -> None:
 def test_a_failure_in_the_first_reading_is_made_up_for_soon(
     begin: Begin, veteran: Trial, path: str, clock: Clock
 ) -> None:
-    _, plain = veteran.read()
+    plain = veteran.shown()
     trial = begin(veteran.dialect)
     trial.simulator.faults = (Fault("status-500", path),)
     trial.read()
@@ -296,7 +303,7 @@ def test_while_the_values_are_away_what_other_documents_say_of_a_plug_stays(
     begin: Begin, dialect: str, clock: Clock
 ) -> None:
     trial = begin(dialect)
-    _, before = trial.read()
+    before = trial.shown()
     trial.simulator.faults = [Fault.parse(f"status-500@{path}") for path in PATHS["values"]]
     told = [("ccl_plug_locked", ("EVSE.PLUG",)), ("ccl_charge_energy_joules", ("EVSE.PLUG",))]
     for _ in range(8):
@@ -307,7 +314,7 @@ def test_while_the_values_are_away_what_other_documents_say_of_a_plug_stays(
 
 
 def test_a_variable_that_is_told_twice_with_two_values_has_none(veteran: Trial) -> None:
-    _, before = veteran.read()
+    before = veteran.shown()
     veteran.log()
     veteran.simulator.faults = (Fault.parse("duplicate:Plug - Meter.AE"),)
     spoilt = [veteran.read() for _ in range(3)]
@@ -327,7 +334,7 @@ def test_a_variable_that_is_told_twice_with_two_values_has_none(veteran: Trial) 
 
 
 def test_names_with_quotes_and_line_ends_reach_the_exposition_as_they_are(begin: Begin, veteran: Trial) -> None:
-    _, plain = veteran.read()
+    plain = veteran.shown()
     trial = begin(veteran.dialect)
     trial.simulator.faults = (Fault.parse("control"),)
     snapshot, odd = trial.read()
@@ -345,7 +352,7 @@ def test_devices_that_are_renamed_are_followed_and_no_number_is_wrong(
     begin: Begin, dialect: str, clock: Clock
 ) -> None:
     trial = begin(dialect)
-    _, before = trial.read()
+    before = trial.shown()
     trial.simulator.faults = (Fault.parse("control"),)
     renamed = []
     for _ in range(10):
@@ -365,7 +372,7 @@ def test_a_device_that_vanishes_takes_only_its_own_series_and_brings_them_back(
     begin: Begin, dialect: str, clock: Clock
 ) -> None:
     trial = begin(dialect)
-    _, before = trial.read()
+    before = trial.shown()
     trial.log()
     trial.simulator.faults = (Fault.parse("vanish:Reader"),)
     without = []
@@ -394,7 +401,7 @@ def test_a_device_that_vanishes_takes_only_its_own_series_and_brings_them_back(
 def test_a_clock_of_1999_dates_nothing_but_itself(veteran: Trial) -> None:
     names = (*DIALECTS[veteran.dialect], "date-header")
     veteran.simulator.dialect = Dialect.parse(names)
-    _, before = veteran.read()
+    before = veteran.shown()
     veteran.simulator.dialect = Dialect.parse((*names, "clock-1999"))
     _, shown = veteran.read()
     veteran.simulator.dialect = Dialect.parse(names)

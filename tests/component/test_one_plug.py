@@ -201,6 +201,20 @@ def test_a_state_that_cannot_be_read_is_charging_for_everybody_and_nothing_is_wr
     assert written == []
 
 
+@pytest.mark.parametrize("command", ["start", "stop", "pause"])
+def test_where_nothing_tells_the_state_no_command_writes(views: Views, command: str) -> None:
+    charge(views)
+    views.simulator.faults = (
+        Fault("unreadable", arg="EVSE.PLUG.STATE"),
+        Fault("status-404", path="plugState"),
+        Fault("status-404", path="chargeInfo"),
+    )
+
+    with pytest.raises(Garbled, match=r"does not report the state of the plug; nothing was written"):
+        views.command(lambda plug: getattr(plug, command)(WriteOptions(wait=1.0)))
+    assert not [request for request in views.simulator.requests if request.method == "PUT"]
+
+
 def test_the_state_of_the_documents_is_a_new_one_with_each_read(views: Views) -> None:
     """Where a variable cannot be read, nothing else tells that a document has changed."""
     charge(views)

@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 
-from ccl_exporter.errors import Absent, AccessDenied, ChargerError, Garbled, TimedOut, TooLarge, Unreachable
+from ccl_exporter.errors import (
+    Absent,
+    AccessDenied,
+    ChargerError,
+    Garbled,
+    HostNotFound,
+    TimedOut,
+    TooLarge,
+    Unreachable,
+)
 from ccl_exporter.powerstudio.connection import MAX_BYTES
 from ccl_exporter.powerstudio.endpoints import quoted
 from ccl_exporter.powerstudio.transport import Transport
@@ -699,7 +708,7 @@ class TestUnreachable:
     )
     def test_a_host_that_does_not_exist(self, host: str) -> None:
         transport = Transport(f"http://{host}")
-        with pytest.raises(Unreachable, match="no host is called"):
+        with pytest.raises(HostNotFound, match="no host is called"):
             get(transport, seconds=5)
         transport.close()
 

@@ -8,11 +8,12 @@ from threading import Thread
 from typing import ClassVar
 
 import pytest
+from helpers.dialects import LOGIN, REFUSING
 
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.snapshot import Moment, Snapshot
 from ccl_exporter.powerstudio.value_reader import ValueStrategy
-from ccl_exporter.simulator import Dialect, Simulator
+from ccl_exporter.simulator import DIALECTS, Dialect, Simulator
 
 WAYS = {
     "everything": ((), ValueStrategy.TOGETHER),
@@ -30,10 +31,13 @@ WAYS = {
 
 
 def read(simulator: Simulator, times: int = 1) -> Snapshot:
+    """The last of so many reads; it must have values, so that two that are equal say something."""
     engine = Engine("test", simulator.url)
     for _ in range(times):
         snapshot = engine.read(60)
     engine.close()
+    assert snapshot.up
+    assert snapshot.values
     return snapshot
 
 
@@ -65,6 +69,27 @@ def test_every_way_reads_the_same_values(model: str, names: tuple[str, ...], way
     assert other.up
     assert other.values == plain.values
     assert other.answered == plain.answered == {device.id for device in plain.inventory.devices}
+
+
+def test_every_dialect_that_does_not_refuse_tells_all_values(model: str) -> None:
+    told = {}
+    for name in ("full", *DIALECTS):
+        with Simulator(
+            model,
+            dialect=Dialect.parse([name]),
+            autopilot=False,
+            username=LOGIN.username,
+            password=LOGIN.password,
+        ) as simulator:
+            engine = Engine("test", simulator.url, LOGIN)
+            snapshot = engine.read(60)
+            engine.close()
+        told[name] = {id for id, value in snapshot.values.items() if value is not None and snapshot.up}
+
+    assert len(told["full"]) > 100
+    assert {name: len(told["full"] - ids) for name, ids in told.items() if told["full"] - ids} == (
+        dict.fromkeys(REFUSING, len(told["full"]))
+    )
 
 
 @pytest.mark.parametrize(

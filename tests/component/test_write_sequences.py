@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from helpers.dialects import REFUSING
 
 from ccl_exporter.control.plug_commands import PlugCommands, Result
 from ccl_exporter.control.put import WritableTransport
@@ -189,6 +190,9 @@ def test_what_a_command_says_is_what_the_engine_holds(tmp_path: Path) -> None:
         ) as charger:
             bench = Bench(charger, folder)
             try:
+                said = bench.command(lambda plug: Result("already", "", plug.look(), []))
+                seen = said.seen.state if isinstance(said, Result) else None
+                assert (seen is None) == (dialect in REFUSING), f"{dialect}: a command does not see the plug"
                 for _ in range(chance.randrange(3, 8)):
                     charger.faults = chance.choice(FAULTS)
                     story.append(f"{[fault.kind for fault in charger.faults]}")

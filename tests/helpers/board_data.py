@@ -25,8 +25,8 @@ from ccl_exporter.sessions.report import finished_samples
 from ccl_exporter.sessions.tracker import FinishedSession
 from ccl_exporter.settings import Module
 from ccl_exporter.simulator import Dialect, Fault, Simulator
+from ccl_exporter.station.judge import core_variables
 from ccl_exporter.station.plausibility import RegisterFilter
-from ccl_exporter.station.plug import core_variables
 from helpers.support import Clock, get, server
 
 END = datetime(2026, 10, 2, 6, 0, tzinfo=UTC).timestamp()

@@ -181,7 +181,7 @@ class Days:
         self.bench = Bench(seed)
         self.rules = rules
         self.policy = Policy(rules, Budget(60))
-        self.trust = InputFilter(
+        self.input_filter = InputFilter(
             InputSpec("import", "W", rules.mode, (supply, "W") if supply else None, 0.0 if supply else 7000.0)
         )
         self.every = every
@@ -221,7 +221,7 @@ class Days:
             if second - looked >= self.every:
                 looked = second
                 car = bench.car()
-                free, trouble = self.trust.judge(number, now, car.plug)
+                free, trouble = self.input_filter.judge(number, now, car.plug)
                 decision = policy.decide(Observation(now, int(now // 86_400), car.plug, free, trouble))
                 result.reasons[decision.reason] = result.reasons.get(decision.reason, 0) + 1
                 if decision.percent is not None:

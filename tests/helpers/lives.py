@@ -17,8 +17,8 @@ from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.simulator import Dialect, Fault, Simulator, State
 from ccl_exporter.simulator.physics import SimulatedPlug
+from ccl_exporter.station.judge import core_variables
 from ccl_exporter.station.plausibility import RegisterFilter
-from ccl_exporter.station.plug import core_variables
 from helpers.support import Clock
 
 START = datetime(2025, 10, 30, 12, tzinfo=UTC).timestamp()

@@ -49,7 +49,7 @@ KNOWN: Mapping[str, Mapping[str, Unit]] = {
     "TAGREADER": {"BUZZER": None, "VDTTM": ("#DATETIME", 0)},
     "DISPLAYCCL1MINI": {"BACKLIGHT": None, "VDTTM": ("#DATETIME", 0)},
 }
-"""Variables of the vendor's devices whose unit is known without varInfo (protocol.md 9)."""
+"""Variables of the vendor's devices whose unit is known without varInfo (protocol 9)."""
 
 _UNITS = _words(
     "#V|#A|#VA|#W|#VAR|#VARL|#VARC|#PF|#HZ|#PERCENT|#WH|#WH|#VARH|#VARLH|#VARCH|#VAH|#SECONDS|#HOURS|#DEGREES|"

@@ -11,7 +11,7 @@ from helpers.support import Clock, Start, get, scrape, server
 from ccl_exporter.exporter.charger import PATIENT_READS, SHARED_FOR, Charger
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Dialect, Simulator
-from ccl_exporter.station.plug import core_variables
+from ccl_exporter.station.judge import core_variables
 
 
 @pytest.fixture

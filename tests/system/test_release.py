@@ -98,14 +98,15 @@ def test_what_a_page_names_is_there(page: Path) -> None:
 
 
 def test_every_version_says_which_metrics_were_renamed_and_the_new_names_are_there() -> None:
-    """As `- old is now new`, with the reason behind it."""
-    names = {family.name for family in (*families.FAMILIES, *families.EXPORTER)}
+    """As a table of old and new names."""
+    names = {family.name for family in (*families.FAMILIES, *families.EXPORTER, *families.FOLLOW)}
     for version in re.split(r"^## ", CHANGES, flags=re.MULTILINE)[1:]:
-        renamed = version.partition("\n### Renamed metrics\n")[2]
-        new = re.findall(r"^- `\w+` is now `(\w+)`", renamed, flags=re.MULTILINE)
+        renamed = version.partition("\n### Renamed metrics\n")[2].partition("\n### ")[0]
+        pairs = re.findall(r"^\| `(\w+)` \| `(\w+)` \|$", renamed, flags=re.MULTILINE)
 
-        assert renamed.strip() == "None." or new, version
-        assert set(new) <= names
+        assert renamed.strip() == "None." or pairs, version
+        assert {new for _, new in pairs} <= names
+        assert names.isdisjoint(old for old, _ in pairs)
 
 
 def test_the_wheel_has_the_package_whole_its_licence_and_nothing_else(built: tuple[Path, Path]) -> None:

@@ -69,6 +69,28 @@ def until(charger: Simulator, state: State) -> None:
         sleep(0.01)
 
 
+class TestStateFolder:
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ["set", REDUCTION, "10"],
+            ["charge", "start"],
+            ["charge", "limit", "10A"],
+            ["charge", "follow", "--stdin"],
+        ],
+        ids=" ".join,
+    )
+    def test_a_folder_that_cannot_be_written_has_one_exit_code(
+        self, wallbox: Simulator, tmp_path: Path, command: list[str]
+    ) -> None:
+        (tmp_path / "state").write_text("no folder")
+        code, said = ccl(wallbox, *command, STATE_DIRECTORY=str(tmp_path / "state"))
+
+        assert (code, writes(wallbox)) == (1, 0)
+        assert "cannot be written" in said
+        assert "set STATE_DIRECTORY" in said
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "code", "says"),

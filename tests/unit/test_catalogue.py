@@ -7,30 +7,33 @@ from importlib.resources import files
 import pytest
 
 from ccl_exporter.metrics.families import VARIABLES
-from ccl_exporter.station.catalogue import Known, Unit, catalogue, last_part
+from ccl_exporter.station.catalogue import ROLES, Known, catalogue, last_part, parse_catalogue
 
 FACTS = catalogue()
-PARTS_IN_ERROR_MASK = 12  # bits 0 to 11 (protocol.md 9.1)
-ROWS = [
-    pytest.param(group.types[0], name, row, id=f"{group.types[0]}.{name}")
-    for group in FACTS.groups
-    for name, row in group.variables.items()
-]
+TEXT = files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8")
+PARTS_IN_ERROR_MASK = 12  # bits 0 to 11 (protocol 9.1)
+WORD = r"[a-z]+(_[a-z]+)*"
+ROWS = [(group.types[0], name, row) for group in FACTS.groups for name, row in group.variables.items()]
 
 
 class TestRows:
-    @pytest.mark.parametrize(("type", "name", "row"), ROWS)
-    def test_a_row_names_a_unit_that_exists(self, type: str, name: str, row: Known) -> None:
-        assert row.unit is None or row.unit in FACTS.units
+    def test_a_row_names_a_unit_that_exists(self) -> None:
+        wrong = [(type, name) for type, name, row in ROWS if row.unit not in (None, *FACTS.units)]
 
-    @pytest.mark.parametrize(("type", "name", "row"), ROWS)
-    def test_a_row_can_be_found_by_its_own_name(self, type: str, name: str, row: Known) -> None:
-        assert name == last_part(name)
-        assert FACTS.known(type, name) == row
+        assert wrong == []
+        assert len(ROWS) > 100
 
-    @pytest.mark.parametrize(("type", "name", "row"), ROWS)
-    def test_what_looks_personal_is_marked(self, type: str, name: str, row: Known) -> None:
-        assert row.sensitive or FACTS.personal.search(name) is None
+    def test_a_row_can_be_found_by_its_own_name(self) -> None:
+        wrong = [
+            (type, name) for type, name, row in ROWS if name != last_part(name) or FACTS.known(type, name) != row
+        ]
+
+        assert wrong == []
+
+    def test_what_looks_personal_is_marked(self) -> None:
+        wrong = [(type, name) for type, name, row in ROWS if not row.sensitive and FACTS.personal.search(name)]
+
+        assert wrong == []
 
     def test_no_device_type_stands_in_two_groups(self) -> None:
         counts = Counter(type for group in FACTS.groups for type in group.types)
@@ -38,22 +41,60 @@ class TestRows:
         assert [type for type, count in counts.items() if count > 1] == []
 
     def test_no_variable_is_both_plain_and_with_a_unit(self) -> None:
-        text = files("ccl_exporter.station").joinpath("catalogue.toml").read_text(encoding="utf-8")
-        for group in text.split("[[devices]]")[1:]:
+        for group in TEXT.split("[[devices]]")[1:]:
             plain, _, rows = group.partition("[devices.variables]")
             names = re.findall(r'"([A-Z0-9_]+)"', plain.partition("plain = [")[2])
             names += re.findall(r"^([A-Z0-9_]+) = ", rows, re.MULTILINE)
 
             assert [name for name, count in Counter(names).items() if count > 1] == []
 
+    @pytest.mark.parametrize(
+        ("known", "wrong", "message"),
+        [
+            pytest.param(
+                'names = ["EVSE"]',
+                'nmaes = ["EVSE"]',
+                "devices of types ['CCL1ENGINE', 'CCL1MINIENGINE']: unknown keys: nmaes",
+                id="a key of a group",
+            ),
+            pytest.param(
+                'role = "reader"',
+                'role = "raeder"',
+                "devices of types ['TAGREADER']: unknown role 'raeder'",
+                id="a role",
+            ),
+            pytest.param(
+                "TEXT = { sensitive = true }",
+                "TEXT = { senstive = true }",
+                "devices of types ['DISPLAYCCL1MINI']: TEXT: unknown keys: senstive",
+                id="a key of a variable",
+            ),
+            pytest.param(
+                'code = 6, word = "starting", status',
+                'code = 6, word = "starting", staus',
+                "plug_states: 6: unknown keys: staus",
+                id="a key of a state",
+            ),
+        ],
+    )
+    def test_what_nobody_reads_is_refused_with_the_name_of_its_row(
+        self, known: str, wrong: str, message: str
+    ) -> None:
+        assert TEXT.count(known) == 1
+
+        with pytest.raises(ValueError, match=rf"^{re.escape(message)}$"):
+            parse_catalogue(TEXT.replace(known, wrong))
+
+    def test_every_role_is_that_of_a_device(self) -> None:
+        assert {group.role for group in FACTS.groups} == ROLES
+
     def test_the_group_of_all_devices_comes_last(self) -> None:
         assert [group.types for group in FACTS.groups][-1] == ("*",)
 
 
 class TestUnits:
-    @pytest.mark.parametrize("unit", [pytest.param(unit, id=code) for code, unit in FACTS.units.items()])
-    def test_each_quantity_has_its_family(self, unit: Unit) -> None:
-        assert unit.quantity in VARIABLES
+    def test_each_quantity_has_its_family(self) -> None:
+        assert [code for code, unit in FACTS.units.items() if unit.quantity not in VARIABLES] == []
 
     def test_each_family_with_a_unit_has_a_code(self) -> None:
         quantities = {unit.quantity for unit in FACTS.units.values()}
@@ -104,68 +145,69 @@ class TestUnits:
 
 
 class TestWords:
-    @pytest.mark.parametrize("table", [*FACTS.codes.values()], ids=[*FACTS.codes])
-    def test_words_are_snake_case_and_differ(self, table: dict[int, str]) -> None:
-        assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", word) for word in table.values())
-        assert len(set(table.values())) == len(table)
+    def test_words_are_snake_case_and_differ(self) -> None:
+        wrong = [
+            (name, word, count)
+            for name, table in FACTS.codes.items()
+            for word, count in Counter(table.values()).items()
+            if count > 1 or not re.fullmatch(WORD, word)
+        ]
 
-    @pytest.mark.parametrize("words", [*FACTS.bits.values()], ids=[*FACTS.bits])
-    def test_each_bit_has_its_own_word(self, words: tuple[str, ...]) -> None:
-        assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", word) for word in words)
-        assert len(set(words)) == len(words) == PARTS_IN_ERROR_MASK
-        assert "ok" not in words
+        assert wrong == []
 
-    @pytest.mark.parametrize(
-        ("table", "code", "word"),
-        [
-            ("station_state", 0, "none"),
-            ("station_state", 2, "waiting_for_tag"),
-            ("stop_reason", 4, "disconnect"),
-            ("stop_reason", 5, "remote"),
-            ("stop_reason", 10, "vehicle_over_current"),
-        ],
-    )
-    def test_a_code_has_the_word_of_the_protocol(self, table: str, code: int, word: str) -> None:
-        assert FACTS.codes[table][code] == word
+    def test_each_bit_has_its_own_word(self) -> None:
+        wrong = [
+            (mask, word, count)
+            for mask, words in FACTS.bits.items()
+            for word, count in Counter(words).items()
+            if count > 1 or word == "ok" or not re.fullmatch(WORD, word)
+        ]
 
-    @pytest.mark.parametrize(
-        ("mask", "bit", "word"),
-        [
-            ("plug_error", 0, "cfg"),
-            ("plug_error", 3, "lock"),
-            ("plug_error", 5, "rcd"),
-            ("plug_error", 11, "other"),
-            ("station_error", 1, "reader"),
-            ("station_error", 6, "rcd"),
-            ("station_error", 11, "version"),
-        ],
-    )
-    def test_a_bit_has_the_word_of_the_protocol(self, mask: str, bit: int, word: str) -> None:
-        assert FACTS.bits[mask][bit] == word
+        assert wrong == []
+        assert {len(words) for words in FACTS.bits.values()} == {PARTS_IN_ERROR_MASK}
+
+    def test_a_code_has_the_word_of_the_protocol(self) -> None:
+        words = {
+            ("station_state", 0): "none",
+            ("station_state", 2): "waiting_for_tag",
+            ("stop_reason", 4): "disconnect",
+            ("stop_reason", 5): "remote",
+            ("stop_reason", 10): "vehicle_over_current",
+        }
+
+        assert {(table, code): FACTS.codes[table][code] for table, code in words} == words
+
+    def test_a_bit_has_the_word_of_the_protocol(self) -> None:
+        words = {
+            ("plug_error", 0): "cfg",
+            ("plug_error", 3): "lock",
+            ("plug_error", 5): "rcd",
+            ("plug_error", 11): "other",
+            ("station_error", 1): "reader",
+            ("station_error", 6): "rcd",
+            ("station_error", 11): "version",
+        }
+
+        assert {(mask, bit): FACTS.bits[mask][bit] for mask, bit in words} == words
 
 
 class TestSensitive:
-    @pytest.mark.parametrize(
-        "name",
-        [
-            *("TAG", "TAG_EX", "TAGEX", "TAG2", "LAST_TAG", "PLUG.TAG", "tag", "Tag", "TAGID", "TAGEX2"),
-            *("USER", "LASTUSER", "USERPIN", "USER_NAME", "CARD_ID", "IDCARD", "RFID1", "RFID"),
-            *("RESERVE", "RESERVE_EX", "PIN", "PINCODE", "SERIALNUMBER", "SERIAL"),
-        ],
+    PERSONAL = (
+        *("TAG", "TAG_EX", "TAGEX", "TAG2", "LAST_TAG", "PLUG.TAG", "tag", "Tag", "TAGID", "TAGEX2"),
+        *("USER", "LASTUSER", "USERPIN", "USER_NAME", "CARD_ID", "IDCARD", "RFID1", "RFID"),
+        *("RESERVE", "RESERVE_EX", "PIN", "PINCODE", "SERIALNUMBER", "SERIAL"),
     )
-    def test_an_unknown_variable_that_looks_personal_is_sensitive(self, name: str) -> None:
-        assert FACTS.sensitive("SOMETHING_NEW", name)
-        assert FACTS.sensitive(None, name)
+    NOT_PERSONAL = (
+        *("VOLTAGE", "VOLTAGE1", "PERCENTAGE", "STAGE", "STAGE2", "VI", "AE", "STATE", "STATUS"),
+        *("TEMPERATURE", "LEAKAGE", "USAGE", "TAG.VI", "USER.AE"),
+    )
 
-    @pytest.mark.parametrize(
-        "name",
-        [
-            *("VOLTAGE", "VOLTAGE1", "PERCENTAGE", "STAGE", "STAGE2", "VI", "AE", "STATE", "STATUS"),
-            *("TEMPERATURE", "LEAKAGE", "USAGE", "TAG.VI", "USER.AE"),
-        ],
-    )
-    def test_an_unknown_variable_that_does_not_look_personal_is_not(self, name: str) -> None:
-        assert not FACTS.sensitive("SOMETHING_NEW", name)
+    @pytest.mark.parametrize("type", ["SOMETHING_NEW", None])
+    def test_an_unknown_variable_that_looks_personal_is_sensitive(self, type: str | None) -> None:
+        assert [name for name in self.PERSONAL if not FACTS.sensitive(type, name)] == []
+
+    def test_an_unknown_variable_that_does_not_look_personal_is_not(self) -> None:
+        assert [name for name in self.NOT_PERSONAL if FACTS.sensitive("SOMETHING_NEW", name)] == []
 
     @pytest.mark.parametrize(
         ("type", "name"),
@@ -198,83 +240,64 @@ class TestSensitive:
 
 
 class TestRegisters:
-    @pytest.mark.parametrize(
-        "name",
-        [
-            *("AE", "IE", "CE", "VAE", "NAE", "NIE", "NCE", "AE1", "AE2", "AE3", "NAE1", "VAE3"),
-            *("AET1", "AE1T2", "NCET12", "PLUG.AE", "Module2.AE", "ae"),
-        ],
+    GROWS = (
+        *("AE", "IE", "CE", "VAE", "NAE", "NIE", "NCE", "AE1", "AE2", "AE3", "NAE1", "VAE3"),
+        *("AET1", "AE1T2", "NCET12", "PLUG.AE", "Module2.AE", "ae"),
     )
-    def test_it_only_grows(self, name: str) -> None:
-        assert FACTS.register(name, None)
-
-    @pytest.mark.parametrize(
-        "name",
-        [
-            *(
-                "AEB",
-                "AEE",
-                "AEP",
-                "PAE",
-                "PIE",
-                "PCE",
-                "RPE",
-                "NAEB",
-                "NIEE",
-                "AE4",
-                "AE12",
-                "AE0",
-                "AET",
-                "AETX",
-            ),
-            *("API", "AI", "E", "NE", "CAE", "AE.X", "STATE", "DATE", "PHASE"),
-        ],
+    MAY_FALL = (
+        *("AEB", "AEE", "AEP", "PAE", "PIE", "PCE", "RPE", "NAEB", "NIEE", "AE4", "AE12", "AE0", "AET", "AETX"),
+        *("API", "AI", "E", "NE", "CAE", "AE.X", "STATE", "DATE", "PHASE"),
     )
-    def test_it_may_fall(self, name: str) -> None:
-        assert not FACTS.register(name, None)
 
-    @pytest.mark.parametrize("name", ["ENERGY", "AEB", "X"])
-    def test_what_the_engine_counts_differences_of_only_grows(self, name: str) -> None:
-        assert FACTS.register(name, "differential")
+    def test_some_names_are_those_of_registers_that_only_grow(self) -> None:
+        assert [name for name in self.GROWS if not FACTS.register(name, None)] == []
+        assert [name for name in self.MAY_FALL if FACTS.register(name, None)] == []
 
-    @pytest.mark.parametrize("mode", ["last", "first", "average", "maxDemand", ""])
-    def test_another_mode_says_nothing(self, mode: str) -> None:
-        assert FACTS.register("AE", mode)
-        assert not FACTS.register("AEB", mode)
+    def test_what_the_engine_counts_differences_of_only_grows(self) -> None:
+        assert [name for name in ("ENERGY", "AEB", "X") if not FACTS.register(name, "differential")] == []
+
+    def test_another_mode_says_nothing(self) -> None:
+        modes = ("last", "first", "average", "maxDemand", "")
+
+        assert [mode for mode in modes if not FACTS.register("AE", mode)] == []
+        assert [mode for mode in modes if FACTS.register("AEB", mode)] == []
 
 
 class TestDevices:
-    @pytest.mark.parametrize(
-        ("type", "role"),
-        [
-            ("CVM1D", "meter"),
-            ("CVMMINI", "meter"),
-            ("CEMC10", "meter"),
-            ("CEMC30", "meter"),
-            ("CCL1ENGINE", "engine"),
-            ("CCL1MINIENGINE", "engine"),
-            ("MODO3", "vehicle"),
-            ("M1CD", "vehicle"),
-            ("CCL1MINIEMBEDDED", "board"),
-            ("TAGREADER", "reader"),
-            ("DISPLAYCCL1MINI", "display"),
-            ("SOMETHING_NEW", ""),
-            ("", ""),
-            (None, ""),
-        ],
-    )
-    def test_a_type_has_its_role(self, type: str | None, role: str) -> None:
-        assert FACTS.role(type) == role
+    def test_a_type_has_its_role(self) -> None:
+        roles = {
+            "CVM1D": "meter",
+            "CVMMINI": "meter",
+            "CEMC10": "meter",
+            "CEMC30": "meter",
+            "CCL1ENGINE": "engine",
+            "CCL1MINIENGINE": "engine",
+            "MODO3": "vehicle",
+            "M1CD": "vehicle",
+            "CCL1MINIEMBEDDED": "board",
+            "TAGREADER": "reader",
+            "DISPLAYCCL1MINI": "display",
+            "SOMETHING_NEW": "",
+            "": "",
+            None: "",
+        }
 
-    @pytest.mark.parametrize(
-        ("name", "like"), [("AE1", "AE"), ("VI3", "VI"), ("API2", "API"), ("PFI1", "PFI"), ("IE2", "IE")]
-    )
-    def test_a_meters_phase_is_like_the_whole(self, name: str, like: str) -> None:
-        assert FACTS.known("CVMMINI", name) == FACTS.known("CVMMINI", like) is not None
+        assert {type: FACTS.role(type) for type in roles} == roles
 
-    @pytest.mark.parametrize("name", ["VI0", "VI4", "VI12", "VI_1", "1", "", "VDTTM1", "STATUS2"])
-    def test_only_one_of_three_is_a_phase(self, name: str) -> None:
-        assert FACTS.known("CVMMINI", name) is None
+    def test_a_meters_phase_is_like_the_whole(self) -> None:
+        whole = {"AE1": "AE", "VI3": "VI", "API2": "API", "PFI1": "PFI", "IE2": "IE"}
+        wrong = [
+            name
+            for name, like in whole.items()
+            if FACTS.known("CVMMINI", like) is None or FACTS.known("CVMMINI", name) != FACTS.known("CVMMINI", like)
+        ]
+
+        assert wrong == []
+
+    def test_only_one_of_three_is_a_phase(self) -> None:
+        names = ("VI0", "VI4", "VI12", "VI_1", "1", "", "VDTTM1", "STATUS2")
+
+        assert [name for name in names if FACTS.known("CVMMINI", name) is not None] == []
 
     def test_only_a_meter_has_phases(self) -> None:
         assert FACTS.known("CCL1ENGINE", "PLUG.AE1") is None
@@ -291,8 +314,7 @@ class TestDevices:
         assert FACTS.known(type, "STATUS") == Known()
         assert FACTS.known(type, "VDTTM") == Known(unit="#DATETIME")
 
-    @pytest.mark.parametrize(
-        ("name", "last"), [("AE", "AE"), ("PLUG.ae", "AE"), ("a.b.C", "C"), ("", ""), ("A.", "")]
-    )
-    def test_the_last_part_is_what_stands_behind_the_last_dot(self, name: str, last: str) -> None:
-        assert last_part(name) == last
+    def test_the_last_part_is_what_stands_behind_the_last_dot(self) -> None:
+        parts = {"AE": "AE", "PLUG.ae": "AE", "a.b.C": "C", "": "", "A.": ""}
+
+        assert {name: last_part(name) for name in parts} == parts

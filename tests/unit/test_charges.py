@@ -352,7 +352,7 @@ def test_two_plugs_keep_two_accounts() -> None:
 
 @pytest.mark.parametrize("odd", [1.0, 946_684_799.0, 5e9, 1e300])
 def test_a_date_that_cannot_be_is_left_out_and_the_charge_is_not(odd: float) -> None:
-    """A clock that was never set gives dates of 1970 or 1999 (protocol.md 5)."""
+    """A clock that was never set gives dates of 1970 or 1999 (protocol 5)."""
     station, log = Station(), Book()
     log.take(station.read())
     station.charge(7000, 3600)

@@ -5,6 +5,8 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
+from helpers.support import PROJECT
+
 import ccl_exporter
 from ccl_exporter import errors
 
@@ -243,3 +245,13 @@ def test_every_error_descends_from_one_and_stands_in_the_tree() -> None:
 
     assert all(issubclass(error, errors.CclError) for error in classes)
     assert all(error.__name__ in (errors.__doc__ or "") for error in classes)
+
+
+def test_no_two_test_files_have_the_same_name() -> None:
+    # A report names the file, and a file that is copied between folders would go unnoticed.
+    places = defaultdict(list)
+    for path in sorted((PROJECT / "tests").rglob("test_*.py")):
+        places[path.name].append(str(path.relative_to(PROJECT)))
+
+    assert [found for found in places.values() if len(found) > 1] == []
+    assert len(places) > 50

@@ -62,11 +62,9 @@ class TestLogfmt:
 
         assert line.endswith('level=error msg="it failed" error="ValueError: no such thing"')
 
-    @pytest.mark.parametrize(
-        "message", ["plain", "two words", 'a="b"', "\\", "\\\\n", "", "\t", "é ½", "\U0001f50c"]
-    )
-    def test_what_was_written_can_be_read_back(self, message: str) -> None:
-        assert fields(LogfmtFormatter().format(record("%s", message)))["msg"] == message
+    def test_what_was_written_can_be_read_back(self) -> None:
+        for message in ("plain", "two words", 'a="b"', "\\", "\\\\n", "", "\t", "é ½", "\U0001f50c"):
+            assert fields(LogfmtFormatter().format(record("%s", message)))["msg"] == message
 
 
 class TestJson:
@@ -80,18 +78,17 @@ class TestJson:
     def test_an_error_is_a_field(self) -> None:
         assert json.loads(JsonFormatter().format(failed(OSError("gone"))))["error"] == "OSError: gone"
 
-    @pytest.mark.parametrize("message", ["plain", 'a="b"', "\\", "", "\t\n", "é ½", "\U0001f50c"])
-    def test_what_was_written_can_be_read_back(self, message: str) -> None:
-        assert json.loads(JsonFormatter().format(record("%s", message)))["msg"] == message
+    def test_what_was_written_can_be_read_back(self) -> None:
+        for message in ("plain", 'a="b"', "\\", "", "\t\n", "é ½", "\U0001f50c"):
+            assert json.loads(JsonFormatter().format(record("%s", message)))["msg"] == message
 
 
 class TestBoth:
     @every_formatter
-    @pytest.mark.parametrize("end", LINE_ENDS, ids=[ascii(end) for end in LINE_ENDS])
-    def test_a_record_is_always_one_line(self, formatter: logging.Formatter, end: str) -> None:
-        line = formatter.format(record(f"first{end}level=error msg=forged"))
+    def test_a_record_is_always_one_line(self, formatter: logging.Formatter) -> None:
+        lines = {ascii(end): formatter.format(record(f"first{end}level=error msg=forged")) for end in LINE_ENDS}
 
-        assert len(line.splitlines()) == 1
+        assert [end for end, line in lines.items() if len(line.splitlines()) != 1] == []
 
     @every_formatter
     def test_an_error_of_several_lines_is_one_line(self, formatter: logging.Formatter) -> None:

@@ -527,22 +527,17 @@ class TestTheDocument:
         assert f"<h2>{escape(name)}</h2>" in page([ChargerView(name, None)], NOW, "0.1.0").decode()
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    @pytest.mark.parametrize(
-        ("ink", "ground"),
-        [
+    def test_every_text_has_the_contrast_that_wcag_aa_asks_for(self, document: Parsed, scheme: str) -> None:
+        pairs = [
             *product(("ink", "quiet", "link", "bad"), ("ground", "card")),
             *((name, f"{name}-ground") for name in ("good", "wait", "bad", "calm", "off")),
-        ],
-    )
-    def test_every_text_has_the_contrast_that_wcag_aa_asks_for(
-        self, document: Parsed, scheme: str, ink: str, ground: str
-    ) -> None:
+        ]
         blocks = [
             dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", part)) for part in document.styles[0].split(":root")
         ]
         colours = blocks[1 if scheme == "light" else 2]
 
-        assert contrast(colours[ink], colours[ground]) >= 4.5
+        assert [(ink, on) for ink, on in pairs if contrast(colours[ink], colours[on]) < 4.5] == []
 
 
 def contrast(one: str, other: str) -> float:

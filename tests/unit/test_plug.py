@@ -9,13 +9,13 @@ from helpers.plugs import plug, state
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.samples import samples
+from ccl_exporter.powerstudio.engine import CHARGING
 from ccl_exporter.powerstudio.inventory import Device, Inventory, PlugInfo, owner
-from ccl_exporter.powerstudio.plug_variables import CHARGING
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, PlugStateRecord, Snapshot, Value
 from ccl_exporter.sessions.tracker import plug_readings
 from ccl_exporter.station.catalogue import Activity, NotCharging, catalogue
-from ccl_exporter.station.judge import Station
-from ccl_exporter.station.plug import Limits, Measured, Plug, Session, conflicts, core_variables
+from ccl_exporter.station.judge import Station, core_variables
+from ccl_exporter.station.plug import Limits, Measured, Plug, Session, conflicts
 
 TYPES = {"Box": "CCL1ENGINE", "Mode": "MODO3", "Meter": "CVM1D", "Meter2": "CVM1D"}
 INFO = PlugInfo("Box.BAY", 32.0, "Mode", "Meter")

@@ -319,14 +319,14 @@ class TestPrivacy:
         assert not told & {secret, JUNE + 0.625, *(info.title for info in infos.values())}
         assert not {name.partition(".")[2] for name in self.PERSONAL} & {str(label) for label in told}
 
-    @pytest.mark.parametrize("name", PERSONAL)
-    def test_a_personal_variable_has_no_series(self, name: str) -> None:
-        device, _, variable = name.partition(".")
+    def test_a_personal_variable_has_no_series(self) -> None:
+        infos = dict.fromkeys((*self.PERSONAL, "Box.X"), VariableInfo("T", "#V", 0))
 
-        found = shown({name: 4711.0}, infos={name: VariableInfo("T", "#V", 0)})
+        found = shown(dict.fromkeys(infos, 4711.0), infos=infos)
 
-        assert found.walked(device, variable) == {}
-        assert found.named("variable_info") == {}
+        assert found.named("variable_volts") == {("Box", "X"): 4711}
+        assert [labels[:2] for labels in found.named("variable_info")] == [("Box", "X")]
+        assert [name for name in self.PERSONAL if found.walked(*name.split(".", 1))] == []
 
     def test_a_persons_words_in_the_values_become_no_labels(self) -> None:
         found = shown({"Box.BAY.STATE": "Anna's car", "Box.X": "Anna's car", "Screen.TEXT": "Hello Anna"})
@@ -416,7 +416,7 @@ class TestPlugState:
             pytest.param(0.0, "available", id="0"),
             pytest.param(8.0, "charging", id="8"),
             pytest.param(12.0, "waiting_for_disconnection", id="12"),
-            pytest.param(13.0, "unknown", id="a code too far"),
+            pytest.param(99.0, "unknown", id="a code too far"),
             pytest.param(-50.0, "unknown", id="a code between"),
             pytest.param(7.5, "unknown", id="a fraction"),
             pytest.param(1e300, "unknown", id="a huge one"),

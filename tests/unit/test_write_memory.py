@@ -13,7 +13,7 @@ import pytest
 from helpers.support import Clock
 
 from ccl_exporter.control.state import JOURNAL, ControlState, Override, PendingRestore, WriteEntry
-from ccl_exporter.errors import StateError, TimedOut, UsageError
+from ccl_exporter.errors import StateError, TimedOut
 
 URL = "http://192.0.2.10"
 WAY = PendingRestore("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)
@@ -53,7 +53,7 @@ def test_a_damaged_memory_is_an_empty_one(control_state: ControlState, damage: b
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(UsageError, match=r"cannot be written .*set STATE_DIRECTORY"):
+    with pytest.raises(StateError, match=r"cannot be written .*set STATE_DIRECTORY"):
         ControlState(tmp_path / "file" / "folder", URL)
 
 
@@ -62,7 +62,7 @@ def test_a_folder_of_another_user_is_said_before_anything_is_written(control_sta
     (own / "lock").unlink()
     (own / "lock").mkdir()
 
-    with pytest.raises(UsageError, match=r"cannot be written .*set STATE_DIRECTORY"):
+    with pytest.raises(StateError, match=r"cannot be written .*set STATE_DIRECTORY"):
         ControlState(control_state.folder, URL)
 
 

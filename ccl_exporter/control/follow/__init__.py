@@ -1,1 +1,1 @@
-"""Letting a car follow the sun or leave the rest of a house enough."""
+"""`charge follow`: the current limit follows an input, such as the power of a house at its meter."""

@@ -68,13 +68,13 @@ class Status:
 
 @dataclass
 class Follower:
-    """One plug, one number. `clock` never goes back, `wall` gives Unix seconds."""
+    """One plug, one input. `clock` never goes back, `wall` gives Unix seconds."""
 
     plug: FollowedPlug
-    newest: LatestValue
-    trust: InputFilter
+    latest: LatestValue
+    input_filter: InputFilter
     policy: Policy
-    owed: SafeCurrentGuard
+    guard: SafeCurrentGuard
     say: Say
     dry_run: bool = False
     clock: Callable[[], float] = monotonic
@@ -94,9 +94,9 @@ class Follower:
         return percent_for(self.policy.rules.safe, self.plug.largest)
 
     def begin(self) -> None:
-        """Owe the safe current from now on; raises what the charger does wrong."""
+        """Keep the safe current as a pending restore from now on; raises what the charger does wrong."""
         if not self.dry_run:
-            self.owed.instead_of(self.plug.percent(), self.wall())
+            self.guard.cover(self.plug.percent(), self.wall())
 
     def step(self) -> None:
         """One round; what the charger does wrong is said, not raised."""
@@ -105,9 +105,9 @@ class Follower:
         except ChargerError as error:
             return self._silent(self.clock(), error)
         now = self.clock()
-        self.owed.seen(percent_of(plug))
+        self.guard.seen(percent_of(plug))
         self._silent_since, self._blind_tries = None, 0
-        free, trouble = self.trust.judge(self.newest.number, now, plug)
+        free, trouble = self.input_filter.judge(self.latest.number, now, plug)
         decision = self.policy.decide(Observation(now, self._day(), plug, free, trouble))
         self._show(now, plug, free, decision)
         if decision.percent is not None:
@@ -115,7 +115,7 @@ class Follower:
         return None
 
     def shutdown(self, wait: float) -> bool:
-        """Set the safe current before the end; False if it does not hold, and then it is still owed."""
+        """Set the safe current before the end; False if it does not hold, and then the restore stays pending."""
         self._reason("stopping")
         if self.dry_run:
             return True
@@ -135,7 +135,7 @@ class Follower:
                     self.say("the charger took the safe current not over")
             if good:
                 try:
-                    self.owed.settle()
+                    self.guard.release()
                 except StateError as error:
                     self.say(f"the safe current stays owed, though it is set: {error}")
                 self.say(f"the limit is {self._amperes(self.safe)}, the safe current, and stays so")
@@ -165,7 +165,7 @@ class Follower:
                 self._planned = percent
                 self.say(f"would set the limit to {self._amperes(percent)}{power}")
             return None
-        if not self._owe(percent) and not urgent:
+        if not self._cover(percent) and not urgent:
             return None
         with ExitStack() as failing:
             failing.callback(self._count_failed)
@@ -184,10 +184,10 @@ class Follower:
         self.status = replace(self.status, writes=self._counts["writes"], writes_left=left)
         return None
 
-    def _owe(self, percent: int) -> bool:
-        """Owe the safe current in the place of what is about to be written; False if that cannot be kept."""
+    def _cover(self, percent: int) -> bool:
+        """Keep the safe current as a pending restore before a write; False if that cannot be kept on disk."""
         try:
-            self.owed.instead_of(percent, self.wall())
+            self.guard.cover(percent, self.wall())
         except StateError as error:
             if str(error) != self._unkept:
                 self.say(f"the limit does not follow, only what cannot wait is written: {error}")
@@ -201,14 +201,14 @@ class Follower:
         self.status = replace(self.status, failed_writes=self._counts["failed"])
 
     def _show(self, now: float, plug: Plug, free: float | None, decision: Decision) -> None:
-        self._reason(decision.reason, self.newest.trouble)
-        number = self.newest.number
+        self._reason(decision.reason, self.latest.trouble)
+        number = self.latest.number
         self.status = Status(
             reason=decision.reason,
             target=decision.target,
             limit=plug.limits.allowed,
             amperes=amperes_of(plug),
-            number=self.trust.watts,
+            number=self.input_filter.watts,
             number_taken=self.wall() - (now - number.at) if number is not None else None,
             free=free,
             writes=self._counts["writes"],

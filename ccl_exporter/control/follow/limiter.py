@@ -15,7 +15,7 @@ from ccl_exporter.control.follow.policy import percent_of
 from ccl_exporter.control.plug_commands import PlugCommands
 from ccl_exporter.control.state import JOURNAL, ControlState, PendingRestore, WriteEntry
 from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written
-from ccl_exporter.errors import Absent, Garbled, StateError, TimedOut, UsageError, WriteRejected
+from ccl_exporter.errors import Absent, Garbled, StateError, TimedOut, WriteRejected
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.catalogue import Activity
 from ccl_exporter.station.plug import Plug
@@ -31,7 +31,7 @@ _JOURNAL_TAIL = 512 * 1024
 class FollowerState(ControlState):
     """Says what it cannot keep, as a safe current is written all the same.
 
-    What must not be written without a record is not: a follower owes the safe current first (`Owed`).
+    What must not be written without a record is not: a follower keeps the safe current first (`SafeCurrentGuard`).
     """
 
     say: Callable[[str], None] = field(kw_only=True)
@@ -128,7 +128,7 @@ class FollowedPlug(PlugCommands):
 
 
 class SafeCurrentGuard:
-    """The safe current, kept on disk as what whoever comes after a follower that was killed has to put back."""
+    """The safe current, kept on disk as the pending restore of a follower that is killed."""
 
     def __init__(self, control_state: ControlState, device: str, variable: str, safe: int) -> None:
         self._state = control_state
@@ -137,8 +137,8 @@ class SafeCurrentGuard:
         self._may_hold: set[int] = set()
         self._held = ExitStack()
 
-    def instead_of(self, percent: int, now: float) -> None:
-        """Owe it in the place of a reduction that is in force or about to be written; `now` in Unix seconds."""
+    def cover(self, percent: int, now: float) -> None:
+        """Keep it before a reduction that is in force or about to be written; `now` in Unix seconds."""
         before, during = {self._variable: float(self._safe)}, {self._variable: float(percent)}
         # A write may fail, be ignored, or be still to act when the follower is killed.
         earlier = {self._variable: [float(one) for one in sorted(self._may_hold)]}
@@ -156,22 +156,22 @@ class SafeCurrentGuard:
             self._may_hold.clear()
         self._may_hold.add(percent)
 
-    def settle(self) -> None:
-        """The safe current is set: nothing is owed any more."""
+    def release(self) -> None:
+        """The safe current is set: nothing is pending any more."""
         stale, self._held = self._held, ExitStack()
         stale.close()
 
 
 @contextmanager
 def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
-    """Keep a second follower of a plug out; raises `WriteRejected`, and `UsageError` if nothing can be locked."""
+    """Keep a second follower of a plug out; raises `WriteRejected`, and `StateError` if nothing can be locked."""
     own = folder / "follow"
     path = own / hashlib.sha256(f"{url} {plug}".encode()).hexdigest()[:16]
     try:
         own.mkdir(parents=True, exist_ok=True, mode=0o700)
         opened = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise UsageError(
+        raise StateError(
             f"{own} cannot be written ({error.strerror}), so nobody could keep a second follower out:"
             " set STATE_DIRECTORY"
         ) from error

@@ -225,14 +225,14 @@ class Policy:
         if on:
             self._keep_account(seen, elapsed)
         worth = self._worth(recent, elapsed)
-        owing = max(-self._account, 0.0) / _OWED_PER_AMPERE
+        deficit = max(-self._account, 0.0) / _DEFICIT_PER_AMPERE
         if on:
             if recent >= self.least:
                 return _DesiredCurrent(self._sun(seen, limit), "following")
-            if worth < owing and (now - self._turned >= self.rules.least_on or worth < owing - _HOPELESS):
+            if worth < deficit and (now - self._turned >= self.rules.least_on or worth < deficit - _HOPELESS):
                 return _DesiredCurrent(0.0, "below_minimum", urgent=True)
             return _DesiredCurrent(self.least, "bridging")
-        if recent < self.least or now - self._turned < self.rules.least_off or worth < self._bar(now) + owing:
+        if recent < self.least or now - self._turned < self.rules.least_off or worth < self._bar(now) + deficit:
             return _DesiredCurrent(0.0, "below_minimum")
         return _DesiredCurrent(max(self._lowest(now, _RISING), self.least), "following")
 
@@ -348,7 +348,7 @@ _LONGEST_LOOK = 180.0
 _BACK_AFTER = 10.0
 _FALLING, _RISING, _MARGIN = 8.0, 20.0, 0.4
 _SHARE, _CREDIT, _ACCOUNT = 0.025, 0.0, 500.0
-_PRICE, _OWED_PER_AMPERE = 4.0, 50.0
+_PRICE, _DEFICIT_PER_AMPERE = 4.0, 50.0
 _OF_LATE, _WORST, _HOPELESS = 300.0, 10.0, 3.0
 _BAR, _BAR_GROWS, _STARTS_OVER = 1.0, 1.0, 7200.0
 _LEAST_DOWN, _MORE_DOWN = 0.4, 1.2

@@ -48,7 +48,10 @@ def reading(text: str, field: str | None) -> tuple[float, float | None]:
 
 
 class LatestValue:
-    """The newest number; filled by a feed in its thread. `clock` is the follower's, `wall` gives Unix seconds."""
+    """The latest value of the input, which a source fills in its thread.
+
+    `clock` is the follower's, `wall` gives Unix seconds.
+    """
 
     def __init__(self, clock: Callable[[], float] = monotonic, wall: Callable[[], float] = time) -> None:
         self._clock = clock
@@ -94,15 +97,15 @@ class InputSource(Protocol):
     @property
     def says(self) -> str: ...
 
-    def run(self, newest: LatestValue, stopped: threading.Event) -> None:
-        """Fill `newest` until `stopped`; in a thread of its own."""
+    def run(self, latest: LatestValue, stopped: threading.Event) -> None:
+        """Fill `latest` until `stopped`; in a thread of its own."""
 
 
-def run_source(source: InputSource, newest: LatestValue, stopped: threading.Event) -> None:
+def run_source(source: InputSource, latest: LatestValue, stopped: threading.Event) -> None:
     """Run a feed; where it breaks off that is an end too, as its thread would be missed by nobody."""
     with ExitStack() as breaking:
-        breaking.callback(newest.end, broken=True)
-        source.run(newest, stopped)
+        breaking.callback(latest.end, broken=True)
+        source.run(latest, stopped)
         breaking.pop_all()
 
 
@@ -114,13 +117,13 @@ class Lines:
     field: str | None = None
     says: str = "standard input"
 
-    def run(self, newest: LatestValue, stopped: threading.Event) -> None:
+    def run(self, latest: LatestValue, stopped: threading.Event) -> None:
         for line in self.lines:
             if stopped.is_set():
                 return
             if line.strip():
-                newest.take_text(line.strip(), self.field)
-        newest.end()
+                latest.take_text(line.strip(), self.field)
+        latest.end()
 
 
 @dataclass(frozen=True)
@@ -135,22 +138,22 @@ class File:
     def says(self) -> str:
         return f"the file {self.path}"
 
-    def run(self, newest: LatestValue, stopped: threading.Event) -> None:
+    def run(self, latest: LatestValue, stopped: threading.Event) -> None:
         while not stopped.is_set():
-            self.look(newest)
+            self.look(latest)
             stopped.wait(self.every)
 
-    def look(self, newest: LatestValue) -> None:
+    def look(self, latest: LatestValue) -> None:
         try:
             with self.path.open(encoding="utf-8", errors="replace") as file:
                 modified = self.path.stat().st_mtime
                 text = file.read(4096).strip()
             value, taken = reading(text, self.field)
-            newest.take(value, modified if taken is None else taken)
+            latest.take(value, modified if taken is None else taken)
         except NoValueError as error:
-            newest.fail(str(error))
+            latest.fail(str(error))
         except OSError as error:
-            newest.fail(f"{self.path} cannot be read: {error.strerror}")
+            latest.fail(f"{self.path} cannot be read: {error.strerror}")
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ class PromQuery:
     def says(self) -> str:
         return f"the query {self.query} at {self.url}"
 
-    def run(self, newest: LatestValue, stopped: threading.Event) -> None:
+    def run(self, latest: LatestValue, stopped: threading.Event) -> None:
         from urllib3 import PoolManager, Retry, Timeout  # noqa: PLC0415 - only for a query
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - likewise
 
@@ -178,17 +181,17 @@ class PromQuery:
                 response = pool.request(
                     "GET", f"{self.url.rstrip('/')}/api/v1/query", fields={"query": self.query}
                 )
-                newest.take(*answered(response.data))
+                latest.take(*answered(response.data))
             except NoValueError as error:
-                newest.fail(str(error))
+                latest.fail(str(error))
             except HTTPError as error:
-                newest.fail(f"{self.url} does not answer: {type(error).__name__}")
+                latest.fail(f"{self.url} does not answer: {type(error).__name__}")
             stopped.wait(self.every)
         pool.clear()
 
 
 def answered(body: bytes) -> tuple[float, float | None]:
-    """The number in an answer of Prometheus and when it was sampled; raises `NoNumberError`."""
+    """The number in an answer of Prometheus and when it was sampled; raises `NoValueError`."""
     try:
         answer = json.loads(body)
         if answer["status"] != "success":
@@ -210,7 +213,7 @@ def answered(body: bytes) -> tuple[float, float | None]:
 
 @dataclass(frozen=True)
 class Mqtt:
-    """The newest message of a topic. What the broker had retained is of nobody knows when, and is passed over."""
+    """The latest message of a topic. What the broker had retained is of nobody knows when, and is passed over."""
 
     host: str
     port: int
@@ -223,7 +226,7 @@ class Mqtt:
     def says(self) -> str:
         return f"the topic {self.topic} at {self.host}:{self.port}"
 
-    def run(self, newest: LatestValue, stopped: threading.Event) -> None:
+    def run(self, latest: LatestValue, stopped: threading.Event) -> None:
         from paho.mqtt.client import Client  # noqa: PLC0415 - an extra
         from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - likewise
 
@@ -235,18 +238,18 @@ class Mqtt:
 
         def on_connect(client: "Client", _data: Any, _flags: Any, reason: Any, _more: Any) -> None:
             if reason.is_failure:
-                newest.fail(f"the broker refuses us: {str(reason).lower()}")
+                latest.fail(f"the broker refuses us: {str(reason).lower()}")
             else:
                 client.subscribe(self.topic, qos=0)
 
         def on_message(_client: "Client", _data: Any, message: "MQTTMessage") -> None:
             if not message.retain:
-                newest.take_text(message.payload.decode("utf-8", "replace").strip(), self.field)
+                latest.take_text(message.payload.decode("utf-8", "replace").strip(), self.field)
 
         client.on_connect = on_connect
         client.on_message = on_message
-        client.on_connect_fail = lambda *_: newest.fail(f"no connection to {self.host}:{self.port}")
-        client.on_disconnect = lambda *_: newest.fail(f"the connection to {self.host}:{self.port} broke off")
+        client.on_connect_fail = lambda *_: latest.fail(f"no connection to {self.host}:{self.port}")
+        client.on_disconnect = lambda *_: latest.fail(f"the connection to {self.host}:{self.port} broke off")
         client.reconnect_delay_set(1, 10)
         client.connect_async(self.host, self.port, 20)
         client.loop_start()

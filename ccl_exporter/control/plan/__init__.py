@@ -1,1 +1,1 @@
-"""Charging when it costs least."""
+"""`charge plan`: charging when it costs least."""

@@ -46,7 +46,7 @@ class Goal:
 class Planner:
     """One plug, one goal. `prices` gives the slots as they are now; raises `UsageError` if they cannot be read.
 
-    Later they may be unreadable for a while; if they are so at first there is no plan, and `turn` raises it too.
+    Later they may be unreadable for a while; if they are so at first there is no plan, and `step` raises it too.
 
     `start` and `stop` begin and end a charge.
     """

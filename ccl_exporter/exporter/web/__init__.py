@@ -1,1 +1,1 @@
-"""Routes, security and the page for people."""
+"""The HTTP server: routes, security, the page for people."""

@@ -1,1 +1,1 @@
-"""Writing readings to InfluxDB and what speaks its line protocol."""
+"""Readings to InfluxDB and to databases that accept its line protocol: queue, sender, client."""

@@ -53,7 +53,7 @@ class BisectingSender:
     def go_on(self) -> Delivered | RetryLater:
         """Send until each line has arrived or was refused alone.
 
-        `Later` if the database cannot be had now: what arrived is not sent again when this is called once more.
+        `RetryLater` if the database cannot be had now: what arrived is not sent again when it is called again.
         """
         while self._pending:
             pieces = self._pending[-1]

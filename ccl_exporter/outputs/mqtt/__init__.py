@@ -1,1 +1,1 @@
-"""Publishing readings over MQTT."""
+"""Readings to an MQTT broker, and what Home Assistant needs to discover them."""
