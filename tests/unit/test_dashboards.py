@@ -157,7 +157,7 @@ def titled_panels() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_lint_template_datasource() -> None:
     """Nor may a board name somebody's data source."""
-    wanted = [("datasource", "Data source", True, {})]
+    wanted: list[tuple[str, str, bool, dict[str, Any]]] = [("datasource", "Data source", True, {})]
     found = {
         name: [
             (one["name"], one["label"], one["query"] in ("prometheus", "influxdb"), one["current"])
