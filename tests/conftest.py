@@ -10,6 +10,19 @@ from helpers.support import PROJECT, Clock, Process, Start
 
 from ccl_exporter.simulator import Simulator
 
+LONGEST_FIRST = (
+    *("test_follow_command", "test_write_commands", "test_charge_log", "test_readme", "test_mqtt", "test_nights"),
+    *("test_thirty_days", "test_benchmarks", "test_boards", "test_commands", "test_tls_and_logins"),
+    *("test_service", "test_plan_command", "test_push", "test_alerts_live", "test_fleet", "test_container"),
+    *("test_trouble", "test_cluster", "test_governor", "test_prometheus", "test_recordings"),
+)
+"""Files that take longest; they begin first, so that no worker is busy with one when all others are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(LONGEST_FIRST)))
+
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -42,7 +42,7 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     settings = address(charger, config_file)
     stopped = threading.Event()
     with transport(settings) as connection, on_signals(stopped.set, *STOP_SIGNALS):
-        engine = Engine(settings.name, settings.url, transport=connection)
+        engine = Engine(settings.name, connection)
         engine.reach(timeout)
         while not stopped.is_set():
             snapshot = engine.read(ALL)

@@ -77,9 +77,7 @@ class _State:
     settings: Settings
     tried: float | None = None
     stamp: tuple[int, ...] | None = None
-    succeeded: float | None = None
     error: str | None = None
-    failed: float | None = None
 
 
 class ChargerInventory:
@@ -99,19 +97,9 @@ class ChargerInventory:
         return self._state.settings
 
     @property
-    def succeeded(self) -> float | None:
-        """When the inventory was last read without a mistake, in the time that `refresh` was given."""
-        return self._state.succeeded
-
-    @property
     def error(self) -> str | None:
         """Why the last reading failed, one line a mistake and without secrets; None if it did not."""
         return self._state.error
-
-    @property
-    def failed(self) -> float | None:
-        """When the last failed reading was, in the time that `refresh` was given; stays after a success."""
-        return self._state.failed
 
     def refresh(self, now: float) -> bool:
         """Read the source again if it is due, and say whether the settings are others now; raises nothing.
@@ -135,9 +123,9 @@ class ChargerInventory:
         try:
             settings = self._source.settings()
         except UsageError as error:
-            self._state = replace(before, tried=now, stamp=stamp, error=str(error), failed=now)
+            self._state = replace(before, tried=now, stamp=stamp, error=str(error))
             return False
-        self._state = replace(before, settings=settings, tried=now, stamp=stamp, succeeded=now, error=None)
+        self._state = replace(before, settings=settings, tried=now, stamp=stamp, error=None)
         return settings != before.settings
 
 

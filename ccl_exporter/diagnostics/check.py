@@ -78,7 +78,7 @@ def check(name: str, transport: Transport, patience: float) -> Report:
 
     `patience` is in seconds, for its first answer.
     """
-    engine = Engine(name, transport.url, transport=transport)
+    engine = Engine(name, transport)
     try:
         engine.reach(patience)
         first = engine.read(ALL)

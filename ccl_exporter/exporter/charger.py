@@ -57,7 +57,7 @@ class Charger:
         self._now = now
         lock = ChargerLock(state, settings.url, settings.pause) if state is not None else None
         transport = Transport(settings.url, settings.credentials, settings.source_address, lock)
-        self._engine = Engine(settings.name, settings.url, now=now, transport=transport)
+        self._engine = Engine(settings.name, transport, now)
         self._filter = RegisterFilter()
         self._turn = threading.Condition()
         self._reading = False

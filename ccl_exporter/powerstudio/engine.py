@@ -27,7 +27,6 @@ from ccl_exporter.powerstudio.snapshot import (
 )
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.value_reader import ValuesReader, ValueStrategy
-from ccl_exporter.settings import Credentials
 
 log = logging.getLogger(__name__)
 
@@ -123,17 +122,10 @@ class Engine:
     `now` gives monotonic seconds for the schedule.
     """
 
-    def __init__(
-        self,
-        name: str,
-        url: str,
-        credentials: Credentials | None = None,
-        now: Callable[[], float] = monotonic,
-        transport: Transport | None = None,
-    ) -> None:
+    def __init__(self, name: str, transport: Transport, now: Callable[[], float] = monotonic) -> None:
         self.name = name
         self._now = now
-        self._transport = transport if transport is not None else Transport(url, credentials)
+        self._transport = transport
         self._dialect = NegotiatedDialect(self._transport)
         self._values = ValuesReader(self._dialect)
         self._inventory = InventoryReader(self._dialect)

@@ -16,6 +16,7 @@ from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.simulator import Dialect, Fault, Simulator
 
 DIALECTS = {"friendly": (), "proven": ("wallbox-proven",)}
@@ -59,7 +60,7 @@ class Trial:
         plug.authorise()
         time.at += 600
         assert plug.watts > 0
-        self._engine = Engine("test", through(self.simulator.url), now=clock)
+        self._engine = Engine("test", Transport(through(self.simulator.url)), now=clock)
 
     def read(self, timeout: float = 10) -> tuple[Snapshot, Shown]:
         """A read and what it shows of the charger; what it shows of itself is another matter."""

@@ -12,6 +12,7 @@ from helpers.dialects import LOGIN, REFUSING
 
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.snapshot import Moment, Snapshot
+from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.value_reader import ValueStrategy
 from ccl_exporter.simulator import DIALECTS, Dialect, Simulator
 
@@ -32,7 +33,7 @@ WAYS = {
 
 def read(simulator: Simulator, times: int = 1) -> Snapshot:
     """The last of so many reads; it must have values, so that two that are equal say something."""
-    engine = Engine("test", simulator.url)
+    engine = Engine("test", Transport(simulator.url))
     for _ in range(times):
         snapshot = engine.read(60)
     engine.close()
@@ -52,7 +53,7 @@ def test_the_best_way_that_the_engine_understands_is_taken(
     model: str, names: tuple[str, ...], way: ValueStrategy
 ) -> None:
     with Simulator(model, dialect=Dialect.parse(names), autopilot=False) as simulator:
-        engine = Engine("test", simulator.url)
+        engine = Engine("test", Transport(simulator.url))
         engine.read(60)
 
         assert engine.way is way
@@ -81,7 +82,7 @@ def test_every_dialect_that_does_not_refuse_tells_all_values(model: str) -> None
             username=LOGIN.username,
             password=LOGIN.password,
         ) as simulator:
-            engine = Engine("test", simulator.url, LOGIN)
+            engine = Engine("test", Transport(simulator.url, LOGIN))
             snapshot = engine.read(60)
             engine.close()
         told[name] = {id for id, value in snapshot.values.items() if value is not None and snapshot.up}
@@ -128,7 +129,7 @@ def test_a_document_is_found_where_the_engine_keeps_it(model: str, absent: str) 
 def test_an_absent_document_is_not_asked_for_again() -> None:
     absent = ["no-charge-points", "no-status", "no-information", "no-varinfo"]
     with Simulator(dialect=Dialect.parse(absent), autopilot=False) as simulator:
-        engine = Engine("test", simulator.url)
+        engine = Engine("test", Transport(simulator.url))
         engine.read(60)
         simulator.clear_requests()
         snapshot = engine.read(60)
@@ -160,7 +161,7 @@ def test_dates_are_dates_by_every_way() -> None:
 
 def test_a_way_that_stops_working_is_dropped_for_the_next_one() -> None:
     with Simulator(autopilot=False) as simulator:
-        engine = Engine("test", simulator.url)
+        engine = Engine("test", Transport(simulator.url))
         before = engine.read(60)
         simulator.dialect = Dialect.parse(["wallbox-proven"])
         after = engine.read(60)
@@ -174,7 +175,7 @@ def test_a_request_that_hangs_an_odd_server_does_not_hold_up_the_ladder() -> Non
     from ccl_exporter.simulator import Fault  # noqa: PLC0415 - only this test breaks the negotiation
 
     with Simulator(autopilot=False, faults=[Fault.parse("silent@values.xml")]) as simulator:
-        engine = Engine("test", simulator.url)
+        engine = Engine("test", Transport(simulator.url))
         for _ in range(4):
             snapshot = engine.read(1.5)
 
@@ -223,7 +224,7 @@ def test_an_engine_that_answers_only_the_first_few_is_asked_for_so_many() -> Non
     with Simulator(autopilot=False) as simulator, ThreadingHTTPServer(("127.0.0.1", 0), FirstFew) as few:
         FirstFew.upstream = simulator.url
         Thread(target=few.serve_forever, daemon=True).start()
-        engine = Engine("test", f"http://127.0.0.1:{few.server_port}")
+        engine = Engine("test", Transport(f"http://127.0.0.1:{few.server_port}"))
         engine.read(60)
         FirstFew.asked.clear()
         snapshot = engine.read(60)

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ccl_exporter.config.web import WebConfig
+from ccl_exporter.config.web import WebConfig, parse
 from ccl_exporter.errors import UsageError
-from ccl_exporter.exporter.web.security import WebSecurity, load
+from ccl_exporter.exporter.web.security import WebSecurity
 
 HASH = "$2y$04$" + "a" * 21 + "u" + "b" * 31
 PAIR = "cert_file: server.crt, key_file: server.key"
@@ -163,7 +163,7 @@ class TestMistakes:
         path = write(text)
 
         with pytest.raises(UsageError) as caught:
-            load(path)
+            WebSecurity(path)
 
         message = str(caught.value)
         assert sentence in message
@@ -196,7 +196,7 @@ class TestMistakes:
         path = write(f"tls_server_config:\n  cert_file: {pair[0]}\n  key_file: {pair[1]}")
 
         with pytest.raises(UsageError) as caught:
-            load(path)
+            WebSecurity(path)
 
         assert sentence.format(path.parent) in str(caught.value)
         assert "PRIVATE" not in str(caught.value)
@@ -208,20 +208,20 @@ class TestMistakes:
         path = write(f"tls_server_config: {{{CLIENTS.replace('ca.crt', name)}}}")
 
         with pytest.raises(UsageError, match="client_ca_file: "):
-            load(path)
+            WebSecurity(path)
 
     def test_a_file_that_is_not_there_or_not_text_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="cannot be read: No such file"):
-            load(tmp_path / "web.yml")
+            WebSecurity(tmp_path / "web.yml")
         with pytest.raises(UsageError, match="cannot be read: Is a directory"):
-            load(tmp_path)
+            WebSecurity(tmp_path)
         (tmp_path / "web.yml").write_bytes(b"\xff\xfe\x00")
         with pytest.raises(UsageError, match="this is not YAML"):
-            load(tmp_path / "web.yml")
+            WebSecurity(tmp_path / "web.yml")
 
     def test_what_is_long_on_the_left_of_a_colon_may_be_a_secret(self, write: Write) -> None:
         with pytest.raises(UsageError) as caught:
-            load(write(f'"{HASH}": alice'))
+            WebSecurity(write(f'"{HASH}": alice'))
 
         assert HASH not in str(caught.value)
 
@@ -235,18 +235,18 @@ class TestMeaning:
         "text", ["", "# nothing", "---", "{}", "tls_server_config:\nbasic_auth_users: {}\nhttp_server_config: ~"]
     )
     def test_an_empty_file_asks_for_nothing(self, write: Write, text: str) -> None:
-        assert load(write(text)) == WebConfig()
+        assert parse(write(text)) == WebConfig()
         assert WebSecurity(write(text)).ssl_adapter() is None
 
     def test_files_are_looked_for_beside_the_configuration(self, write: Write) -> None:
         path = write(f"tls_server_config: {{{CLIENTS}}}")
-        config = load(path)
+        config = parse(path)
 
         assert config.tls is not None
         assert config.tls.files() == tuple(path.parent / name for name in ("server.crt", "server.key", "ca.crt"))
 
     def test_tls_begins_at_version_1_2_and_asks_for_no_certificate(self, write: Write) -> None:
-        found = load(write(f"tls_server_config: {{{PAIR}}}")).tls
+        found = parse(write(f"tls_server_config: {{{PAIR}}}")).tls
 
         assert found is not None
         assert (found.minimum, found.maximum) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
@@ -261,14 +261,16 @@ class TestMeaning:
         text = "tls_server_config:\n  cert: |\n{}  key: |\n{}  client_ca: |\n{}".format(
             *map(inline, ("server.crt", "server.key", "ca.crt"))
         )
-        config = load(write(f"{text}  client_auth_type: VerifyClientCertIfGiven\n"))
+        path = write(f"{text}  client_auth_type: VerifyClientCertIfGiven\n")
+        config = parse(path)
 
+        assert WebSecurity(path).scheme == "https"
         assert config.tls is not None
         assert config.tls.client_auth is ssl.CERT_OPTIONAL
         assert "PRIVATE" not in repr(config)
 
     def test_notes_and_a_key_around_a_certificate_do_no_harm(self, write: Write) -> None:
-        load(write("tls_server_config: {cert_file: notes.crt, key_file: notes.crt}"))
+        WebSecurity(write("tls_server_config: {cert_file: notes.crt, key_file: notes.crt}"))
 
     @pytest.mark.parametrize(
         ("more", "names"),
@@ -315,19 +317,19 @@ class TestMeaning:
 
     @pytest.mark.parametrize("curve", ["X25519", "CurveP256", "CurveP384", "CurveP521"])
     def test_one_curve_can_be_chosen(self, write: Write, curve: str) -> None:
-        load(write(tls(f"curve_preferences: [{curve}]")))
+        WebSecurity(write(tls(f"curve_preferences: [{curve}]")))
 
     @pytest.mark.parametrize(
         ("text", "seconds"),
         [("0", 0), ("1s", 1), ("250ms", 0.25), ("1m30s", 90), ("1.5h", 5400), (".5s", 0.5), ("10us", 1e-5)],
     )
     def test_durations_are_those_of_go(self, write: Write, text: str, seconds: float) -> None:
-        config = load(write(f"rate_limit: {{interval: {text}, burst: 1}}"))
+        config = parse(write(f"rate_limit: {{interval: {text}, burst: 1}}"))
 
         assert config.rate_interval == pytest.approx(seconds)
 
     def test_blank_headers_are_not_sent_and_long_ones_may_be_folded(self, write: Write) -> None:
-        headers = load(
+        headers = parse(
             write(
                 "http_server_config:\n  http2: yes\n  headers:\n    X-Frame-Options: ''\n    X-XSS-Protection: 0\n"
                 "    Content-Security-Policy: >\n      default-src 'none';\n      img-src 'self'\n"
@@ -340,10 +342,10 @@ class TestMeaning:
         )
 
     def test_a_name_that_yaml_takes_for_something_else_is_a_name(self, write: Write) -> None:
-        assert set(load(write(f"basic_auth_users: {{no: {HASH}, 007: {HASH}}}")).users) == {"no", "007"}
+        assert set(parse(write(f"basic_auth_users: {{no: {HASH}, 007: {HASH}}}")).users) == {"no", "007"}
 
     def test_hashes_are_not_printed(self, write: Write) -> None:
-        assert HASH not in repr(load(write(f"basic_auth_users: {{alice: {HASH}}}")))
+        assert HASH not in repr(parse(write(f"basic_auth_users: {{alice: {HASH}}}")))
 
 
 def hello(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

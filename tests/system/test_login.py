@@ -8,6 +8,7 @@ from helpers.support import Process, Start, scrape
 
 from ccl_exporter.errors import AccessDenied
 from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import Credentials
 from ccl_exporter.simulator import Dialect, Simulator
 
@@ -23,7 +24,7 @@ def guarded(request: pytest.FixtureRequest) -> Iterator[Simulator]:
 
 
 def test_an_engine_that_asks_is_given_the_login_it_asks_for(guarded: Simulator) -> None:
-    snapshot = Engine("test", guarded.url, GOOD).read(30)
+    snapshot = Engine("test", Transport(guarded.url, GOOD)).read(30)
 
     assert snapshot.up
     assert len(snapshot.values) == 171
@@ -31,7 +32,7 @@ def test_an_engine_that_asks_is_given_the_login_it_asks_for(guarded: Simulator) 
 
 
 def test_once_asked_the_login_costs_no_further_requests(guarded: Simulator) -> None:
-    engine = Engine("test", guarded.url, GOOD)
+    engine = Engine("test", Transport(guarded.url, GOOD))
     engine.read(30)
     guarded.clear_requests()
     engine.read(30)
@@ -41,7 +42,7 @@ def test_once_asked_the_login_costs_no_further_requests(guarded: Simulator) -> N
 
 def test_an_engine_that_does_not_ask_is_never_shown_a_login() -> None:
     with Simulator(autopilot=False) as simulator:
-        Engine("test", simulator.url, GOOD).read(30)
+        Engine("test", Transport(simulator.url, GOOD)).read(30)
 
         assert not any(request.authorized for request in simulator.requests)
 
@@ -49,7 +50,7 @@ def test_an_engine_that_does_not_ask_is_never_shown_a_login() -> None:
 def test_a_stale_nonce_is_renewed_without_losing_a_reading() -> None:
     dialect = Dialect.parse(["digest-stale"])
     with Simulator(dialect=dialect, autopilot=False, username="monitor", password=SECRET) as simulator:
-        engine = Engine("test", simulator.url, GOOD)
+        engine = Engine("test", Transport(simulator.url, GOOD))
         snapshots = [engine.read(30) for _ in range(5)]
 
     assert all(len(snapshot.values) == 171 for snapshot in snapshots)
@@ -58,7 +59,7 @@ def test_a_stale_nonce_is_renewed_without_losing_a_reading() -> None:
 def test_digest_signs_the_target_as_it_is_sent() -> None:
     dialect = Dialect.parse(["digest", "question-only"])
     with Simulator("twin", dialect=dialect, autopilot=False, username="monitor", password=SECRET) as simulator:
-        snapshot = Engine("test", simulator.url, GOOD).read(30)
+        snapshot = Engine("test", Transport(simulator.url, GOOD)).read(30)
 
     assert len(snapshot.answered) == len(snapshot.inventory.devices) > 0
 
@@ -67,7 +68,7 @@ def test_digest_signs_the_target_as_it_is_sent() -> None:
 def test_a_login_that_is_missing_or_wrong_is_said_and_not_insisted_on(
     guarded: Simulator, credentials: Credentials | None
 ) -> None:
-    engine = Engine("test", guarded.url, credentials)
+    engine = Engine("test", Transport(guarded.url, credentials))
     engine.read(30)
     guarded.clear_requests()
     snapshot = engine.read(30)
@@ -81,7 +82,7 @@ def test_a_login_that_is_missing_or_wrong_is_said_and_not_insisted_on(
 
 def test_not_granted_with_200_is_a_refusal_and_no_reading() -> None:
     with Simulator(dialect=Dialect.parse(["not-granted-200"]), autopilot=False) as simulator:
-        snapshot = Engine("test", simulator.url, GOOD).read(30)
+        snapshot = Engine("test", Transport(simulator.url, GOOD)).read(30)
 
     assert not snapshot.up
     assert all(isinstance(document.failure, AccessDenied) for document in snapshot.documents)

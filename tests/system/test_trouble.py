@@ -9,6 +9,7 @@ from helpers.support import Clock, scrape
 
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.simulator import Dialect, Fault, Simulator
 
 PROVEN = Dialect.parse(["wallbox-proven"])
@@ -52,7 +53,7 @@ def test_a_charger_that_is_switched_on_later_comes_by_itself(serve: Callable[...
 
 def test_a_slow_document_does_not_hide_what_came_before_it(clock: Clock) -> None:
     with Simulator(dialect=PROVEN, autopilot=False, clock=clock) as simulator:
-        engine = Engine("test", simulator.url, now=clock)
+        engine = Engine("test", Transport(simulator.url), now=clock)
         engine.read(60)
         simulator.faults = (Fault.parse("silent@id=Reader"),)
         slow = engine.read(1.0)
@@ -68,7 +69,7 @@ def test_a_slow_document_does_not_hide_what_came_before_it(clock: Clock) -> None
 
 def test_a_device_that_is_always_too_slow_starves_no_other(clock: Clock) -> None:
     with Simulator(dialect=PROVEN, autopilot=False, clock=clock) as simulator:
-        engine = Engine("test", simulator.url, now=clock)
+        engine = Engine("test", Transport(simulator.url), now=clock)
         engine.read(60)
         simulator.faults = (Fault.parse("silent@id=CCL1Mini"),)
         engine.read(0.5)
@@ -95,7 +96,7 @@ def test_the_deadline_is_that_of_the_scraper(serve: Callable[..., str], fault: s
 @pytest.mark.parametrize("fault", ["garbled", "status-500", "html", "close", "reset", "cut"])
 def test_one_broken_document_hides_no_other(document: str, fault: str) -> None:
     with Simulator(autopilot=False, faults=[Fault.parse(f"{fault}@{document}")]) as simulator:
-        snapshot = Engine("test", simulator.url).read(10)
+        snapshot = Engine("test", Transport(simulator.url)).read(10)
 
     name = {"chargeInfo": "charge_info", "plugState": "plug_state", "plugInfo": "plug_info"}.get(document)
     assert failed(snapshot) == {name or document.removesuffix(".xml")}
@@ -106,7 +107,7 @@ def test_one_broken_document_hides_no_other(document: str, fault: str) -> None:
 @pytest.mark.parametrize("fault", ["garbled", "status-500", "html", "close", "reset", "cut", "empty"])
 def test_a_charger_that_garbles_its_values_is_right_again_at_the_next_scrape(clock: Clock, fault: str) -> None:
     with Simulator(autopilot=False, clock=clock) as simulator:
-        engine = Engine("test", simulator.url, now=clock)
+        engine = Engine("test", Transport(simulator.url), now=clock)
         before = engine.read(10)
         simulator.faults = (Fault.parse(f"{fault}@values.xml"),)
         during = [engine.read(10) for _ in range(3)]

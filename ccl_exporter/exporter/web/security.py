@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import OptExcInfo
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["TlsAdapter", "WebConfig", "WebSecurity", "load"]
+__all__ = ["TlsAdapter", "WebSecurity"]
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,6 @@ _BCRYPT_BYTES = 72
 _RETRY_SECONDS = 5.0
 
 _HTTPS_ONLY = b"This port speaks only HTTPS.\n"
-
-
-def load(path: Path) -> WebConfig:
-    """Read the file and try the certificates that it names; raises `UsageError`."""
-    return _Loaded(parse(path)).config
 
 
 class WebSecurity:
