@@ -15,14 +15,12 @@ from pydantic import ValidationInfo as Info
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import OLD_MODULES, Module
-from ccl_exporter.text import quote_short
+from ccl_exporter.text import DURATION_EXAMPLES, parse_duration, quote_short
 from ccl_exporter.yaml_reader import read_text
 
 SECRET = "<secret>"  # noqa: S105 - what stands where a secret would
 _ELSEWHERE = "an inventory from a URL cannot use files or variables of this machine: it could send them anywhere"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>ms|s|m|h|d)")
-_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 
 
@@ -74,11 +72,9 @@ def _duration(value: object) -> float:
     """Seconds from `200ms`, `10s`, `1m`, `1h`, `30d`."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"{value} has no unit; write {value}s, or ms, m, h, d")
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        shown = f"{quote_short(value)} is not a duration" if isinstance(value, str) else "must be a duration"
-        raise ValueError(f"{shown}; it looks like 200ms, 10s, 1m, 1h or 30d")
-    return int(found["number"]) * _MILLISECONDS[found["unit"]] / 1000
+    if not isinstance(value, str):
+        raise ValueError(f"must be a duration; {DURATION_EXAMPLES}")
+    return parse_duration(value)
 
 
 def checked(read: Callable[[str], object], what: str) -> AfterValidator:
