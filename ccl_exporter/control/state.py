@@ -3,7 +3,6 @@
 One folder for each charger in the state folder, one journal for all of them.
 """
 
-import fcntl
 import getpass
 import json
 import os
@@ -16,15 +15,15 @@ from hashlib import sha256
 from logging.handlers import SysLogHandler
 from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
-from time import monotonic, sleep, time
+from time import monotonic, time
 from typing import Any
 
-from ccl_exporter.errors import StateError, TimedOut
+from ccl_exporter.errors import StateError
+from ccl_exporter.locks import try_lock, wait_for_lock
 
 JOURNAL = "writes.log"
 SYSTEM_LOG = Path("/dev/log")
 _FACTS_WITHIN = 5.0
-_LOOK_AGAIN = 0.05  # seconds; the kernel has no way to wait for a file lock until a deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +175,7 @@ class ControlState:
                     except PermissionError as error:
                         raise self._unkept(error) from error
                     files.append(file)
-                    try:
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except BlockingIOError:
+                    if not try_lock(file):
                         continue
                     kept = {**json.load(file)}
                     # Early versions kept also when it was to end; what they left behind is owed all the same.
@@ -211,7 +208,8 @@ class ControlState:
         """A file locked; raises `TimedOut` at `deadline` (monotonic), `StateError` if it cannot be locked."""
         with ExitStack() as held:
             try:
-                held.enter_context(_locked(path, deadline))
+                file = held.enter_context(path.open("a", encoding="utf-8"))
+                wait_for_lock(file, deadline, "another command was writing to the charger all the time")
             except OSError as error:
                 raise self._unkept(error) from error
             yield
@@ -254,21 +252,6 @@ class ControlState:
             f"{folder or self._own} cannot be written ({error.strerror}), and nothing is written to a charger"
             " without a record of it: set STATE_DIRECTORY"
         )
-
-
-@contextmanager
-def _locked(path: Path, deadline: float) -> Iterator[None]:
-    with path.open("a") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if monotonic() + _LOOK_AGAIN >= deadline:
-                    raise TimedOut("another command was writing to the charger all the time") from None
-                sleep(_LOOK_AGAIN)
-            else:
-                break
-        yield
 
 
 def _user() -> str:
