@@ -24,6 +24,7 @@ from ccl_exporter.sessions.tracker import (
     update,
     watched,
 )
+from ccl_exporter.sqlite_file import is_damaged
 from ccl_exporter.station.judge import Station
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ class SessionRecorder:
         try:
             ledger_file.commit(connection, batch)
         except sqlite3.Error as error:
-            if ledger_file.damaged(error):
+            if is_damaged(error):
                 self._begin_anew(connection, error)
                 batch.accounts.clear()
             else:
@@ -184,7 +185,7 @@ class SessionRecorder:
         try:
             return self._load()
         except sqlite3.Error as error:
-            if ledger_file.damaged(error):
+            if is_damaged(error):
                 return self._replaced(error)
             log.warning("charges are not recorded: %s cannot be used: %s", self._path, error)
         except OSError as error:

@@ -1,6 +1,5 @@
 """The ledger's SQLite file: its tables, what is written to it in one commit, what is read from it."""
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -11,14 +10,10 @@ from time import time
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount, Running, TrackerResult
+from ccl_exporter.sqlite_file import PATIENCE, DamagedFile, open_database, quick_check, schema_version, set_aside
 
 SESSIONS_FILE = "charges.db"
 """The name of the ledger in the state folder."""
-
-PATIENCE = 5.0
-"""Seconds that another process may hold the file."""
-
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _SCHEMA = 1
 _TABLES = """
@@ -53,10 +48,6 @@ class Recorded:
     accounts: Sequence[tuple[str, str, RegisterAccount]] = ()
 
 
-class _Contradiction(sqlite3.DatabaseError):
-    """What SQLite's own check found."""
-
-
 @dataclass(slots=True)
 class PendingChanges:
     """What is to be committed."""
@@ -68,14 +59,10 @@ class PendingChanges:
 def opened(path: Path) -> sqlite3.Connection:
     """A ledger to be written, made if there is none; raises `OSError`, `sqlite3.Error` or `StateError`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # When a car is at home is nobody else's business.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
+    connection = open_database(path)
     try:
-        if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
-            raise _Contradiction("the file contradicts itself")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        if quick_check(connection) != "ok":
+            raise DamagedFile("the file contradicts itself")
         _upgrade(connection, path)
     except BaseException:
         connection.close()
@@ -104,19 +91,10 @@ def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
         return [(row[0], FinishedSession(*row[1:])) for row in rows]
 
 
-def damaged(error: sqlite3.Error) -> bool:
-    """Whether an error means that the file is no ledger any more, and not that it cannot be had now."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return isinstance(error, _Contradiction) or code & 0xFF in _DAMAGED
-
-
 def moved_aside(path: Path) -> Path:
     """Give a damaged ledger another name, which is returned; raises `OSError`."""
     aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
-    for suffix in ("-shm", "-wal", ""):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
+    set_aside(path, aside)
     return aside
 
 
@@ -129,10 +107,7 @@ def read(path: Path) -> Recorded:
         return Recorded()
     try:
         with _reading(path) as connection:
-            (schema,) = connection.execute("PRAGMA user_version").fetchone()
-            if schema > _SCHEMA:
-                raise StateError(f"{path} was made by a newer version of ccl-exporter")
-            if schema == 0:  # it is being made
+            if _schema_of(connection, path) == 0:  # it is being made
                 return Recorded()
             rows = connection.execute(f"SELECT noted, {_CHARGE} FROM finished ORDER BY id").fetchall()  # noqa: S608 - our own names
             return Recorded([(row[0], FinishedSession(*row[1:])) for row in rows], accounts(connection))
@@ -147,14 +122,19 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def _schema_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a ledger's tables, 0 while it is being made; raises `StateError` if it is not known here."""
+    schema = schema_version(connection)
+    if schema > _SCHEMA:
+        raise StateError(f"{path} was made by a newer version of ccl-exporter")
+    return schema
+
+
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables of a new file."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        (schema,) = connection.execute("PRAGMA user_version").fetchone()
-        if schema > _SCHEMA:
-            raise StateError(f"{path} was made by a newer version of ccl-exporter")
-        if schema == 0:
+        if _schema_of(connection, path) == 0:
             for statement in filter(str.strip, _TABLES.split(";")):
                 connection.execute(statement)
             # Ids go on ascending where a file is lost, as those who follow remember the last one.

@@ -5,7 +5,6 @@ A file that is damaged or of another version is set aside, and whatever can be r
 What the queue holds is opaque here: lines, when they were taken, how many points.
 """
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -14,9 +13,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from errno import EWOULDBLOCK
 from pathlib import Path
 from shutil import disk_usage
 from time import time
+
+from ccl_exporter.locks import try_lock
+from ccl_exporter.sqlite_file import DamagedFile, open_database, quick_check, schema_version, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +32,8 @@ _ROOM_LEFT = 10 * 1024**2
 _PAGES_GIVEN_BACK = 256  # to the file system after each settling; more would hold up who stores
 _Act = Callable[[sqlite3.Connection], None]
 
-
 SCHEMA = 1
 """The version of the tables, as `PRAGMA user_version` has it."""
-
 
 _TABLES = f"""
     BEGIN;
@@ -46,12 +47,9 @@ _TABLES = f"""
     PRAGMA user_version = {SCHEMA};
     COMMIT;
 """
-
-
 _TABLE_NAMES = {"batch", "refused", "mark"}
 
-
-_JOURNAL_BYTES = 4 * 1024 * 1024
+_PRAGMAS = ("auto_vacuum = INCREMENTAL", f"journal_size_limit = {4 * 1024 * 1024}")
 
 
 class SpoolError(Exception):
@@ -136,10 +134,8 @@ class Spool:
 
     def _take_lock(self) -> None:
         self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(error.errno, "another process uses it") from error
+        if not try_lock(self._lock_file):
+            raise BlockingIOError(EWOULDBLOCK, "another process uses it")
 
     def _close(self) -> None:
         if self._db is not None:
@@ -153,10 +149,8 @@ class Spool:
     def _open(self) -> None:
         trouble = ""
         try:
-            self._db = _connected(self.path)
-            found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            tables = _tables_of(self._db)
+            self._db = open_database(self.path, *_PRAGMAS)
+            found, version, tables = quick_check(self._db), schema_version(self._db), _tables_of(self._db)
             if found != "ok":
                 trouble = f"is damaged ({found})"
             elif version == 0 and not tables:
@@ -180,10 +174,8 @@ class Spool:
         aside = self.path.with_name(f"{self.path.name}.aside-{int(self._now())}")
         while aside.exists():
             aside = aside.with_name(f"{aside.name}+")
-        for end in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                Path(f"{self.path}{end}").rename(f"{aside}{end}")
-        self._db = db = _connected(self.path)
+        set_aside(self.path, aside)
+        self._db = db = open_database(self.path, *_PRAGMAS)
         db.executescript(_TABLES)
         with db:
             # Ids go on where they were: a batch that is being sent must not share its id with a new one.
@@ -384,21 +376,6 @@ def _why(error: Exception) -> str:
 # The file; each of these may raise `sqlite3.Error`
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    # Nobody else may read when a car was at home; what SQLite makes beside the file is as open as the file.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    db = sqlite3.connect(path, timeout=5, check_same_thread=False)
-    try:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
 def _tables_of(db: sqlite3.Connection) -> set[str]:
     return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
@@ -418,11 +395,11 @@ def _delete(db: sqlite3.Connection, last: int) -> int:
 
 
 def _unpacked(body: bytes) -> tuple[str, ...]:
-    """The lines of a batch; raises `sqlite3.DatabaseError`, as SQLite does for its own pages, if it is damaged."""
+    """The lines of a batch; raises `DamagedFile` if it cannot be unpacked."""
     try:
         text = zlib.decompress(body).decode()
     except (zlib.error, UnicodeDecodeError, TypeError) as error:
-        raise sqlite3.DatabaseError("a batch cannot be unpacked") from error
+        raise DamagedFile("a batch cannot be unpacked") from error
     return tuple(text.split("\n")) if text else ()
 
 
