@@ -49,10 +49,14 @@ def is_damaged(error: sqlite3.Error) -> bool:
     return isinstance(error, DamagedFile) or code & 0xFF in _DAMAGED
 
 
-def set_aside(path: Path, aside: Path) -> None:
-    """Give a file another name, with what belongs to it; raises `OSError`."""
+def set_aside(path: Path, mark: str) -> Path:
+    """Give a file, and what belongs to it, a new name that ends in a mark, and return it; raises `OSError`."""
+    aside = path.with_name(f"{path.name}.{mark}")
+    while aside.exists():
+        aside = aside.with_name(f"{aside.name}+")
     # The file itself goes last: a journal that stayed would be taken for that of the next file of this name.
     for suffix in ("-shm", "-wal", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
+    return aside

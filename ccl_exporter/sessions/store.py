@@ -4,13 +4,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount, Running, TrackerResult
-from ccl_exporter.sqlite_file import PATIENCE, DamagedFile, open_database, quick_check, schema_version, set_aside
+from ccl_exporter.sqlite_file import PATIENCE, DamagedFile, open_database, quick_check, schema_version
 
 SESSIONS_FILE = "charges.db"
 """The name of the ledger in the state folder."""
@@ -56,18 +55,21 @@ class PendingChanges:
     accounts: dict[tuple[str, str, int], RegisterAccount] = field(default_factory=dict)
 
 
-def opened(path: Path) -> sqlite3.Connection:
-    """A ledger to be written, made if there is none; raises `OSError`, `sqlite3.Error` or `StateError`."""
+def opened(path: Path) -> tuple[sqlite3.Connection, list[tuple[str, str, RegisterAccount]]]:
+    """A ledger to be written, made if there is none, and its accounts as in `Recorded`.
+
+    Raises `OSError`, `sqlite3.Error` or `StateError`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = open_database(path)
     try:
         if quick_check(connection) != "ok":
             raise DamagedFile("the file contradicts itself")
         _upgrade(connection, path)
+        return connection, _accounts(connection)
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
@@ -91,13 +93,6 @@ def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
         return [(row[0], FinishedSession(*row[1:])) for row in rows]
 
 
-def moved_aside(path: Path) -> Path:
-    """Give a damaged ledger another name, which is returned; raises `OSError`."""
-    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
-    set_aside(path, aside)
-    return aside
-
-
 def read(path: Path) -> Recorded:
     """Everything that a ledger holds, while it is written or not; nothing if there is none.
 
@@ -110,7 +105,7 @@ def read(path: Path) -> Recorded:
             if _schema_of(connection, path) == 0:  # it is being made
                 return Recorded()
             rows = connection.execute(f"SELECT noted, {_CHARGE} FROM finished ORDER BY id").fetchall()  # noqa: S608 - our own names
-            return Recorded([(row[0], FinishedSession(*row[1:])) for row in rows], accounts(connection))
+            return Recorded([(row[0], FinishedSession(*row[1:])) for row in rows], _accounts(connection))
     except sqlite3.Error as error:
         raise StateError(f"{path} cannot be read: {error}") from error
 
@@ -176,24 +171,12 @@ def _is_another_name(connection: sqlite3.Connection, charge: FinishedSession, ke
 
 
 def _row(account: RegisterAccount) -> tuple[float | None, ...]:
-    running = account.running
-    charge = (running.key, running.joules, running.before, running.highest_watts) if running else (None,) * 4
-    return (
-        *(
-            account.register_generation,
-            account.began,
-            account.first,
-            account.latest,
-            account.at,
-            account.clock,
-            account.charged,
-        ),
-        *(account.recorded or (None, None)),
-        *charge,
-    )
+    """The columns of `_ACCOUNT` from the third on: the fields of an account, in their order up to `charged`."""
+    running = astuple(account.running) if account.running else (None,) * 4
+    return (*astuple(account)[:7], *(account.recorded or (None, None)), *running)
 
 
-def accounts(connection: sqlite3.Connection) -> list[tuple[str, str, RegisterAccount]]:
+def _accounts(connection: sqlite3.Connection) -> list[tuple[str, str, RegisterAccount]]:
     """Every account with charger and plug, the latest of a plug last."""
     rows = connection.execute(f"SELECT {_ACCOUNT} FROM accounts ORDER BY charger, plug, era")  # noqa: S608 - our own names
     return [
