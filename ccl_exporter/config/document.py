@@ -12,6 +12,7 @@ from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator
@@ -28,7 +29,6 @@ from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes, Place, Reader, read_text
 
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-_SERVER = re.compile(r"(https?)://(\[[^\]]*\]|[^/:]+)(?::([0-9]+))?(.*)")
 
 
 def _inventory_url(text: str) -> str:
@@ -313,9 +313,9 @@ def _clashes(chargers: object, others: Mapping[str, ChargerSettings], mistakes: 
 
 def _server(url: str) -> tuple[str, ...]:
     """What makes two checked URLs the same, whether or not they name the port of their scheme."""
-    found = _SERVER.fullmatch(url)
-    scheme, host, port, path = found.groups() if found else ("", url, None, "")
-    return scheme, host.removesuffix("."), str(int(port or (443 if scheme == "https" else 80))), path
+    parts = urlsplit(url)
+    port = parts.port if parts.port is not None else {"http": 80, "https": 443}[parts.scheme]
+    return parts.scheme, (parts.hostname or "").removesuffix("."), str(port), parts.path
 
 
 def _masked(charger: ChargerSettings) -> dict[str, Any]:

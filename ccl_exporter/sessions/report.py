@@ -76,8 +76,8 @@ def session_table(recorded: Recorded) -> str:
     """The charges as aligned columns with the same dates, and their sum."""
     heads = ("BEGIN", "END", "KWH", "DURATION", "STOP REASON", "CHARGER", "PLUG", "HIGHEST KW")
     lines = [heads, *(_cells(charge, _hours(charge.seconds), "-") for _, charge in recorded.charges)]
-    total = sum(charge.joules for _, charge in recorded.charges)
-    return f"{align_columns(lines)}\n\n{_count(len(recorded.charges))}, {_kwh(total)} kWh"
+    total, count = sum(charge.joules for _, charge in recorded.charges), len(recorded.charges)
+    return f"{align_columns(lines)}\n\n{count} {'charge' if count == 1 else 'charges'}, {_kwh(total)} kWh"
 
 
 def balance(recorded: Recorded) -> Iterator[str]:
@@ -132,10 +132,6 @@ def _shown(at: float) -> str:
 def _hours(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def _count(number: int) -> str:
-    return f"{number} {'charge' if number == 1 else 'charges'}"
 
 
 def finished_samples(charge: FinishedSession) -> Iterator[Sample]:

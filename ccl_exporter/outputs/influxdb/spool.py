@@ -124,7 +124,9 @@ class Spool:
         with self._turn:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._take_lock()
+                self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                if not try_lock(self._lock_file):
+                    raise BlockingIOError(EWOULDBLOCK, "another process uses it")
                 self._open()
             except (OSError, sqlite3.Error) as error:
                 self._close()
@@ -133,11 +135,6 @@ class Spool:
     def close(self) -> None:
         with self._turn:
             self._close()
-
-    def _take_lock(self) -> None:
-        self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not try_lock(self._lock_file):
-            raise BlockingIOError(EWOULDBLOCK, "another process uses it")
 
     def _close(self) -> None:
         if self._db is not None:
@@ -337,12 +334,10 @@ class Spool:
                 break
             try:
                 result = act(self._db)
-            except sqlite3.OperationalError as error:
-                # The disk is full or gone; what is stored is well.
-                self._say_failing(what, error)
-                return None
             except sqlite3.DatabaseError as error:
-                if not another or not self._replaced(error):
+                # Where the disk is full or gone, what is stored is well.
+                mends = another and not isinstance(error, sqlite3.OperationalError)
+                if not mends or not self._replaced(error):
                     self._say_failing(what, error)
                     return None
             else:
