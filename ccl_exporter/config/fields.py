@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -16,7 +16,7 @@ from pydantic import ValidationInfo as Info
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import OLD_MODULES, Credentials, Module
-from ccl_exporter.text import DURATION_EXAMPLES, parse_duration, quote_short
+from ccl_exporter.text import DURATION_EXAMPLES, format_duration, parse_duration, quote_short
 from ccl_exporter.yaml_reader import read_text
 
 SECRET = "<secret>"  # noqa: S105 - what stands where a secret would
@@ -152,6 +152,21 @@ class ConfigModel(BaseModel):
     """A mapping of the file. The order of fields matters: a field knows what stands before it."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def masked(cls, settings: object, **shown: object) -> dict[str, Any]:
+        """Settings as they stand in a file, without what is empty; a field with `repr=False` is a secret.
+
+        `shown` holds the keys that settings have in another form.
+        """
+        document: dict[str, Any] = {}
+        for key, field in cls.model_fields.items():
+            value = shown.get(key, getattr(settings, key, None))
+            if isinstance(value, float):
+                value = format_duration(value)
+            if value:
+                document[key] = list(value) if isinstance(value, tuple) else value if field.repr else SECRET
+        return document
 
     @field_validator("password_file", "token_file", mode="before", check_fields=False)
     @classmethod

@@ -118,23 +118,13 @@ def settings(entries: Sequence[InfluxModel], mistakes: Mistakes) -> tuple[Influx
 
 def masked(entry: InfluxSettings) -> Mapping[str, Any]:
     """An entry as it stands in a file, without secrets."""
-    shown = {
-        "url": entry.url,
-        "version": entry.version,
-        "name": entry.name if ":" not in entry.name and "[" not in entry.name else None,
-        "database": entry.database,
-        "retention_policy": entry.retention_policy,
+    return InfluxModel.masked(
+        entry,
         **fields.masked_login(entry.credentials),
-        "org": entry.org,
-        "bucket": entry.bucket,
-        "token": entry.token and fields.SECRET,
-        "interval": format_duration(entry.interval),
-        "timeout": format_duration(entry.timeout),
-        "modules": list(entry.modules),
-        "spool": {
+        name=entry.name if ":" not in entry.name and "[" not in entry.name else None,
+        spool={
             "path": str(entry.spool.path),
             "max_bytes": f"{entry.spool.max_bytes}B",
             "max_age": format_duration(entry.spool.max_age),
         },
-    }
-    return {key: value for key, value in shown.items() if value}
+    )

@@ -12,7 +12,7 @@ from pydantic import ValidationInfo as Info
 
 from ccl_exporter.config import fields
 from ccl_exporter.settings import MqttSettings
-from ccl_exporter.text import format_duration, quote_short
+from ccl_exporter.text import quote_short
 
 EXAMPLE = "{url: mqtt://127.0.0.1:1883, discovery: homeassistant}"
 
@@ -115,16 +115,4 @@ class MqttModel(fields.ConfigModel):
 
 def masked(broker: MqttSettings) -> Mapping[str, Any]:
     """The broker as it stands in a file, without secrets."""
-    shown = {
-        "url": broker.shown,
-        **fields.masked_login(broker.credentials),
-        "ca_file": broker.ca_file,
-        "cert_file": broker.cert_file,
-        "key_file": broker.key_file,
-        "topic": broker.topic,
-        "discovery": broker.discovery,
-        "interval": format_duration(broker.interval),
-        "modules": list(broker.modules),
-        "single_values": broker.single_values,
-    }
-    return {key: value for key, value in shown.items() if value}
+    return MqttModel.masked(broker, url=broker.shown, **fields.masked_login(broker.credentials))
