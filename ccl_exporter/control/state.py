@@ -166,15 +166,13 @@ class ControlState:
     def pending_restores(self) -> Iterator[Sequence[tuple[PendingRestore, Callable[[], None]]]]:
         """The ways back that nobody sees to any more, each with what to call once it is done."""
         found = []
-        files = []
-        try:
+        with ExitStack() as files:
             for path in sorted(self._own.glob("back-*.json")):
                 with suppress(FileNotFoundError, ValueError, TypeError):
                     try:
-                        file = path.open("r+")
+                        file = files.enter_context(path.open("r+"))
                     except PermissionError as error:
                         raise self._unkept(error) from error
-                    files.append(file)
                     if not try_lock(file):
                         continue
                     kept = {**json.load(file)}
@@ -182,9 +180,6 @@ class ControlState:
                     kept.pop("until", None)
                     found.append((PendingRestore(**kept), partial(self._forget, path)))
             yield found
-        finally:
-            for file in files:
-                file.close()
 
     # The journal
 
