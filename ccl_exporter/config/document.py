@@ -24,7 +24,7 @@ from ccl_exporter.config import mqtt as mqtt_configuration
 from ccl_exporter.config.charger_source import ChargerSource
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
-from ccl_exporter.settings import ChargerSettings, Settings, charger_settings
+from ccl_exporter.settings import DEFAULT_PORTS, ChargerSettings, Settings, charger_settings
 from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes, Place, Reader, read_text
 
@@ -314,7 +314,7 @@ def _clashes(chargers: object, others: Mapping[str, ChargerSettings], mistakes: 
 def _server(url: str) -> tuple[str, ...]:
     """What makes two checked URLs the same, whether or not they name the port of their scheme."""
     parts = urlsplit(url)
-    port = parts.port if parts.port is not None else {"http": 80, "https": 443}[parts.scheme]
+    port = parts.port if parts.port is not None else DEFAULT_PORTS[parts.scheme]
     return parts.scheme, (parts.hostname or "").removesuffix("."), str(port), parts.path
 
 
