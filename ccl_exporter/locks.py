@@ -1,4 +1,4 @@
-"""What is kept on disk between runs and shared by all commands of a machine: for now, each charger's lock."""
+"""What all processes of a machine share: the state folder, locks on files, and the lock of each charger."""
 
 import fcntl
 import hashlib
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep, time
+from typing import IO
 
 from ccl_exporter.errors import TimedOut
 
@@ -24,6 +25,23 @@ def state_folder(environment: Mapping[str, str]) -> Path:
     if folder := environment.get("XDG_STATE_HOME"):
         return Path(folder) / "ccl-exporter"
     return Path(environment.get("HOME") or "/nonexistent") / ".local" / "state" / "ccl-exporter"
+
+
+def try_lock(file: int | IO[str]) -> bool:
+    """Lock an open file for its holder alone; False if another has it. Raises `OSError` if it cannot be locked."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def wait_for_lock(file: int | IO[str], deadline: float, reason: str) -> None:
+    """Lock an open file; raises `TimedOut` with the `reason` if another has it until `deadline` (monotonic)."""
+    while not try_lock(file):
+        if monotonic() + _LOOK_AGAIN >= deadline:
+            raise TimedOut(reason)
+        sleep(_LOOK_AGAIN)
 
 
 class ChargerLock:
@@ -71,18 +89,13 @@ class ChargerLock:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _acquire(self, deadline: float) -> None:
-        while self._file is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if monotonic() + _LOOK_AGAIN >= deadline:
-                    raise TimedOut("another command was reading the charger all the time") from None
-                sleep(_LOOK_AGAIN)
-            except OSError as error:
-                log.warning("no lock for %s: its file cannot be locked: %s", self._url, error.strerror or error)
-                self.close()
-            else:
-                return
+        if self._file is None:
+            return
+        try:
+            wait_for_lock(self._file, deadline, "another command was reading the charger all the time")
+        except OSError as error:
+            log.warning("no lock for %s: its file cannot be locked: %s", self._url, error.strerror or error)
+            self.close()
 
     def _rest(self, deadline: float) -> None:
         """Wait until the pause after the last request is over; a clock that was set back makes it no longer."""

@@ -20,8 +20,9 @@ MODULES: tuple[Module, ...] = ("core", "variables")
 OLD_MODULES = {"meaning": "core", "walk": "variables"}
 """What modules were called in version 0.1; accepted in 0.2, gone in 0.3."""
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 _PORTS = range(65536)
-_DEFAULT_PORTS = (("http", 80), ("https", 443))
 _HOST = r"(?P<host>[^\s/:@?#\[\]\x00-\x1f\x7f]+|\[[0-9A-Fa-f:.]+\])"
 _PORT = r"(?P<port>[0-9]{1,5})"
 _ADDRESS = re.compile(
@@ -150,7 +151,7 @@ def charger_settings(text: str, environment: Mapping[str, str]) -> ChargerSettin
         raise UsageError(f"{text!r} is not the address of a charger; it looks like http://evse or 192.0.2.10:8080")
     scheme, host, port = (found["scheme"] or "http").lower(), found["host"].lower(), found["port"]
     # One charger has one URL, by which its lock is known.
-    where = host if port is None or (scheme, int(port)) in _DEFAULT_PORTS else f"{host}:{port}"
+    where = host if port is None or (scheme, int(port)) in DEFAULT_PORTS.items() else f"{host}:{port}"
     url = f"{scheme}://{where}{(found['path'] or '').rstrip('/')}"
     try:
         parse_url(url)

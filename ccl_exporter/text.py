@@ -1,8 +1,13 @@
 """How numbers, durations and tables are written for a person; what is hidden, and what could steer a terminal."""
 
+import re
 from collections.abc import Sequence
 
 MASK = "(hidden)"
+DURATION_EXAMPLES = "it looks like 200ms, 10s, 1m, 1h or 30d"
+
+_DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>ms|s|m|h|d)")
+_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def format_number(value: float | str | None) -> str:
@@ -28,6 +33,14 @@ def quote_short(value: object) -> str:
     """A value that is no secret, on one line and of a bearable length."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from `200ms`, `10s`, `1m`, `1h`, `30d`; raises `ValueError` with a sentence for a person."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{quote_short(text)} is not a duration; {DURATION_EXAMPLES}")
+    return int(found["number"]) * _MILLISECONDS[found["unit"]] / 1000
 
 
 def format_duration(seconds: float) -> str:

@@ -16,19 +16,11 @@ from ccl_exporter.text import quote_short
 MAX_BYTES = 4 * 1024 * 1024
 """The largest configuration or inventory that is read; a charger takes about 100 bytes of it."""
 
-
 Place = tuple[str | int, ...]  # where something stands: the keys and positions that lead to it
 
-
 _MAX_DEPTH = 16
-
-
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is, is 15 times as fast
-
-
 _NUMBER = re.compile(r"[-+]?[0-9]{1,15}(?P<fraction>\.[0-9]{1,15})?")
-
-
 _JSON_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|.)")
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from ccl_exporter.cli.shared import (
     say,
 )
 from ccl_exporter.errors import CclError, UsageError
+from ccl_exporter.text import MASK, parse_duration
 
 if TYPE_CHECKING:
     from ccl_exporter.control.restore import TemporaryChange
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ccl_exporter.control.write import Outcome, WriteOptions, Writer, Written
     from ccl_exporter.settings import ChargerSettings
 
-_DURATION = re.compile(r"([1-9][0-9]{0,5})([smh])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _EXIT = {
     "done": Exit.DONE,
     "planned": Exit.DONE,
@@ -47,7 +45,7 @@ LeastPause = Annotated[
     typer.Option("--min-interval", min=0, help="Seconds between two writes of a variable; writes wear it out."),
 ]
 For = Annotated[
-    str | None, typer.Option("--for", help="Stay and put it back after 90s, 15m or 2h, or when stopped.")
+    str | None, typer.Option("--for", help="Stay and put it back after 90s, 15m, 2h or 1d, or when stopped.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 
@@ -136,7 +134,7 @@ def carry_out(
             late = ended.outcome == "not_taken"
             _tell(ended, as_json)
             if ended.outcome == "done":
-                stopped.wait(lasts)
+                stopped.wait(min(lasts, threading.TIMEOUT_MAX))
         finally:
             good = restore(target, control_state, meanwhile, again=late)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
@@ -174,8 +172,6 @@ def _tell(ended: Ended, as_json: bool) -> None:
 
 def facts(written: "Sequence[Written]") -> Mapping[str, Any]:
     """What was written, for a program; personal values are hidden."""
-    from ccl_exporter.text import MASK  # noqa: PLC0415 - keeps --help quick
-
     return {
         "written": [
             {
@@ -191,8 +187,11 @@ def facts(written: "Sequence[Written]") -> Mapping[str, Any]:
 
 
 def seconds(text: str) -> float:
-    """A duration from `90s`, `15m`, `2h`; raises `UsageError`."""
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise UsageError(f"{text!r} is not a duration; it looks like 90s, 15m or 2h")
-    return float(int(found[1]) * _SECONDS[found[2]])
+    """A duration of at least a second from `90s`, `15m`, `2h`, `1d`; raises `UsageError`."""
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if found < 1:
+        raise UsageError(f"{text!r} is too short a duration: give at least 1s")
+    return found

@@ -20,13 +20,17 @@ from ccl_exporter.yaml_reader import MAX_BYTES, decoded, read_text
 if TYPE_CHECKING:
     import requests
 
-
 MAX_SECONDS = 10.0
 """How long an inventory from a URL may take, redirects included."""
 
-
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HEADERS = {
+    "User-Agent": f"ccl-exporter/{__version__}",
+    "Accept": "application/yaml, application/json, text/*",
+    # Unpacked, a small answer could be larger than any limit on what is received.
+    "Accept-Encoding": "identity",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +52,13 @@ class ChargerSource:
         """The path, or the URL without its query, which often holds a token."""
         return self.url.partition("?")[0] if self.url is not None else str(self.file)
 
-    def read(self) -> Mapping[str, ChargerSettings]:
-        """The chargers of the source by name; raises `UsageError` with the place of every mistake."""
+    def settings(self) -> Settings:
+        """The main file's with the chargers of the source; raises `UsageError` with the place of every mistake."""
         try:
             text = decoded(_fetched(self.url)) if self.url is not None else read_text(self.file or Path())
         except UsageError as error:
             raise UsageError(f"{self.shown}: {error}") from error
-        return self.parse(text, self.shown)
-
-    def settings(self) -> Settings:
-        """The main file's settings with the chargers of the source; raises `UsageError` as `read` does."""
-        return replace(self.own, chargers={**self.own.chargers, **self.read()})
+        return replace(self.own, chargers={**self.own.chargers, **self.parse(text, self.shown)})
 
     def stamp(self) -> tuple[int, ...] | None:
         """What changes with the file; None for a URL, and for a file that cannot be looked at."""
@@ -72,34 +72,21 @@ class ChargerSource:
         return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    settings: Settings
-    tried: float | None = None
-    stamp: tuple[int, ...] | None = None
-    error: str | None = None
-
-
 class ChargerInventory:
     """The settings with the last good inventory; safe to use from several threads.
 
-    `settings` is what is there before the first refresh, which always reads; `error` is why it lacks the source.
+    `settings` are the main file's with the chargers of the last inventory that had no mistake, before the first
+    refresh, which always reads, those that it is made with. `error` is why the last reading failed, one line
+    a mistake and without secrets; None if it did not.
     """
 
     def __init__(self, source: ChargerSource, settings: Settings, error: str | None = None) -> None:
         self._source = source
-        self._state = _State(settings, error=error)
+        self.settings = settings
+        self.error = error
+        self._tried: float | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._refreshing = threading.Lock()
-
-    @property
-    def settings(self) -> Settings:
-        """The main file's settings with the chargers of the last inventory that had no mistake."""
-        return self._state.settings
-
-    @property
-    def error(self) -> str | None:
-        """Why the last reading failed, one line a mistake and without secrets; None if it did not."""
-        return self._state.error
 
     def refresh(self, now: float) -> bool:
         """Read the source again if it is due, and say whether the settings are others now; raises nothing.
@@ -115,18 +102,19 @@ class ChargerInventory:
             self._refreshing.release()
 
     def _refresh(self, now: float) -> bool:
-        before = self._state
         # Taken before reading: a file that changes meanwhile is read once more rather than never.
         stamp = self._source.stamp()
-        if before.tried is not None and stamp == before.stamp and 0 <= now - before.tried < self._source.interval:
+        if self._tried is not None and stamp == self._stamp and 0 <= now - self._tried < self._source.interval:
             return False
+        self._tried, self._stamp = now, stamp
+        before = self.settings
         try:
-            settings = self._source.settings()
+            self.settings = self._source.settings()
         except UsageError as error:
-            self._state = replace(before, tried=now, stamp=stamp, error=str(error))
+            self.error = str(error)
             return False
-        self._state = replace(before, settings=settings, tried=now, stamp=stamp, error=None)
-        return settings != before.settings
+        self.error = None
+        return self.settings != before
 
 
 def _fetched(url: str) -> bytes:
@@ -139,7 +127,10 @@ def _fetched(url: str) -> bytes:
         with requests.Session() as session:
             session.trust_env = False
             for _ in range(_MAX_REDIRECTS + 1):
-                with _answer(session, url, deadline) as response:
+                left = max(deadline - monotonic(), 0.001)
+                with session.get(
+                    url, headers=_HEADERS, timeout=left, allow_redirects=False, stream=True
+                ) as response:
                     if response.status_code not in _REDIRECTS:
                         return _body(response, deadline)
                     url = _redirected(url, response.headers.get("Location", ""))
@@ -153,17 +144,6 @@ def _fetched(url: str) -> bytes:
     except (requests.exceptions.RequestException, HTTPError, OSError, ValueError):
         problem = "cannot be read: the answer is not HTTP or broke off"
     raise UsageError(problem)
-
-
-def _answer(session: "requests.Session", url: str, deadline: float) -> "requests.Response":
-    left = max(deadline - monotonic(), 0.001)
-    headers = {
-        "User-Agent": f"ccl-exporter/{__version__}",
-        "Accept": "application/yaml, application/json, text/*",
-        # Unpacked, a small answer could be larger than any limit on what is received.
-        "Accept-Encoding": "identity",
-    }
-    return session.get(url, headers=headers, timeout=left, allow_redirects=False, stream=True)
 
 
 def _body(response: "requests.Response", deadline: float) -> bytes:

@@ -18,77 +18,52 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic import ValidationInfo as Info
 
+from ccl_exporter.config import fields
 from ccl_exporter.config import influxdb as influx_configuration
 from ccl_exporter.config import mqtt as mqtt_configuration
 from ccl_exporter.config.charger_source import ChargerSource
-from ccl_exporter.config.fields import (
-    SECRET,
-    ConfigModel,
-    Duration,
-    Name,
-    Surroundings,
-    Text,
-    checked,
-    secret,
-    secret_file,
-)
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
-from ccl_exporter.settings import ChargerSettings, Credentials, Settings, charger_settings
+from ccl_exporter.settings import DEFAULT_PORTS, ChargerSettings, Settings, charger_settings
 from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes, Place, Reader, read_text
 
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-_SERVER = re.compile(r"(https?)://(\[[^\]]*\]|[^/:]+)(?::([0-9]+))?(.*)")
 
 
 def _inventory_url(text: str) -> str:
     if "@" in text:
         raise ValueError("the URL must not hold a user name or password")
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not text.isprintable() or re.search(r"[\s#]", text):
+    if fields.split_url(text, ("http", "https")) is None:
         raise ValueError("must be a URL; it looks like https://inventory.example/chargers.yaml")
     return text
 
 
-Label = Annotated[str, checked(_LABEL.fullmatch, "a label: letters, digits and `_`; no digit and no `__` first")]
-Url = Annotated[str, checked(partial(charger_settings, environment={}), "the address of a charger")]
-Address = Annotated[str, checked(ip_address, "an address of this machine; it looks like 192.0.2.1")]
+Label = Annotated[
+    str, fields.checked(_LABEL.fullmatch, "a label: letters, digits and `_`; no digit and no `__` first")
+]
+Url = Annotated[str, fields.checked(partial(charger_settings, environment={}), "the address of a charger")]
+Address = Annotated[str, fields.checked(ip_address, "an address of this machine; it looks like 192.0.2.1")]
 Network = Annotated[
-    str, checked(ip_network, "a network; it looks like 192.0.2.0/24, with zeros after the 24 bits")
+    str, fields.checked(ip_network, "a network; it looks like 192.0.2.0/24, with zeros after the 24 bits")
 ]
 
 
-class _VariablesModel(ConfigModel):
-    exclude: list[Text] = Field(default_factory=list)
+class _VariablesModel(fields.ConfigModel):
+    exclude: list[fields.Text] = Field(default_factory=list)
 
 
-class _ChargerModel(ConfigModel):
-    """The order matters: a field knows what stands before it, and what is not among that was wrong but given."""
-
+class _ChargerModel(fields.ConfigModel):
     url: Url
-    password: Annotated[str, AfterValidator(secret)] | None = Field(default=None, repr=False)
-    password_file: Annotated[str, AfterValidator(secret_file)] | None = Field(
-        default=None, repr=False, validate_default=True
-    )
-    username: Text | None = Field(default=None, validate_default=True)
-    timeout: Annotated[Duration, Field(gt=0, le=3600)] | None = None
-    pause: Annotated[Duration, Field(le=3600)] = 0.0
+    password: Annotated[str, AfterValidator(fields.secret)] | None = Field(default=None, repr=False)
+    password_file: fields.SecretFile | None = Field(default=None, repr=False, validate_default=True)
+    username: fields.Text | None = Field(default=None, validate_default=True)
+    timeout: fields.Timeout | None = None
+    pause: Annotated[fields.Duration, Field(le=3600)] = 0.0
     labels: dict[Label, str] = Field(default_factory=dict)
     source_address: Address | None = None
     variables: _VariablesModel = _VariablesModel()
     walk: _VariablesModel | None = None  # the name of version 0.1
-
-    @field_validator("password_file", mode="before")
-    @classmethod
-    def _one_password(cls, value: object, info: Info) -> object:
-        if value is not None and info.data.get("password", "") is not None:
-            raise ValueError("stands beside `password`; give one of the two")
-        return value
 
     @field_validator("walk")
     @classmethod
@@ -111,11 +86,10 @@ class _ChargerModel(ConfigModel):
         return value
 
     def settings(self, name: str) -> ChargerSettings:
-        password = self.password if self.password is not None else self.password_file
         return ChargerSettings(
             name=name,
             url=charger_settings(self.url, {}).url,
-            credentials=Credentials(self.username, password) if self.username and password is not None else None,
+            credentials=fields.login(self.username, self.password, self.password_file),
             timeout=self.timeout,
             pause=self.pause,
             labels=self.labels,
@@ -124,12 +98,12 @@ class _ChargerModel(ConfigModel):
         )
 
 
-class _ChargersFrom(ConfigModel):
-    file: Text | None = None
+class _ChargersFrom(fields.ConfigModel):
+    file: fields.Text | None = None
     url: Annotated[str, AfterValidator(_inventory_url)] | None = Field(
         default=None, validate_default=True, repr=False
     )
-    interval: Annotated[Duration, Field(ge=1, le=86400)] = 60.0
+    interval: fields.Interval = 60.0
 
     @field_validator("url")
     @classmethod
@@ -139,12 +113,12 @@ class _ChargersFrom(ConfigModel):
         return value
 
 
-class _Probe(ConfigModel):
+class _Probe(fields.ConfigModel):
     allow_networks: list[Network] = Field(default_factory=list)
 
 
-class _File(ConfigModel):
-    chargers: dict[Name, _ChargerModel] = Field(default_factory=dict)
+class _File(fields.ConfigModel):
+    chargers: dict[fields.Name, _ChargerModel] = Field(default_factory=dict)
     chargers_from: _ChargersFrom | None = None
     probe: _Probe = _Probe()
     influxdb: list[influx_configuration.InfluxModel] = Field(default_factory=list)
@@ -239,7 +213,7 @@ def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -
     except UsageError as error:
         raise UsageError(f"{path}: the configuration file {error}") from error
     mistakes = Mistakes(str(path))
-    file = _file(text, mistakes, Surroundings(path.parent, environment), {})
+    file = _file(text, mistakes, fields.Surroundings(path.parent, environment), {})
     influxdb = influx_configuration.settings(file.influxdb, mistakes)
     mistakes.check()
     chargers = {name: charger.settings(name) for name, charger in file.chargers.items()}
@@ -258,7 +232,7 @@ def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -
 
 def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], own: Settings) -> ChargerSource:
     file = path.parent / where.file if where.file is not None else None
-    surroundings = Surroundings(file.parent if file else None, environment)
+    surroundings = fields.Surroundings(file.parent if file else None, environment)
 
     def parse(text: str, shown: str) -> Mapping[str, ChargerSettings]:
         inventory = _file(text, Mistakes(shown, ("chargers",)), surroundings, own.chargers)
@@ -268,7 +242,7 @@ def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], ow
 
 
 def _file(
-    text: str, mistakes: Mistakes, surroundings: Surroundings, others: Mapping[str, ChargerSettings]
+    text: str, mistakes: Mistakes, surroundings: fields.Surroundings, others: Mapping[str, ChargerSettings]
 ) -> _File:
     """What a text says; raises `UsageError` with all its mistakes. `others` are the chargers there are already."""
     data: Any = Reader(text, mistakes).read()
@@ -306,7 +280,7 @@ def _mistake(place: Place, item: Mapping[str, Any]) -> str:
     return _MISTAKES[kind].format(**item.get("ctx", {})) if kind in _MISTAKES else str(item["msg"])
 
 
-def _model(place: Place) -> type[ConfigModel]:
+def _model(place: Place) -> type[fields.ConfigModel]:
     """The model of the mapping at a place."""
     if place[:1] == ("chargers",):
         return _ChargerModel if len(place) == 2 else _VariablesModel
@@ -339,17 +313,15 @@ def _clashes(chargers: object, others: Mapping[str, ChargerSettings], mistakes: 
 
 def _server(url: str) -> tuple[str, ...]:
     """What makes two checked URLs the same, whether or not they name the port of their scheme."""
-    found = _SERVER.fullmatch(url)
-    scheme, host, port, path = found.groups() if found else ("", url, None, "")
-    return scheme, host.removesuffix("."), str(int(port or (443 if scheme == "https" else 80))), path
+    parts = urlsplit(url)
+    port = parts.port if parts.port is not None else DEFAULT_PORTS[parts.scheme]
+    return parts.scheme, (parts.hostname or "").removesuffix("."), str(port), parts.path
 
 
 def _masked(charger: ChargerSettings) -> dict[str, Any]:
-    login = charger.credentials
     shown = {
         "url": charger.url,
-        "username": login and login.username,
-        "password": login and SECRET,
+        **fields.masked_login(charger.credentials),
         "timeout": None if charger.timeout is None else format_duration(charger.timeout),
         "pause": format_duration(charger.pause),
         "labels": dict(charger.labels),

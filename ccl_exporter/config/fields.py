@@ -4,25 +4,24 @@ No message holds a secret: values are repeated only for keys that never hold one
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic import ValidationInfo as Info
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
-from ccl_exporter.settings import OLD_MODULES, Module
-from ccl_exporter.text import quote_short
+from ccl_exporter.settings import OLD_MODULES, Credentials, Module
+from ccl_exporter.text import DURATION_EXAMPLES, format_duration, parse_duration, quote_short
 from ccl_exporter.yaml_reader import read_text
 
 SECRET = "<secret>"  # noqa: S105 - what stands where a secret would
 _ELSEWHERE = "an inventory from a URL cannot use files or variables of this machine: it could send them anywhere"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>ms|s|m|h|d)")
-_MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 
 
@@ -70,15 +69,44 @@ def secret_file(name: str, info: Info) -> str:
     return text
 
 
+def split_url(text: str, schemes: Collection[str]) -> SplitResult | None:
+    """The parts of a URL with a host and without a fragment; None if a text is none."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if good and text.isprintable() and not re.search(r"[\s#]", text) else None
+
+
+def server_url(text: str, schemes: Collection[str], what: str) -> SplitResult:
+    """The parts of the URL of a server that is written to; raises `ValueError` with `what` it must be."""
+    if "@" in text:
+        raise ValueError("the URL must not hold a user name or password; give them as keys")
+    parts = split_url(text, schemes)
+    if parts is None or not text.isascii() or "?" in text:
+        raise ValueError(what)
+    return parts
+
+
+def login(username: str | None, *passwords: str | None) -> Credentials | None:
+    """A user name with the first password that is given; None without either."""
+    password = next((each for each in passwords if each is not None), None)
+    return Credentials(username, password) if username and password is not None else None
+
+
+def masked_login(credentials: Credentials | None) -> dict[str, str]:
+    """A login as it stands in a file, without the password."""
+    return {} if credentials is None else {"username": credentials.username, "password": SECRET}
+
+
 def _duration(value: object) -> float:
     """Seconds from `200ms`, `10s`, `1m`, `1h`, `30d`."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"{value} has no unit; write {value}s, or ms, m, h, d")
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        shown = f"{quote_short(value)} is not a duration" if isinstance(value, str) else "must be a duration"
-        raise ValueError(f"{shown}; it looks like 200ms, 10s, 1m, 1h or 30d")
-    return int(found["number"]) * _MILLISECONDS[found["unit"]] / 1000
+    if not isinstance(value, str):
+        raise ValueError(f"must be a duration; {DURATION_EXAMPLES}")
+    return parse_duration(value)
 
 
 def checked(read: Callable[[str], object], what: str) -> AfterValidator:
@@ -99,6 +127,10 @@ def checked(read: Callable[[str], object], what: str) -> AfterValidator:
 
 
 Duration = Annotated[float, BeforeValidator(_duration)]
+Timeout = Annotated[Duration, Field(gt=0, le=3600)]
+Interval = Annotated[Duration, Field(ge=1, le=86400)]
+Secret = Annotated[str, Field(min_length=1), AfterValidator(secret)]
+SecretFile = Annotated[str, AfterValidator(secret_file)]
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[
     str, checked(_NAME.fullmatch, "a name: letters, digits, `.`, `_`, `-`; at most 64, no mark first")
@@ -117,4 +149,30 @@ Modules = Annotated[list[Annotated[Module, BeforeValidator(_module)]], Field(min
 
 
 class ConfigModel(BaseModel):
+    """A mapping of the file. The order of fields matters: a field knows what stands before it."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def masked(cls, settings: object, **shown: object) -> dict[str, Any]:
+        """Settings as they stand in a file, without what is empty; a field with `repr=False` is a secret.
+
+        `shown` holds the keys that settings have in another form.
+        """
+        document: dict[str, Any] = {}
+        for key, field in cls.model_fields.items():
+            value = shown.get(key, getattr(settings, key, None))
+            if isinstance(value, float):
+                value = format_duration(value)
+            if value:
+                document[key] = list(value) if isinstance(value, tuple) else value if field.repr else SECRET
+        return document
+
+    @field_validator("password_file", "token_file", mode="before", check_fields=False)
+    @classmethod
+    def _one_secret(cls, value: object, info: Info) -> object:
+        other = (info.field_name or "").removesuffix("_file")
+        # What is not among the data was wrong but given.
+        if value is not None and info.data.get(other, "") is not None:
+            raise ValueError(f"stands beside `{other}`; give one of the two")
+        return value

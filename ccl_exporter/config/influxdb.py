@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
-from pydantic import ValidationInfo as Info
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from ccl_exporter.config.fields import SECRET, ConfigModel, Duration, Modules, Name, Text, secret, secret_file
-from ccl_exporter.settings import Credentials, InfluxSettings, SpoolSettings
+from ccl_exporter.config import fields
+from ccl_exporter.settings import InfluxSettings, SpoolSettings
 from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes
 
@@ -37,55 +36,37 @@ def _size(value: object) -> int:
 
 
 def _url(text: str) -> str:
-    if "@" in text:
-        raise ValueError("the URL must not hold a user name or password; give them as keys")
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not text.isascii() or not text.isprintable() or re.search(r"[\s#?]", text):
-        raise ValueError("must be the URL of a database; it looks like http://127.0.0.1:8086")
+    fields.server_url(
+        text, ("http", "https"), "must be the URL of a database; it looks like http://127.0.0.1:8086"
+    )
     return text.rstrip("/")
 
 
-Secret = Annotated[str, Field(min_length=1), AfterValidator(secret)]
-SecretFile = Annotated[str, AfterValidator(secret_file)]
-
-
-class SpoolModel(ConfigModel):
-    path: Text | None = None
+class SpoolModel(fields.ConfigModel):
+    path: fields.Text | None = None
     max_bytes: Annotated[int, BeforeValidator(_size)] = 2**30
-    max_age: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
+    max_age: Annotated[fields.Duration, Field(gt=0)] = 30 * 86400.0
 
 
-class InfluxModel(ConfigModel):
-    """One database. The order matters: a field knows what stands before it."""
+class InfluxModel(fields.ConfigModel):
+    """One database."""
 
     url: Annotated[str, AfterValidator(_url)]
     version: Literal[1, 2, 3]
-    name: Name | None = None
-    database: Text | None = None
-    retention_policy: Text | None = None
-    username: Text | None = None
-    password: Secret | None = Field(default=None, repr=False)
-    password_file: SecretFile | None = Field(default=None, repr=False)
-    org: Text | None = None
-    bucket: Text | None = None
-    token: Secret | None = Field(default=None, repr=False)
-    token_file: SecretFile | None = Field(default=None, repr=False)
-    interval: Annotated[Duration, Field(ge=1, le=86400)] = 15.0
-    timeout: Annotated[Duration, Field(gt=0, le=3600)] = 10.0
-    modules: Modules = Field(default=["core", "variables"])
+    name: fields.Name | None = None
+    database: fields.Text | None = None
+    retention_policy: fields.Text | None = None
+    username: fields.Text | None = None
+    password: fields.Secret | None = Field(default=None, repr=False)
+    password_file: fields.SecretFile | None = Field(default=None, repr=False)
+    org: fields.Text | None = None
+    bucket: fields.Text | None = None
+    token: fields.Secret | None = Field(default=None, repr=False)
+    token_file: fields.SecretFile | None = Field(default=None, repr=False)
+    interval: fields.Interval = 15.0
+    timeout: fields.Timeout = 10.0
+    modules: fields.Modules = Field(default=["core", "variables"])
     spool: SpoolModel = SpoolModel()
-
-    @field_validator("password_file", "token_file", mode="before")
-    @classmethod
-    def _one_secret(cls, value: object, info: Info) -> object:
-        other = (info.field_name or "").removesuffix("_file")
-        if value is not None and info.data.get(other, "") is not None:
-            raise ValueError(f"stands beside `{other}`; give one of the two")
-        return value
 
     @model_validator(mode="after")
     def _whole(self) -> "InfluxModel":
@@ -101,7 +82,6 @@ class InfluxModel(ConfigModel):
         return self
 
     def settings(self, name: str) -> InfluxSettings:
-        password = self.password if self.password is not None else self.password_file
         file = self.spool.path or f"influxdb-{re.sub(r'[^A-Za-z0-9.-]', '_', name)}.db"
         return InfluxSettings(
             name=name,
@@ -110,7 +90,7 @@ class InfluxModel(ConfigModel):
             spool=SpoolSettings(Path(file), self.spool.max_bytes, self.spool.max_age),
             database=self.database or "",
             retention_policy=self.retention_policy or "",
-            credentials=Credentials(self.username, password) if self.username and password is not None else None,
+            credentials=fields.login(self.username, self.password, self.password_file),
             org=self.org or "",
             bucket=self.bucket or "",
             token=self.token or self.token_file or "",
@@ -138,25 +118,13 @@ def settings(entries: Sequence[InfluxModel], mistakes: Mistakes) -> tuple[Influx
 
 def masked(entry: InfluxSettings) -> Mapping[str, Any]:
     """An entry as it stands in a file, without secrets."""
-    login = entry.credentials
-    shown = {
-        "url": entry.url,
-        "version": entry.version,
-        "name": entry.name if ":" not in entry.name and "[" not in entry.name else None,
-        "database": entry.database,
-        "retention_policy": entry.retention_policy,
-        "username": login and login.username,
-        "password": login and SECRET,
-        "org": entry.org,
-        "bucket": entry.bucket,
-        "token": entry.token and SECRET,
-        "interval": format_duration(entry.interval),
-        "timeout": format_duration(entry.timeout),
-        "modules": list(entry.modules),
-        "spool": {
+    return InfluxModel.masked(
+        entry,
+        **fields.masked_login(entry.credentials),
+        name=entry.name if ":" not in entry.name and "[" not in entry.name else None,
+        spool={
             "path": str(entry.spool.path),
             "max_bytes": f"{entry.spool.max_bytes}B",
             "max_age": format_duration(entry.spool.max_age),
         },
-    }
-    return {key: value for key, value in shown.items() if value}
+    )

@@ -7,21 +7,12 @@ from importlib.util import find_spec
 from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic import ValidationInfo as Info
 
-from ccl_exporter.config.fields import (
-    SECRET,
-    ConfigModel,
-    Duration,
-    Modules,
-    Surroundings,
-    Text,
-    secret,
-    secret_file,
-)
-from ccl_exporter.settings import Credentials, MqttSettings
-from ccl_exporter.text import format_duration, quote_short
+from ccl_exporter.config import fields
+from ccl_exporter.settings import MqttSettings
+from ccl_exporter.text import quote_short
 
 EXAMPLE = "{url: mqtt://127.0.0.1:1883, discovery: homeassistant}"
 
@@ -30,15 +21,9 @@ _TOPIC = re.compile(r"(?!\$)[^\s+#/\x00-\x1f\x7f]+(/[^\s+#/\x00-\x1f\x7f]+)*")
 
 
 def _url(text: str) -> str:
-    if "@" in text:
-        raise ValueError("the URL must not hold a user name or password; give them as keys")
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0 and parts.path in ("", "/")
-    except ValueError:
-        good = False
-    if not good or not text.isascii() or not text.isprintable() or re.search(r"[\s#?]", text):
-        raise ValueError("must be the URL of a broker; it looks like mqtt://127.0.0.1:1883 or mqtts://broker")
+    what = "must be the URL of a broker; it looks like mqtt://127.0.0.1:1883 or mqtts://broker"
+    if fields.server_url(text, _PORTS, what).path not in ("", "/"):
+        raise ValueError(what)
     return text
 
 
@@ -50,7 +35,7 @@ def _topic(text: str) -> str:
 
 def _file(name: str, info: Info) -> str:
     """The path of a file that can be read; a relative one is beside the configuration file."""
-    folder = cast(Surroundings, info.context).folder
+    folder = cast(fields.Surroundings, info.context).folder
     if folder is None:
         raise ValueError("names a file, which an inventory from elsewhere cannot")
     path = folder / name
@@ -65,28 +50,21 @@ Topic = Annotated[str, AfterValidator(_topic)]
 File = Annotated[str, AfterValidator(_file)]
 
 
-class MqttModel(ConfigModel):
-    """The order matters: a field knows what stands before it."""
+class MqttModel(fields.ConfigModel):
+    """The broker."""
 
     url: Annotated[str, AfterValidator(_url)]
-    username: Text | None = None
-    password: Annotated[str, Field(min_length=1), AfterValidator(secret)] | None = Field(default=None, repr=False)
-    password_file: Annotated[str, AfterValidator(secret_file)] | None = Field(default=None, repr=False)
+    username: fields.Text | None = None
+    password: fields.Secret | None = Field(default=None, repr=False)
+    password_file: fields.SecretFile | None = Field(default=None, repr=False)
     ca_file: File | None = None
     cert_file: File | None = None
     key_file: File | None = None
     topic: Topic = "ccl"
     discovery: Topic | None = None
-    interval: Annotated[Duration, Field(ge=1, le=86400)] = 15.0
-    modules: Modules = Field(default=["core"])
+    interval: fields.Interval = 15.0
+    modules: fields.Modules = Field(default=["core"])
     single_values: bool = False
-
-    @field_validator("password_file", mode="before")
-    @classmethod
-    def _one_password(cls, value: object, info: Info) -> object:
-        if value is not None and info.data.get("password", "") is not None:
-            raise ValueError("stands beside `password`; give one of the two")
-        return value
 
     @model_validator(mode="after")
     def _whole(self) -> "MqttModel":
@@ -119,12 +97,11 @@ class MqttModel(ConfigModel):
 
     def settings(self) -> MqttSettings:
         parts = urlsplit(self.url)
-        password = self.password if self.password is not None else self.password_file
         return MqttSettings(
             host=parts.hostname or "",
             port=parts.port or _PORTS[parts.scheme],
             tls=parts.scheme == "mqtts",
-            credentials=Credentials(self.username, password) if self.username and password is not None else None,
+            credentials=fields.login(self.username, self.password, self.password_file),
             ca_file=self.ca_file,
             cert_file=self.cert_file,
             key_file=self.key_file,
@@ -138,18 +115,4 @@ class MqttModel(ConfigModel):
 
 def masked(broker: MqttSettings) -> Mapping[str, Any]:
     """The broker as it stands in a file, without secrets."""
-    login = broker.credentials
-    shown = {
-        "url": broker.shown,
-        "username": login and login.username,
-        "password": login and SECRET,
-        "ca_file": broker.ca_file,
-        "cert_file": broker.cert_file,
-        "key_file": broker.key_file,
-        "topic": broker.topic,
-        "discovery": broker.discovery,
-        "interval": format_duration(broker.interval),
-        "modules": list(broker.modules),
-        "single_values": broker.single_values,
-    }
-    return {key: value for key, value in shown.items() if value}
+    return MqttModel.masked(broker, url=broker.shown, **fields.masked_login(broker.credentials))

@@ -3,7 +3,6 @@
 One folder for each charger in the state folder, one journal for all of them.
 """
 
-import fcntl
 import getpass
 import json
 import os
@@ -16,15 +15,15 @@ from hashlib import sha256
 from logging.handlers import SysLogHandler
 from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
-from time import monotonic, sleep, time
+from time import monotonic, time
 from typing import Any
 
-from ccl_exporter.errors import StateError, TimedOut
+from ccl_exporter.errors import StateError
+from ccl_exporter.locks import try_lock, wait_for_lock
 
 JOURNAL = "writes.log"
 SYSTEM_LOG = Path("/dev/log")
 _FACTS_WITHIN = 5.0
-_LOOK_AGAIN = 0.05  # seconds; the kernel has no way to wait for a file lock until a deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,27 +166,20 @@ class ControlState:
     def pending_restores(self) -> Iterator[Sequence[tuple[PendingRestore, Callable[[], None]]]]:
         """The ways back that nobody sees to any more, each with what to call once it is done."""
         found = []
-        files = []
-        try:
+        with ExitStack() as files:
             for path in sorted(self._own.glob("back-*.json")):
                 with suppress(FileNotFoundError, ValueError, TypeError):
                     try:
-                        file = path.open("r+")
+                        file = files.enter_context(path.open("r+"))
                     except PermissionError as error:
                         raise self._unkept(error) from error
-                    files.append(file)
-                    try:
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    except BlockingIOError:
+                    if not try_lock(file):
                         continue
                     kept = {**json.load(file)}
                     # Early versions kept also when it was to end; what they left behind is pending all the same.
                     kept.pop("until", None)
                     found.append((PendingRestore(**kept), partial(self._forget, path)))
             yield found
-        finally:
-            for file in files:
-                file.close()
 
     # The journal
 
@@ -211,7 +203,8 @@ class ControlState:
         """A file locked; raises `TimedOut` at `deadline` (monotonic), `StateError` if it cannot be locked."""
         with ExitStack() as held:
             try:
-                held.enter_context(_locked(path, deadline))
+                file = held.enter_context(path.open("a", encoding="utf-8"))
+                wait_for_lock(file, deadline, "another command was writing to the charger all the time")
             except OSError as error:
                 raise self._unkept(error) from error
             yield
@@ -254,21 +247,6 @@ class ControlState:
             f"{folder or self._own} cannot be written ({error.strerror}), and nothing is written to a charger"
             " without a record of it: set STATE_DIRECTORY"
         )
-
-
-@contextmanager
-def _locked(path: Path, deadline: float) -> Iterator[None]:
-    with path.open("a") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if monotonic() + _LOOK_AGAIN >= deadline:
-                    raise TimedOut("another command was writing to the charger all the time") from None
-                sleep(_LOOK_AGAIN)
-            else:
-                break
-        yield
 
 
 def _user() -> str:

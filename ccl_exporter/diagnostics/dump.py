@@ -194,13 +194,13 @@ def dump(transport: Transport, folder: Path, patience: float = 15.0) -> Recordin
     return _Dump(transport, folder, patience).run()
 
 
+@dataclass
 class _Dump:
-    def __init__(self, transport: Transport, folder: Path, patience: float) -> None:
-        self._transport = transport
-        self._folder = folder
-        self._patience = patience
-        self._recording = Recording()
-        self._about: list[str] = []
+    transport: Transport
+    folder: Path
+    patience: float
+    recording: Recording = field(default_factory=Recording)
+    about: list[str] = field(default_factory=list)
 
     def run(self) -> Recording:
         """Learn the devices first, as without them nothing can be masked."""
@@ -221,11 +221,11 @@ class _Dump:
                     endpoints.VAR_INFO_BY_NAME.target([name]),
                     f"{endpoints.VAR_INFO_BY_NAME.path}?var={masker.name(name)}",
                 )
-        self._write("about.txt", "\n".join(self._about).encode() + b"\n")
-        return self._recording
+        self._write("about.txt", "\n".join(self.about).encode() + b"\n")
+        return self.recording
 
     def _get(self, target: str) -> bytes:
-        return self._transport.get(target, monotonic() + self._patience)
+        return self.transport.get(target, monotonic() + self.patience)
 
     def _devices(self) -> tuple[tuple[str, ...], dict[str, Device]]:
         ids: tuple[str, ...] = ()
@@ -255,14 +255,14 @@ class _Dump:
             self._write(name, masked)
         except ChargerError as error:
             kind = type(error).__name__
-            self._recording.left_out[name] = kind
-            self._about.append(f"{name}: {kind} after {monotonic() - started:.3f} s")
+            self.recording.left_out[name] = kind
+            self.about.append(f"{name}: {kind} after {monotonic() - started:.3f} s")
             return None
-        self._recording.written.append(name)
-        self._about.append(f"{name}: {len(data)} bytes in {monotonic() - started:.3f} s")
+        self.recording.written.append(name)
+        self.about.append(f"{name}: {len(data)} bytes in {monotonic() - started:.3f} s")
         return data
 
     def _write(self, name: str, data: bytes) -> None:
-        path = self._folder / name
+        path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

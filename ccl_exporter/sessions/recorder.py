@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ccl_exporter.errors import StateError
@@ -24,6 +25,7 @@ from ccl_exporter.sessions.tracker import (
     update,
     watched,
 )
+from ccl_exporter.sqlite_file import is_damaged, set_aside
 from ccl_exporter.station.judge import Station
 
 log = logging.getLogger(__name__)
@@ -159,7 +161,7 @@ class SessionRecorder:
         try:
             ledger_file.commit(connection, batch)
         except sqlite3.Error as error:
-            if ledger_file.damaged(error):
+            if is_damaged(error):
                 self._begin_anew(connection, error)
                 batch.accounts.clear()
             else:
@@ -184,7 +186,7 @@ class SessionRecorder:
         try:
             return self._load()
         except sqlite3.Error as error:
-            if ledger_file.damaged(error):
+            if is_damaged(error):
                 return self._replaced(error)
             log.warning("charges are not recorded: %s cannot be used: %s", self._path, error)
         except OSError as error:
@@ -194,18 +196,13 @@ class SessionRecorder:
         return None
 
     def _load(self) -> sqlite3.Connection:
-        connection = ledger_file.opened(self._path)
-        try:
-            found = ledger_file.accounts(connection)
-        except sqlite3.Error:
-            connection.close()
-            raise
+        connection, found = ledger_file.opened(self._path)
         self._accounts = {(charger, plug): account for charger, plug, account in found}
         return connection
 
     def _replaced(self, error: sqlite3.Error) -> sqlite3.Connection | None:
         try:
-            aside = ledger_file.moved_aside(self._path)
+            aside = set_aside(self._path, f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
             log.error("the ledger of charges is damaged (%s); it is %s now and a new one begins", error, aside)
             return self._load()
         except (OSError, sqlite3.Error, StateError) as worse:

@@ -3,9 +3,9 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from math import isfinite
+from operator import itemgetter
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.metrics import families as f
@@ -42,23 +42,14 @@ def select_sessions(
 
     A charge without a sound date of its end has that of the reading that brought it.
     """
-    charges = [
-        (noted if charge.ended is None else charge.ended, charge)
-        for noted, charge in recorded.charges
-        if not chargers or charge.charger in chargers
-    ]
-    return replace(
-        recorded,
-        charges=sorted(
-            (
-                (at, charge)
-                for at, charge in charges
-                if (since is None or at >= since) and (until is None or at < until)
-            ),
-            key=lambda each: each[0],
-        ),
-        accounts=[each for each in recorded.accounts if not chargers or each[0] in chargers],
-    )
+    charges = []
+    for noted, charge in recorded.charges:
+        at = noted if charge.ended is None else charge.ended
+        in_time = (since is None or at >= since) and (until is None or at < until)
+        if in_time and (not chargers or charge.charger in chargers):
+            charges.append((at, charge))
+    accounts = [each for each in recorded.accounts if not chargers or each[0] in chargers]
+    return Recorded(sorted(charges, key=itemgetter(0)), accounts)
 
 
 def as_csv(recorded: Recorded) -> str:
@@ -76,8 +67,8 @@ def session_table(recorded: Recorded) -> str:
     """The charges as aligned columns with the same dates, and their sum."""
     heads = ("BEGIN", "END", "KWH", "DURATION", "STOP REASON", "CHARGER", "PLUG", "HIGHEST KW")
     lines = [heads, *(_cells(charge, _hours(charge.seconds), "-") for _, charge in recorded.charges)]
-    total = sum(charge.joules for _, charge in recorded.charges)
-    return f"{align_columns(lines)}\n\n{_count(len(recorded.charges))}, {_kwh(total)} kWh"
+    total, count = sum(charge.joules for _, charge in recorded.charges), len(recorded.charges)
+    return f"{align_columns(lines)}\n\n{count} {'charge' if count == 1 else 'charges'}, {_kwh(total)} kWh"
 
 
 def balance(recorded: Recorded) -> Iterator[str]:
@@ -132,10 +123,6 @@ def _shown(at: float) -> str:
 def _hours(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def _count(number: int) -> str:
-    return f"{number} {'charge' if number == 1 else 'charges'}"
 
 
 def finished_samples(charge: FinishedSession) -> Iterator[Sample]:

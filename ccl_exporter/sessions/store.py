@@ -1,24 +1,18 @@
 """The ledger's SQLite file: its tables, what is written to it in one commit, what is read from it."""
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount, Running, TrackerResult
+from ccl_exporter.sqlite_file import PATIENCE, DamagedFile, open_database, quick_check, schema_version
 
 SESSIONS_FILE = "charges.db"
 """The name of the ledger in the state folder."""
-
-PATIENCE = 5.0
-"""Seconds that another process may hold the file."""
-
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _SCHEMA = 1
 _TABLES = """
@@ -53,10 +47,6 @@ class Recorded:
     accounts: Sequence[tuple[str, str, RegisterAccount]] = ()
 
 
-class _Contradiction(sqlite3.DatabaseError):
-    """What SQLite's own check found."""
-
-
 @dataclass(slots=True)
 class PendingChanges:
     """What is to be committed."""
@@ -65,22 +55,21 @@ class PendingChanges:
     accounts: dict[tuple[str, str, int], RegisterAccount] = field(default_factory=dict)
 
 
-def opened(path: Path) -> sqlite3.Connection:
-    """A ledger to be written, made if there is none; raises `OSError`, `sqlite3.Error` or `StateError`."""
+def opened(path: Path) -> tuple[sqlite3.Connection, list[tuple[str, str, RegisterAccount]]]:
+    """A ledger to be written, made if there is none, and its accounts as in `Recorded`.
+
+    Raises `OSError`, `sqlite3.Error` or `StateError`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # When a car is at home is nobody else's business.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
+    connection = open_database(path)
     try:
-        if connection.execute("PRAGMA quick_check").fetchone() != ("ok",):
-            raise _Contradiction("the file contradicts itself")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        if quick_check(connection) != "ok":
+            raise DamagedFile("the file contradicts itself")
         _upgrade(connection, path)
+        return connection, _accounts(connection)
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
@@ -104,22 +93,6 @@ def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
         return [(row[0], FinishedSession(*row[1:])) for row in rows]
 
 
-def damaged(error: sqlite3.Error) -> bool:
-    """Whether an error means that the file is no ledger any more, and not that it cannot be had now."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return isinstance(error, _Contradiction) or code & 0xFF in _DAMAGED
-
-
-def moved_aside(path: Path) -> Path:
-    """Give a damaged ledger another name, which is returned; raises `OSError`."""
-    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
-    for suffix in ("-shm", "-wal", ""):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
-    return aside
-
-
 def read(path: Path) -> Recorded:
     """Everything that a ledger holds, while it is written or not; nothing if there is none.
 
@@ -129,13 +102,10 @@ def read(path: Path) -> Recorded:
         return Recorded()
     try:
         with _reading(path) as connection:
-            (schema,) = connection.execute("PRAGMA user_version").fetchone()
-            if schema > _SCHEMA:
-                raise StateError(f"{path} was made by a newer version of ccl-exporter")
-            if schema == 0:  # it is being made
+            if _schema_of(connection, path) == 0:  # it is being made
                 return Recorded()
             rows = connection.execute(f"SELECT noted, {_CHARGE} FROM finished ORDER BY id").fetchall()  # noqa: S608 - our own names
-            return Recorded([(row[0], FinishedSession(*row[1:])) for row in rows], accounts(connection))
+            return Recorded([(row[0], FinishedSession(*row[1:])) for row in rows], _accounts(connection))
     except sqlite3.Error as error:
         raise StateError(f"{path} cannot be read: {error}") from error
 
@@ -147,14 +117,19 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def _schema_of(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a ledger's tables, 0 while it is being made; raises `StateError` if it is not known here."""
+    schema = schema_version(connection)
+    if schema > _SCHEMA:
+        raise StateError(f"{path} was made by a newer version of ccl-exporter")
+    return schema
+
+
 def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables of a new file."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        (schema,) = connection.execute("PRAGMA user_version").fetchone()
-        if schema > _SCHEMA:
-            raise StateError(f"{path} was made by a newer version of ccl-exporter")
-        if schema == 0:
+        if _schema_of(connection, path) == 0:
             for statement in filter(str.strip, _TABLES.split(";")):
                 connection.execute(statement)
             # Ids go on ascending where a file is lost, as those who follow remember the last one.
@@ -196,24 +171,12 @@ def _is_another_name(connection: sqlite3.Connection, charge: FinishedSession, ke
 
 
 def _row(account: RegisterAccount) -> tuple[float | None, ...]:
-    running = account.running
-    charge = (running.key, running.joules, running.before, running.highest_watts) if running else (None,) * 4
-    return (
-        *(
-            account.register_generation,
-            account.began,
-            account.first,
-            account.latest,
-            account.at,
-            account.clock,
-            account.charged,
-        ),
-        *(account.recorded or (None, None)),
-        *charge,
-    )
+    """The columns of `_ACCOUNT` from the third on: the fields of an account, in their order up to `charged`."""
+    running = astuple(account.running) if account.running else (None,) * 4
+    return (*astuple(account)[:7], *(account.recorded or (None, None)), *running)
 
 
-def accounts(connection: sqlite3.Connection) -> list[tuple[str, str, RegisterAccount]]:
+def _accounts(connection: sqlite3.Connection) -> list[tuple[str, str, RegisterAccount]]:
     """Every account with charger and plug, the latest of a plug last."""
     rows = connection.execute(f"SELECT {_ACCOUNT} FROM accounts ORDER BY charger, plug, era")  # noqa: S608 - our own names
     return [

@@ -144,10 +144,10 @@ class TrackerResult:
 def plug_readings(station: Station) -> dict[str, PlugReading]:
     """What a snapshot says of each plug that chargeInfo tells of."""
     snapshot, plugs = station.snapshot, {plug.name: plug for plug in station.plugs}
-    clocks = {name: snapshot.values.get(f"{station.reading.owner(name)}.VDTTM") for name in snapshot.charges}
     found = {}
     for name, charge in snapshot.charges.items():
-        plug, clock = plugs.get(name, Plug(name)), clocks[name]
+        plug = plugs.get(name, Plug(name))
+        clock = snapshot.values.get(f"{station.reading.owner(name)}.VDTTM")
         found[name] = PlugReading(
             taken=snapshot.taken,
             charge=charge,
@@ -286,15 +286,9 @@ def update(charger: str, account: RegisterAccount | None, reading: PlugReading) 
 
 def watched(account: RegisterAccount | None, reading: PlugReading) -> RegisterAccount | None:
     """The account with the power of a reading that did not pass; None if no charge runs."""
-    running = account.running if account is not None else None
-    if (
-        account is None
-        or running is None
-        or running.key != session_key(reading.charge)
-        or has_ended(reading.charge)
-    ):
+    if account is None or account.running is None or account.running.key != session_key(reading.charge):
         return None
-    return replace(account, running=_with_power(running, reading))
+    return None if has_ended(reading.charge) else replace(account, running=_with_power(account.running, reading))
 
 
 def _with_power(running: Running, reading: PlugReading) -> Running:

@@ -124,7 +124,11 @@ class TestBadInput:
             ([REDUCTION], f"'{REDUCTION}' has no value: give VARIABLE VALUE"),
             ([REDUCTION, "1", REDUCTION, "2"], "is there twice"),
             ([REDUCTION, "1", "--dry-rnu", "--jsno"], "there is no option --dry-rnu"),
-            ([REDUCTION, "1", "--for", "2 days"], "'2 days' is not a duration; it looks like 90s, 15m or 2h"),
+            (
+                [REDUCTION, "1", "--for", "2 days"],
+                "'2 days' is not a duration; it looks like 200ms, 10s, 1m, 1h or 30d",
+            ),
+            ([REDUCTION, "1", "--for", "0s"], "'0s' is too short a duration: give at least 1s"),
         ],
     )
     def test_what_makes_no_sense_at_all_asks_no_charger(

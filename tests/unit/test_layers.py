@@ -19,7 +19,7 @@ MODULES = {
 LAYERS = (
     ("ccl_exporter",),
     ("errors",),
-    ("gc_tuning", "locks", "logs", "sd_notify", "settings", "text"),
+    ("gc_tuning", "locks", "logs", "sd_notify", "settings", "sqlite_file", "text"),
     ("yaml_reader",),
     ("powerstudio",),
     ("station",),
@@ -131,7 +131,17 @@ def test_there_is_no_import_cycle() -> None:
 
 
 def test_what_an_output_knows_is_samples_and_sessions() -> None:
-    known = {"ccl_exporter", "errors", "settings", "text", "metrics", "sessions", "outputs"}
+    known = {
+        "ccl_exporter",
+        "errors",
+        "locks",
+        "settings",
+        "sqlite_file",
+        "text",
+        "metrics",
+        "sessions",
+        "outputs",
+    }
     wrong = [
         f"{module} imports {name}"
         for module in MODULES
@@ -144,7 +154,7 @@ def test_what_an_output_knows_is_samples_and_sessions() -> None:
 
 
 def test_the_queue_knows_nothing_of_what_it_stores() -> None:
-    assert IMPORTS["ccl_exporter.outputs.influxdb.spool"] == set()
+    assert IMPORTS["ccl_exporter.outputs.influxdb.spool"] == {"ccl_exporter.locks", "ccl_exporter.sqlite_file"}
 
 
 def test_the_web_reads_no_charger_by_itself() -> None:

@@ -20,6 +20,7 @@ from ccl_exporter.sessions import store as ledger_file
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import read
 from ccl_exporter.sessions.tracker import FinishedSession
+from ccl_exporter.sqlite_file import PATIENCE
 
 KWH = 3.6e6
 
@@ -318,7 +319,7 @@ def test_while_another_holds_the_file_charges_wait_and_are_written_then(path: Pa
     found = await_finished(ledger, 0)
     ledger.close()
 
-    assert waited < ledger_file.PATIENCE, "a scrape waited for the disk"
+    assert waited < PATIENCE, "a scrape waited for the disk"
     assert [charge.joules for _, charge in found] == [7 * KWH]
 
 

@@ -1,9 +1,13 @@
-"""What a person may write for a charger and for a place to listen, and that no secret of theirs is printed."""
+"""What a person may write for a charger, a duration and a place to listen, and that no secret of theirs prints."""
 
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from ccl_exporter.cli.write_session import seconds
+from ccl_exporter.config.fields import Duration
 from ccl_exporter.errors import UsageError
 from ccl_exporter.settings import ChargerSettings, Credentials, ListenAddress, charger_settings, listen_address
 
@@ -173,3 +177,28 @@ class TestListen:
     def test_anything_else_is_a_mistake_that_is_named(self, text: str) -> None:
         with pytest.raises(UsageError, match="address to listen on"):
             listen_address(text)
+
+
+DURATIONS = {"90s": 90.0, "15m": 900.0, "2h": 7200.0, "1d": 86400.0, "30d": 2592000.0}
+
+
+@pytest.mark.parametrize("text", DURATIONS)
+def test_a_command_and_a_file_read_the_same_durations(text: str) -> None:
+    assert seconds(text) == DURATIONS[text]
+    assert TypeAdapter(Duration).validate_python(text) == DURATIONS[text]
+
+
+@pytest.mark.parametrize("text", ["2 days", "1w", "10", "-1s", "1.5h", "", "1234567890s"])
+def test_what_is_no_duration_is_told_all_units(text: str) -> None:
+    says = f"{text!r} is not a duration; it looks like 200ms, 10s, 1m, 1h or 30d"
+
+    with pytest.raises(UsageError, match=re.escape(says)):
+        seconds(text)
+    with pytest.raises(ValidationError, match=re.escape(says)):
+        TypeAdapter(Duration).validate_python(text)
+
+
+@pytest.mark.parametrize("text", ["0s", "0d", "999ms"])
+def test_a_command_stays_for_a_second_at_least(text: str) -> None:
+    with pytest.raises(UsageError, match=f"'{text}' is too short a duration: give at least 1s"):
+        seconds(text)

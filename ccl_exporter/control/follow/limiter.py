@@ -1,6 +1,5 @@
 """The plug that a follower limits: its meter, the one variable that is written, what is kept on disk."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from ccl_exporter.control.plug_commands import PlugCommands
 from ccl_exporter.control.state import JOURNAL, ControlState, PendingRestore, WriteEntry
 from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written
 from ccl_exporter.errors import Absent, Garbled, StateError, TimedOut, WriteRejected
+from ccl_exporter.locks import try_lock
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.catalogue import Activity
 from ccl_exporter.station.plug import Plug
@@ -176,15 +176,13 @@ def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
             " set STATE_DIRECTORY"
         ) from error
     with opened as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             lock.seek(0)
             who = lock.read(20).strip()
             raise WriteRejected(
                 f"{plug} of {url} is followed already, by process {who}: stop that one first,"
                 " two would set its limit against each other"
-            ) from None
+            )
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()

@@ -5,7 +5,6 @@ A file that is damaged or of another version is set aside, and whatever can be r
 What the queue holds is opaque here: lines, when they were taken, how many points.
 """
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -14,9 +13,14 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from errno import EWOULDBLOCK
 from pathlib import Path
 from shutil import disk_usage
 from time import time
+from typing import TypeVar
+
+from ccl_exporter.locks import try_lock
+from ccl_exporter.sqlite_file import DamagedFile, open_database, quick_check, schema_version, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +31,11 @@ _ROOM_LEFT = 10 * 1024**2
 """Bytes of the disk that readings leave free: SQLite needs some to forget what was sent."""
 
 _PAGES_GIVEN_BACK = 256  # to the file system after each settling; more would hold up who stores
-_Act = Callable[[sqlite3.Connection], None]
 
+_T = TypeVar("_T")
 
 SCHEMA = 1
 """The version of the tables, as `PRAGMA user_version` has it."""
-
 
 _TABLES = f"""
     BEGIN;
@@ -46,12 +49,9 @@ _TABLES = f"""
     PRAGMA user_version = {SCHEMA};
     COMMIT;
 """
-
-
 _TABLE_NAMES = {"batch", "refused", "mark"}
 
-
-_JOURNAL_BYTES = 4 * 1024 * 1024
+_PRAGMAS = ("auto_vacuum = INCREMENTAL", f"journal_size_limit = {4 * 1024 * 1024}")
 
 
 class SpoolError(Exception):
@@ -124,7 +124,9 @@ class Spool:
         with self._turn:
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._take_lock()
+                self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                if not try_lock(self._lock_file):
+                    raise BlockingIOError(EWOULDBLOCK, "another process uses it")
                 self._open()
             except (OSError, sqlite3.Error) as error:
                 self._close()
@@ -133,13 +135,6 @@ class Spool:
     def close(self) -> None:
         with self._turn:
             self._close()
-
-    def _take_lock(self) -> None:
-        self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(error.errno, "another process uses it") from error
 
     def _close(self) -> None:
         if self._db is not None:
@@ -153,10 +148,8 @@ class Spool:
     def _open(self) -> None:
         trouble = ""
         try:
-            self._db = _connected(self.path)
-            found = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            tables = _tables_of(self._db)
+            self._db = open_database(self.path, *_PRAGMAS)
+            found, version, tables = quick_check(self._db), schema_version(self._db), _tables_of(self._db)
             if found != "ok":
                 trouble = f"is damaged ({found})"
             elif version == 0 and not tables:
@@ -177,13 +170,8 @@ class Spool:
         before = self._counts.points
         if self._db is not None:
             self._db.close()
-        aside = self.path.with_name(f"{self.path.name}.aside-{int(self._now())}")
-        while aside.exists():
-            aside = aside.with_name(f"{aside.name}+")
-        for end in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                Path(f"{self.path}{end}").rename(f"{aside}{end}")
-        self._db = db = _connected(self.path)
+        aside = set_aside(self.path, f"aside-{int(self._now())}")
+        self._db = db = open_database(self.path, *_PRAGMAS)
         db.executescript(_TABLES)
         with db:
             # Ids go on where they were: a batch that is being sent must not share its id with a new one.
@@ -215,7 +203,7 @@ class Spool:
         """
         body = zlib.compress("\n".join(lines).encode())
 
-        def store(db: sqlite3.Connection) -> None:
+        def store(db: sqlite3.Connection) -> bool:
             try:
                 full = disk_usage(self.path.parent).free < _ROOM_LEFT
             except OSError as error:
@@ -235,9 +223,10 @@ class Spool:
                 oldest=taken if counts.oldest is None else counts.oldest,
                 spooled=counts.spooled + len(lines),
             )
+            return True
 
         with self._turn:
-            stored = self._done("store a reading", store)
+            stored = self._done("store a reading", store) or False
             if not stored:
                 self._counts = replace(self._counts, dropped=self._counts.dropped + len(lines))
             self._bound()
@@ -245,23 +234,21 @@ class Spool:
 
     def mark(self, name: str) -> int:
         """A number that was remembered with a batch; 0 if there is none."""
-        found: list[int] = []
 
-        def read(db: sqlite3.Connection) -> None:
-            found.extend(value for (value,) in db.execute("SELECT value FROM mark WHERE name = ?", (name,)))
+        def read(db: sqlite3.Connection) -> int:
+            found = db.execute("SELECT value FROM mark WHERE name = ?", (name,)).fetchone()
+            return int(found[0]) if found else 0
 
         with self._turn:
-            self._done("read a mark", read)
-        return found[0] if found else 0
+            return self._done("read a mark", read) or 0
 
     # Out
 
     def take(self, points: int) -> list[Batch]:
         """The oldest batches, together at most `points` points but at least one batch; they stay until settled."""
-        found: list[Batch] = []
 
-        def read(db: sqlite3.Connection) -> None:
-            found.clear()
+        def read(db: sqlite3.Connection) -> list[Batch]:
+            found: list[Batch] = []
             left = points
             order = "SELECT id, points, body FROM batch WHERE id > ? ORDER BY id"
             with closing(db.execute(order, (self._settled,))) as rows:
@@ -270,12 +257,11 @@ class Spool:
                         break
                     left -= count
                     found.append(Batch(id_, _unpacked(body)))
+            return found
 
         with self._turn:
             self._bound()
-            if not self._done("read what waits", read):
-                return []
-        return found
+            return self._done("read what waits", read) or []
 
     def settle(self, last: int, refused: Sequence[RefusedLine] = (), rejected: int = 0) -> None:
         """Forget every batch up to `last`: the database took them but for `rejected` points.
@@ -285,7 +271,7 @@ class Spool:
         """
         now = self._now()
 
-        def forget(db: sqlite3.Connection) -> None:
+        def forget(db: sqlite3.Connection) -> bool:
             with db:
                 gone = _delete(db, last)
                 rows = [(now, item.line, item.reason) for item in refused]
@@ -300,6 +286,7 @@ class Spool:
             self._count_gone(db, gone)
             # As a script, for which it is run to its end; otherwise it gives back one page.
             db.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK});")
+            return True
 
         with self._turn:
             if not self._done("forget what was sent", forget):
@@ -309,13 +296,11 @@ class Spool:
 
     def _bound(self) -> None:
         """Drop the oldest batches that are too old, or too many for the file."""
-        dropped = 0
         counts, limit = self._counts, self._now() - self._max_age
         if counts.oldest is None or (counts.oldest >= limit and counts.bytes <= self._max_bytes):
             return
 
-        def drop(db: sqlite3.Connection) -> None:
-            nonlocal dropped
+        def drop(db: sqlite3.Connection) -> int:
             gone = 0
             with db:
                 while oldest := db.execute("SELECT id, taken FROM batch ORDER BY id LIMIT 1").fetchone():
@@ -323,9 +308,9 @@ class Spool:
                         break
                     gone += _delete(db, oldest[0])
             self._count_gone(db, gone)
-            dropped = gone
+            return gone
 
-        if self._done("drop the oldest", drop) and dropped:
+        if dropped := self._done("drop the oldest", drop):
             self._counts = replace(self._counts, dropped=self._counts.dropped + dropped)
             if not self._told_of_drops:
                 self._told_of_drops = True
@@ -342,27 +327,25 @@ class Spool:
 
     # Trouble
 
-    def _done(self, what: str, act: _Act) -> bool:
-        """Whether something could be done with the file; a damaged one is set aside and it is tried once more."""
+    def _done(self, what: str, act: Callable[[sqlite3.Connection], _T]) -> _T | None:
+        """What `act` makes of the file; None if it cannot. A damaged file is set aside, and it acts once more."""
         for another in (True, False):
             if self._db is None:
                 break
             try:
-                act(self._db)
-            except sqlite3.OperationalError as error:
-                # The disk is full or gone; what is stored is well.
-                self._say_failing(what, error)
-                return False
+                result = act(self._db)
             except sqlite3.DatabaseError as error:
-                if not another or not self._replaced(error):
+                # Where the disk is full or gone, what is stored is well.
+                mends = another and not isinstance(error, sqlite3.OperationalError)
+                if not mends or not self._replaced(error):
                     self._say_failing(what, error)
-                    return False
+                    return None
             else:
                 if what in self._failing:
                     self._failing.discard(what)
                     log.info("the spool %s: can %s again", self.path, what)
-                return True
-        return False
+                return result
+        return None
 
     def _replaced(self, error: sqlite3.Error) -> bool:
         try:
@@ -384,21 +367,6 @@ def _why(error: Exception) -> str:
 # The file; each of these may raise `sqlite3.Error`
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    # Nobody else may read when a car was at home; what SQLite makes beside the file is as open as the file.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    db = sqlite3.connect(path, timeout=5, check_same_thread=False)
-    try:
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
 def _tables_of(db: sqlite3.Connection) -> set[str]:
     return {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
@@ -418,11 +386,11 @@ def _delete(db: sqlite3.Connection, last: int) -> int:
 
 
 def _unpacked(body: bytes) -> tuple[str, ...]:
-    """The lines of a batch; raises `sqlite3.DatabaseError`, as SQLite does for its own pages, if it is damaged."""
+    """The lines of a batch; raises `DamagedFile` if it cannot be unpacked."""
     try:
         text = zlib.decompress(body).decode()
     except (zlib.error, UnicodeDecodeError, TypeError) as error:
-        raise sqlite3.DatabaseError("a batch cannot be unpacked") from error
+        raise DamagedFile("a batch cannot be unpacked") from error
     return tuple(text.split("\n")) if text else ()
 
 
