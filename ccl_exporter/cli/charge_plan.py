@@ -70,7 +70,11 @@ def plan(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     The price may be carbon as well: whatever is least in sum is chosen.
     """
     where, now = zone_of(timezone) if timezone is not None else None, time()
-    goal = Goal(_quantity(_ENERGY, need, "--need", "20kWh"), deadline(by, now, where), _kilowatts(power))
+    goal = Goal(
+        _quantity(_ENERGY, need, "--need", "20kWh"),
+        deadline(by, now, where),
+        _quantity(_POWER, power, "--power", "7.2kW"),
+    )
     read = _prices(prices)
     if dry_run or timers is not None:
         begin = now + LOADED_WITHIN if timers is not None else now
@@ -189,7 +193,3 @@ def _quantity(pattern: re.Pattern[str], text: str, flag: str, sample: str) -> fl
     if found is None or float(found[1]) <= 0:
         raise UsageError(f"{flag} {text!r} cannot be; it looks like {sample}")
     return float(found[1]) * (1 if found[2].startswith("k") else 0.001)
-
-
-def _kilowatts(text: str) -> float:
-    return _quantity(_POWER, text, "--power", "7.2kW")

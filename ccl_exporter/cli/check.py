@@ -5,13 +5,7 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.exit_codes import exit_code
-from ccl_exporter.cli.shared import (
-    ChargerOption,
-    ConfigFile,
-    Patience,
-    address,
-    transport,
-)
+from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, address, transport
 from ccl_exporter.diagnostics import check as diagnosis
 from ccl_exporter.errors import ChargerError
 from ccl_exporter.powerstudio.advice import advice

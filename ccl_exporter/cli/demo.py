@@ -1,15 +1,10 @@
 """`demo`: the metrics of a simulated charger."""
 
-from typing import Annotated
-
-import typer
-
-from ccl_exporter.cli.serve import LISTEN, Format, Level, Listen, log_to_stderr, run_service
+from ccl_exporter.cli.serve import LISTEN, Format, Level, log_to_stderr, run_service
+from ccl_exporter.cli.shared import Listen, Speed
 from ccl_exporter.exporter.service import Options
 from ccl_exporter.settings import listen_address
 from ccl_exporter.simulator import Simulator
-
-Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]
 
 
 def demo(

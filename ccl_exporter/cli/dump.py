@@ -5,12 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import (
-    ChargerOption,
-    ConfigFile,
-    address,
-    transport,
-)
+from ccl_exporter.cli.shared import ChargerOption, ConfigFile, address, transport
 from ccl_exporter.diagnostics import dump as recording
 
 

@@ -4,14 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import (
-    ChargerOption,
-    ConfigFile,
-    Patience,
-    Sensitive,
-    address,
-    transport,
-)
+from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, Sensitive, address, transport
 from ccl_exporter.errors import AccessDenied, Garbled
 from ccl_exporter.powerstudio.command_reader import read_variable
 from ccl_exporter.station.rows import find_row, variable_rows

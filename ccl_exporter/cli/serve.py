@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ccl_exporter.cli.shared import STOP_SIGNALS, ConfigFile, address, configuration, on_signals
+from ccl_exporter.cli.shared import STOP_SIGNALS, ConfigFile, Listen, address, configuration, on_signals
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.service import Options, Service
 from ccl_exporter.exporter.target_registry import single_charger
@@ -24,9 +24,6 @@ from ccl_exporter.settings import listen_address
 
 LISTEN = "127.0.0.1:9986"
 
-Listen = Annotated[
-    str, typer.Option("--web.listen-address", help="Address and port to serve on; port 0 is any free one.")
-]
 LogLevel = Literal["debug", "info", "warn", "error"]
 LogFormat = Literal["logfmt", "json"]
 Level = Annotated[LogLevel, typer.Option("--log.level", help="Least grave messages to log.")]
@@ -72,7 +69,7 @@ def _check_files(config_file: Path | None, web_config_file: Path | None) -> None
         count = len(configuration(config_file, patient=False).settings.chargers)
         typer.echo(f"{config_file} is well: {count} {'charger' if count == 1 else 'chargers'}.")
     if web_config_file is not None:
-        from ccl_exporter.exporter.web.security import WebSecurity  # noqa: PLC0415 - pydantic takes long
+        from ccl_exporter.exporter.web.security import WebSecurity  # noqa: PLC0415 - only with a file
 
         WebSecurity(web_config_file)
         typer.echo(f"{web_config_file} is well.")

@@ -6,23 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import (
-    ChargerOption,
-    ConfigFile,
-    Patience,
-    address,
-)
-from ccl_exporter.cli.write_session import (
-    AsJson,
-    DryRun,
-    Ended,
-    For,
-    LeastPause,
-    Target,
-    Wait,
-    carry_out,
-    facts,
-)
+from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, address
+from ccl_exporter.cli.write_session import AsJson, DryRun, Ended, For, LeastPause, Target, Wait, carry_out, facts
 from ccl_exporter.control.plug_commands import unchanged
 from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import UsageError

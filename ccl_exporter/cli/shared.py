@@ -37,12 +37,16 @@ PlugName = Annotated[str | None, typer.Option("--plug", help="The plug, where a 
 Zone = Annotated[
     str | None, typer.Option("--timezone", help="Such as Europe/London; by default that of this machine.")
 ]
+Listen = Annotated[
+    str, typer.Option("--web.listen-address", help="Address and port to serve on; port 0 is any free one.")
+]
+Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]
 Sensitive = Annotated[bool, typer.Option("--sensitive", help="Show personal values too: tags, users, free texts.")]
 
 
 def configuration(config_file: Path, patient: bool = True) -> "Configuration":
     """What a configuration file says now; if `patient`, its inventory may come later."""
-    from ccl_exporter.config import document  # noqa: PLC0415 - pydantic takes long, and only a file needs it
+    from ccl_exporter.config import document  # noqa: PLC0415 - only with a file
 
     return document.load(config_file, os.environ, patient=patient)
 

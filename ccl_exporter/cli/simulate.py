@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.demo import Speed
-from ccl_exporter.cli.serve import Listen
-from ccl_exporter.cli.shared import STOP_SIGNALS, on_signals
+from ccl_exporter.cli.shared import STOP_SIGNALS, Listen, Speed, on_signals
 from ccl_exporter.errors import UsageError
 from ccl_exporter.settings import listen_address
 from ccl_exporter.simulator import DIALECTS, FAULTS, MODELS, Dialect, Fault, Simulator
