@@ -1,15 +1,16 @@
 """`charge log`: the sessions that have ended."""
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ccl_exporter.cli.shared import ChargerOption
 from ccl_exporter.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
+from ccl_exporter.locks import state_folder
+from ccl_exporter.sessions import report
+from ccl_exporter.sessions.store import SESSIONS_FILE, read
+from ccl_exporter.settings import charger_settings
 
 
 def list_charges(
@@ -22,32 +23,26 @@ def list_charges(
 
     Needs no charger, only the ledger that `serve` keeps in the state folder.
     """
-    from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.sessions import report as charge_log  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.sessions.store import SESSIONS_FILE, read  # noqa: PLC0415 - keeps --help quick
-
-    begin = charge_log.instant(since) if since is not None else None
-    end = charge_log.instant(until, whole_day=True) if until is not None else None
+    begin = report.instant(since) if since is not None else None
+    end = report.instant(until, whole_day=True) if until is not None else None
     path = state_folder(os.environ) / SESSIONS_FILE
     recorded = read(path)
-    found = charge_log.select_sessions(recorded, _names(charger), begin, end)
+    found = report.select_sessions(recorded, _names(charger), begin, end)
     if as_csv:
-        typer.echo(charge_log.as_csv(found), nl=False)
+        typer.echo(report.as_csv(found), nl=False)
     elif not found.charges and not found.accounts:
         whose = f" of {charger}" if charger is not None else ""
         others = ", ".join(sorted({name for name, _, _ in recorded.accounts}))
         hint = f"there are those of {others}" if others else "serve records them as they end"
         typer.echo(f"No charge{whose} is recorded in {path}; {hint}.")
     else:
-        typer.echo(charge_log.session_table(found) if found.charges else "No charge ended in this time.")
+        typer.echo(report.session_table(found) if found.charges else "No charge ended in this time.")
         if begin is None and end is None:
-            typer.echo("\n" + "\n".join(charge_log.balance(found)))
+            typer.echo("\n" + "\n".join(report.balance(found)))
 
 
 def _names(charger: str | None) -> tuple[str, ...]:
     """What a charger may be called in the ledger: its name in the configuration file, else its host."""
-    from ccl_exporter.settings import charger_settings  # noqa: PLC0415 - keeps --help quick
-
     if charger is None:
         return ()
     try:

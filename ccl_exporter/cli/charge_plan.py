@@ -7,36 +7,39 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import partial
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.charge import PlugName, Zone
+from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.shared import (
     STOP_OR_HANG_UP,
     ChargerOption,
     ConfigFile,
-    Exit,
     Patience,
+    PlugName,
+    Zone,
     address,
     on_signals,
     say,
+    transport,
 )
 from ccl_exporter.cli.write_session import DryRun, Target, restore, session
+from ccl_exporter.control.plan.planner import Goal, Planner
+from ccl_exporter.control.plan.prices import Slot, parse
+from ccl_exporter.control.plan.schedule import Plan, cheapest, deadline
+from ccl_exporter.control.plan.timers import LOADED_WITHIN, NAME, units
+from ccl_exporter.control.plug_commands import PlugCommands, PlugReader, Result
+from ccl_exporter.control.restore import TemporaryChange
+from ccl_exporter.control.time_window import zone_of
+from ccl_exporter.control.write import WriteOptions, Written
 from ccl_exporter.errors import UsageError
-
-if TYPE_CHECKING:
-    from datetime import tzinfo
-
-    from ccl_exporter.control.plan.planner import Goal
-    from ccl_exporter.control.plan.prices import Slot
-    from ccl_exporter.control.plan.schedule import Plan
-    from ccl_exporter.control.plug_commands import PlugCommands, Result
-    from ccl_exporter.control.write import WriteOptions, Written
+from ccl_exporter.powerstudio.command_reader import CommandReader
+from ccl_exporter.text import align_columns
 
 _ENERGY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kWh|Wh)")
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kW|W)")
@@ -66,13 +69,12 @@ def plan(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 
     The price may be carbon as well: whatever is least in sum is chosen.
     """
-    from ccl_exporter.control.plan.planner import Goal  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.plan.schedule import cheapest, deadline  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.plan.timers import LOADED_WITHIN  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.time_window import zone_of  # noqa: PLC0415 - keeps --help quick
-
     where, now = zone_of(timezone) if timezone is not None else None, time()
-    goal = Goal(_quantity(_ENERGY, need, "--need", "20kWh"), deadline(by, now, where), _kilowatts(power))
+    goal = Goal(
+        _quantity(_ENERGY, need, "--need", "20kWh"),
+        deadline(by, now, where),
+        _quantity(_POWER, power, "--power", "7.2kW"),
+    )
     read = _prices(prices)
     if dry_run or timers is not None:
         begin = now + LOADED_WITHIN if timers is not None else now
@@ -81,74 +83,50 @@ def plan(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         if timers is not None and not dry_run:
             _write_timers(timers, planned, charger, config_file, plug)
         return
-    _carry_out(goal, read, where, Target("charge plan", address(charger, config_file), timeout, _how()), plug)
-
-
-def _how() -> "WriteOptions":
-    from ccl_exporter.control.write import WriteOptions  # noqa: PLC0415 - keeps --help quick
-
-    return WriteOptions()
+    target = Target("charge plan", address(charger, config_file), timeout, WriteOptions())
+    _carry_out(goal, read, where, target, plug)
 
 
 def _carry_out(
-    goal: "Goal", read: "Callable[[], Sequence[Slot]]", where: "tzinfo | None", target: Target, name: str | None
+    goal: Goal, read: Callable[[], Sequence[Slot]], where: tzinfo | None, target: Target, name: str | None
 ) -> None:
-    from ccl_exporter.cli.shared import transport  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.plan.planner import Planner  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.plug_commands import PlugCommands, PlugReader  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.restore import TemporaryChange  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.state import ControlState  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.powerstudio.command_reader import CommandReader  # noqa: PLC0415 - keeps --help quick
-
-    control_state = ControlState(state_folder(os.environ), target.settings.url)
-
-    def at_plug(work: "Callable[[PlugCommands, WriteOptions], Result]") -> "Result":
-        with session(target, control_state, target.how) as open_session:
-            return work(PlugCommands(open_session.writer, name, target.timeout), target.how)
-
+    disabled: list[Written] = []
     stopped = threading.Event()
-    with TemporaryChange(control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
-        disabled: list[Written] = []
+    with TemporaryChange(target.control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
 
-        def keep(written: "Written") -> None:
+        def keep(written: Written) -> None:
             # One way back is enough: the plug is in service again once the plan is over.
             if not disabled:
                 meanwhile.remember(written)
                 disabled.append(written)
 
-        def stop() -> "Result":
-            return at_plug(lambda plug, how: plug.disable(replace(how, keep=keep)))
+        def start() -> Result:
+            with session(target) as writer:
+                return PlugCommands(writer, name, target.timeout).start(target.how)
+
+        def stop() -> Result:
+            with session(target) as writer:
+                return PlugCommands(writer, name, target.timeout).disable(replace(target.how, keep=keep))
 
         with transport(target.settings) as connection:
             reader = PlugReader(CommandReader(connection), name, target.timeout)
-            planner = Planner(
-                goal,
-                read,
-                reader.look,
-                lambda: at_plug(lambda plug, how: plug.start(how)),
-                stop,
-                partial(_show, where),
-                say,
-            )
+            planner = Planner(goal, read, reader.look, start, stop, partial(_show, where), say)
             try:
                 while not stopped.is_set() and planner.step():
                     turns = planner.plan.turns_next(time())
                     stopped.wait(min(_EVERY, max(turns - time(), 0.0) if turns is not None else _EVERY))
             finally:
-                good = restore(target, control_state, meanwhile)
+                good = restore(target, meanwhile)
     raise typer.Exit(Exit.DONE if good and planner.left <= goal.need * _NEARLY else Exit.FAILED)
 
 
-def _prices(name: str) -> "Callable[[], Sequence[Slot]]":
+def _prices(name: str) -> Callable[[], Sequence[Slot]]:
     """What reads the prices as they are now; standard input is read once."""
-    from ccl_exporter.control.plan.prices import parse  # noqa: PLC0415 - keeps --help quick
-
     if name == "-":
         once = parse(sys.stdin.read(_MOST))
         return lambda: once
 
-    def read() -> "Sequence[Slot]":
+    def read() -> Sequence[Slot]:
         try:
             with Path(name).open(encoding="utf-8") as file:
                 text = file.read(_MOST)
@@ -162,9 +140,7 @@ def _prices(name: str) -> "Callable[[], Sequence[Slot]]":
     return read
 
 
-def _show(where: "tzinfo | None", planned: "Plan") -> None:
-    from ccl_exporter.text import align_columns  # noqa: PLC0415 - keeps --help quick
-
+def _show(where: tzinfo | None, planned: Plan) -> None:
     def clock(at: float) -> str:
         return datetime.fromtimestamp(at, UTC).astimezone(where).isoformat(timespec="minutes")
 
@@ -182,10 +158,8 @@ def _show(where: "tzinfo | None", planned: "Plan") -> None:
 
 
 def _write_timers(
-    folder: Path, planned: "Plan", charger: str | None, config_file: Path | None, plug: str | None
+    folder: Path, planned: Plan, charger: str | None, config_file: Path | None, plug: str | None
 ) -> None:
-    from ccl_exporter.control.plan.timers import NAME, units  # noqa: PLC0415 - keeps --help quick
-
     if not planned.blocks:
         raise UsageError("there is nothing to charge, so there are no timers")
     own = str(Path(sys.argv[0]).resolve())
@@ -219,7 +193,3 @@ def _quantity(pattern: re.Pattern[str], text: str, flag: str, sample: str) -> fl
     if found is None or float(found[1]) <= 0:
         raise UsageError(f"{flag} {text!r} cannot be; it looks like {sample}")
     return float(found[1]) * (1 if found[2].startswith("k") else 0.001)
-
-
-def _kilowatts(text: str) -> float:
-    return _quantity(_POWER, text, "--power", "7.2kW")

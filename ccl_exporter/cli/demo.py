@@ -1,25 +1,19 @@
 """`demo`: the metrics of a simulated charger."""
 
-from typing import Annotated
-
-import typer
-
-from ccl_exporter.cli.serve import LISTEN, Format, Level, Listen, LogFormat, LogLevel, log_to_stderr, run_service
-
-Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]
+from ccl_exporter.cli.serve import LISTEN, Format, Level, log_to_stderr, run_service
+from ccl_exporter.cli.shared import Listen, Speed
+from ccl_exporter.exporter.service import Options
+from ccl_exporter.settings import listen_address
+from ccl_exporter.simulator import Simulator
 
 
 def demo(
     listen: Listen = LISTEN,
     speed: Speed = 1.0,
-    level: Level = LogLevel.INFO,
-    format: Format = LogFormat.LOGFMT,
+    level: Level = "info",
+    format: Format = "logfmt",
 ) -> None:
     """Serve the metrics of a simulated charger: a vehicle comes, charges and leaves, again and again."""
-    from ccl_exporter.exporter.service import Options  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.simulator import Simulator  # noqa: PLC0415 - no other command needs it
-
     log_to_stderr(level, format)
     options = Options(listen_address(listen))
     with Simulator(speed=speed) as simulator:

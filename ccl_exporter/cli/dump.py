@@ -5,12 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import (
-    ChargerOption,
-    ConfigFile,
-    address,
-    transport,
-)
+from ccl_exporter.cli.shared import ChargerOption, ConfigFile, address, transport
+from ccl_exporter.diagnostics import dump as recording
 
 
 def dump(
@@ -19,8 +15,6 @@ def dump(
     config_file: ConfigFile = None,
 ) -> None:
     """Record a charger's answers with everything personal masked, to be replayed by `simulate --recordings`."""
-    from ccl_exporter.diagnostics import dump as recording  # noqa: PLC0415 - keeps --help quick
-
     with transport(address(charger, config_file)) as connection:
         made = recording.dump(connection, folder)
     typer.echo(f"{len(made.written)} documents are in {folder}, {len(made.left_out)} did not come; see about.txt.")

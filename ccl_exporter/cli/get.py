@@ -4,15 +4,11 @@ from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import (
-    ChargerOption,
-    ConfigFile,
-    Patience,
-    Sensitive,
-    address,
-    transport,
-)
+from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, Sensitive, address, transport
 from ccl_exporter.errors import AccessDenied, Garbled
+from ccl_exporter.powerstudio.command_reader import read_variable
+from ccl_exporter.station.rows import find_row, variable_rows
+from ccl_exporter.text import MASK, format_number
 
 
 def get(
@@ -24,10 +20,6 @@ def get(
     timeout: Patience = 15.0,
 ) -> None:
     """Print the value of one variable as the charger sends it, for a script."""
-    from ccl_exporter.powerstudio.command_reader import read_variable  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.station.rows import find_row, variable_rows  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.text import MASK, format_number  # noqa: PLC0415 - keeps --help quick
-
     with transport(address(charger, config_file)) as connection:
         snapshot = read_variable(connection, variable, timeout)
     row = find_row(variable_rows(snapshot, sensitive) if snapshot is not None else [], variable)

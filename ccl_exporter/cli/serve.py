@@ -6,42 +6,26 @@ import resource
 import signal
 import threading
 from contextlib import suppress
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from ccl_exporter.cli.shared import STOP_SIGNALS, ConfigFile, address, on_signals
+from ccl_exporter.cli.shared import STOP_SIGNALS, ConfigFile, Listen, address, configuration, on_signals
 from ccl_exporter.errors import UsageError
+from ccl_exporter.exporter.service import Options, Service
+from ccl_exporter.exporter.target_registry import single_charger
 from ccl_exporter.gc_tuning import collect_seldom, share_memory
+from ccl_exporter.locks import state_folder
+from ccl_exporter.logs import to_stderr
 from ccl_exporter.sd_notify import notify_ready
-
-if TYPE_CHECKING:
-    from ccl_exporter.exporter.service import Options, Service
+from ccl_exporter.settings import listen_address
 
 LISTEN = "127.0.0.1:9986"
 
-
-class LogLevel(StrEnum):
-    """Least grave kind of message that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARN = "warn"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """How a log line is written."""
-
-    LOGFMT = "logfmt"
-    JSON = "json"
-
-
-Listen = Annotated[
-    str, typer.Option("--web.listen-address", help="Address and port to serve on; port 0 is any free one.")
-]
+LogLevel = Literal["debug", "info", "warn", "error"]
+LogFormat = Literal["logfmt", "json"]
 Level = Annotated[LogLevel, typer.Option("--log.level", help="Least grave messages to log.")]
 Format = Annotated[LogFormat, typer.Option("--log.format", help="How log lines are written.")]
 
@@ -67,14 +51,10 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     fail_on_down: Annotated[
         bool, typer.Option("--web.fail-on-down", help="Answer 503 for a charger that is down, besides ccl_up 0.")
     ] = False,
-    level: Level = LogLevel.INFO,
-    format: Format = LogFormat.LOGFMT,
+    level: Level = "info",
+    format: Format = "logfmt",
 ) -> None:
     """Serve the metrics of one charger, or of all that the configuration file names."""
-    from ccl_exporter.exporter.service import Options  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
-
     log_to_stderr(level, format)
     options = Options(listen_address(listen), web_config_file, lifecycle, fail_on_down)
     if config_check:
@@ -83,16 +63,14 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 
 
 def _check_files(config_file: Path | None, web_config_file: Path | None) -> None:
-    from ccl_exporter.exporter.web.security import WebSecurity  # noqa: PLC0415 - only here
-
     if config_file is None and web_config_file is None:
         raise UsageError("there is nothing to check: name --config.file or --web.config.file")
     if config_file is not None:
-        from ccl_exporter.config import document as configuration  # noqa: PLC0415 - only with a file
-
-        count = len(configuration.load(config_file, os.environ).settings.chargers)
+        count = len(configuration(config_file, patient=False).settings.chargers)
         typer.echo(f"{config_file} is well: {count} {'charger' if count == 1 else 'chargers'}.")
     if web_config_file is not None:
+        from ccl_exporter.exporter.web.security import WebSecurity  # noqa: PLC0415 - only with a file
+
         WebSecurity(web_config_file)
         typer.echo(f"{web_config_file} is well.")
 
@@ -105,10 +83,7 @@ def _allow_many_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def run_service(charger: str | None, config_file: Path | None, options: "Options", state: Path | None) -> None:
-    from ccl_exporter.exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
-    from ccl_exporter.exporter.target_registry import single_charger  # noqa: PLC0415 - keeps --help quick
-
+def run_service(charger: str | None, config_file: Path | None, options: Options, state: Path | None) -> None:
     _allow_many_connections()
     share_memory()
     collect_seldom()
@@ -117,16 +92,11 @@ def run_service(charger: str | None, config_file: Path | None, options: "Options
         what = settings.url
         service = Service(single_charger(settings), options, state)
     else:
-        from ccl_exporter.config import document as configuration  # noqa: PLC0415 - only with a file
-
         if charger is not None:
             raise UsageError("name a charger or a configuration file, not both")
-        path = config_file
-        read = configuration.load(path, os.environ, patient=True)
+        read = configuration(config_file)
         what = f"{len(read.settings.chargers)} chargers"
-        service = Service(
-            read.settings, options, state, lambda: configuration.load(path, os.environ, patient=True), read
-        )
+        service = Service(read.settings, options, state, partial(configuration, config_file), read)
     url = service.bind()
     with (
         on_signals(lambda: threading.Thread(target=service.stop, name="stop").start(), *STOP_SIGNALS),
@@ -139,14 +109,12 @@ def run_service(charger: str | None, config_file: Path | None, options: "Options
         service.run()
 
 
-def _reload(service: "Service") -> None:
+def _reload(service: Service) -> None:
     with suppress(UsageError):
         service.reload()
 
 
 def log_to_stderr(level: LogLevel, format: LogFormat) -> None:
-    from ccl_exporter.logs import to_stderr  # noqa: PLC0415 - keeps --help quick
-
-    to_stderr(level.value, format is LogFormat.JSON)
+    to_stderr(level, format == "json")
     if os.geteuid() == 0:
         logging.getLogger(__name__).warning("running as root, which an exporter does not need")

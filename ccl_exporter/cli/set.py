@@ -2,32 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, nan
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import (
-    ChargerOption,
-    ConfigFile,
-    Patience,
-    address,
-)
-from ccl_exporter.cli.write_session import (
-    AsJson,
-    DryRun,
-    Ended,
-    For,
-    LeastPause,
-    Target,
-    Wait,
-    WriteSession,
-    carry_out,
-    facts,
-)
+from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, address
+from ccl_exporter.cli.write_session import AsJson, DryRun, Ended, For, LeastPause, Target, Wait, carry_out, facts
+from ccl_exporter.control.plug_commands import unchanged
+from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
+from ccl_exporter.text import MASK, format_number
 
 
 def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
@@ -48,14 +32,10 @@ def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     timeout: Patience = 15.0,
 ) -> None:
     """Write variables, if the charger says that they can be written, and see that they hold."""
-    from ccl_exporter.control.plug_commands import unchanged  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.write import WriteOptions  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.text import MASK, format_number  # noqa: PLC0415 - keeps --help quick
-
     wanted = _pairs(pairs)
 
-    def work(open_session: WriteSession) -> Ended:
-        written = open_session.writer.set(wanted, open_session.how)
+    def work(writer: Writer, how: WriteOptions) -> Ended:
+        written = writer.set(wanted, how)
 
         def change(name: str) -> str:
             if name in written.personal:

@@ -1,39 +1,26 @@
-"""What the commands share: their options, exit codes, and the way to a charger."""
+"""What the commands share: their options, and the way to a charger."""
 
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import IntEnum
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccl_exporter.errors import AccessDenied, CclError, TimedOut, Unreachable, UsageError, WriteRejected
+from ccl_exporter.errors import UsageError
+from ccl_exporter.locks import ChargerLock, state_folder
+from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.settings import ChargerSettings, charger_settings
 
 if TYPE_CHECKING:
-    from ccl_exporter.powerstudio.transport import Transport
-    from ccl_exporter.settings import ChargerSettings
+    from ccl_exporter.config.document import Configuration
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_OR_HANG_UP = (*STOP_SIGNALS, signal.SIGHUP)
 """For those who have something to put back: a terminal that is closed ends them as well."""
-
-
-class Exit(IntEnum):
-    """Exit codes that scripts may rely on."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    UNREACHABLE = 3
-    REFUSED = 4
-    NOT_TAKEN = 5
-    NOTHING = 6
-    NO_VEHICLE = 7
-
 
 ConfigFile = Annotated[
     Path | None,
@@ -46,48 +33,40 @@ ChargerOption = Annotated[
     ),
 ]
 Patience = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for a first answer.")]
+PlugName = Annotated[str | None, typer.Option("--plug", help="The plug, where a charger has several.")]
+Zone = Annotated[
+    str | None, typer.Option("--timezone", help="Such as Europe/London; by default that of this machine.")
+]
+Listen = Annotated[
+    str, typer.Option("--web.listen-address", help="Address and port to serve on; port 0 is any free one.")
+]
+Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]
 Sensitive = Annotated[bool, typer.Option("--sensitive", help="Show personal values too: tags, users, free texts.")]
 
 
-def exit_code(error: CclError) -> Exit:
-    match error:
-        case UsageError():
-            return Exit.USAGE
-        case Unreachable() | TimedOut():
-            return Exit.UNREACHABLE
-        case AccessDenied() | WriteRejected():
-            return Exit.REFUSED
-        case _:
-            return Exit.FAILED
+def configuration(config_file: Path, patient: bool = True) -> "Configuration":
+    """What a configuration file says now; if `patient`, its inventory may come later."""
+    from ccl_exporter.config import document  # noqa: PLC0415 - only with a file
+
+    return document.load(config_file, os.environ, patient=patient)
 
 
-def address(charger: str | None, config_file: Path | None = None) -> "ChargerSettings":
+def address(charger: str | None, config_file: Path | None = None) -> ChargerSettings:
     """The charger of a command: by its name in the configuration file, or by its address."""
-    from ccl_exporter.settings import charger_settings  # noqa: PLC0415 - keeps --help quick
-
     if charger is None:
         raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
-    if config_file is not None:
-        from ccl_exporter.config import document as configuration  # noqa: PLC0415 - only with a file
-
-        named = configuration.load(config_file, os.environ, patient=True).settings.chargers
-        if charger in named:
-            return named[charger]
-    return charger_settings(charger, os.environ)
+    named = configuration(config_file).settings.chargers if config_file is not None else {}
+    return named[charger] if charger in named else charger_settings(charger, os.environ)
 
 
-@contextmanager
-def transport(settings: "ChargerSettings") -> "Iterator[Transport]":
+def charger_lock(settings: ChargerSettings) -> ChargerLock:
+    """What lets everything on this machine that talks to a charger take turns."""
+    return ChargerLock(state_folder(os.environ), settings.url, settings.pause)
+
+
+def transport(settings: ChargerSettings) -> closing[Transport]:
     """A connection to a charger that takes turns with whatever else on this machine reads it."""
-    from ccl_exporter.locks import ChargerLock, state_folder  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.powerstudio.transport import Transport  # noqa: PLC0415 - keeps --help quick
-
-    lock = ChargerLock(state_folder(os.environ), settings.url, settings.pause)
-    transport = Transport(settings.url, settings.credentials, settings.source_address, lock)
-    try:
-        yield transport
-    finally:
-        transport.close()
+    return closing(Transport(settings.url, settings.credentials, settings.source_address, charger_lock(settings)))
 
 
 def say(sentence: str, err: bool = False) -> None:
@@ -99,6 +78,11 @@ def say(sentence: str, err: bool = False) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())
         os.close(nowhere)
+
+
+def warn(sentence: str) -> None:
+    """Say what a person must see, whatever the command prints."""
+    say(f"ccl-exporter: {sentence}", err=True)
 
 
 @contextmanager

@@ -16,6 +16,11 @@ from ccl_exporter.cli.shared import (
     on_signals,
     transport,
 )
+from ccl_exporter.diagnostics import variable_table
+from ccl_exporter.diagnostics.check import ALL
+from ccl_exporter.powerstudio.advice import failure
+from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.station.rows import variable_rows
 
 
 def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
@@ -33,12 +38,6 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     timeout: Patience = 15.0,
 ) -> None:
     """List devices and variables with title, value, unit, whether they can be written, and range."""
-    from ccl_exporter.diagnostics import variable_table  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.diagnostics.check import ALL  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.powerstudio.advice import failure  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.powerstudio.engine import Engine  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.station.rows import variable_rows  # noqa: PLC0415 - keeps --help quick
-
     settings = address(charger, config_file)
     stopped = threading.Event()
     with transport(settings) as connection, on_signals(stopped.set, *STOP_SIGNALS):

@@ -4,17 +4,14 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.demo import Speed
-from ccl_exporter.cli.serve import Listen
-from ccl_exporter.cli.shared import STOP_SIGNALS, on_signals
+from ccl_exporter.cli.shared import STOP_SIGNALS, Listen, Speed, on_signals
 from ccl_exporter.errors import UsageError
-
-if TYPE_CHECKING:
-    from ccl_exporter.simulator import Simulator
+from ccl_exporter.settings import listen_address
+from ccl_exporter.simulator import DIALECTS, FAULTS, MODELS, Dialect, Fault, Simulator
 
 SIMULATE_LISTEN = "127.0.0.1:9987"
 
@@ -39,16 +36,6 @@ def simulate(
     ] = None,
 ) -> None:
     """Be a PowerStudio engine: a simulated charger to try an exporter on."""
-    from ccl_exporter.settings import listen_address  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.simulator import (  # noqa: PLC0415 - no other command needs it
-        DIALECTS,
-        FAULTS,
-        MODELS,
-        Dialect,
-        Fault,
-        Simulator,
-    )
-
     if "list" in (dialect or []):
         return _list({name: named.says for name, named in DIALECTS.items()})
     if "list" in (fault or []):
@@ -83,7 +70,7 @@ def _list(rows: Mapping[str, str]) -> None:
         typer.echo(f"{name:{width}}  {says}")
 
 
-def _simulate(simulators: "list[Simulator]") -> None:
+def _simulate(simulators: list[Simulator]) -> None:
     stopped = threading.Event()
     with on_signals(stopped.set, *STOP_SIGNALS), ExitStack() as running:
         for simulator in simulators:

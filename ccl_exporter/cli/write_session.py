@@ -4,27 +4,24 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ccl_exporter.cli.shared import (
-    STOP_OR_HANG_UP,
-    Exit,
-    on_signals,
-    say,
-)
+from ccl_exporter.cli.exit_codes import Exit
+from ccl_exporter.cli.shared import STOP_OR_HANG_UP, charger_lock, on_signals, say, warn
+from ccl_exporter.control.put import WritableTransport
+from ccl_exporter.control.restore import TemporaryChange, restore_pending
+from ccl_exporter.control.state import ControlState
+from ccl_exporter.control.write import Outcome, WriteOptions, Writer, Written
 from ccl_exporter.errors import CclError, UsageError
+from ccl_exporter.locks import state_folder
+from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.text import MASK, parse_duration
-
-if TYPE_CHECKING:
-    from ccl_exporter.control.restore import TemporaryChange
-    from ccl_exporter.control.state import ControlState
-    from ccl_exporter.control.write import Outcome, WriteOptions, Writer, Written
-    from ccl_exporter.settings import ChargerSettings
 
 _EXIT = {
     "done": Exit.DONE,
@@ -52,111 +49,93 @@ AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 
 @dataclass(frozen=True)
 class Target:
-    """The charger of a command that writes, and the flags with which it does.
+    """The charger of a command that writes, and the flags with which it does. `timeout` in seconds.
 
     Its settings are read once: a configuration file that is being edited must not keep a way back from being gone.
     """
 
     command: str
-    settings: "ChargerSettings"
+    settings: ChargerSettings
     timeout: float
-    how: "WriteOptions"
+    how: WriteOptions
 
-
-@dataclass(frozen=True)
-class WriteSession:
-    """A charger that can be written to now, and how."""
-
-    writer: "Writer"
-    control_state: "ControlState"
-    how: "WriteOptions"
-    timeout: float
+    @cached_property
+    def control_state(self) -> ControlState:
+        """What commands keep of this charger."""
+        return ControlState(state_folder(os.environ), self.settings.url)
 
 
 @dataclass(frozen=True)
 class Ended:
     """How a command ended: in one sentence, and as facts for a program."""
 
-    outcome: "Outcome"
+    outcome: Outcome
     says: str
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def warn(sentence: str) -> None:
-    """Say what a person must see, whatever the command prints."""
-    say(f"ccl-exporter: {sentence}", err=True)
+def writable_transport(settings: ChargerSettings) -> closing[WritableTransport]:
+    """A connection to a charger that can write, and takes turns with whatever else on this machine reads it."""
+    return closing(
+        WritableTransport(settings.url, settings.credentials, settings.source_address, charger_lock(settings))
+    )
 
 
 @contextmanager
-def session(target: Target, control_state: "ControlState", how: "WriteOptions") -> Iterator[WriteSession]:
-    """A charger which nobody else writes to meanwhile; what others left behind is put back first."""
-    from ccl_exporter.control.put import WritableTransport  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.restore import restore_pending  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.write import Writer  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.locks import ChargerLock  # noqa: PLC0415 - keeps --help quick
+def session(target: Target, tell: Callable[[str], None] = warn, purpose: str = "") -> Iterator[Writer]:
+    """A charger which nobody else writes to meanwhile; what others left behind is put back first.
 
-    settings = target.settings
-    lock = ChargerLock(control_state.folder, settings.url, settings.pause)
-    control = WritableTransport(settings.url, settings.credentials, settings.source_address, lock)
-    try:
-        with control_state.exclusive(monotonic() + target.timeout):
-            writer = Writer(control, control_state, target.timeout, target.command)
-            if not how.dry_run:
-                restore_pending(control_state, writer, warn)
-            yield WriteSession(writer, control_state, how, target.timeout)
-    finally:
-        control.close()
+    `purpose` stands behind the command in the journal of writes.
+    """
+    control_state = target.control_state
+    with writable_transport(target.settings) as control, control_state.exclusive(monotonic() + target.timeout):
+        writer = Writer(control, control_state, target.timeout, target.command + purpose)
+        if not target.how.dry_run:
+            restore_pending(control_state, writer, tell)
+        yield writer
 
 
 def carry_out(
-    target: Target, work: Callable[[WriteSession], Ended], as_json: bool, length: str | None = None
-) -> None:
+    target: Target, work: Callable[[Writer, WriteOptions], Ended], as_json: bool, length: str | None = None
+) -> NoReturn:
     """Do what a command is for, say what came of it, and end with its exit code.
 
     With a `length` stay until it is over or the command is told to stop, and put everything back.
     """
-    from ccl_exporter.control.restore import TemporaryChange  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.control.state import ControlState  # noqa: PLC0415 - keeps --help quick
-    from ccl_exporter.locks import state_folder  # noqa: PLC0415 - keeps --help quick
-
-    control_state = ControlState(state_folder(os.environ), target.settings.url)
     if length is None or target.how.dry_run:
-        with session(target, control_state, target.how) as open_session:
-            ended = work(open_session)
-        return finish(ended, as_json)
+        with session(target) as writer:
+            ended = work(writer, target.how)
+        finish(ended, as_json)
     lasts = seconds(length)
     stopped = threading.Event()
     good, late = True, False
-    with TemporaryChange(control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
+    with TemporaryChange(target.control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         try:
-            with session(target, control_state, replace(target.how, keep=meanwhile.remember)) as open_session:
-                ended = work(open_session)
+            with session(target) as writer:
+                ended = work(writer, replace(target.how, keep=meanwhile.remember))
             late = ended.outcome == "not_taken"
             _tell(ended, as_json)
             if ended.outcome == "done":
                 stopped.wait(min(lasts, threading.TIMEOUT_MAX))
         finally:
-            good = restore(target, control_state, meanwhile, again=late)
+            good = restore(target, meanwhile, again=late)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
 
 
-def restore(
-    target: Target, control_state: "ControlState", meanwhile: "TemporaryChange", again: bool = False
-) -> bool:
+def restore(target: Target, meanwhile: TemporaryChange, again: bool = False) -> bool:
     """Put back what a command has changed for a while, `again` also if it reads so; False if it could not be."""
     if not meanwhile.variables:
         return True
-    back = replace(target, command=f"{target.command}, put back")
     try:
-        with session(back, control_state, target.how) as open_session:
-            return meanwhile.restore(open_session.writer, warn, again)
+        with session(target, purpose=", put back") as writer:
+            return meanwhile.restore(writer, warn, again)
     except CclError as error:
         names = ", ".join(meanwhile.variables)
         warn(f"{names} could not be put back, the next command will try it again: {error}")
         return False
 
 
-def finish(ended: Ended, as_json: bool) -> None:
+def finish(ended: Ended, as_json: bool) -> NoReturn:
     """Say what came of a command, and end with its exit code."""
     _tell(ended, as_json)
     raise typer.Exit(_EXIT[ended.outcome])
@@ -170,7 +149,7 @@ def _tell(ended: Ended, as_json: bool) -> None:
         say(ended.says)
 
 
-def facts(written: "Sequence[Written]") -> Mapping[str, Any]:
+def facts(written: Sequence[Written]) -> Mapping[str, Any]:
     """What was written, for a program; personal values are hidden."""
     return {
         "written": [

@@ -1,0 +1,62 @@
+"""What the flags of `charge follow` ask for, checked and turned into what a follower works with. Pure.
+
+All functions raise `UsageError` with the flag in the message.
+"""
+
+import re
+
+from ccl_exporter.control.follow.input_filter import InputSpec, Unit, What
+from ccl_exporter.control.follow.policy import Mode, Rules, least_of, percent_for
+from ccl_exporter.errors import UsageError
+
+_POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(W|kW|A)")
+_ROOF = 10_000.0
+"""Watts that a roof is believed to give unless --pv-peak says more."""
+
+
+def input_spec(
+    what: What, unit: Unit, mode: Mode, supply: str | None, roof: str | None, stale: float
+) -> InputSpec:
+    """What the number means; `stale` in seconds."""
+    if (supply is not None) != (mode == "supply" and what == "import"):
+        raise UsageError("--supply belongs to --mode supply and --input import, and they need it")
+    allowed = _power(supply, "--supply") if supply is not None else None
+    if roof is None:
+        return InputSpec(what, unit, mode, allowed, 0.0 if mode == "supply" else _ROOF, stale)
+    peak, peak_unit = _power(roof, "--pv-peak")
+    if peak_unit == "A":
+        raise UsageError(f"--pv-peak {roof!r} is not a power; it looks like 4kW")
+    return InputSpec(what, unit, mode, allowed, peak, stale)
+
+
+def amperes(text: str | None, flag: str) -> float | None:
+    """A current from `6.1A`, None if the flag is not given."""
+    if text is None:
+        return None
+    value, unit = _power(text, flag)
+    if unit != "A":
+        raise UsageError(f"{flag} {text!r} is not a current; it looks like 6.1A")
+    return value
+
+
+def rules(mode: Mode, floor: float | None, safe: float | None, starts: int, largest: float) -> Rules:
+    """The rules for a plug that has `largest` amperes; refuses a current that it cannot give."""
+    for name, current in (("--floor", floor), ("--safe", safe)):
+        if current is not None and (current > largest or (current > 0 and percent_for(current, largest) == 100)):
+            raise UsageError(
+                f"{name} {current:g}A is no current of this plug: it has {largest:g} A,"
+                " a car needs 6 A, and it is set in whole per cent; 0A stops"
+            )
+    least = least_of(largest)
+    floor = least if floor is None else floor
+    if safe is None:
+        safe = {"surplus": 0.0, "floor": floor, "supply": least}[mode]
+    return Rules(mode=mode, largest=largest, floor=floor, safe=safe, starts_a_day=starts)
+
+
+def _power(text: str, flag: str) -> tuple[float, str]:
+    found = _POWER.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{flag} {text!r} is not a power or a current; it looks like 60A or 14kW")
+    value = float(found[1])
+    return (value * 1000, "W") if found[2] == "kW" else (value, found[2])
