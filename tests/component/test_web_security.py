@@ -20,13 +20,19 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from ccl_exporter.config.web import WebConfig
+from ccl_exporter.config.web import WebConfig, parse
 from ccl_exporter.errors import UsageError
-from ccl_exporter.exporter.web.security import WebSecurity, load
+from ccl_exporter.exporter.web.security import WebSecurity
 
 HASH = "$2y$04$" + "a" * 21 + "u" + "b" * 31
 PAIR = "cert_file: server.crt, key_file: server.key"
 CLIENTS = f"{PAIR}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt"
+
+
+def load(path: Path) -> WebConfig:
+    """The configuration of a file that can be used."""
+    WebSecurity(path)
+    return parse(path)
 
 
 def tls(more: str, pair: str = PAIR) -> str:

@@ -23,7 +23,7 @@ from cheroot.wsgi import Server
 from helpers.support import server
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.exporter.web.security import WebSecurity, load
+from ccl_exporter.exporter.web.security import WebSecurity
 
 WORKERS = 4
 PAIR = "cert_file: server.crt, key_file: server.key"
@@ -617,14 +617,14 @@ class TestPromtool:
     @pytest.mark.parametrize("text", GOOD)
     def test_takes_what_we_take(self, site: Site, text: str) -> None:
         site.path.write_text(text)
-        load(site.path)
+        WebSecurity(site.path)
 
         assert promtool_says(site.path) == (0, f"{site.path} SUCCESS\n")
 
     @pytest.mark.parametrize(("text", "name"), YOUNGER)
     def test_takes_what_we_take_or_is_too_old_to_know_it(self, site: Site, text: str, name: str) -> None:
         site.path.write_text(text)
-        load(site.path)
+        WebSecurity(site.path)
         code, said = promtool_says(site.path)
 
         assert code == 0 or f"field {name} not found" in said
@@ -633,6 +633,6 @@ class TestPromtool:
     def test_refuses_what_we_refuse(self, site: Site, text: str) -> None:
         site.path.write_text(text)
         with pytest.raises(UsageError, match=re.escape(str(site.path))):
-            load(site.path)
+            WebSecurity(site.path)
 
         assert promtool_says(site.path)[0] != 0
