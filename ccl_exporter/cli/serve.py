@@ -107,7 +107,7 @@ def _allow_many_connections() -> None:
 
 def run_service(charger: str | None, config_file: Path | None, options: "Options", state: Path | None) -> None:
     from ccl_exporter.exporter.service import Service  # noqa: PLC0415 - the libraries behind it would slow every --help
-    from ccl_exporter.exporter.target_registry import single_charger  # noqa: PLC0415 - keeps --help quick
+    from ccl_exporter.settings import Settings  # noqa: PLC0415 - keeps --help quick
 
     _allow_many_connections()
     share_memory()
@@ -115,7 +115,7 @@ def run_service(charger: str | None, config_file: Path | None, options: "Options
     if config_file is None:
         settings = address(charger)
         what = settings.url
-        service = Service(single_charger(settings), options, state)
+        service = Service(Settings({settings.name: settings}), options, state)
     else:
         from ccl_exporter.config import document as configuration  # noqa: PLC0415 - only with a file
 
