@@ -3,7 +3,7 @@
 Read only: nothing that comes from the broker reaches a charger.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
@@ -20,7 +20,7 @@ from ccl_exporter.outputs.mqtt.payload import (
     scalars,
 )
 from ccl_exporter.outputs.output import ChargerReading
-from ccl_exporter.settings import MqttSettings
+from ccl_exporter.settings import Module, MqttSettings
 
 _BIRTH = b"online"
 _CHARGE = [family for family in f.CORE if family.name.startswith("ccl_charge_")]
@@ -36,7 +36,7 @@ class MqttPublisher:
     def __init__(self, settings: MqttSettings, chargers: Callable[[], Mapping[str, str]]) -> None:
         self.settings = settings
         self.interval = settings.interval
-        self.modules = settings.modules
+        self.modules: Sequence[Module] = settings.modules
         self._chargers = chargers
         self._place = Place(settings.topic, settings.discovery)
         self._own = f"{settings.topic}/"
