@@ -47,11 +47,9 @@ class TargetRegistry:
         """The charger that the configuration calls so."""
         with self._lock:
             settings = self.settings.chargers.get(name)
-            if settings is None:
-                return None
-            if name not in self._chargers:
+            if settings is not None and name not in self._chargers:
                 self._chargers[name] = Charger(settings, self._state)
-            return self._chargers[name]
+            return self._chargers.get(name)
 
     def chargers(self) -> Sequence[Charger]:
         """All chargers of the configuration, in its order."""

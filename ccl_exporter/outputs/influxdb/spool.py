@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
 from time import time
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ _ROOM_LEFT = 10 * 1024**2
 """Bytes of the disk that readings leave free: SQLite needs some to forget what was sent."""
 
 _PAGES_GIVEN_BACK = 256  # to the file system after each settling; more would hold up who stores
-_Act = Callable[[sqlite3.Connection], None]
+_T = TypeVar("_T")
 
 
 SCHEMA = 1
@@ -215,7 +216,7 @@ class Spool:
         """
         body = zlib.compress("\n".join(lines).encode())
 
-        def store(db: sqlite3.Connection) -> None:
+        def store(db: sqlite3.Connection) -> bool:
             try:
                 full = disk_usage(self.path.parent).free < _ROOM_LEFT
             except OSError as error:
@@ -235,9 +236,10 @@ class Spool:
                 oldest=taken if counts.oldest is None else counts.oldest,
                 spooled=counts.spooled + len(lines),
             )
+            return True
 
         with self._turn:
-            stored = self._done("store a reading", store)
+            stored = self._attempt("store a reading", store) or False
             if not stored:
                 self._counts = replace(self._counts, dropped=self._counts.dropped + len(lines))
             self._bound()
@@ -245,23 +247,18 @@ class Spool:
 
     def mark(self, name: str) -> int:
         """A number that was remembered with a batch; 0 if there is none."""
-        found: list[int] = []
-
-        def read(db: sqlite3.Connection) -> None:
-            found.extend(value for (value,) in db.execute("SELECT value FROM mark WHERE name = ?", (name,)))
-
+        query = "SELECT value FROM mark WHERE name = ?"
         with self._turn:
-            self._done("read a mark", read)
-        return found[0] if found else 0
+            row = self._attempt("read a mark", lambda db: db.execute(query, (name,)).fetchone())
+        return int(row[0]) if row else 0
 
     # Out
 
     def take(self, points: int) -> list[Batch]:
         """The oldest batches, together at most `points` points but at least one batch; they stay until settled."""
-        found: list[Batch] = []
 
-        def read(db: sqlite3.Connection) -> None:
-            found.clear()
+        def read(db: sqlite3.Connection) -> list[Batch]:
+            found: list[Batch] = []
             left = points
             order = "SELECT id, points, body FROM batch WHERE id > ? ORDER BY id"
             with closing(db.execute(order, (self._settled,))) as rows:
@@ -270,12 +267,11 @@ class Spool:
                         break
                     left -= count
                     found.append(Batch(id_, _unpacked(body)))
+            return found
 
         with self._turn:
             self._bound()
-            if not self._done("read what waits", read):
-                return []
-        return found
+            return self._attempt("read what waits", read) or []
 
     def settle(self, last: int, refused: Sequence[RefusedLine] = (), rejected: int = 0) -> None:
         """Forget every batch up to `last`: the database took them but for `rejected` points.
@@ -285,7 +281,7 @@ class Spool:
         """
         now = self._now()
 
-        def forget(db: sqlite3.Connection) -> None:
+        def forget(db: sqlite3.Connection) -> bool:
             with db:
                 gone = _delete(db, last)
                 rows = [(now, item.line, item.reason) for item in refused]
@@ -300,22 +296,21 @@ class Spool:
             self._count_gone(db, gone)
             # As a script, for which it is run to its end; otherwise it gives back one page.
             db.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK});")
+            return True
 
         with self._turn:
-            if not self._done("forget what was sent", forget):
+            if not self._attempt("forget what was sent", forget):
                 self._settled = last
 
     # Bounds
 
     def _bound(self) -> None:
         """Drop the oldest batches that are too old, or too many for the file."""
-        dropped = 0
         counts, limit = self._counts, self._now() - self._max_age
         if counts.oldest is None or (counts.oldest >= limit and counts.bytes <= self._max_bytes):
             return
 
-        def drop(db: sqlite3.Connection) -> None:
-            nonlocal dropped
+        def drop(db: sqlite3.Connection) -> int:
             gone = 0
             with db:
                 while oldest := db.execute("SELECT id, taken FROM batch ORDER BY id LIMIT 1").fetchone():
@@ -323,9 +318,9 @@ class Spool:
                         break
                     gone += _delete(db, oldest[0])
             self._count_gone(db, gone)
-            dropped = gone
+            return gone
 
-        if self._done("drop the oldest", drop) and dropped:
+        if dropped := self._attempt("drop the oldest", drop):
             self._counts = replace(self._counts, dropped=self._counts.dropped + dropped)
             if not self._told_of_drops:
                 self._told_of_drops = True
@@ -342,27 +337,27 @@ class Spool:
 
     # Trouble
 
-    def _done(self, what: str, act: _Act) -> bool:
-        """Whether something could be done with the file; a damaged one is set aside and it is tried once more."""
+    def _attempt(self, what: str, act: Callable[[sqlite3.Connection], _T]) -> _T | None:
+        """Act on the file; None if that cannot be. A damaged file is set aside, and it is tried once more."""
         for another in (True, False):
             if self._db is None:
                 break
             try:
-                act(self._db)
+                result = act(self._db)
             except sqlite3.OperationalError as error:
                 # The disk is full or gone; what is stored is well.
                 self._say_failing(what, error)
-                return False
+                return None
             except sqlite3.DatabaseError as error:
                 if not another or not self._replaced(error):
                     self._say_failing(what, error)
-                    return False
+                    return None
             else:
                 if what in self._failing:
                     self._failing.discard(what)
                     log.info("the spool %s: can %s again", self.path, what)
-                return True
-        return False
+                return result
+        return None
 
     def _replaced(self, error: sqlite3.Error) -> bool:
         try:
