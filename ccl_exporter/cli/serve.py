@@ -15,12 +15,11 @@ import typer
 from ccl_exporter.cli.shared import STOP_SIGNALS, ConfigFile, Listen, address, configuration, on_signals
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.service import Options, Service
-from ccl_exporter.exporter.target_registry import single_charger
 from ccl_exporter.gc_tuning import collect_seldom, share_memory
 from ccl_exporter.locks import state_folder
 from ccl_exporter.logs import to_stderr
 from ccl_exporter.sd_notify import notify_ready
-from ccl_exporter.settings import listen_address
+from ccl_exporter.settings import Settings, listen_address
 
 LISTEN = "127.0.0.1:9986"
 
@@ -90,7 +89,7 @@ def run_service(charger: str | None, config_file: Path | None, options: Options,
     if config_file is None:
         settings = address(charger)
         what = settings.url
-        service = Service(single_charger(settings), options, state)
+        service = Service(Settings({settings.name: settings}), options, state)
     else:
         if charger is not None:
             raise UsageError("name a charger or a configuration file, not both")

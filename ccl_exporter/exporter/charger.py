@@ -14,7 +14,7 @@ from time import monotonic, time
 from ccl_exporter.locks import ChargerLock
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.inventory import Selector
-from ccl_exporter.powerstudio.snapshot import Document, Snapshot
+from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.station.plausibility import RegisterFilter
@@ -61,21 +61,13 @@ class Charger:
         self._filter = RegisterFilter()
         self._turn = threading.Condition()
         self._reading = False
-        self._latest: _Result | None = None
-        self._full: Snapshot | None = None
+        self._result: _Result | None = None
+        self.latest: Snapshot | None = None
+        """What the last read of everything brought, or of a charger that is down, however old it is."""
         self._absent = 0
         self._absent_within = 0.0
         self._backoff_until = float("-inf")
-        self._counts = ReadCounts()
-
-    @property
-    def counts(self) -> ReadCounts:
-        return self._counts
-
-    @property
-    def latest(self) -> Snapshot | None:
-        """What the last read of everything brought, or of a charger that is down, however old it is."""
-        return self._full
+        self.counts = ReadCounts()
 
     def close(self) -> None:
         self._engine.close()
@@ -93,13 +85,13 @@ class Charger:
         with self._turn:
             if not self._turn.wait_for(lambda: not self._reading, timeout):
                 return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False)
-            latest = self._latest
+            result = self._result
             left = max(timeout - (monotonic() - started), 0.0)
-            if latest is not None and latest.serves(wanted, began, oldest, left):
-                self._counts = replace(self._counts, shared=self._counts.shared + 1)
-                return latest.snapshot
+            if result is not None and result.serves(wanted, began, oldest, left):
+                self.counts = replace(self.counts, shared=self.counts.shared + 1)
+                return result.snapshot
             if self._now() < self._backoff_until and left <= self._absent_within + MORE_PATIENT:
-                self._counts = replace(self._counts, skipped=self._counts.skipped + 1)
+                self.counts = replace(self.counts, skipped=self.counts.skipped + 1)
                 return self._skipped(started, timeout)
             self._reading = True
             begun = self._now()
@@ -115,27 +107,25 @@ class Charger:
         return snapshot
 
     def _note(self, result: "_Result") -> None:
-        self._latest, snapshot = result, result.snapshot
+        self._result, snapshot = result, result.snapshot
         if result.wanted is None or not snapshot.up:
-            self._full = snapshot
+            self.latest = snapshot
         self._absent = 0 if snapshot.up else self._absent + 1
         self._absent_within = 0.0 if snapshot.up else max(self._absent_within, result.within)
         backoff = 0.0
         if self._absent >= PATIENT_READS:
             backoff = min(FIRST_BACKOFF * 2.0 ** min(self._absent - PATIENT_READS, 10), LONGEST_BACKOFF)
         self._backoff_until = self._now() + backoff if backoff else float("-inf")
-        self._counts = replace(
-            self._counts,
-            reads=self._counts.reads + 1,
-            failed=self._counts.failed + (not snapshot.up),
+        self.counts = replace(
+            self.counts,
+            reads=self.counts.reads + 1,
+            failed=self.counts.failed + (not snapshot.up),
             backoff_until=time() + backoff if backoff else 0.0,
         )
 
     def _skipped(self, started: float, timeout: float) -> Snapshot:
         """The answer for a charger that is left alone: absent, without asking it."""
-        documents: tuple[Document, ...] = ()
-        if self._latest is not None:
-            documents = self._latest.snapshot.documents
+        documents = self._result.snapshot.documents if self._result is not None else ()
         return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False, documents=documents)
 
 

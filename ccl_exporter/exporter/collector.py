@@ -22,8 +22,9 @@ class Collector:
 
     def __init__(self, recorder: SessionRecorder | None) -> None:
         self._recorder = recorder
-        self._changes = FamilyChangeLog()
-        self._conflicts = ConflictLog()
+        self._conflicts: set[tuple[str, str]] = set()
+        self._families: dict[tuple[str, ...], str] = {}
+        self._lock = threading.Lock()
 
     def collect(
         self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, max_age: float = inf
@@ -31,40 +32,27 @@ class Collector:
         """A read of a charger, begun at most `max_age` seconds ago, and its samples."""
         station = self.read_and_record(charger, timeout, modules, max_age)
         found = samples(station, modules=modules, exclude=charger.settings.exclude)
-        self._changes.watch(charger.settings.name, found)
+        self._log_changes(charger.settings.name, found)
         return station.snapshot, found
 
     def read_and_record(
         self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, max_age: float = inf
     ) -> Station:
         station = Station(charger.read(timeout, None if "variables" in modules else core_variables, max_age))
-        self._conflicts.watch(charger.settings.name, station.snapshot)
+        self._log_conflicts(charger.settings.name, station.snapshot)
         if self._recorder is not None:
             self._recorder.note(charger.settings.name, station)
         return station
 
-
-class ConflictLog:
-    """Logs once what the plugInfo of a charger contradicts itself in."""
-
-    def __init__(self) -> None:
-        self._logged: set[tuple[str, str]] = set()
-
-    def watch(self, charger: str, snapshot: Snapshot) -> None:
+    def _log_conflicts(self, charger: str, snapshot: Snapshot) -> None:
+        """Log once what the plugInfo of a charger contradicts itself in."""
         for sentence in conflicts(snapshot.inventory):
-            if (charger, sentence) not in self._logged:
-                self._logged.add((charger, sentence))
+            if (charger, sentence) not in self._conflicts:
+                self._conflicts.add((charger, sentence))
                 log.warning("%s: %s", charger, sentence)
 
-
-class FamilyChangeLog:
-    """Says so when a variable moves to another family: its unit became known, or the engine changed its mind."""
-
-    def __init__(self) -> None:
-        self._families: dict[tuple[str, ...], str] = {}
-        self._lock = threading.Lock()
-
-    def watch(self, charger: str, found: Sequence[Sample]) -> None:
+    def _log_changes(self, charger: str, found: Sequence[Sample]) -> None:
+        """Log when a variable moves to another family: its unit became known, or the engine changed its mind."""
         with self._lock:
             for sample in found:
                 name = sample.family.name

@@ -70,12 +70,11 @@ class PollLoop:
             self._work.put(None)
 
     def _round(self) -> None:
-        """One round; nothing of it stays, so that a charger that a reload takes away goes."""
-        self._begin(self._source.chargers())
-        self.output.after_round()
+        """Have every charger read that is not being read still.
 
-    def _begin(self, chargers: Sequence[Charger]) -> None:
-        """Have every charger read that is not being read still."""
+        Nothing of a round stays, so that a charger that a reload takes away goes.
+        """
+        chargers = self._source.chargers()
         self._readers = [reader for reader in self._readers if reader.is_alive()]
         while len(self._readers) < min(len(chargers), MOST_READERS):
             name = f"{self.output.name} reader"
@@ -85,6 +84,7 @@ class PollLoop:
             if charger.settings.name not in self._reading:
                 self._reading.add(charger.settings.name)
                 self._work.put(charger)
+        self.output.after_round()
 
     def _read(self) -> None:
         while (charger := self._work.get()) is not None:

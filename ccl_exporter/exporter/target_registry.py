@@ -26,19 +26,15 @@ class TargetRegistry:
     def __init__(self, settings: Settings, state: Path | None) -> None:
         self._state = state
         self._lock = threading.Lock()
-        self._settings = settings
+        self.settings = settings
         self._names = _by_url(settings)
         self._chargers: dict[str, Charger] = {}
         self._unnamed_targets: OrderedDict[str, Charger] = OrderedDict()
 
-    @property
-    def settings(self) -> Settings:
-        return self._settings
-
     def update(self, settings: Settings) -> None:
         """Take new settings; a charger that is asked as it was keeps what was learned of it."""
         with self._lock:
-            self._settings, self._names = settings, _by_url(settings)
+            self.settings, self._names = settings, _by_url(settings)
             for name, charger in list(self._chargers.items()):
                 now = settings.chargers.get(name)
                 if now is None or _asked(now) != _asked(charger.settings):
@@ -50,23 +46,21 @@ class TargetRegistry:
     def named(self, name: str) -> Charger | None:
         """The charger that the configuration calls so."""
         with self._lock:
-            settings = self._settings.chargers.get(name)
-            if settings is None:
-                return None
-            if name not in self._chargers:
+            settings = self.settings.chargers.get(name)
+            if settings is not None and name not in self._chargers:
                 self._chargers[name] = Charger(settings, self._state)
-            return self._chargers[name]
+            return self._chargers.get(name)
 
     def chargers(self) -> Sequence[Charger]:
         """All chargers of the configuration, in its order."""
-        return [charger for name in self._settings.chargers if (charger := self.named(name)) is not None]
+        return [charger for name in self.settings.chargers if (charger := self.named(name)) is not None]
 
     def target(self, text: str) -> Charger:
         """The charger that a probe asks for; raises `UsageError` for any other host, which is not contacted."""
         charger = self.named(text)
         if charger is not None:
             return charger
-        if not self._settings.allow:
+        if not self.settings.allow:
             raise UsageError("this target is not in the configuration")
         unnamed = self._admitted(charger_settings(text, {}))
         # Who is asked for by address is no second charger, with a reader and charges of its own.
@@ -89,7 +83,7 @@ class TargetRegistry:
             raise UsageError("this target is not in the configuration and its name is not known") from error
         addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
         for address in addresses:
-            if not any(address in network for network in self._settings.allow):
+            if not any(address in network for network in self.settings.allow):
                 raise UsageError("this target is not in the configuration, nor in a network that it admits")
         host = f"[{addresses[0]}]" if addresses[0].version == 6 else str(addresses[0])
         port = f":{parts.port}" if parts.port is not None else ""
@@ -103,8 +97,3 @@ def _by_url(settings: Settings) -> dict[str, str]:
 def _asked(settings: ChargerSettings) -> ChargerSettings:
     """The settings by which a charger is asked, without those of what is shown of it."""
     return replace(settings, labels={}, exclude=())
-
-
-def single_charger(settings: ChargerSettings) -> Settings:
-    """Settings for a single charger, which need no file."""
-    return Settings({settings.name: settings})

@@ -3,7 +3,7 @@
 A name is the quantity in base units; nothing here is made from what a device says.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -39,218 +39,184 @@ class Sample(NamedTuple):
     active: tuple[str, ...] = ()
 
 
-_VARIABLE_LABELS = ("device", "variable")
-_PLUG = ("plug",)
-_PLUG_PHASE = ("plug", "phase")
+def _gauge(name: str, help: str, *labels: str) -> Family:
+    return Family(name, "gauge", help, labels)
 
 
-def _words(table: str) -> tuple[str, ...]:
-    """The words of a code table, `unknown` always among them and last."""
-    words = [word for word in catalogue().codes[table].values() if word != "unknown"]
-    return (*words, "unknown")
+def _counter(name: str, help: str, *labels: str) -> Family:
+    return Family(name, "counter", help, labels)
 
 
-def _states() -> tuple[str, ...]:
-    """The words of the states of a plug, `unknown` last."""
-    return (*(state.word for state in catalogue().plug_states.values() if state.word != "unknown"), "unknown")
+def _info(name: str, help: str, *labels: str) -> Family:
+    return Family(name, "info", help, labels)
 
 
-def _statuses() -> tuple[str, ...]:
-    """The words of OCPI that states of a plug have, `unknown` last."""
-    found = {state.status for state in catalogue().plug_states.values()} - {"unknown"}
-    return (*sorted(found), "unknown")
+def _stateset(name: str, help: str, states: Iterable[str], *labels: str) -> Family:
+    return Family(name, "stateset", help, labels, tuple(states))
 
 
-def _bits(table: str) -> tuple[str, ...]:
-    return (*catalogue().bits[table], "unknown")
+def _and_unknown(words: Iterable[str]) -> tuple[str, ...]:
+    """Words of the catalogue, `unknown` always among them and last."""
+    return (*(word for word in words if word != "unknown"), "unknown")
 
 
 # The reading itself
 
-UP = Family("ccl_up", "gauge", "Whether any document with values came from the charger in time.")
-SCRAPE_DURATION = Family("ccl_scrape_duration_seconds", "gauge", "How long reading the charger took.")
-SCRAPE_TIMEOUT = Family("ccl_scrape_timeout_seconds", "gauge", "How long reading the charger was allowed to take.")
-SCRAPE_REQUESTS = Family("ccl_scrape_requests", "gauge", "Requests sent to the charger for this reading.")
-DOCUMENT_SUCCESS = Family(
-    "ccl_scrape_document_success",
-    "gauge",
-    "Whether this kind of document was complete and well when it was last due.",
-    ("document",),
-)
-DOCUMENT_DURATION = Family(
-    "ccl_scrape_document_duration_seconds",
-    "gauge",
-    "How long this kind of document took when it was last asked for.",
-    ("document",),
-)
-
-SCRAPE_TIMESTAMP = Family(
+UP = _gauge("ccl_up", "Whether any document with values came from the charger in time.")
+SCRAPE_TIMESTAMP = _gauge(
     "ccl_scrape_timestamp_seconds",
-    "gauge",
     "When the charger was read; scrapers that come together or within 0.9 s share one reading.",
 )
-REJECTED = Family(
-    "ccl_rejected_readings_total",
-    "counter",
-    "Readings of energy registers that were held back because they cannot be.",
-    ("device", "variable", "reason"),
+SCRAPE_DURATION = _gauge("ccl_scrape_duration_seconds", "How long reading the charger took.")
+SCRAPE_TIMEOUT = _gauge("ccl_scrape_timeout_seconds", "How long reading the charger was allowed to take.")
+SCRAPE_REQUESTS = _gauge("ccl_scrape_requests", "Requests sent to the charger for this reading.")
+DOCUMENT_SUCCESS = _gauge(
+    "ccl_scrape_document_success",
+    "Whether this kind of document was complete and well when it was last due.",
+    "document",
+)
+DOCUMENT_DURATION = _gauge(
+    "ccl_scrape_document_duration_seconds",
+    "How long this kind of document took when it was last asked for.",
+    "document",
 )
 
 # Plugs
 
-PLUG_STATE = Family(
-    "ccl_plug_state", "stateset", "State of the plug (<plug>.STATE, else plugState).", _PLUG, _states()
+PLUG_STATE = _stateset(
+    "ccl_plug_state",
+    "State of the plug (<plug>.STATE, else plugState).",
+    _and_unknown(state.word for state in catalogue().plug_states.values()),
+    "plug",
 )
-PLUG_STATUS = Family(
+PLUG_STATUS = _stateset(
     "ccl_plug_status",
-    "stateset",
     "State of the plug in the words of OCPI (from state, error and enabled).",
-    _PLUG,
-    _statuses(),
+    _and_unknown(sorted({state.status for state in catalogue().plug_states.values()})),
+    "plug",
 )
-PLUG_ERROR = Family(
+PLUG_ERROR = _stateset(
     "ccl_plug_error",
-    "stateset",
     "Faults of the plug (bits of <plug>.ERROR, else plugState); several may hold, none if all is well.",
-    _PLUG,
-    _bits("plug_error"),
+    _and_unknown(catalogue().bits["plug_error"]),
+    "plug",
 )
-PLUG_NOT_CHARGING = Family(
+PLUG_NOT_CHARGING = _stateset(
     "ccl_plug_not_charging_reason",
-    "stateset",
     "The one reason why the plug does not charge; no word holds while it charges.",
-    _PLUG,
-    tuple(NotCharging),
+    NotCharging,
+    "plug",
 )
-PLUG_CONNECTED = Family(
-    "ccl_plug_vehicle_connected", "gauge", "Whether a vehicle is connected (<plug>.CC, else plugState).", _PLUG
+PLUG_CONNECTED = _gauge(
+    "ccl_plug_vehicle_connected", "Whether a vehicle is connected (<plug>.CC, else plugState).", "plug"
 )
-PLUG_LOCKED = Family(
-    "ccl_plug_locked", "gauge", "Whether the plug is locked (plugState, else <plug>.LOCK).", _PLUG
+PLUG_LOCKED = _gauge("ccl_plug_locked", "Whether the plug is locked (plugState, else <plug>.LOCK).", "plug")
+PLUG_ENABLED = _gauge(
+    "ccl_plug_enabled", "Whether the plug may be used (<plug>.ENABLE and not OUT_OF_SERVICE).", "plug"
 )
-PLUG_ENABLED = Family(
-    "ccl_plug_enabled", "gauge", "Whether the plug may be used (<plug>.ENABLE and not OUT_OF_SERVICE).", _PLUG
-)
-PLUG_ENERGY = Family(
+PLUG_ENERGY = _counter(
     "ccl_plug_energy_joules_total",
-    "counter",
     "Energy that the plug has delivered in its life (<plug>.AE, else AE of its meter).",
-    _PLUG,
+    "plug",
 )
-PLUG_METER_DIFFERENCE = Family(
+PLUG_METER_DIFFERENCE = _gauge(
     "ccl_plug_meter_difference_joules",
-    "gauge",
     "What the plug's register has more than chargeInfo says (<plug>.AE less chargeInfo.activeEnergy).",
-    _PLUG,
+    "plug",
 )
-PLUG_POWER = Family(
-    "ccl_plug_power_watts", "gauge", "Active power (<plug>.API, or API by phase of its meter).", _PLUG_PHASE
+PLUG_POWER = _gauge(
+    "ccl_plug_power_watts", "Active power (<plug>.API, or API by phase of its meter).", "plug", "phase"
 )
-PLUG_CURRENT = Family(
-    "ccl_plug_current_amperes", "gauge", "Current (<plug>.AI, or AI by phase of its meter).", _PLUG_PHASE
+PLUG_CURRENT = _gauge(
+    "ccl_plug_current_amperes", "Current (<plug>.AI, or AI by phase of its meter).", "plug", "phase"
 )
-PLUG_VOLTAGE = Family(
-    "ccl_plug_voltage_volts", "gauge", "Voltage (<plug>.VI, or VI by phase of its meter).", _PLUG_PHASE
+PLUG_VOLTAGE = _gauge(
+    "ccl_plug_voltage_volts", "Voltage (<plug>.VI, or VI by phase of its meter).", "plug", "phase"
 )
-PLUG_CURRENT_MAX = Family(
+PLUG_CURRENT_MAX = _gauge(
     "ccl_plug_current_max_amperes",
-    "gauge",
     "Highest current of the socket (supportedCurrent of plugInfo, else INTENSITY).",
-    _PLUG,
+    "plug",
 )
-PLUG_REDUCTION = Family(
-    "ccl_plug_power_reduction_ratio",
-    "gauge",
-    "By how much the power is reduced, 0 is not at all (PREDUCTION).",
-    _PLUG,
+PLUG_REDUCTION = _gauge(
+    "ccl_plug_power_reduction_ratio", "By how much the power is reduced, 0 is not at all (PREDUCTION).", "plug"
 )
-PLUG_CURRENT_LIMIT = Family(
+PLUG_CURRENT_LIMIT = _gauge(
     "ccl_plug_current_limit_amperes",
-    "gauge",
     "Current that is allowed now (INTENSITY less PREDUCTION, at most CURRENT_REDUCTION).",
-    _PLUG,
+    "plug",
 )
 
 # The running charge, or the last one
 
-CHARGE_ENERGY = Family(
-    "ccl_charge_energy_joules",
-    "gauge",
-    "Energy of this or the last charge (chargeInfo.partialActiveEnergy).",
-    _PLUG,
+CHARGE_ENERGY = _gauge(
+    "ccl_charge_energy_joules", "Energy of this or the last charge (chargeInfo.partialActiveEnergy).", "plug"
 )
-CHARGE_REQUEST = Family(
-    "ccl_charge_request_timestamp_seconds",
-    "gauge",
-    "When the charge was asked for (chargeInfo.requestDate).",
-    _PLUG,
+CHARGE_REQUEST = _gauge(
+    "ccl_charge_request_timestamp_seconds", "When the charge was asked for (chargeInfo.requestDate).", "plug"
 )
-CHARGE_BEGIN = Family(
-    "ccl_charge_begin_timestamp_seconds", "gauge", "When the charge began (chargeInfo.beginDate).", _PLUG
+CHARGE_BEGIN = _gauge(
+    "ccl_charge_begin_timestamp_seconds", "When the charge began (chargeInfo.beginDate).", "plug"
 )
-CHARGE_END = Family(
-    "ccl_charge_end_timestamp_seconds", "gauge", "When the charge ended (chargeInfo.endDate).", _PLUG
+CHARGE_END = _gauge("ccl_charge_end_timestamp_seconds", "When the charge ended (chargeInfo.endDate).", "plug")
+CHARGE_DURATION = _gauge(
+    "ccl_charge_duration_seconds", "How long the charge took or has taken (chargeInfo.chargeTime).", "plug"
 )
-CHARGE_DURATION = Family(
-    "ccl_charge_duration_seconds", "gauge", "How long the charge took or has taken (chargeInfo.chargeTime).", _PLUG
-)
-CHARGE_STOP_REASON = Family(
+CHARGE_STOP_REASON = _stateset(
     "ccl_charge_stop_reason",
-    "stateset",
     "Why the last charge stopped (chargeInfo.stopped).",
-    _PLUG,
-    _words("stop_reason"),
+    _and_unknown(catalogue().codes["stop_reason"].values()),
+    "plug",
 )
 
 # The station
 
-STATION_STATE = Family(
-    "ccl_station_state", "stateset", "State of the station (STATE of the engine).", (), _words("station_state")
+STATION_STATE = _stateset(
+    "ccl_station_state",
+    "State of the station (STATE of the engine).",
+    _and_unknown(catalogue().codes["station_state"].values()),
 )
-STATION_ERROR = Family(
+STATION_ERROR = _stateset(
     "ccl_station_error",
-    "stateset",
     "Faults of the station (bits of ERROR of the engine); several may hold, none if all is well.",
-    (),
-    _bits("station_error"),
+    _and_unknown(catalogue().bits["station_error"]),
 )
-STATION_INFO = Family(
-    "ccl_station_info",
-    "info",
-    "What the engine calls itself (system/information.xml).",
-    ("company", "product", "version"),
+STATION_INFO = _info(
+    "ccl_station_info", "What the engine calls itself (system/information.xml).", "company", "product", "version"
 )
-STATION_TEMPERATURE = Family("ccl_station_temperature_celsius", "gauge", "Temperature of the board (TCI).")
-STATION_BOOT = Family("ccl_station_boot_timestamp_seconds", "gauge", "When the station was started (RUNTIME).")
-STATION_EVENTS = Family("ccl_station_active_events", "gauge", "Active events (system/status.xml).")
-STATION_CLOCK = Family(
-    "ccl_station_clock_timestamp_seconds", "gauge", "The engine's clock when it answered (Date header)."
-)
+STATION_TEMPERATURE = _gauge("ccl_station_temperature_celsius", "Temperature of the board (TCI).")
+STATION_BOOT = _gauge("ccl_station_boot_timestamp_seconds", "When the station was started (RUNTIME).")
+STATION_EVENTS = _gauge("ccl_station_active_events", "Active events (system/status.xml).")
+STATION_CLOCK = _gauge("ccl_station_clock_timestamp_seconds", "The engine's clock when it answered (Date header).")
 
-# Devices and the walk
+# Devices and their variables
 
-DEVICE_UP = Family("ccl_device_up", "gauge", "Whether the device answered and its STATUS is 1.", ("device",))
-DEVICE_STATUS = Family(
-    "ccl_device_status",
-    "gauge",
-    "STATUS of the device as sent, a bit mask: 1 is well, 34 is off line.",
-    ("device",),
+DEVICE_UP = _gauge("ccl_device_up", "Whether the device answered and its STATUS is 1.", "device")
+DEVICE_STATUS = _gauge(
+    "ccl_device_status", "STATUS of the device as sent, a bit mask: 1 is well, 34 is off line.", "device"
 )
-DEVICE_INFO = Family(
-    "ccl_device_info", "info", "Type of the device (deviceInfo.xml).", ("device", "type", "description")
-)
-VARIABLE_INFO = Family(
+DEVICE_INFO = _info("ccl_device_info", "Type of the device (deviceInfo.xml).", "device", "type", "description")
+VARIABLE_INFO = _info(
     "ccl_variable_info",
-    "info",
     "What the engine says of a variable (varInfo.xml), or the catalogue: title, unit of the value as sent.",
-    ("device", "variable", "title", "unit", "writable"),
+    "device",
+    "variable",
+    "title",
+    "unit",
+    "writable",
+)
+REJECTED = _counter(
+    "ccl_rejected_readings_total",
+    "Readings of energy registers that were held back because they cannot be.",
+    "device",
+    "variable",
+    "reason",
 )
 
 
 def _variable(name: str, help: str) -> Family:
-    return Family(
-        f"ccl_variable_{name}", "counter" if name.endswith("_total") else "gauge", help, _VARIABLE_LABELS
-    )
+    kind = _counter if name.endswith("_total") else _gauge
+    return kind(f"ccl_variable_{name}", help, "device", "variable")
 
 
 VARIABLES: Mapping[str | None, Family] = {
@@ -281,275 +247,133 @@ VARIABLES: Mapping[str | None, Family] = {
 
 # The exporter itself, on /metrics only
 
-BUILD_INFO = Family(
-    "ccl_exporter_build_info",
-    "info",
-    "Version of this exporter and of the Python that runs it.",
-    ("python", "version"),
+BUILD_INFO = _info(
+    "ccl_exporter_build_info", "Version of this exporter and of the Python that runs it.", "python", "version"
 )
-RELOAD_SUCCESSFUL = Family(
-    "ccl_exporter_config_last_reload_successful", "gauge", "Whether the configuration was well when last read."
+RELOAD_SUCCESSFUL = _gauge(
+    "ccl_exporter_config_last_reload_successful", "Whether the configuration was well when last read."
 )
-RELOAD_TIMESTAMP = Family(
-    "ccl_exporter_config_last_reload_success_timestamp_seconds", "gauge", "When the configuration was last well."
+RELOAD_TIMESTAMP = _gauge(
+    "ccl_exporter_config_last_reload_success_timestamp_seconds", "When the configuration was last well."
 )
-READS = Family(
-    "ccl_exporter_charger_reads_total", "counter", "Times that a charger was read, well or not.", ("charger",)
+READS = _counter("ccl_exporter_charger_reads_total", "Times that a charger was read, well or not.", "charger")
+FAILED_READS = _counter(
+    "ccl_exporter_charger_failed_reads_total", "Times that a charger did not answer.", "charger"
 )
-FAILED_READS = Family(
-    "ccl_exporter_charger_failed_reads_total", "counter", "Times that a charger did not answer.", ("charger",)
+SHARED_READINGS = _counter(
+    "ccl_exporter_charger_shared_readings_total", "Times that a reading served another scrape too.", "charger"
 )
-SHARED_READINGS = Family(
-    "ccl_exporter_charger_shared_readings_total",
-    "counter",
-    "Times that a reading served another scrape too.",
-    ("charger",),
-)
-SKIPPED_READS = Family(
+SKIPPED_READS = _counter(
     "ccl_exporter_charger_skipped_reads_total",
-    "counter",
     "Times that an absent charger was left alone instead of being read.",
-    ("charger",),
+    "charger",
 )
-BACKOFF_UNTIL = Family(
+BACKOFF_UNTIL = _gauge(
     "ccl_exporter_charger_backoff_until_timestamp_seconds",
-    "gauge",
     "Until when an absent charger is left alone; 0 if it is not.",
-    ("charger",),
+    "charger",
 )
 
-_SINK = ("sink",)
-INFLUXDB_SPOOL_POINTS = Family(
-    "ccl_influxdb_spool_points", "gauge", "Points that are on disk and not yet in the database.", _SINK
+INFLUXDB_SPOOL_POINTS = _gauge(
+    "ccl_influxdb_spool_points", "Points that are on disk and not yet in the database.", "sink"
 )
-INFLUXDB_SPOOL_BYTES = Family("ccl_influxdb_spool_bytes", "gauge", "What the spool takes of the disk.", _SINK)
-INFLUXDB_SPOOL_OLDEST = Family(
+INFLUXDB_SPOOL_BYTES = _gauge("ccl_influxdb_spool_bytes", "What the spool takes of the disk.", "sink")
+INFLUXDB_SPOOL_OLDEST = _gauge(
     "ccl_influxdb_spool_oldest_timestamp_seconds",
-    "gauge",
     "When the oldest reading that waits was taken; none while nothing waits.",
-    _SINK,
+    "sink",
 )
-INFLUXDB_SPOOL_DAMAGED = Family(
+INFLUXDB_SPOOL_DAMAGED = _counter(
     "ccl_influxdb_spool_damaged_total",
-    "counter",
     "Spool files that were damaged or of another version and were set aside.",
-    _SINK,
+    "sink",
 )
-INFLUXDB_SPOOLED = Family(
-    "ccl_influxdb_spooled_points_total", "counter", "Points that were stored on disk, to be sent.", _SINK
+INFLUXDB_SPOOLED = _counter(
+    "ccl_influxdb_spooled_points_total", "Points that were stored on disk, to be sent.", "sink"
 )
-INFLUXDB_SENT = Family("ccl_influxdb_sent_points_total", "counter", "Points that the database has taken.", _SINK)
-INFLUXDB_REJECTED = Family(
+INFLUXDB_SENT = _counter("ccl_influxdb_sent_points_total", "Points that the database has taken.", "sink")
+INFLUXDB_REJECTED = _counter(
     "ccl_influxdb_rejected_points_total",
-    "counter",
     "Points that the database refused, whole or a field of them; what was refused is set aside.",
-    _SINK,
+    "sink",
 )
-INFLUXDB_DROPPED = Family(
+INFLUXDB_DROPPED = _counter(
     "ccl_influxdb_dropped_points_total",
-    "counter",
     "Points that are lost: too old, too many for the spool, or not stored as the disk was full.",
-    _SINK,
+    "sink",
 )
-INFLUXDB_LAST_SUCCESS = Family(
-    "ccl_influxdb_last_success_timestamp_seconds", "gauge", "When the database last took something.", _SINK
+INFLUXDB_LAST_SUCCESS = _gauge(
+    "ccl_influxdb_last_success_timestamp_seconds", "When the database last took something.", "sink"
 )
-INFLUXDB_SEND_SECONDS = Family(
-    "ccl_influxdb_send_duration_seconds", "gauge", "How long the last request to the database took.", _SINK
-)
-INFLUXDB = (
-    INFLUXDB_SPOOL_POINTS,
-    INFLUXDB_SPOOL_BYTES,
-    INFLUXDB_SPOOL_OLDEST,
-    INFLUXDB_SPOOL_DAMAGED,
-    INFLUXDB_SPOOLED,
-    INFLUXDB_SENT,
-    INFLUXDB_REJECTED,
-    INFLUXDB_DROPPED,
-    INFLUXDB_LAST_SUCCESS,
-    INFLUXDB_SEND_SECONDS,
+INFLUXDB_SEND_SECONDS = _gauge(
+    "ccl_influxdb_send_duration_seconds", "How long the last request to the database took.", "sink"
 )
 
-MQTT_CONNECTED = Family("ccl_mqtt_connected", "gauge", "Whether the broker takes what is published.")
-MQTT_SENT = Family("ccl_mqtt_sent_messages_total", "counter", "Messages that were sent to the broker.")
+MQTT_CONNECTED = _gauge("ccl_mqtt_connected", "Whether the broker takes what is published.")
+MQTT_SENT = _counter("ccl_mqtt_sent_messages_total", "Messages that were sent to the broker.")
 
 # A session that has ended, for databases only: on /metrics it would be a label for every session
 
-FINISHED_REQUEST = Family(
-    "ccl_finished_charge_request_timestamp_seconds", "gauge", "When the charge was asked for.", _PLUG
+FINISHED_REQUEST = _gauge(
+    "ccl_finished_charge_request_timestamp_seconds", "When the charge was asked for.", "plug"
 )
-
-
-FINISHED_BEGIN = Family("ccl_finished_charge_begin_timestamp_seconds", "gauge", "When the charge began.", _PLUG)
-
-
-FINISHED_END = Family("ccl_finished_charge_end_timestamp_seconds", "gauge", "When the charge ended.", _PLUG)
-
-
-FINISHED_ENERGY = Family("ccl_finished_charge_energy_joules", "gauge", "Energy of the charge.", _PLUG)
-
-
-FINISHED_DURATION = Family("ccl_finished_charge_duration_seconds", "gauge", "How long the charge took.", _PLUG)
-
-
-FINISHED_HIGHEST_POWER = Family(
-    "ccl_finished_charge_highest_power_watts", "gauge", "The highest power seen.", _PLUG
-)
-
-
-FINISHED_STOP_REASON = Family(
-    "ccl_finished_charge_stop_reason", "stateset", "Why the charge stopped.", _PLUG, CHARGE_STOP_REASON.states
-)
-
-
-FINISHED_CHARGE = (
-    FINISHED_REQUEST,
-    FINISHED_BEGIN,
-    FINISHED_END,
-    FINISHED_ENERGY,
-    FINISHED_DURATION,
-    FINISHED_HIGHEST_POWER,
-    FINISHED_STOP_REASON,
+FINISHED_BEGIN = _gauge("ccl_finished_charge_begin_timestamp_seconds", "When the charge began.", "plug")
+FINISHED_END = _gauge("ccl_finished_charge_end_timestamp_seconds", "When the charge ended.", "plug")
+FINISHED_ENERGY = _gauge("ccl_finished_charge_energy_joules", "Energy of the charge.", "plug")
+FINISHED_DURATION = _gauge("ccl_finished_charge_duration_seconds", "How long the charge took.", "plug")
+FINISHED_HIGHEST_POWER = _gauge("ccl_finished_charge_highest_power_watts", "The highest power seen.", "plug")
+FINISHED_STOP_REASON = _stateset(
+    "ccl_finished_charge_stop_reason", "Why the charge stopped.", CHARGE_STOP_REASON.states, "plug"
 )
 
 
 # What a follower shows on a port of its own
 
-FOLLOW_REASONS = (
-    "following",
-    "bridging",
-    "below_minimum",
-    "no_vehicle",
-    "stale",
-    "implausible",
-    "contradiction",
-    "charger_unavailable",
-    "write_ignored",
-    "limit_exceeded",
-    "budget",
-    "returning",
-    "stopping",
-)
-"""Why the limit is what it is."""
-
-
-FOLLOW_INFO = Family("ccl_follow_info", "info", "What is followed: mode, and plug.", ("mode", "plug"))
-
-
-FOLLOW_REASON = Family(
+FOLLOW_INFO = _info("ccl_follow_info", "What is followed: mode, and plug.", "mode", "plug")
+FOLLOW_REASON = _stateset(
     "ccl_follow_reason",
-    "stateset",
     "Why the limit is what it is; 1 for the one that holds.",
-    states=FOLLOW_REASONS,
+    (
+        "following",
+        "bridging",
+        "below_minimum",
+        "no_vehicle",
+        "stale",
+        "implausible",
+        "contradiction",
+        "charger_unavailable",
+        "write_ignored",
+        "limit_exceeded",
+        "budget",
+        "returning",
+        "stopping",
+    ),
 )
-
-
-FOLLOW_INPUT = Family("ccl_follow_input_watts", "gauge", "The number as it came, in watts; none before the first.")
-
-
-FOLLOW_INPUT_TIME = Family("ccl_follow_input_timestamp_seconds", "gauge", "When the number was taken.")
-
-
-FOLLOW_AVAILABLE = Family(
-    "ccl_follow_available_watts", "gauge", "Power that the car may take by that number; none while nobody knows."
+FOLLOW_INPUT = _gauge("ccl_follow_input_watts", "The number as it came, in watts; none before the first.")
+FOLLOW_INPUT_TIME = _gauge("ccl_follow_input_timestamp_seconds", "When the number was taken.")
+FOLLOW_AVAILABLE = _gauge(
+    "ccl_follow_available_watts", "Power that the car may take by that number; none while nobody knows."
 )
+FOLLOW_TARGET = _gauge("ccl_follow_target_amperes", "Current that the car would be given if writes cost nothing.")
+FOLLOW_LIMIT = _gauge("ccl_follow_limit_amperes", "Limit that the charger reads back.")
+FOLLOW_CURRENT = _gauge("ccl_follow_current_amperes", "Current that the charger's meter measures.")
+FOLLOW_WRITES_LEFT = _gauge("ccl_follow_writes_left", "Writes that this hour still has.")
+FOLLOW_WRITES = _counter("ccl_follow_writes_total", "Writes that were sent to the charger.")
+FOLLOW_FAILED_WRITES = _counter("ccl_follow_failed_writes_total", "Writes that the charger did not accept.")
+FOLLOW_STARTS = _counter("ccl_follow_starts_total", "Times that a pause ended, so that the car started anew.")
 
 
-FOLLOW_TARGET = Family(
-    "ccl_follow_target_amperes", "gauge", "Current that the car would be given if writes cost nothing."
-)
+def _named(*prefixes: str) -> tuple[Family, ...]:
+    """The families above whose names begin with one of these, in the order in which they stand there."""
+    defined = [value for value in globals().values() if isinstance(value, Family)]
+    return tuple(family for family in defined if family.name.startswith(prefixes))
 
 
-FOLLOW_LIMIT = Family("ccl_follow_limit_amperes", "gauge", "Limit that the charger reads back.")
-
-
-FOLLOW_CURRENT = Family("ccl_follow_current_amperes", "gauge", "Current that the charger's meter measures.")
-
-
-FOLLOW_WRITES_LEFT = Family("ccl_follow_writes_left", "gauge", "Writes that this hour still has.")
-
-
-FOLLOW_WRITES = Family("ccl_follow_writes_total", "counter", "Writes that were sent to the charger.")
-
-
-FOLLOW_FAILED_WRITES = Family(
-    "ccl_follow_failed_writes_total", "counter", "Writes that the charger did not accept."
-)
-
-
-FOLLOW_STARTS = Family(
-    "ccl_follow_starts_total", "counter", "Times that a pause ended, so that the car started anew."
-)
-
-
-FOLLOW = (
-    FOLLOW_INFO,
-    FOLLOW_REASON,
-    FOLLOW_INPUT,
-    FOLLOW_INPUT_TIME,
-    FOLLOW_AVAILABLE,
-    FOLLOW_TARGET,
-    FOLLOW_LIMIT,
-    FOLLOW_CURRENT,
-    FOLLOW_WRITES_LEFT,
-    FOLLOW_WRITES,
-    FOLLOW_FAILED_WRITES,
-    FOLLOW_STARTS,
-)
-
-
-READING = (
-    UP,
-    SCRAPE_TIMESTAMP,
-    SCRAPE_DURATION,
-    SCRAPE_TIMEOUT,
-    SCRAPE_REQUESTS,
-    DOCUMENT_SUCCESS,
-    DOCUMENT_DURATION,
-)
-CORE = (
-    PLUG_STATE,
-    PLUG_STATUS,
-    PLUG_ERROR,
-    PLUG_NOT_CHARGING,
-    PLUG_CONNECTED,
-    PLUG_LOCKED,
-    PLUG_ENABLED,
-    PLUG_ENERGY,
-    PLUG_METER_DIFFERENCE,
-    PLUG_POWER,
-    PLUG_CURRENT,
-    PLUG_VOLTAGE,
-    PLUG_CURRENT_MAX,
-    PLUG_REDUCTION,
-    PLUG_CURRENT_LIMIT,
-    CHARGE_ENERGY,
-    CHARGE_REQUEST,
-    CHARGE_BEGIN,
-    CHARGE_END,
-    CHARGE_DURATION,
-    CHARGE_STOP_REASON,
-    STATION_STATE,
-    STATION_ERROR,
-    STATION_INFO,
-    STATION_TEMPERATURE,
-    STATION_BOOT,
-    STATION_EVENTS,
-    STATION_CLOCK,
-)
-DEVICES = (DEVICE_UP, DEVICE_STATUS, DEVICE_INFO, VARIABLE_INFO, REJECTED)
-EXPORTER = (
-    BUILD_INFO,
-    RELOAD_SUCCESSFUL,
-    RELOAD_TIMESTAMP,
-    READS,
-    FAILED_READS,
-    SHARED_READINGS,
-    SKIPPED_READS,
-    BACKOFF_UNTIL,
-    *INFLUXDB,
-    MQTT_CONNECTED,
-    MQTT_SENT,
-)
+READING = _named("ccl_up", "ccl_scrape_")
+CORE = _named("ccl_plug_", "ccl_charge_", "ccl_station_")
+DEVICES = _named("ccl_device_", "ccl_variable_", "ccl_rejected_")
+EXPORTER = _named("ccl_exporter_", "ccl_influxdb_", "ccl_mqtt_")
+FINISHED_CHARGE = _named("ccl_finished_charge_")
+FOLLOW = _named("ccl_follow_")
 FAMILIES = (*READING, *CORE, *DEVICES, *VARIABLES.values())
 """Every family of a charger, in the order in which they are shown."""

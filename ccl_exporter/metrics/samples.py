@@ -11,23 +11,19 @@ from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family, Sample
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import MODULES, Module
-from ccl_exporter.station.catalogue import Catalogue
 from ccl_exporter.station.judge import Station
 from ccl_exporter.station.plug import Measured, Plug, Session
 from ccl_exporter.station.values import Reading
 
 
 def samples(
-    read: Snapshot | Station,
-    facts: Catalogue | None = None,
-    modules: Container[Module] = MODULES,
-    exclude: Sequence[str] = (),
+    read: Snapshot | Station, modules: Container[Module] = MODULES, exclude: Sequence[str] = ()
 ) -> list[Sample]:
     """Every sample of a snapshot; of a charger that did not answer, only those of the reading itself.
 
     `exclude` are patterns of `device.variable` whose variables are left out.
     """
-    station = read if isinstance(read, Station) else Station(read, facts)
+    station = read if isinstance(read, Station) else Station(read)
     found = list(_reading(station.snapshot))
     if station.snapshot.up:
         if "core" in modules:

@@ -26,18 +26,12 @@ class Output(Protocol):
     that was begun at most `max_age` seconds before.
     """
 
-    @property
-    def name(self) -> str:
-        """What the output is called in the log and in the names of threads."""
+    name: str
+    """What the output is called in the log and in the names of threads."""
 
-    @property
-    def interval(self) -> float: ...
-
-    @property
-    def modules(self) -> Sequence[Module]: ...
-
-    @property
-    def max_age(self) -> float: ...
+    interval: float
+    modules: Sequence[Module]
+    max_age: float
 
     def start(self) -> None:
         """Begin to send, in threads of its own."""

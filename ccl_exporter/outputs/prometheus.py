@@ -5,6 +5,7 @@ the lines about a family, which prometheus_client writes, and each series up to 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
 
@@ -37,7 +38,6 @@ _UNITS = (
     "degrees",
     "ratio",
 )
-
 
 _KEPT = 50_000
 """Pieces of text that are kept: those of one charger are some 300, and chargers of one make share most of them."""
@@ -143,43 +143,33 @@ def _escaped(text: str) -> str:
     return text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
+@dataclass
 class _Collected:
     """What prometheus_client's encoders want of a registry."""
 
-    def __init__(self, metrics: list[Metric]) -> None:
-        self._metrics = metrics
+    metrics: list[Metric]
 
     def collect(self) -> list[Metric]:
-        return self._metrics
+        return self.metrics
 
 
 def _metric(family: Family, names: _Row, found: Sequence[Sample]) -> Metric:
     """A family as prometheus_client knows it."""
-    match family.kind:
-        case "stateset":
-            states = StateSetMetricFamily(family.name, family.help, labels=names)
-            for sample in found:
-                states.add_metric(sample.labels, {word: word in sample.active for word in family.states})
-            return states
-        case "info":
-            info = InfoMetricFamily(family.name.removesuffix("_info"), family.help, labels=names)
-            for sample in found:
-                info.add_metric(sample.labels, {})
-            return info
-        case "counter":
-            counter = CounterMetricFamily(
-                family.name.removesuffix("_total"), family.help, labels=names, unit=_unit(family.name)
-            )
-            for sample in found:
-                counter.add_metric(sample.labels, sample.value)
-            return counter
-        case "gauge":
-            gauge = GaugeMetricFamily(family.name, family.help, labels=names, unit=_unit(family.name))
-            for sample in found:
-                gauge.add_metric(sample.labels, sample.value)
-            return gauge
-
-
-def _unit(name: str) -> str:
-    bare = name.removesuffix("_total")
-    return next((unit for unit in _UNITS if bare.endswith(f"_{unit}")), "")
+    if family.kind == "stateset":
+        states = StateSetMetricFamily(family.name, family.help, labels=names)
+        for sample in found:
+            states.add_metric(sample.labels, {word: word in sample.active for word in family.states})
+        return states
+    if family.kind == "info":
+        info = InfoMetricFamily(family.name.removesuffix("_info"), family.help, labels=names)
+        for sample in found:
+            info.add_metric(sample.labels, {})
+        return info
+    bare = family.name.removesuffix("_total")
+    unit = next((unit for unit in _UNITS if bare.endswith(f"_{unit}")), "")
+    kind: type[CounterMetricFamily | GaugeMetricFamily]
+    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    numbers = kind(bare, family.help, labels=names, unit=unit)
+    for sample in found:
+        numbers.add_metric(sample.labels, sample.value)
+    return numbers

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -22,7 +22,7 @@ from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.powerstudio.inventory import Inventory
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.settings import ChargerSettings, ListenAddress, Settings
+from ccl_exporter.settings import ChargerSettings, ListenAddress, Module, Settings
 
 PACKAGES = ("ccl_exporter", "urllib3", "cheroot")
 
@@ -140,7 +140,8 @@ def test_a_charger_that_left_the_configuration_is_gone_with_its_connection(simul
 class Daily:
     """An output that is served once a day, and says when it was."""
 
-    name, interval, modules, max_age = "test", 86400.0, (), 0.0
+    name, interval, max_age = "test", 86400.0, 0.0
+    modules: Sequence[Module] = ()
 
     def __init__(self, accepted: threading.Semaphore, begun: threading.Event) -> None:
         self._accepted, self._begun = accepted, begun

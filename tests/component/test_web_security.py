@@ -29,6 +29,12 @@ PAIR = "cert_file: server.crt, key_file: server.key"
 CLIENTS = f"{PAIR}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt"
 
 
+def load(path: Path) -> WebConfig:
+    """The configuration of a file that can be used."""
+    WebSecurity(path)
+    return parse(path)
+
+
 def tls(more: str, pair: str = PAIR) -> str:
     return f"tls_server_config: {{{pair}, {more}}}"
 

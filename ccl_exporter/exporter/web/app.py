@@ -5,16 +5,14 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import parse_qs
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import MODULES, OLD_MODULES, Module
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds for a read when the scraper does not say how long it waits."""
@@ -78,15 +76,16 @@ class App:
         self._lifecycle = lifecycle
         self._routes: Mapping[str, Callable[[WSGIEnvironment], HttpResponse]] = {
             "/": self._page,
-            "/metrics": self._metrics,
+            "/metrics": lambda environ: exporter.metrics(_scrape(environ)),
             "/probe": self._probe,
             "/sd": self._targets,
-            "/config": self._config,
+            "/config": lambda _: HttpResponse(exporter.config().encode()),
             "/-/healthy": lambda _: HttpResponse(b"Healthy\n"),
             "/-/ready": self._ready,
+            "/-/reload": self._reload,
         }
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         answer = self._answer(environ)
         body = answer.body
         headers = [("Content-Type", answer.content_type), ("X-Content-Type-Options", "nosniff"), *answer.headers]
@@ -98,24 +97,18 @@ class App:
         start_response(f"{answer.status.value} {answer.status.phrase}", headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
-    def _answer(self, environ: "WSGIEnvironment") -> HttpResponse:
-        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "/")
-        if path == "/-/reload":
-            return self._reload(method)
-        route = self._routes.get(path)
-        if method not in ("GET", "HEAD"):
-            allow = (("Allow", "GET, HEAD"),)
-            return HttpResponse(b"Only GET and HEAD.\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
-        if route is None:
-            return HttpResponse(
-                b"There is nothing here; see /metrics, /probe, /sd.\n", status=HTTPStatus.NOT_FOUND
-            )
-        return route(environ)
+    def _answer(self, environ: WSGIEnvironment) -> HttpResponse:
+        path = environ.get("PATH_INFO", "/")
+        allowed = ("POST",) if path == "/-/reload" else ("GET", "HEAD")
+        if environ["REQUEST_METHOD"] not in allowed:
+            text, allow = f"Only {' and '.join(allowed)}.\n", (("Allow", ", ".join(allowed)),)
+            return HttpResponse(text.encode(), status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
+        if path not in self._routes:
+            text = "There is nothing here; see /metrics, /probe, /sd.\n"
+            return HttpResponse(text.encode(), status=HTTPStatus.NOT_FOUND)
+        return self._routes[path](environ)
 
-    def _reload(self, method: str) -> HttpResponse:
-        if method != "POST":
-            allow = (("Allow", "POST"),)
-            return HttpResponse(b"Only POST.\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
+    def _reload(self, _: WSGIEnvironment) -> HttpResponse:
         if not self._lifecycle:
             return HttpResponse(b"Off; --web.enable-lifecycle allows it.\n", status=HTTPStatus.FORBIDDEN)
         try:
@@ -124,10 +117,7 @@ class App:
             return HttpResponse(f"{error}\n".encode(), status=HTTPStatus.INTERNAL_SERVER_ERROR)
         return HttpResponse(b"Reloaded.\n")
 
-    def _metrics(self, environ: "WSGIEnvironment") -> HttpResponse:
-        return self._exporter.metrics(_scrape(environ))
-
-    def _probe(self, environ: "WSGIEnvironment") -> HttpResponse:
+    def _probe(self, environ: WSGIEnvironment) -> HttpResponse:
         try:
             query = parse_qs(
                 environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=10, errors="strict"
@@ -146,19 +136,16 @@ class App:
             text = str(error) if isinstance(error, UsageError) else "the query cannot be read"
             return HttpResponse(f"{text}\n".encode(), status=HTTPStatus.BAD_REQUEST)
 
-    def _targets(self, _: "WSGIEnvironment") -> HttpResponse:
+    def _targets(self, _: WSGIEnvironment) -> HttpResponse:
         groups = [{"targets": [name], "labels": dict(labels)} for name, labels in self._exporter.targets()]
         return HttpResponse(json.dumps(groups, ensure_ascii=False).encode(), "application/json")
 
-    def _config(self, _: "WSGIEnvironment") -> HttpResponse:
-        return HttpResponse(self._exporter.config().encode())
-
-    def _ready(self, _: "WSGIEnvironment") -> HttpResponse:
+    def _ready(self, _: WSGIEnvironment) -> HttpResponse:
         if self._exporter.ready():
             return HttpResponse(b"Ready\n")
         return HttpResponse(b"Stopping\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def _page(self, environ: "WSGIEnvironment") -> HttpResponse:
+    def _page(self, environ: WSGIEnvironment) -> HttpResponse:
         headers = (("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("Cache-Control", "no-store"))
         body = self._exporter.page(environ.get("QUERY_STRING", ""))
         return HttpResponse(body, "text/html; charset=utf-8", headers=headers)
@@ -172,11 +159,11 @@ def _single(query: Mapping[str, list[str]], name: str) -> str | None:
     return values[0] if values else None
 
 
-def _scrape(environ: "WSGIEnvironment", modules: tuple[Module, ...] = MODULES) -> Scrape:
+def _scrape(environ: WSGIEnvironment, modules: tuple[Module, ...] = MODULES) -> Scrape:
     return Scrape(read_timeout(environ), environ.get("HTTP_ACCEPT", ""), modules)
 
 
-def read_timeout(environ: "WSGIEnvironment") -> float:
+def read_timeout(environ: WSGIEnvironment) -> float:
     """Seconds that a read may take: what Prometheus says it waits, less an offset; 30 without a usable word."""
     try:
         patience = float(environ.get("HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS", ""))

@@ -19,7 +19,7 @@ from ccl_exporter.station.catalogue import Activity, NotCharging
 from ccl_exporter.station.judge import Station
 from ccl_exporter.station.plug import IN_SESSION, Measured, Plug, Session
 from ccl_exporter.station.rows import VariableRow, variable_rows
-from ccl_exporter.text import format_number
+from ccl_exporter.text import format_number, printable_text
 
 STALE = 120.0
 """Seconds after which values are called old: nobody should take them for the present."""
@@ -324,4 +324,4 @@ def _duration(seconds: float | None) -> str:
 
 def _text(text: str) -> str:
     """Text for HTML; what would break lines or turn the direction of reading is made visible."""
-    return escape("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split())))
+    return escape(printable_text(" ".join(text.split())))

@@ -16,7 +16,8 @@ from hashlib import blake2b
 from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from cheroot.errors import FatalSSLAlert
 from cheroot.makefile import MakeFile
@@ -24,12 +25,6 @@ from cheroot.ssl import Adapter
 
 from ccl_exporter.config.web import Pem, TlsConfig, WebConfig, parse
 from ccl_exporter.errors import UsageError
-
-if TYPE_CHECKING:
-    from _typeshed import OptExcInfo
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-__all__ = ["TlsAdapter", "WebSecurity"]
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +44,7 @@ _HTTPS_ONLY = b"This port speaks only HTTPS.\n"
 class WebSecurity:
     """Guards an application as the file says; without a file it lets everybody in.
 
+    Raises `UsageError` if the file or a certificate that it names cannot be used.
     A change of the file, or of a certificate, counts from the next request or connection on. While a change
     cannot be used, what was there before stays in force.
     """
@@ -67,17 +63,17 @@ class WebSecurity:
     def scheme(self) -> str:
         return "http" if self._loaded.context is None else "https"
 
-    def wrap(self, app: "WSGIApplication") -> "WSGIApplication":
+    def wrap(self, app: WSGIApplication) -> WSGIApplication:
         """The application behind the login, every answer with the configured headers."""
         if self._path is None:
             return app
 
-        def guarded(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             loaded = self._current()
             configured = loaded.config.headers
             names = {name.lower() for name, _ in configured}
 
-            def start(status: str, headers: list[tuple[str, str]], exc_info: "OptExcInfo | None" = None) -> Any:
+            def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
                 others = [(name, value) for name, value in headers if name.lower() not in names]
                 return start_response(status, [*others, *configured], exc_info)
 
@@ -172,7 +168,7 @@ class _Loaded:
         self._tokens, self._filled = float(config.rate_burst), time.monotonic()
         self._rate = threading.Lock()
 
-    def refusal(self, environ: "WSGIEnvironment") -> HTTPStatus | None:
+    def refusal(self, environ: WSGIEnvironment) -> HTTPStatus | None:
         """Why this request is not answered; None if it is."""
         if self.config.rate_interval and not self._token():
             return HTTPStatus.TOO_MANY_REQUESTS

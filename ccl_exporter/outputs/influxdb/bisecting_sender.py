@@ -4,7 +4,7 @@ What is refused is split, down to single fields: a field of another type in the 
 the others of its line, which InfluxDB would leave out with it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ccl_exporter.outputs.influxdb.client import Accepted, Outcome, Rejected, RetryLater
@@ -53,7 +53,7 @@ class BisectingSender:
     def go_on(self) -> Delivered | RetryLater:
         """Send until each line has arrived or was refused alone.
 
-        `RetryLater` if the database cannot be had now: what arrived is not sent again when it is called again.
+        `RetryLater` if the database cannot be had now: what arrived is not sent again by the next call.
         """
         while self._pending:
             pieces = self._pending[-1]
@@ -68,7 +68,10 @@ class BisectingSender:
             elif _hopeless(outcome, pieces):
                 self._refused += [RefusedLine(line, outcome.reason) for _, line in pieces]
                 self._points |= {point for point, _ in pieces}
-                self._remember(outcome, pieces)
+                if isinstance(outcome, Rejected) and _TOO_OLD in outcome.reason:
+                    self._nothing = False
+                else:
+                    self._suspects |= {field_of(line) for _, line in pieces}
             else:
                 self._pending += reversed(_halves(pieces))
         return Delivered(tuple(self._refused), len(self._points), self._nothing and bool(self._refused))
@@ -84,18 +87,8 @@ class BisectingSender:
             pieces = by_field(line)
             bad = [piece for piece in pieces if field_of(piece) in self._suspects]
             suspected += [(point, piece) for piece in bad]
-            good += _numbered(point, [line] if not bad else [piece for piece in pieces if piece not in bad])
+            good += [(point, piece) for piece in pieces if piece not in bad] if bad else [(point, line)]
         return good, suspected
-
-    def _remember(self, outcome: Outcome, pieces: Iterable[_Piece]) -> None:
-        if isinstance(outcome, Rejected) and _TOO_OLD in outcome.reason:
-            self._nothing = False
-        else:
-            self._suspects |= {field_of(line) for _, line in pieces}
-
-
-def _numbered(point: int, lines: Iterable[str]) -> list[_Piece]:
-    return [(point, line) for line in lines]
 
 
 def _hopeless(outcome: Outcome, pieces: Sequence[_Piece]) -> bool:
@@ -112,6 +105,6 @@ def _halves(pieces: Sequence[_Piece]) -> list[list[_Piece]]:
     """Two halves of several lines, or of the fields of one."""
     if len(pieces) == 1:
         point, line = pieces[0]
-        pieces = _numbered(point, by_field(line))
+        pieces = [(point, piece) for piece in by_field(line)]
     middle = len(pieces) // 2
     return [list(pieces[:middle]), list(pieces[middle:])]

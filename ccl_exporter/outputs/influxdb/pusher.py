@@ -20,7 +20,7 @@ from ccl_exporter.outputs.influxdb.spool import Batch, RefusedLine, Spool, Spool
 from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.sessions.report import finished_samples
 from ccl_exporter.sessions.tracker import SessionRecord
-from ccl_exporter.settings import InfluxSettings
+from ccl_exporter.settings import InfluxSettings, Module
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,12 @@ class InfluxPusher:
         self.settings = settings
         self.name = f"influxdb {settings.name}"
         self.interval = settings.interval
-        self.modules = settings.modules
+        self.modules: Sequence[Module] = settings.modules
         self._sessions = sessions
         self._spool = Spool(state / settings.spool.path, settings.spool.max_bytes, settings.spool.max_age)
         self._stopping = threading.Event()
         self._fresh = threading.Event()
+        self._client = InfluxClient(settings)
         self._sender = threading.Thread(target=self._send, name=f"influxdb sender {settings.name}", daemon=True)
         self._opened = threading.Event()
         self._said = ""
@@ -105,12 +106,11 @@ class InfluxPusher:
 
     def _send(self) -> None:
         self._opened.wait()
-        writer = InfluxClient(self.settings)
-        delivery = BisectingSender(lambda some: self._write(writer, some))
+        delivery = BisectingSender(self._write)
         batches: list[Batch] = []
         refusals = 0
         if not self._stopping.is_set():
-            self._say(writer.check())
+            self._say(self._client.check())
         while not self._stopping.is_set():
             if not batches:
                 self._fresh.clear()
@@ -138,13 +138,13 @@ class InfluxPusher:
             self._last_success = time()
             self._say_refused(result.refused)
             batches = []
-        writer.close()
+        self._client.close()
 
-    def _write(self, writer: InfluxClient, some: Sequence[str]) -> Outcome:
+    def _write(self, some: Sequence[str]) -> Outcome:
         if self._stopping.is_set():
             return RetryLater("the exporter stops")
         began = monotonic()
-        outcome = writer.write(some)
+        outcome = self._client.write(some)
         self._send_seconds = monotonic() - began
         self._failures = self._failures + 1 if isinstance(outcome, RetryLater) else 0
         return outcome

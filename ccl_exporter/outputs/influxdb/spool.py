@@ -226,7 +226,7 @@ class Spool:
             return True
 
         with self._turn:
-            stored = self._done("store a reading", store) or False
+            stored = self._attempt("store a reading", store) or False
             if not stored:
                 self._counts = replace(self._counts, dropped=self._counts.dropped + len(lines))
             self._bound()
@@ -234,13 +234,10 @@ class Spool:
 
     def mark(self, name: str) -> int:
         """A number that was remembered with a batch; 0 if there is none."""
-
-        def read(db: sqlite3.Connection) -> int:
-            found = db.execute("SELECT value FROM mark WHERE name = ?", (name,)).fetchone()
-            return int(found[0]) if found else 0
-
+        query = "SELECT value FROM mark WHERE name = ?"
         with self._turn:
-            return self._done("read a mark", read) or 0
+            row = self._attempt("read a mark", lambda db: db.execute(query, (name,)).fetchone())
+        return int(row[0]) if row else 0
 
     # Out
 
@@ -261,7 +258,7 @@ class Spool:
 
         with self._turn:
             self._bound()
-            return self._done("read what waits", read) or []
+            return self._attempt("read what waits", read) or []
 
     def settle(self, last: int, refused: Sequence[RefusedLine] = (), rejected: int = 0) -> None:
         """Forget every batch up to `last`: the database took them but for `rejected` points.
@@ -289,7 +286,7 @@ class Spool:
             return True
 
         with self._turn:
-            if not self._done("forget what was sent", forget):
+            if not self._attempt("forget what was sent", forget):
                 self._settled = last
 
     # Bounds
@@ -310,7 +307,7 @@ class Spool:
             self._count_gone(db, gone)
             return gone
 
-        if dropped := self._done("drop the oldest", drop):
+        if dropped := self._attempt("drop the oldest", drop):
             self._counts = replace(self._counts, dropped=self._counts.dropped + dropped)
             if not self._told_of_drops:
                 self._told_of_drops = True
@@ -327,8 +324,8 @@ class Spool:
 
     # Trouble
 
-    def _done(self, what: str, act: Callable[[sqlite3.Connection], _T]) -> _T | None:
-        """What `act` makes of the file; None if it cannot. A damaged file is set aside, and it acts once more."""
+    def _attempt(self, what: str, act: Callable[[sqlite3.Connection], _T]) -> _T | None:
+        """Act on the file; None if that cannot be. A damaged file is set aside, and it is tried once more."""
         for another in (True, False):
             if self._db is None:
                 break

@@ -46,8 +46,8 @@ class _Client(Client):
 class MqttClient:
     """Safe to be called from several threads. `status` is where the broker says `offline` once we are gone.
 
-    What it has on the topics of `look_at` is passed to `received` after each connecting, as is what it has on
-    those of `look`, until `look_no_more`; what comes on those of `listen_to`, always.
+    What it has on the topics of `read_once` is passed to `received` after each connecting, as is what it has on
+    those of `subscribe_once`, until `end_lookups`; what comes on those of `listen_to`, always.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class MqttClient:
         self._lock = threading.Lock()
         self._newest: dict[str, str] = {}
         self._sent: dict[str, tuple[str, MQTTMessageInfo]] = {}
-        self._looking: dict[str, bool] = {}  # whether it was so at the last call of look_no_more
+        self._looking: dict[str, bool] = {}  # whether it was so at the last call of end_lookups
         self._stopping = False
         self._gone = threading.Event()
         self._trouble: str | None = ""

@@ -48,6 +48,10 @@ def _instant(name: str, *, diagnostic: bool = False) -> Entity:
     return Entity(name, device_class="timestamp", diagnostic=diagnostic, template=_INSTANT)
 
 
+_FAULTS = (
+    Entity("Fault", "binary_sensor", "problem", diagnostic=True, template=_IS),
+    Entity("Faults", diagnostic=True, template=_WORDS, suffix="_words"),
+)
 # By key of the document. A value that is not here is on the bus, but not in Home Assistant.
 _PLUG: Mapping[str, Sequence[Entity]] = {
     "status": (
@@ -55,10 +59,7 @@ _PLUG: Mapping[str, Sequence[Entity]] = {
         Entity("Charging", "binary_sensor", "battery_charging", template=_CHARGING, suffix="_charging"),
     ),
     "state": (Entity("State", device_class="enum", diagnostic=True),),
-    "error": (
-        Entity("Fault", "binary_sensor", "problem", diagnostic=True, template=_IS),
-        Entity("Faults", diagnostic=True, template=_WORDS, suffix="_words"),
-    ),
+    "error": _FAULTS,
     "vehicle_connected": (Entity("Vehicle", "binary_sensor", "plug", template=_IS),),
     "locked": (Entity("Lock", "binary_sensor", "lock", diagnostic=True, template=_IS_NOT),),
     "enabled": (Entity("Enabled", "binary_sensor", diagnostic=True, template=_IS),),
@@ -79,18 +80,13 @@ _PLUG: Mapping[str, Sequence[Entity]] = {
 }
 _STATION: Mapping[str, Sequence[Entity]] = {
     "state": (Entity("State", device_class="enum", diagnostic=True),),
-    "error": (
-        Entity("Fault", "binary_sensor", "problem", diagnostic=True, template=_IS),
-        Entity("Faults", diagnostic=True, template=_WORDS, suffix="_words"),
-    ),
+    "error": _FAULTS,
     "temperature_celsius": (
         Entity("Temperature", "sensor", "temperature", "°C", "measurement", 1, diagnostic=True),
     ),
     "boot_timestamp_seconds": (_instant("Started", diagnostic=True),),
     "active_events": (Entity("Active events", state_class="measurement", precision=0, diagnostic=True),),
 }
-
-
 _ABOUT = (("manufacturer", "company"), ("model", "product"), ("sw_version", "version"))
 
 
@@ -139,11 +135,6 @@ def identity(*parts: str) -> str:
     return f"ccl_{sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
 
 
-def topic(where: Place, device: str) -> str:
-    """Where the discovery message of a device is."""
-    return f"{where.prefix}/device/{device}/config"
-
-
 def discovery(where: Place, charger: str, url: str, found: Seen, about: Mapping[str, str]) -> dict[str, str]:
     """The messages by topic: one for the charger, one for each of its plugs.
 
@@ -158,12 +149,6 @@ def discovery(where: Place, charger: str, url: str, found: Seen, about: Mapping[
         "payload_available": ONLINE,
         "payload_not_available": OFFLINE,
     }
-    device = {
-        "identifiers": [station],
-        "name": charger,
-        "configuration_url": url,
-        **{key: about[told] for key, told in _ABOUT if about.get(told)},
-    }
     contact = {
         "platform": "binary_sensor",
         "unique_id": f"{station}_contact",
@@ -176,16 +161,20 @@ def discovery(where: Place, charger: str, url: str, found: Seen, about: Mapping[
         # It is known as long as the exporter is there.
         "availability": [{"topic": where.status}],
     }
+    device = {"name": charger, "configuration_url": url}
+    device |= {key: about[told] for key, told in _ABOUT if about.get(told)}
     components = {"contact": contact, **_components(station, _STATION, found.get(STATION, {}))}
-    message = {"device": device, **shared, "state_topic": f"{own}/{STATION}", "components": components}
-    messages = {topic(where, station): json.dumps(message, ensure_ascii=False)}
+    devices = [(station, STATION, device, components)]
     for place in sorted(found):
         if place.startswith("plug/"):
             plug = identity(url, place)
-            device = {"identifiers": [plug], "name": f"{charger} {place[5:]}", "via_device": station}
-            components = _components(plug, _PLUG, found[place])
-            message = {"device": device, **shared, "state_topic": f"{own}/{place}", "components": components}
-            messages[topic(where, plug)] = json.dumps(message, ensure_ascii=False)
+            device = {"name": f"{charger} {place[5:]}", "via_device": station}
+            devices.append((plug, place, device, _components(plug, _PLUG, found[place])))
+    messages = {}
+    for id, place, device, components in devices:
+        identified = {"identifiers": [id], **device}
+        message = {"device": identified, **shared, "state_topic": f"{own}/{place}", "components": components}
+        messages[f"{where.prefix}/device/{id}/config"] = json.dumps(message, ensure_ascii=False)
     return messages
 
 

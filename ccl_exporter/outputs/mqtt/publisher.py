@@ -3,7 +3,7 @@
 Read only: nothing that comes from the broker reaches a charger.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
@@ -20,17 +20,10 @@ from ccl_exporter.outputs.mqtt.payload import (
     scalars,
 )
 from ccl_exporter.outputs.output import ChargerReading
-from ccl_exporter.settings import MqttSettings
+from ccl_exporter.settings import Module, MqttSettings
 
 _BIRTH = b"online"
-_CHARGE = (
-    f.CHARGE_ENERGY,
-    f.CHARGE_REQUEST,
-    f.CHARGE_BEGIN,
-    f.CHARGE_END,
-    f.CHARGE_DURATION,
-    f.CHARGE_STOP_REASON,
-)
+_CHARGE = [family for family in f.CORE if family.name.startswith("ccl_charge_")]
 
 
 class MqttPublisher:
@@ -43,7 +36,7 @@ class MqttPublisher:
     def __init__(self, settings: MqttSettings, chargers: Callable[[], Mapping[str, str]]) -> None:
         self.settings = settings
         self.interval = settings.interval
-        self.modules = settings.modules
+        self.modules: Sequence[Module] = settings.modules
         self._chargers = chargers
         self._place = Place(settings.topic, settings.discovery)
         self._own = f"{settings.topic}/"
@@ -82,7 +75,8 @@ class MqttPublisher:
         name = reading.charger
         own = f"{self._own}{level(name)}"
         if self._stations.get(name, reading.url) != reading.url:
-            self._forget(name)
+            # Another charger has this name now.
+            self._forget(name, self._chargers().values())
         self._stations[name] = reading.url
         messages = {}
         if reading.up:
@@ -95,10 +89,10 @@ class MqttPublisher:
                 self._introduce(reading)
         self._client.publish_retained(f"{own}/status", ONLINE if reading.up else OFFLINE)
 
-    def _forget(self, name: str) -> None:
-        """Another charger has this name now: what was told of the one before goes, unless it has another name."""
+    def _forget(self, name: str, urls: Collection[str]) -> None:
+        """Take away what Home Assistant was told of a charger, unless it has only got another name."""
         introduced = self._introduced.pop(name, frozenset())
-        if self._stations[name] not in self._chargers().values():
+        if self._stations.pop(name, None) not in urls:
             for topic in introduced:
                 self._client.publish_retained(topic, "")
         self._seen.pop(name, None)
@@ -132,12 +126,7 @@ class MqttPublisher:
         for name in [name for name in list(self._stations) if name not in urls]:
             self._client.publish_retained(f"{self._own}{level(name)}/status", "")
             self._replace(name, {})
-            introduced = self._introduced.pop(name, frozenset())
-            # One that has only got another name stays what it was to Home Assistant.
-            if self._stations.pop(name) not in urls.values():
-                for topic in introduced:
-                    self._client.publish_retained(topic, "")
-            self._seen.pop(name, None)
+            self._forget(name, urls.values())
         # At the end, so that who is killed before has still listed what is to be taken away.
         if (now := listing(urls)) != self._list:
             self._list = now
