@@ -11,15 +11,13 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.message import Message
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from ccl_exporter.simulator.faults import Fault, find
-from ccl_exporter.simulator.mangle import endless_body
-from ccl_exporter.simulator.simulated_engine import EngineAnswer, refusal
+from ccl_exporter.simulator.answers import EngineAnswer, refusal
+from ccl_exporter.simulator.faults import Fault, endless_body, find
 
 _LARGEST_BODY = 1_000_000
 _ENDLESS_BYTES = 64_000_000
@@ -28,12 +26,14 @@ _LOOK_EVERY = 0.1
 
 
 @dataclass(frozen=True)
-class Incoming:
-    """A request as it came."""
+class Request:
+    """One request that arrived. `at` is in seconds of the monotonic clock."""
 
     method: str
     target: str
-    headers: Message[str, str]
+    at: float
+    user_agent: str
+    authorization: str | None
     body: bytes
 
 
@@ -50,10 +50,10 @@ class ResponsePlan:
 class Desk(Protocol):
     """What the server asks about each request."""
 
-    def receive(self, incoming: Incoming) -> ResponsePlan:
+    def receive(self, request: Request) -> ResponsePlan:
         """Take note of a request."""
 
-    def answer(self, incoming: Incoming, plan: ResponsePlan) -> EngineAnswer:
+    def answer(self, request: Request, plan: ResponsePlan) -> EngineAnswer:
         """Answer it, once it waited."""
 
 
@@ -182,18 +182,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.wfile.write(self._head(refusal(400, "Bad Request"), ResponsePlan(0, (), None, None), 0))
             return
-        body = self.rfile.read(length)
-        incoming = Incoming(self.command, target, self.headers, body)
-        plan = self.server.desk.receive(incoming)
+        request = Request(
+            self.command,
+            target,
+            time.monotonic(),
+            self.headers.get("User-Agent", ""),
+            self.headers.get("Authorization"),
+            self.rfile.read(length),
+        )
+        plan = self.server.desk.receive(request)
         self.server.in_flight.enter(self)
         try:
-            self._reply(incoming, plan)
+            self._reply(request, plan)
         except OSError:
             self.close_connection = True
         finally:
             self.server.in_flight.leave(self)
 
-    def _reply(self, incoming: Incoming, plan: ResponsePlan) -> None:
+    def _reply(self, request: Request, plan: ResponsePlan) -> None:
         kinds = {fault.kind for fault in plan.faults}
         if kinds & {"close", "reset", "cut", "wrong-length", "endless", "close-each", "lost-answer"}:
             self.close_connection = True
@@ -204,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.abort(self.connection)
         if kinds & {"close", "reset"}:
             return
-        answer = self.server.desk.answer(incoming, plan)
+        answer = self.server.desk.answer(request, plan)
         if "lost-answer" in kinds:
             return
         body = b"" if self.command == "HEAD" else answer.body

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
 
 Kind = Literal["number", "text", "date"]
 
@@ -77,13 +80,20 @@ class SimulatedDevice:
         }
 
 
-def common_variables() -> tuple[SimulatedVariable, ...]:
-    """The four variables that every device of every sample has (protocol 3.2 and 8)."""
-    return (
-        SimulatedVariable("NAME", "SimulatedDevice name", kind="text", default=""),
-        SimulatedVariable("DESCRIPTION", "SimulatedDevice description", kind="text", default=""),
-        SimulatedVariable("VDTTM", "Time of the newest data", kind="date"),
-        SimulatedVariable("STATUS", "Communication status"),
+@cache
+def _tables() -> dict[str, dict[str, dict[str, Any]]]:
+    return tomllib.loads(files(__package__).joinpath("devices.toml").read_text(encoding="utf-8"))
+
+
+def variables(table: str, *plugs: str) -> tuple[SimulatedVariable, ...]:
+    """The variables of a table of `devices.toml`, then those of its `plugs`, then those of every device."""
+    tables = _tables()
+    rows = dict(tables[table])
+    for plug in plugs:
+        rows |= {f"{plug}.{name}": row for name, row in tables["plug"].items()}
+    return tuple(
+        SimulatedVariable(name, **(row | {"default": None} if row.get("default") == "-" else row))
+        for name, row in (rows | tables["common"]).items()
     )
 
 

@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 
-from ccl_exporter.simulator import twin, wallbox
+from ccl_exporter.simulator.answers import EngineAnswer
 from ccl_exporter.simulator.auth import LoginGate
 from ccl_exporter.simulator.dialects import Dialect
-from ccl_exporter.simulator.faults import Fault, find
-from ccl_exporter.simulator.mangle import mangled
-from ccl_exporter.simulator.query import decoded
-from ccl_exporter.simulator.recordings import RecordingsEngine
-from ccl_exporter.simulator.server import Incoming, ResponsePlan, Server
-from ccl_exporter.simulator.simulated_engine import EngineAnswer, ModelEngine, SimulatedEngine
-from ccl_exporter.simulator.site import Site, SiteModel
-from ccl_exporter.simulator.site_view import SiteView
-
-MODELS: Mapping[str, Callable[[float, Callable[[], float]], SiteModel]] = MappingProxyType(
-    {"wallbox": wallbox.build, "twin": twin.build}
-)
-"""Kinds of engine by name."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request that arrived. `at` is in seconds of the monotonic clock.
-
-    `authorized` tells whether it carried an Authorization header, right or wrong.
-    """
-
-    method: str
-    target: str
-    at: float
-    user_agent: str
-    authorized: bool
-    body: bytes = b""
+from ccl_exporter.simulator.faults import Fault, find, mangled
+from ccl_exporter.simulator.models import MODELS
+from ccl_exporter.simulator.server import Request, ResponsePlan, Server
+from ccl_exporter.simulator.simulated_engine import ModelEngine, RecordingsEngine, decoded
+from ccl_exporter.simulator.site import Site, SiteView
 
 
 class Simulator:
@@ -71,9 +47,7 @@ class Simulator:
         self.dialect = Dialect() if dialect is None else dialect
         self.latency = latency
         self.site = Site(MODELS[model], clock or _running_clock(speed), seed, autopilot)
-        self._engine: SimulatedEngine = (
-            ModelEngine(self.site) if recordings is None else RecordingsEngine(recordings)
-        )
+        self._engine = ModelEngine(self.site) if recordings is None else RecordingsEngine(recordings)
         self._gate = LoginGate(username, password, seed)
         self._host, self._port = host, port
         self._lock = threading.Lock()
@@ -154,18 +128,10 @@ class Simulator:
     ) -> None:
         self.stop()
 
-    def receive(self, incoming: Incoming) -> ResponsePlan:
+    def receive(self, request: Request) -> ResponsePlan:
         """Take note of a request and decide what is wrong with its exchange."""
-        headers, dialect = incoming.headers, self.dialect
-        request = Request(
-            incoming.method,
-            incoming.target,
-            time.monotonic(),
-            headers.get("User-Agent") or "",
-            headers.get("Authorization") is not None,
-            incoming.body,
-        )
-        spellings = (incoming.target, decoded(incoming.target, dialect))
+        dialect = self.dialect
+        spellings = (request.target, decoded(request.target, dialect))
         with self._lock:
             self._requests.append(request)
             faults = [
@@ -180,16 +146,14 @@ class Simulator:
                 date = SiteView(self.site, now, dialect, ()).clock(now)
         return ResponsePlan(wait, faults, dialect.server_header, date)
 
-    def answer(self, incoming: Incoming, plan: ResponsePlan) -> EngineAnswer:
+    def answer(self, request: Request, plan: ResponsePlan) -> EngineAnswer:
         """Answer a request after its wait."""
         dialect = self.dialect
-        refused = self._gate.check(
-            incoming.method, incoming.target, incoming.headers.get("Authorization"), dialect
-        )
+        refused = self._gate.check(request.method, request.target, request.authorization, dialect)
         if refused is not None:
             return refused
-        body = b"" if any(fault.refuses for fault in plan.faults) else incoming.body
-        answer = self._engine.answer(incoming.method, incoming.target, body, dialect, plan.faults)
+        body = b"" if any(fault.refuses for fault in plan.faults) else request.body
+        answer = self._engine.answer(request.method, request.target, body, dialect, plan.faults)
         return mangled(answer, plan.faults)
 
     def _still_happens(self, number: int) -> bool:

@@ -1,15 +1,35 @@
-"""Writes documents: an element tree, and the ways engines put one into bytes."""
+"""Answers: what goes back over the wire, and how engines put a document into bytes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ccl_exporter.simulator.dialects import Dialect
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _MUST_ESCAPE = re.compile(r"[&<>\x00-\x1f\x85\u2028]")
+
+
+@dataclass(frozen=True)
+class EngineAnswer:
+    """What goes back over the wire."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/xml"
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+def refusal(status: int, words: str) -> EngineAnswer:
+    """An answer that is no document."""
+    page = f"<html><head><title>{status}</title></head><body>{words}</body></html>"
+    return EngineAnswer(status, page.encode(), "text/html")
+
+
+NOT_GRANTED = EngineAnswer(200, b"Access to this resource was not granted.", "text/plain")
+"""A refusal that looks like success (protocol 7)."""
 
 
 @dataclass(frozen=True)
