@@ -1,15 +1,27 @@
-"""Answers: what goes back over the wire, and how engines put a document into bytes."""
+"""Requests and answers as they go over the wire, and how engines put a document into bytes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ccl_exporter.simulator.dialects import Dialect
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _MUST_ESCAPE = re.compile(r"[&<>\x00-\x1f\x85\u2028]")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that arrived. `at` is in seconds of the monotonic clock."""
+
+    method: str
+    target: str
+    at: float
+    user_agent: str
+    authorization: str | None
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -19,7 +31,7 @@ class EngineAnswer:
     status: int
     body: bytes = b""
     content_type: str = "text/xml"
-    headers: tuple[tuple[str, str], ...] = field(default=())
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def refusal(status: int, words: str) -> EngineAnswer:

@@ -12,6 +12,8 @@ from ccl_exporter.simulator.site import Write
 
 _TAN_PHI = math.tan(math.acos(POWER_FACTOR))
 _FIRST_CAPACITIVE = 78.12
+_LEAST_VOLTS, _MOST_VOLTS = 218.3, 246.8
+"""What the meter keeps of the time before the simulation."""
 _BEACON_GREEN = 256.0
 """The one lamp value that is known; those of red and blue are guesses."""
 _BEACON_RED, _BEACON_BLUE = 512.0, 1024.0
@@ -90,7 +92,6 @@ def single_phase_meter(plug: SimulatedPlug, now: float) -> dict[str, Value]:
     energy = round(plug.register_at(now) / 1000, 2)
     capacitive = round(_FIRST_CAPACITIVE + energy * _TAN_PHI, 2)
     reactive, apparent = round(watts * _TAN_PHI / 1000, 3), round(volts * amperes / 1000, 3)
-    peak = plug.extremes
     return {
         "VI": round(volts, 1),
         "AI": round(amperes, 2),
@@ -99,14 +100,14 @@ def single_phase_meter(plug: SimulatedPlug, now: float) -> dict[str, Value]:
         "CPI": reactive,
         "VAI": apparent,
         "PFI": POWER_FACTOR if amperes else 1.0,
-        "VMX": peak.volts,
-        "AMX": round(peak.amperes, 2),
-        "APMX": round(peak.watts / 1000, 3),
-        "CPMX": round(peak.watts * _TAN_PHI / 1000, 3),
-        "VAMX": round(peak.watts / POWER_FACTOR / 1000, 3),
-        "VMN": peak.volts_least,
+        "VMX": _MOST_VOLTS,
+        "AMX": round(plug.peak_amperes, 2),
+        "APMX": round(plug.peak_watts / 1000, 3),
+        "CPMX": round(plug.peak_watts * _TAN_PHI / 1000, 3),
+        "VAMX": round(plug.peak_watts / POWER_FACTOR / 1000, 3),
+        "VMN": _LEAST_VOLTS,
         "MDI": round(plug.demand_at(now) / 1000, 2),
-        "MDMX": round(peak.demand / 1000, 2),
+        "MDMX": round(plug.peak_demand / 1000, 2),
         "AE": energy,
         "CE": capacitive,
         "PAE": energy,

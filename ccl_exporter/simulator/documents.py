@@ -193,88 +193,73 @@ def flag(value: bool) -> str:
     return "T" if value else "F"
 
 
-def plug_info(view: SiteView) -> Element:
-    """plugInfo.xml: which meter and which controller belong to a plug."""
-
-    def rest(place: PlugPlace) -> list[Element]:
-        return [
-            leaf("chargeMode", 3),
-            leaf("connectorType", place.connector),
-            leaf("supportedCurrent", 32),
-            leaf("EVCommDevice", view.display(place.mode3)),
-            leaf("hasCover", "F"),
-            leaf("hasLock", "T"),
-            leaf("meter", view.display(place.meter)),
-        ]
-
-    return _each_plug(view, "plugsInfo", "plugInfo", rest)
-
-
-def plug_state(view: SiteView) -> Element:
-    """plugState.xml: state, error bits, vehicle and lock (codes in protocol 9.1)."""
-
-    def rest(place: PlugPlace) -> list[Element]:
-        plug = place.plug
-        return [
-            leaf("state", int(plug.state)),
-            leaf("previousState", int(plug.previous)),
-            leaf("stateDate", _seconds(view, plug.changed)),
-            leaf("error", plug.error),
-            leaf("vehicleConnected", flag(plug.vehicle is not None)),
-            leaf("locked", flag(locked(plug))),
-        ]
-
-    return _each_plug(view, "plugsState", "plugState", rest)
-
-
-def charge_info(view: SiteView) -> Element:
-    """chargeInfo.xml: the present charge, or the last one, which keeps its energy (protocol 12)."""
-
-    def rest(place: PlugPlace) -> list[Element]:
-        plug, charge = place.plug, place.plug.charge
-        elapsed = plug.charge_seconds_at(view.now)
-        return [
-            leaf("chargeId", _charge_id(place)),
-            leaf("state", int(plug.state)),
-            leaf("user", charge.user),
-            leaf("activeEnergy", f"{view.zeroed(plug.register_at(view.now)):.6f}"),
-            leaf("partialActiveEnergy", f"{view.zeroed(plug.charge_energy_at(view.now)):.6f}"),
-            leaf("requestDate", _seconds(view, charge.requested)),
-            leaf("beginDate", _seconds(view, charge.began)),
-            leaf("endDate", _seconds(view, charge.ended)),
-            leaf("chargeTime", -1 if elapsed is None else int(elapsed)),
-            leaf("stopped", int(charge.stopped)),
-        ]
-
-    return _each_plug(view, "chargesInfo", "chargeInfo", rest)
-
-
-def charge_state(view: SiteView) -> Element:
-    """chargeState.xml: how many phases charge."""
-
-    def rest(place: PlugPlace) -> list[Element]:
-        phases = place.plug.phases if place.plug.state is State.CHARGING else 0
-        return [
-            leaf("chargeId", _charge_id(place)),
-            leaf("state", int(place.plug.state)),
-            leaf("chargingPhases", phases),
-        ]
-
-    return _each_plug(view, "chargesState", "chargeState", rest)
-
-
-def _each_plug(view: SiteView, root: str, item: str, rest: Callable[[PlugPlace], list[Element]]) -> Element:
-    plugs = (
+def plugs(view: SiteView, root: str, item: str, told: Callable[[SiteView, PlugPlace], list[Element]]) -> Element:
+    """A document that has an item for each plug; `told` is what it says of a plug besides its names."""
+    items = (
         node(
             item,
             leaf("id", f"{view.site.guid(place.engine)}.{view.site.guid(place.plug.name)}"),
             leaf("name", view.display_plug(place)),
             leaf("number", place.plug.number),
-            *rest(place),
+            *told(view, place),
         )
         for place in view.places
     )
-    return node(root, *plugs)
+    return node(root, *items)
+
+
+def plug_info(view: SiteView, place: PlugPlace) -> list[Element]:
+    """plugInfo.xml: which meter and which controller belong to a plug."""
+    return [
+        leaf("chargeMode", 3),
+        leaf("connectorType", place.connector),
+        leaf("supportedCurrent", 32),
+        leaf("EVCommDevice", view.display(place.mode3)),
+        leaf("hasCover", "F"),
+        leaf("hasLock", "T"),
+        leaf("meter", view.display(place.meter)),
+    ]
+
+
+def plug_state(view: SiteView, place: PlugPlace) -> list[Element]:
+    """plugState.xml: state, error bits, vehicle and lock (codes in protocol 9.1)."""
+    plug = place.plug
+    return [
+        leaf("state", int(plug.state)),
+        leaf("previousState", int(plug.previous)),
+        leaf("stateDate", _seconds(view, plug.changed)),
+        leaf("error", plug.error),
+        leaf("vehicleConnected", flag(plug.vehicle is not None)),
+        leaf("locked", flag(locked(plug))),
+    ]
+
+
+def charge_info(view: SiteView, place: PlugPlace) -> list[Element]:
+    """chargeInfo.xml: the present charge, or the last one, which keeps its energy (protocol 12)."""
+    plug, charge = place.plug, place.plug.charge
+    elapsed = plug.charge_seconds_at(view.now)
+    return [
+        leaf("chargeId", _charge_id(place)),
+        leaf("state", int(plug.state)),
+        leaf("user", charge.user),
+        leaf("activeEnergy", f"{view.zeroed(plug.register_at(view.now)):.6f}"),
+        leaf("partialActiveEnergy", f"{view.zeroed(plug.charge_energy_at(view.now)):.6f}"),
+        leaf("requestDate", _seconds(view, charge.requested)),
+        leaf("beginDate", _seconds(view, charge.began)),
+        leaf("endDate", _seconds(view, charge.ended)),
+        leaf("chargeTime", -1 if elapsed is None else int(elapsed)),
+        leaf("stopped", int(charge.stopped)),
+    ]
+
+
+def charge_state(view: SiteView, place: PlugPlace) -> list[Element]:
+    """chargeState.xml: how many phases charge."""
+    phases = place.plug.phases if place.plug.state is State.CHARGING else 0
+    return [
+        leaf("chargeId", _charge_id(place)),
+        leaf("state", int(place.plug.state)),
+        leaf("chargingPhases", phases),
+    ]
 
 
 def _charge_id(place: PlugPlace) -> str:

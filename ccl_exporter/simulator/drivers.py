@@ -37,16 +37,13 @@ class Autopilot:
         self._random = random.Random(seed)
         self._needs = needs
         self._plan = _Plan.ARRIVE
-        self._when = at + _ARRIVES_AFTER + delay
-        self._visits = 0
-
-    def due(self) -> float:
+        self.due = at + _ARRIVES_AFTER + delay
         """When the driver acts next, in Unix seconds."""
-        return self._when
+        self._visits = 0
 
     def act(self, at: float) -> None:
         """Do what is due at `at`, and react to what the plug did."""
-        if at >= self._when:
+        if at >= self.due:
             self._carry_out(at)
         self._watch(at)
 
@@ -81,7 +78,7 @@ class Autopilot:
             self._next(_Plan.LEAVE, at + self._random.uniform(120, 360))
 
     def _next(self, plan: _Plan, when: float) -> None:
-        self._plan, self._when = plan, when
+        self._plan, self.due = plan, when
 
 
 class BackEnd:
@@ -90,17 +87,14 @@ class BackEnd:
     def __init__(self, plug: SimulatedPlug, at: float, every: float) -> None:
         self._plug = plug
         self._every = every
-        self._when = at + every
-
-    def due(self) -> float:
+        self.due = at + every
         """When it acts next, in Unix seconds."""
-        return self._when
 
     def act(self, at: float) -> None:
         """Do what is due at `at`."""
-        if at < self._when:
+        if at < self.due:
             return
-        self._when = at + self._every
+        self.due = at + self._every
         if self._plug.under_way():
             self._plug.stop(at, Stop.REMOTE)
         elif self._plug.vehicle is not None:

@@ -15,6 +15,16 @@ LEAST_AMPERES = 6.0
 """IEC 61851 cannot offer a vehicle less than this; below it the charge waits for power."""
 TAPER_FROM = 0.8
 _TAPER_FLOOR = 0.15
+POWER_FACTOR = 0.997
+AMBIENT_CELSIUS = 21.0
+_TICK = 1.0
+_TICK_WHILE_STEADY = 10.0
+_RISE_PER_TICK = 3.2
+_FALL_PER_TICK = 16.0
+_HEAT_LAG = 900.0
+_DEMAND_LAG = 300.0
+_CELSIUS_PER_AMPERE = 0.55
+_REMOTE_SHOWN = 5.0
 
 
 class State(IntEnum):
@@ -114,30 +124,6 @@ class Lag:
         return target + (self.value - target) * math.exp(-elapsed / self.seconds)
 
 
-@dataclass
-class Extremes:
-    """The highest readings since reset, as the meter keeps them: volts, amperes, watts, mean watts."""
-
-    volts: float = 246.8
-    volts_least: float = 218.3
-    amperes: float = 0.0
-    watts: float = 0.0
-    demand: float = 0.0
-
-
-POWER_FACTOR = 0.997
-AMBIENT_CELSIUS = 21.0
-
-_TICK = 1.0
-_TICK_WHILE_STEADY = 10.0
-_RISE_PER_TICK = 3.2
-_FALL_PER_TICK = 16.0
-_HEAT_LAG = 900.0
-_DEMAND_LAG = 300.0
-_CELSIUS_PER_AMPERE = 0.55
-_REMOTE_SHOWN = 5.0
-
-
 _SECONDS_IN = {
     State.WAITING_FOR_VEHICLE: 60.0,
     State.STARTING: 4.0,
@@ -182,7 +168,10 @@ class SimulatedPlug:
     previous: State = State.AVAILABLE
     changes: int = 0
     remote: dict[str, float] = field(default_factory=dict)
-    extremes: Extremes = field(default_factory=Extremes)
+    peak_amperes: float = 0.0
+    peak_watts: float = 0.0
+    peak_demand: float = 0.0
+    """The highest since reset, as the meter keeps them: amperes, watts, mean watts."""
 
     def __post_init__(self) -> None:
         start = self.settled
@@ -412,7 +401,6 @@ class SimulatedPlug:
             self.amperes = 0.0
         self.steady = self.amperes == wanted
         self.volts = tuple(mains_voltage(at, phase, amperes) for phase, amperes in enumerate(self.phase_amperes))
-        peak = self.extremes
-        peak.amperes = max(peak.amperes, *self.phase_amperes)
-        peak.watts = max(peak.watts, self.watts)
-        peak.demand = max(peak.demand, self.demand.value)
+        self.peak_amperes = max(self.peak_amperes, *self.phase_amperes)
+        self.peak_watts = max(self.peak_watts, self.watts)
+        self.peak_demand = max(self.peak_demand, self.demand.value)

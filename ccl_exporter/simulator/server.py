@@ -9,32 +9,20 @@ import socketserver
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Protocol
+from typing import Any
 
-from ccl_exporter.simulator.answers import EngineAnswer, refusal
+from ccl_exporter.simulator.answers import EngineAnswer, Request, refusal
 from ccl_exporter.simulator.faults import Fault, endless_body, find
 
 _LARGEST_BODY = 1_000_000
 _ENDLESS_BYTES = 64_000_000
 _MISSING_BYTES = 100
 _LOOK_EVERY = 0.1
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request that arrived. `at` is in seconds of the monotonic clock."""
-
-    method: str
-    target: str
-    at: float
-    user_agent: str
-    authorization: str | None
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -45,16 +33,6 @@ class ResponsePlan:
     faults: Sequence[Fault]
     server_header: str | None
     date: float | None
-
-
-class Desk(Protocol):
-    """What the server asks about each request."""
-
-    def receive(self, request: Request) -> ResponsePlan:
-        """Take note of a request."""
-
-    def answer(self, request: Request, plan: ResponsePlan) -> EngineAnswer:
-        """Answer it, once it waited."""
 
 
 class InFlight:
@@ -79,14 +57,24 @@ class InFlight:
 
 
 class Server(ThreadingHTTPServer):
-    """A server whose `stop` ends every exchange, however slow."""
+    """A server whose `stop` ends every exchange, however slow.
+
+    `receive` takes note of each request, `answer` answers it once it waited.
+    """
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, host: str, port: int, desk: Desk) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        receive: Callable[[Request], ResponsePlan],
+        answer: Callable[[Request, ResponsePlan], EngineAnswer],
+    ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.desk = desk
+        self.receive = receive
+        self.answer = answer
         self.in_flight = InFlight()
         self.stopping = threading.Event()
         self._live: dict[socket.socket, threading.Thread] = {}
@@ -190,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.headers.get("Authorization"),
             self.rfile.read(length),
         )
-        plan = self.server.desk.receive(request)
+        plan = self.server.receive(request)
         self.server.in_flight.enter(self)
         try:
             self._reply(request, plan)
@@ -210,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.abort(self.connection)
         if kinds & {"close", "reset"}:
             return
-        answer = self.server.desk.answer(request, plan)
+        answer = self.server.answer(request, plan)
         if "lost-answer" in kinds:
             return
         body = b"" if self.command == "HEAD" else answer.body

@@ -11,10 +11,10 @@ from urllib.parse import unquote, unquote_to_bytes
 from xml.etree import ElementTree
 
 from ccl_exporter.simulator import documents
-from ccl_exporter.simulator.answers import Element, EngineAnswer, document, node, refusal
+from ccl_exporter.simulator.answers import Element, EngineAnswer, Request, document, node, refusal
 from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.faults import Fault, find
-from ccl_exporter.simulator.site import Shown, Site, SiteView
+from ccl_exporter.simulator.site import PlugPlace, Shown, Site, SiteView
 
 USER = "/services/user/"
 CHARGE_POINTS = "/services/chargePointsInterface/"
@@ -65,6 +65,10 @@ def _device_info(root: str, item: str) -> _Handler:
     return lambda view, query: documents.device_info(view, [name for _, name in query.named("id")], root, item)
 
 
+def _plugs(root: str, item: str, told: Callable[[SiteView, PlugPlace], list[Element]]) -> _Handler:
+    return lambda view, _: documents.plugs(view, root, item, told)
+
+
 def _values(view: SiteView, query: Query) -> Element:
     found = _asked(view, query, view.dialect.values_by_id, view.dialect.bare_names)
     return documents.values(view, [item for item, _ in found])
@@ -81,10 +85,15 @@ _DOCUMENTS: Mapping[str, tuple[str, _Handler]] = {
     USER + "values.xml": ("values", _values),
     CHARGE_POINTS + "devices.xml": ("devices", lambda view, _: documents.devices(view)),
     CHARGE_POINTS + "deviceInfo.xml": ("devicesInfo", _device_info("devicesInfo", "deviceInfo")),
-    CHARGE_POINTS + "plugInfo.xml": ("plugsInfo", lambda view, _: documents.plug_info(view)),
-    CHARGE_POINTS + "plugState.xml": ("plugsState", lambda view, _: documents.plug_state(view)),
-    CHARGE_POINTS + "chargeInfo.xml": ("chargesInfo", lambda view, _: documents.charge_info(view)),
-    CHARGE_POINTS + "chargeState.xml": ("chargesState", lambda view, _: documents.charge_state(view)),
+    **{
+        CHARGE_POINTS + f"{item}.xml": (root, _plugs(root, item, told))
+        for root, item, told in (
+            ("plugsInfo", "plugInfo", documents.plug_info),
+            ("plugsState", "plugState", documents.plug_state),
+            ("chargesInfo", "chargeInfo", documents.charge_info),
+            ("chargesState", "chargeState", documents.charge_state),
+        )
+    },
     "/services/devices/deviceState.xml": (
         "deviceState",
         lambda view, query: documents.device_state(view, query.first("id")),
@@ -104,37 +113,33 @@ class ModelEngine:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def answer(
-        self, method: str, target: str, body: bytes, dialect: Dialect, faults: Sequence[Fault]
-    ) -> EngineAnswer:
+    def answer(self, request: Request, dialect: Dialect, faults: Sequence[Fault]) -> EngineAnswer:
         """Answer one request at the site's present time."""
-        query = parse(target, dialect)
+        query = parse(request.target, dialect)
         known = _DOCUMENTS.get(query.path)
-        if dialect.length_limit is not None and len(target) > dialect.length_limit:
+        if dialect.length_limit is not None and len(request.target) > dialect.length_limit:
             if dialect.length_answer == "empty" and known is not None:
                 return EngineAnswer(200, document(node(known[0]), dialect))
             return refusal(414, "Request-URI Too Long")
         if query.path == FORCE and not dialect.lacks(FORCE):
-            return self._force(method, query, body, dialect, faults)
+            return self._force(request, query, dialect, faults)
         if query.path in ("/", "/html/setup.html"):
             return _front_page(query.path)
         if known is None or dialect.lacks(query.path):
             return refusal(404, "Not Found")
-        if method != "GET":
+        if request.method != "GET":
             return refusal(405, "Method Not Allowed")
         with self._site.present() as now:
             root = known[1](SiteView(self._site, now, dialect, faults), query)
             return EngineAnswer(200, document(root, dialect))
 
-    def _force(
-        self, method: str, query: Query, body: bytes, dialect: Dialect, faults: Sequence[Fault]
-    ) -> EngineAnswer:
-        if method != "PUT":
+    def _force(self, request: Request, query: Query, dialect: Dialect, faults: Sequence[Fault]) -> EngineAnswer:
+        if request.method != "PUT":
             return refusal(405, "Method Not Allowed")
         if dialect.read_only:
             return refusal(403, "Forbidden")
         try:
-            wanted = _writes(body)
+            wanted = _writes(request.body)
         except (ElementTree.ParseError, ValueError):
             return refusal(400, "Bad Request")
         late = find(faults, "late-writes")
@@ -200,19 +205,17 @@ class RecordingsEngine:
             raise ValueError(f"no folder of recordings at {folder}")
         self._folder = folder.resolve()
 
-    def answer(
-        self, method: str, target: str, body: bytes, dialect: Dialect, faults: Sequence[Fault]
-    ) -> EngineAnswer:
+    def answer(self, request: Request, dialect: Dialect, faults: Sequence[Fault]) -> EngineAnswer:
         """Answer one request from the folder; neither faults nor dialect change what was recorded."""
-        if dialect.length_limit is not None and len(target) > dialect.length_limit:
+        if dialect.length_limit is not None and len(request.target) > dialect.length_limit:
             return refusal(414, "Request-URI Too Long")
-        path, _, query = target.partition("?")
+        path, _, query = request.target.partition("?")
         if dialect.lacks(unquote(path)):
             return refusal(404, "Not Found")
-        if method != "GET":
+        if request.method != "GET":
             return refusal(405, "Method Not Allowed")
         # "document.xml?" is the document without parameters.
-        spellings = [unquote(path) + (f"?{unquote(query)}" if query else ""), target]
+        spellings = [unquote(path) + (f"?{unquote(query)}" if query else ""), request.target]
         for spelling in spellings:
             content = self._read(spelling.lstrip("/"))
             if content is not None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
-
-Kind = Literal["number", "text", "date"]
+from uuid import UUID
 
 # An engine counts these identifiers' time in tenths of microseconds since 1582, as RFC 4122 does.
 _GREGORIAN_OFFSET = 0x01B21DD213814000
@@ -39,7 +38,7 @@ class SimulatedVariable:
     units: str | None = None
     factor: int = 0
     decimals: int = 0
-    kind: Kind = "number"
+    kind: Literal["number", "text", "date"] = "number"
     has_value: bool = True
     forced: bool = False
     sample_mode: str = "last"
@@ -50,10 +49,6 @@ Reader = Callable[[float], Mapping[str, Value]]
 """Values of a device's living variables, by short name, at a time in Unix seconds."""
 
 
-def _no_values(_now: float) -> Mapping[str, Value]:
-    return {}
-
-
 @dataclass(frozen=True)
 class SimulatedDevice:
     """One device of the engine's inventory (protocol 2.1, deviceInfo)."""
@@ -62,9 +57,9 @@ class SimulatedDevice:
     type: str
     type_description: str
     variables: tuple[SimulatedVariable, ...]
-    read: Reader = _no_values
+    read: Reader
     serial: str | None = None
-    modules: tuple[tuple[str, str], ...] = field(default=())
+    modules: tuple[tuple[str, str], ...] = ()
 
     def values(self, now: float) -> dict[str, Value]:
         """Every variable's value at `now` (Unix seconds), by short name, in the model's order."""
@@ -99,8 +94,7 @@ def variables(table: str, *plugs: str) -> tuple[SimulatedVariable, ...]:
 
 def random_guid(seed: int | str, purpose: str) -> str:
     """A GUID that is the same for the same seed and purpose, so that runs can be compared."""
-    digits = f"{random.Random(f'{seed}/{purpose}').getrandbits(128):032X}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return str(UUID(int=random.Random(f"{seed}/{purpose}").getrandbits(128))).upper()
 
 
 def time_guid(unix: float, tail: str) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from ccl_exporter.simulator.answers import EngineAnswer
+from ccl_exporter.simulator.answers import EngineAnswer, Request
 from ccl_exporter.simulator.auth import LoginGate
 from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.faults import Fault, find, mangled
 from ccl_exporter.simulator.models import MODELS
-from ccl_exporter.simulator.server import Request, ResponsePlan, Server
+from ccl_exporter.simulator.server import ResponsePlan, Server
 from ccl_exporter.simulator.simulated_engine import ModelEngine, RecordingsEngine, decoded
 from ccl_exporter.simulator.site import Site, SiteView
 
@@ -49,7 +50,9 @@ class Simulator:
         self.site = Site(MODELS[model], clock or _running_clock(speed), seed, autopilot)
         self._engine = ModelEngine(self.site) if recordings is None else RecordingsEngine(recordings)
         self._gate = LoginGate(username, password, seed)
-        self._host, self._port = host, port
+        self._host = host
+        self.port = port
+        """The port it listens on; the same again after a stop and a start."""
         self._lock = threading.Lock()
         self._requests: list[Request] = []
         self._faults: tuple[Fault, ...] = ()
@@ -74,15 +77,10 @@ class Simulator:
         self.site.connect_back_end(None if back_end is None else back_end.wait)
 
     @property
-    def port(self) -> int:
-        """The port it listens on; the same again after a stop and a start."""
-        return self._port
-
-    @property
     def url(self) -> str:
         """Its address, without a slash at the end."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"http://{host}:{self.port}"
 
     @property
     def requests(self) -> list[Request]:
@@ -108,8 +106,8 @@ class Simulator:
         """Listen; the port is bound when this returns."""
         if self._server is not None:
             raise RuntimeError("the simulator runs already")
-        self._server = Server(self._host, self._port, self)
-        self._port = self._server.server_port
+        self._server = Server(self._host, self.port, self._receive, self._answer)
+        self.port = self._server.server_port
         self._server.start()
 
     def stop(self) -> None:
@@ -128,7 +126,7 @@ class Simulator:
     ) -> None:
         self.stop()
 
-    def receive(self, request: Request) -> ResponsePlan:
+    def _receive(self, request: Request) -> ResponsePlan:
         """Take note of a request and decide what is wrong with its exchange."""
         dialect = self.dialect
         spellings = (request.target, decoded(request.target, dialect))
@@ -146,14 +144,15 @@ class Simulator:
                 date = SiteView(self.site, now, dialect, ()).clock(now)
         return ResponsePlan(wait, faults, dialect.server_header, date)
 
-    def answer(self, request: Request, plan: ResponsePlan) -> EngineAnswer:
+    def _answer(self, request: Request, plan: ResponsePlan) -> EngineAnswer:
         """Answer a request after its wait."""
         dialect = self.dialect
         refused = self._gate.check(request.method, request.target, request.authorization, dialect)
         if refused is not None:
             return refused
-        body = b"" if any(fault.refuses for fault in plan.faults) else request.body
-        answer = self._engine.answer(request.method, request.target, body, dialect, plan.faults)
+        if any(fault.refuses for fault in plan.faults):
+            request = replace(request, body=b"")
+        answer = self._engine.answer(request, dialect, plan.faults)
         return mangled(answer, plan.faults)
 
     def _still_happens(self, number: int) -> bool:

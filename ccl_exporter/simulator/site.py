@@ -27,6 +27,11 @@ Write = Callable[[float, float], None]
 
 _DEFAULT_NEED = 7000.0
 _WRITE_DELAY = (2.0, 5.0)
+_ENERGY_UNITS = frozenset({"#WH", "#VARLH", "#VARCH", "#VARH", "#VAH"})
+_ERROR_AND_TIMEOUT = 34.0
+_NEVER_SYNCHRONISED = 915_148_800.0
+"""1999-01-01 00:00 UTC, where a clock starts that nobody ever set (protocol 5)."""
+_CONTROL = ' "quoted"\n\t\x85\u202e\'&#1;'
 
 
 @dataclass(frozen=True)
@@ -188,12 +193,10 @@ class Site:
     def values(self, device: SimulatedDevice, now: float) -> dict[str, Value]:
         """A device's values by short name, overrides included."""
         with self._lock:
-            values = device.values(now)
-            for short in values:
-                full = f"{device.name}.{short}"
-                if full in self._overrides:
-                    values[short] = self._overrides[full]
-            return values
+            return {
+                short: self._overrides.get(f"{device.name}.{short}", value)
+                for short, value in device.values(now).items()
+            }
 
     def set_value(self, variable: str, value: Value) -> None:
         """Make a variable (full name) read `value` until cleared; `None` is "not available"."""
@@ -265,7 +268,7 @@ class Site:
         plugs = [place.plug for place in self.model.places]
         while True:
             due = [plug.due() for plug in plugs]
-            due += [driver.due() for driver in self._drivers] + [back_end.due() for back_end in self._back_ends]
+            due += [driver.due for driver in self._drivers] + [back_end.due for back_end in self._back_ends]
             at = min([*due, self._pending[0][0] if self._pending else math.inf])
             if at > now:
                 break
@@ -273,7 +276,8 @@ class Site:
                 plug.settle(at)
             while self._pending and self._pending[0][0] <= at:
                 _, name, value = self._pending.pop(0)
-                self._carry_out(name, value, at)
+                if name in self.model.writes:
+                    self.model.writes[name](value, at)
             for plug in plugs:
                 plug.tick(at)
             for back_end in self._back_ends:
@@ -281,17 +285,6 @@ class Site:
             for driver in self._drivers:
                 driver.act(at)
         self._now = now
-
-    def _carry_out(self, name: str, value: float, at: float) -> None:
-        if name in self.model.writes:
-            self.model.writes[name](value, at)
-
-
-_ENERGY_UNITS = frozenset({"#WH", "#VARLH", "#VARCH", "#VARH", "#VAH"})
-_ERROR_AND_TIMEOUT = 34.0
-_NEVER_SYNCHRONISED = 915_148_800.0
-"""1999-01-01 00:00 UTC, where a clock starts that nobody ever set (protocol 5)."""
-_CONTROL = ' "quoted"\n\t\x85\u202e\'&#1;'
 
 
 @dataclass(frozen=True)
