@@ -45,10 +45,10 @@ KINDS: Mapping[str, str] = MappingProxyType(
 """Kinds and what the engine does; besides these there is `status-NNN`, an answer with that code."""
 
 _STATUS = re.compile(r"status-[1-9][0-9][0-9]")
-_TIMED = frozenset({"slow", "drip", "drip-headers", "late-writes", "back-end"})
 _DEFAULT_SECONDS: Mapping[str, float] = MappingProxyType(
     {"slow": 12.0, "drip": 1.0, "drip-headers": 1.0, "late-writes": 30.0, "back-end": 300.0}
 )
+"""The kinds whose argument is a time."""
 
 _ROOT = re.compile(rb"<([A-Za-z]\w*)")
 _ELSEWHERE = "http://192.0.2.1/"
@@ -78,7 +78,7 @@ class Fault:
         """Read `kind[:argument][@part of the target]`, as in `slow:12@values.xml`."""
         head, _, path = text.partition("@")
         kind, _, argument = head.partition(":")
-        if kind in _TIMED and argument:
+        if kind in _DEFAULT_SECONDS and argument:
             try:
                 return cls(kind, path, float(argument))
             except ValueError:

@@ -59,6 +59,7 @@ class InFlight:
 class Server(ThreadingHTTPServer):
     """A server whose `stop` ends every exchange, however slow.
 
+    `in_flight` counts its requests and may outlive it.
     `receive` takes note of each request, `answer` answers it once it waited.
     """
 
@@ -69,13 +70,14 @@ class Server(ThreadingHTTPServer):
         self,
         host: str,
         port: int,
+        in_flight: InFlight,
         receive: Callable[[Request], ResponsePlan],
         answer: Callable[[Request, ResponsePlan], EngineAnswer],
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.receive = receive
         self.answer = answer
-        self.in_flight = InFlight()
+        self.in_flight = in_flight
         self.stopping = threading.Event()
         self._live: dict[socket.socket, threading.Thread] = {}
         self._aborted: set[socket.socket] = set()

@@ -123,8 +123,10 @@ class ModelEngine:
             return refusal(414, "Request-URI Too Long")
         if query.path == FORCE and not dialect.lacks(FORCE):
             return self._force(request, query, dialect, faults)
-        if query.path in ("/", "/html/setup.html"):
-            return _front_page(query.path)
+        if query.path == "/":
+            return EngineAnswer(302, b"", "text/html", (("Location", "/html/setup.html"),))
+        if query.path == "/html/setup.html":
+            return refusal(200, "Set-up of a simulated engine")
         if known is None or dialect.lacks(query.path):
             return refusal(404, "Not Found")
         if request.method != "GET":
@@ -186,12 +188,6 @@ def _writes(body: bytes) -> list[tuple[str, float]]:
             raise ValueError("not a number")
         wanted.append((item.findtext("forceName", "").strip(), value))
     return wanted
-
-
-def _front_page(path: str) -> EngineAnswer:
-    if path == "/":
-        return EngineAnswer(302, b"", "text/html", (("Location", "/html/setup.html"),))
-    return refusal(200, "Set-up of a simulated engine")
 
 
 class RecordingsEngine:

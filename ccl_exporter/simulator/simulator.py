@@ -14,7 +14,7 @@ from ccl_exporter.simulator.auth import LoginGate
 from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.faults import Fault, find, mangled
 from ccl_exporter.simulator.models import MODELS
-from ccl_exporter.simulator.server import ResponsePlan, Server
+from ccl_exporter.simulator.server import InFlight, ResponsePlan, Server
 from ccl_exporter.simulator.simulated_engine import ModelEngine, RecordingsEngine, decoded
 from ccl_exporter.simulator.site import Site, SiteView
 
@@ -58,7 +58,7 @@ class Simulator:
         self._faults: tuple[Fault, ...] = ()
         self._times_left: dict[int, int] = {}
         self._server: Server | None = None
-        self._highest = 0
+        self._in_flight = InFlight()
         self.faults = tuple(faults)
 
     @property
@@ -92,21 +92,18 @@ class Simulator:
         """Forget what arrived, and how much of it at once."""
         with self._lock:
             self._requests.clear()
-            self._highest = 0
-            if self._server is not None:
-                self._server.in_flight.highest = 0
+            self._in_flight.highest = 0
 
     @property
     def max_in_flight(self) -> int:
         """The highest number of requests handled at once."""
-        server = self._server
-        return self._highest if server is None else max(self._highest, server.in_flight.highest)
+        return self._in_flight.highest
 
     def start(self) -> None:
         """Listen; the port is bound when this returns."""
         if self._server is not None:
             raise RuntimeError("the simulator runs already")
-        self._server = Server(self._host, self.port, self._receive, self._answer)
+        self._server = Server(self._host, self.port, self._in_flight, self._receive, self._answer)
         self.port = self._server.server_port
         self._server.start()
 
@@ -114,7 +111,6 @@ class Simulator:
         """Close every connection, however slow its exchange; may be called twice."""
         server, self._server = self._server, None
         if server is not None:
-            self._highest = max(self._highest, server.in_flight.highest)
             server.stop()
 
     def __enter__(self) -> Simulator:
