@@ -19,18 +19,14 @@ _Parsed = TypeVar("_Parsed")
 class NegotiatedDialect:
     """The memory of one engine's ways, and the only place that asks its transport for documents.
 
+    `absent` holds the paths of documents that the engine was found not to have; they are not asked for again.
     `charset` is how names that are not ASCII are written: UTF-8, as answers are, unless it finds nothing.
     `doubt` tells that a way was passed over although the engine never said that it does not know it.
     """
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
-        self.doubt = False
-        self.charset = "utf-8"
-        self._absent: set[str] = set()
-        self._present: set[str] = set()
-        self._proven: dict[Endpoint, str] = {}
-        self._refuted: set[tuple[Endpoint, str]] = set()
+        self.forget()
 
     @property
     def separators(self) -> tuple[str, ...]:
@@ -41,36 +37,24 @@ class NegotiatedDialect:
         """Begin anew: the engine was started again, or there was doubt."""
         self.doubt = False
         self.charset = "utf-8"
-        self._absent.clear()
-        self._present.clear()
-        self._proven.clear()
-        self._refuted.clear()
-
-    def forget_absent(self) -> None:
-        """Ask again for documents that were found absent; the proven ways stay."""
-        self._absent.clear()
-
-    def lacks(self, path: str) -> bool:
-        """Whether the engine was found not to have a document."""
-        return path in self._absent
-
-    def note_absent(self, path: str) -> None:
-        """Remember that the engine has no such document, so that it is not asked again."""
-        self._absent.add(path)
+        self.absent: set[str] = set()
+        self._present: set[str] = set()
+        self._proven: dict[Endpoint, str] = {}
+        self._refuted: set[tuple[Endpoint, str]] = set()
 
     def document(self, path: str, parse: Callable[[bytes], _Parsed], deadline: float) -> _Parsed:
         """A document without parameters; raises `Absent` without asking where that is known.
 
         One that was there before and is gone now is no absent one: it raises `Garbled`.
         """
-        if path in self._absent:
+        if path in self.absent:
             raise Absent(f"the engine has no {path}")
         try:
             parsed = parse(self.transport.get(path, deadline))
         except Absent as error:
             if path in self._present:
                 raise Garbled(f"{error}, though it had this document before") from error
-            self._absent.add(path)
+            self.absent.add(path)
             raise
         self._present.add(path)
         return parsed

@@ -260,7 +260,7 @@ class Engine:
             self._values.forget()
         elif self._stamps is None:
             # Without change stamps nothing else would tell that a document has appeared.
-            self._dialect.forget_absent()
+            self._dialect.absent.clear()
         self._inventory.begin()
 
     def _keep_inventory(self, age: float) -> None:
@@ -290,9 +290,7 @@ class Engine:
     def _read_values(self, read: ReadState) -> None:
         inventory = self._inventory.inventory
         needed = read.wanted(inventory) if read.wanted is not None else None
-        names = None
-        if needed is not None:
-            names = self._rare.names(needed, inventory, read.began)
+        names = self._rare.names(needed, inventory, read.began) if needed is not None else None
         askable = [device for device in inventory.devices if device.variables or device.type is None]
         if names is not None:
             askable = [device for device in askable if not names.isdisjoint(device.variables)]
@@ -364,7 +362,7 @@ class Engine:
     def _due(self, side: _Side, read: ReadState) -> bool:
         held = self._held[side]
         waited = self._now() - held.asked
-        if side in _PATHS and self._dialect.lacks(_PATHS[side]):
+        if _PATHS.get(side) in self._dialect.absent:
             return False
         match side:
             case "charge_info":

@@ -47,10 +47,8 @@ class InventoryReader:
         self._unasked: list[Device] = []
         self._asked: set[str] = set()
         self._learned: set[str] = set()
-        self._device_info: Endpoint | None = None
-        self._var_info_by_device = True
-        self._var_info_exists = False
         self.inventory = Inventory()
+        self.forget()
 
     @property
     def next_document(self) -> DocumentName | None:
@@ -91,7 +89,7 @@ class InventoryReader:
 
     def forget(self) -> None:
         """Find out anew how this engine tells of devices and variables."""
-        self._device_info = None
+        self._device_info: Endpoint | None = None
         self._var_info_by_device = True
         self._var_info_exists = False
 
@@ -196,7 +194,7 @@ class InventoryReader:
 
     def _ask_device_info(self, ids: Sequence[str], deadline: float) -> tuple[Device, ...]:
         for question in endpoints.DEVICE_INFO:
-            if self._dialect.lacks(question.path):
+            if question.path in self._dialect.absent:
                 continue
             chunk = question.head(ids, len(ids))
             if len(chunk) > 1 and question == self._device_info:
@@ -208,7 +206,7 @@ class InventoryReader:
             except Absent as error:
                 if question == self._device_info:
                     raise Garbled(f"{error}, though it had this document before") from error
-                self._dialect.note_absent(question.path)
+                self._dialect.absent.add(question.path)
                 continue
             if any(device.id == ids[0] for device in found):
                 self._device_info = question

@@ -64,19 +64,15 @@ class ValuesReader:
 
     def __init__(self, dialect: NegotiatedDialect) -> None:
         self._dialect = dialect
+        self.forget()
+
+    def forget(self) -> None:
+        """Find out the way anew, as it may be another engine by now."""
         self._late: set[str] = set()
         self._silent: set[str] = set()
         self._most: int | None = None
         self._mute: set[str] = set()
         self.way: ValueStrategy | None = None
-
-    def forget(self) -> None:
-        """Find out the way anew, as it may be another engine by now."""
-        self._late.clear()
-        self._silent.clear()
-        self._most = None
-        self._mute.clear()
-        self.way = None
 
     def read(self, devices: Sequence[Device], deadline: float, only: Collection[str] | None = None) -> ValuesRead:
         """All values of `devices`; a device that fails does not hide the others.

@@ -8,6 +8,7 @@ and nothing of it is used.
 import re
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from math import isfinite
@@ -34,6 +35,7 @@ _PLAIN = re.compile(
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _DATE_WITHOUT_POINT = re.compile(r"[0-9]{14}([0-9]{3})?")
+_DATE = re.compile(r"([0-9]{2})([0-9]{2})([0-9]{4})(?:([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{3})?)?")
 _DIGITS = tuple("-+0123456789")  # what numbers and dates begin with
 _MAX_FACTOR = 12  # a power of ten beyond pico and tera is damage, not a scale
 
@@ -158,20 +160,12 @@ def _positive(text: str) -> float | None:
 
 def parse_date(digits: str) -> Moment | None:
     """An instant from DDMMYYYY[HHMMSS[UUU]] in UTC (protocol 5); None if it is none."""
-    if len(digits) not in (8, 14, 17) or not (digits.isascii() and digits.isdigit()):
+    found = _DATE.fullmatch(digits)
+    if found is None:
         return None
-    padded = digits.ljust(17, "0")
+    day, month, year, hour, minute, second, milliseconds = map(int, found.groups("0"))
     try:
-        moment = datetime(
-            year=int(padded[4:8]),
-            month=int(padded[2:4]),
-            day=int(padded[0:2]),
-            hour=int(padded[8:10]),
-            minute=int(padded[10:12]),
-            second=int(padded[12:14]),
-            microsecond=int(padded[14:17]) * 1000,
-            tzinfo=UTC,
-        )
+        moment = datetime(year, month, day, hour, minute, second, milliseconds * 1000, tzinfo=UTC)
     except ValueError:
         return None
     return Moment(moment.timestamp())
@@ -202,6 +196,13 @@ def _reading(variable: ET.Element) -> Value:
         return parse_date(date.strip())
     text = (holder.findtext("textValue") or holder.findtext("textStr") or "").strip()
     return text if text not in ("", "-") else None
+
+
+def _by_name(data: bytes, root: str, item: str) -> Iterator[tuple[str, ET.Element]]:
+    """The items of a document with their names; one without a name is left out."""
+    for node in _root(data, root).findall(item):
+        if name := _text(node, "name"):
+            yield name, node
 
 
 def devices(data: bytes) -> tuple[str, ...]:
@@ -286,36 +287,34 @@ def plug_info(data: bytes) -> tuple[PlugInfo, ...]:
     """plugInfo.xml, in the engine's order; one that is listed twice is there twice."""
     return tuple(
         PlugInfo(
-            name=_text(node, "name"),
+            name=name,
             supported_amperes=_positive(_text(node, "supportedCurrent")) or None,
             vehicle_device=_reference(node, "EVCommDevice"),
             meter=_reference(node, "meter"),
         )
-        for node in _root(data, "plugsInfo").findall("plugInfo")
-        if _text(node, "name")
+        for name, node in _by_name(data, "plugsInfo", "plugInfo")
     )
 
 
 def plug_state(data: bytes) -> dict[str, PlugStateRecord]:
     """plugState.xml by plug name."""
     return {
-        _text(node, "name"): PlugStateRecord(
-            name=_text(node, "name"),
+        name: PlugStateRecord(
+            name=name,
             state=_integer(_text(node, "state")),
             error=_integer(_text(node, "error")),
             vehicle_connected=_flag(_text(node, "vehicleConnected")),
             locked=_flag(_text(node, "locked")),
         )
-        for node in _root(data, "plugsState").findall("plugState")
-        if _text(node, "name")
+        for name, node in _by_name(data, "plugsState", "plugState")
     }
 
 
 def charge_info(data: bytes) -> dict[str, ChargeRecord]:
     """chargeInfo.xml by plug name."""
     return {
-        _text(node, "name"): ChargeRecord(
-            name=_text(node, "name"),
+        name: ChargeRecord(
+            name=name,
             state=_integer(_text(node, "state")),
             meter_watt_hours=_positive(_text(node, "activeEnergy")),
             watt_hours=_positive(_text(node, "partialActiveEnergy")),
@@ -325,8 +324,7 @@ def charge_info(data: bytes) -> dict[str, ChargeRecord]:
             seconds=_positive(_text(node, "chargeTime")),
             stop_reason=_integer(_text(node, "stopped")),
         )
-        for node in _root(data, "chargesInfo").findall("chargeInfo")
-        if _text(node, "name")
+        for name, node in _by_name(data, "chargesInfo", "chargeInfo")
     }
 
 

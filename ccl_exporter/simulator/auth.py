@@ -9,8 +9,8 @@ import re
 import threading
 from dataclasses import dataclass, field
 
+from ccl_exporter.simulator.answers import NOT_GRANTED, EngineAnswer
 from ccl_exporter.simulator.dialects import Dialect
-from ccl_exporter.simulator.simulated_engine import EngineAnswer
 
 _REALM = "CirCarLife Scada"
 _PARAMETER = re.compile(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
@@ -75,10 +75,6 @@ class LoginGate:
             challenge = f'Digest realm="{_REALM}", nonce="{self._nonce()}", qop="auth", algorithm=MD5'
             challenge += ", stale=true" if stale else ""
         return EngineAnswer(401, b"Unauthorized", "text/plain", (("WWW-Authenticate", challenge),))
-
-
-NOT_GRANTED = EngineAnswer(200, b"Access to this resource was not granted.", "text/plain")
-"""A refusal that looks like success (protocol 7)."""
 
 
 def _md5(text: str) -> str:

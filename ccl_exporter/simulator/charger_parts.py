@@ -1,18 +1,19 @@
-"""Values that the devices around a plug show, shared by the models (protocol 9)."""
+"""Values that the devices around a plug show and take, shared by the models (protocol 9)."""
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from ccl_exporter.simulator.physics import POWER_FACTOR, SimulatedPlug, mains_voltage
-from ccl_exporter.simulator.simulated_charge import RATED_AMPERES, State, Stop
-from ccl_exporter.simulator.simulated_variables import SimulatedDate, Value
+from ccl_exporter.simulator.physics import POWER_FACTOR, RATED_AMPERES, SimulatedPlug, State, Stop, mains_voltage
+from ccl_exporter.simulator.simulated_variables import SimulatedDate, SimulatedDevice, Value, variables
 from ccl_exporter.simulator.site import Write
 
 _TAN_PHI = math.tan(math.acos(POWER_FACTOR))
 _FIRST_CAPACITIVE = 78.12
+_LEAST_VOLTS, _MOST_VOLTS = 218.3, 246.8
+"""What the meter keeps of the time before the simulation."""
 _BEACON_GREEN = 256.0
 """The one lamp value that is known; those of red and blue are guesses."""
 _BEACON_RED, _BEACON_BLUE = 512.0, 1024.0
@@ -62,8 +63,12 @@ def tag_values(*plugs: SimulatedPlug) -> dict[str, Value]:
     return {"TAG": float(zlib.crc32(user.encode())), "TAG_EX": user, "TAGEX": user}
 
 
-def mode3_values(plug: SimulatedPlug) -> dict[str, Value]:
-    """Variables of the Mode 3 controller that owns the plug's pilot line."""
+def mode3(name: str, plug: SimulatedPlug) -> SimulatedDevice:
+    """The Mode 3 controller that owns the plug's pilot line."""
+    return SimulatedDevice(name, "MODO3", "M3CD", variables("mode3"), lambda _now: _mode3_values(plug))
+
+
+def _mode3_values(plug: SimulatedPlug) -> dict[str, Value]:
     connected, charging = plug.vehicle is not None, plug.state is State.CHARGING
     letter = "C" if charging else "B" if connected else "A"
     return {
@@ -87,7 +92,6 @@ def single_phase_meter(plug: SimulatedPlug, now: float) -> dict[str, Value]:
     energy = round(plug.register_at(now) / 1000, 2)
     capacitive = round(_FIRST_CAPACITIVE + energy * _TAN_PHI, 2)
     reactive, apparent = round(watts * _TAN_PHI / 1000, 3), round(volts * amperes / 1000, 3)
-    peak = plug.extremes
     return {
         "VI": round(volts, 1),
         "AI": round(amperes, 2),
@@ -96,14 +100,14 @@ def single_phase_meter(plug: SimulatedPlug, now: float) -> dict[str, Value]:
         "CPI": reactive,
         "VAI": apparent,
         "PFI": POWER_FACTOR if amperes else 1.0,
-        "VMX": peak.volts,
-        "AMX": round(peak.amperes, 2),
-        "APMX": round(peak.watts / 1000, 3),
-        "CPMX": round(peak.watts * _TAN_PHI / 1000, 3),
-        "VAMX": round(peak.watts / POWER_FACTOR / 1000, 3),
-        "VMN": peak.volts_least,
+        "VMX": _MOST_VOLTS,
+        "AMX": round(plug.peak_amperes, 2),
+        "APMX": round(plug.peak_watts / 1000, 3),
+        "CPMX": round(plug.peak_watts * _TAN_PHI / 1000, 3),
+        "VAMX": round(plug.peak_watts / POWER_FACTOR / 1000, 3),
+        "VMN": _LEAST_VOLTS,
         "MDI": round(plug.demand_at(now) / 1000, 2),
-        "MDMX": round(peak.demand / 1000, 2),
+        "MDMX": round(plug.peak_demand / 1000, 2),
         "AE": energy,
         "CE": capacitive,
         "PAE": energy,
@@ -159,47 +163,38 @@ def plug_writes(plug: SimulatedPlug, mode3: str) -> Mapping[str, Write]:
     """
     limits = plug.limits
 
-    def reduction(value: float, at: float) -> None:
-        limits.reduction = value if 0 <= value <= 100 else limits.reduction
-        plug.limits_changed(at)
-
-    def intensity(value: float, at: float) -> None:
-        limits.intensity = value if 0 <= value <= RATED_AMPERES else limits.intensity
-        plug.limits_changed(at)
-
-    def cap(value: float, at: float) -> None:
-        limits.cap = value if 0 <= value <= RATED_AMPERES else limits.cap
-        plug.limits_changed(at)
-
-    def enable(value: float, at: float) -> None:
-        limits.enabled = bool(value)
-        plug.limits_changed(at)
-
-    def out_of_service(value: float, at: float) -> None:
-        limits.out_of_service = bool(value)
-        plug.limits_changed(at)
-
-    def command(name: str) -> Write:
+    def limit(name: str, most: float) -> Write:
         def write(value: float, at: float) -> None:
-            if not value:
-                return
-            plug.remote_written(at, name)
-            if name == "REMOTE_START":
-                plug.start_remotely(at)
-            elif name == "REMOTE_STOP":
-                plug.stop(at, Stop.REMOTE)
-            else:
-                plug.pause(at)
+            if 0 <= value <= most:
+                setattr(limits, name, value)
+            plug.limits_changed(at)
+
+        return write
+
+    def switch(name: str) -> Write:
+        def write(value: float, at: float) -> None:
+            setattr(limits, name, bool(value))
+            plug.limits_changed(at)
+
+        return write
+
+    def command(name: str, carry_out: Callable[[float], None]) -> Write:
+        def write(value: float, at: float) -> None:
+            if value:
+                plug.remote_written(at, name)
+                carry_out(at)
 
         return write
 
     return {
-        f"{mode3}.PREDUCTION": reduction,
-        f"{mode3}.INTENSITY": intensity,
-        f"{mode3}.OUT_OF_SERVICE": out_of_service,
-        f"{plug.name}.CURRENT_REDUCTION": cap,
-        f"{plug.name}.ENABLE": enable,
-        **{f"{plug.name}.{name}": command(name) for name in ("REMOTE_START", "REMOTE_STOP", "REMOTE_PAUSE")},
+        f"{mode3}.PREDUCTION": limit("reduction", 100),
+        f"{mode3}.INTENSITY": limit("intensity", RATED_AMPERES),
+        f"{mode3}.OUT_OF_SERVICE": switch("out_of_service"),
+        f"{plug.name}.CURRENT_REDUCTION": limit("cap", RATED_AMPERES),
+        f"{plug.name}.ENABLE": switch("enabled"),
+        f"{plug.name}.REMOTE_START": command("REMOTE_START", plug.start_remotely),
+        f"{plug.name}.REMOTE_STOP": command("REMOTE_STOP", lambda at: plug.stop(at, Stop.REMOTE)),
+        f"{plug.name}.REMOTE_PAUSE": command("REMOTE_PAUSE", plug.pause),
     }
 
 

@@ -93,7 +93,7 @@ def _but(says: str, **changes: Any) -> Named:
 
 NAMES: Mapping[str, Named] = MappingProxyType(
     {
-        "full": Named("a friendly full engine (the default)", {}),
+        "full": _but("a friendly full engine (the default)"),
         "amp-only": _but("parameters are parted by & only", separators="&"),
         "question-only": _but("parameters are parted by ? only", separators="?"),
         "single": _but("of several parameters only the first is answered", many="first"),
@@ -117,16 +117,14 @@ NAMES: Mapping[str, Named] = MappingProxyType(
         "no-information": _without("information.xml is absent", "system/information.xml"),
         "no-events": _without("the events documents are absent", "events/", "system/eventsActions.xml"),
         "state-only": _without("values come from deviceState.xml only", "user/values.xml", "user/varInfo.xml"),
-        "wallbox-proven": Named(
+        "wallbox-proven": _but(
             "only what was seen on a real wallbox: one parameter a request, values and varInfo by var=, "
             "deviceState, deviceInfo under chargePointsInterface",
-            {
-                "many": "none",
-                "values_by_id": False,
-                "var_info_by_id": False,
-                "bare_names": False,
-                "absent": frozenset({"/services/user/deviceInfo.xml"}),
-            },
+            many="none",
+            values_by_id=False,
+            var_info_by_id=False,
+            bare_names=False,
+            absent=frozenset({"/services/user/deviceInfo.xml"}),
         ),
         "read-only": _but("every write is refused with 403", read_only=True),
         "no-idex": _but("varInfo lacks idEx", id_ex=False),

@@ -1,4 +1,7 @@
-"""The documents under /services/user and /services/devices, and those of the system."""
+"""The documents that an engine serves, under /services/.
+
+Those of chargePointsInterface have watt-hours and Unix seconds (protocol 2.2, 9).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import base64
 import random
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
+from ccl_exporter.simulator.answers import Element, leaf, node
+from ccl_exporter.simulator.charger_parts import locked
 from ccl_exporter.simulator.dialects import Dialect
-from ccl_exporter.simulator.faults import Fault
-from ccl_exporter.simulator.simulated_variables import SimulatedDate, SimulatedVariable, Value
-from ccl_exporter.simulator.site import Site
-from ccl_exporter.simulator.site_view import Shown, SiteView
-from ccl_exporter.simulator.xml import Element, document, leaf, node
+from ccl_exporter.simulator.physics import State
+from ccl_exporter.simulator.simulated_variables import SimulatedDate, SimulatedVariable, Value, time_guid
+from ccl_exporter.simulator.site import PlugPlace, Shown, SiteView
 
 _DRIVERS = (
     "CBS4 CCL1ENGINE CCL1MINIEMBEDDED CCL1MINIENGINE CEMC10 CEMC20 CEMC30 COM_TCP1RS COM_TCP2RSPLUS CVM1D "
@@ -45,9 +48,9 @@ def _one_device(view: SiteView, name: str, item: str) -> Element:
     return node(item, *children)
 
 
-def values(view: SiteView, dialect: Dialect, faults: Sequence[Fault], shown: Iterable[Shown]) -> Element:
+def values(view: SiteView, shown: Iterable[Shown]) -> Element:
     """values.xml (protocol 3.1)."""
-    return node("values", *(_value(item, dialect) for item in _doubled(shown, faults)))
+    return node("values", *(_value(item, view.dialect) for item in _doubled(view, shown)))
 
 
 def _value(item: Shown, dialect: Dialect) -> Element:
@@ -59,17 +62,15 @@ def _value(item: Shown, dialect: Dialect) -> Element:
     return node("variable", name) if text is None else node("variable", name, leaf("value", text))
 
 
-def device_state(
-    view: SiteView, dialect: Dialect, faults: Sequence[Fault], site: Site, name: str | None
-) -> Element:
+def device_state(view: SiteView, name: str | None) -> Element:
     """deviceState.xml, which tells a number from a text from a date (protocol 3.2)."""
     if name is None or name not in view.devices:
         return node("deviceState")
     variables = (
-        node("variable", leaf("id", item.full), *_typed(item.value, dialect))
-        for item in _doubled(view.shown(name), faults)
+        node("variable", leaf("id", item.full), *_typed(item.value, view.dialect))
+        for item in _doubled(view, view.shown(name))
     )
-    guid = site.guid(view.devices[name].name)
+    guid = view.site.guid(view.devices[name].name)
     return node("deviceState", leaf("id", guid), leaf("device", name), *variables)
 
 
@@ -96,21 +97,21 @@ def _written(value: float | SimulatedDate | None, dialect: Dialect) -> str | Non
     return moment.strftime("%d%m%Y%H%M%S") + milliseconds
 
 
-def _doubled(shown: Iterable[Shown], faults: Sequence[Fault]) -> Iterable[Shown]:
-    names = {fault.arg for fault in faults if fault.kind == "duplicate"}
+def _doubled(view: SiteView, shown: Iterable[Shown]) -> Iterable[Shown]:
+    names = {fault.arg for fault in view.faults if fault.kind == "duplicate"}
     for item in shown:
         yield item
         if names and isinstance(item.value, float) and ("" in names or item.full in names):
             yield Shown(item.full, item.variable, item.value + 1)
 
 
-def var_info(view: SiteView, dialect: Dialect, shown: Iterable[tuple[Shown, bool]]) -> Element:
+def var_info(view: SiteView, shown: Iterable[tuple[Shown, bool]]) -> Element:
     """varInfo.xml; each variable comes with whether it was asked for by id= (protocol 4)."""
-    return node("varInfo", *(_description(view, dialect, item, by_id) for item, by_id in shown))
+    return node("varInfo", *(_description(view, item, by_id) for item, by_id in shown))
 
 
-def _description(view: SiteView, dialect: Dialect, item: Shown, by_id: bool) -> Element:
-    variable = item.variable
+def _description(view: SiteView, item: Shown, by_id: bool) -> Element:
+    variable, dialect = item.variable, view.dialect
     short = by_id and dialect.short_ids
     children = [leaf("id", variable.name if short else item.full)]
     if dialect.id_ex:
@@ -147,14 +148,14 @@ def _type_of(variable: SimulatedVariable) -> list[Element]:
     return [leaf("varType", kind), node("valueInfo", *control)]
 
 
-def status(site: Site) -> Element:
+def status(view: SiteView) -> Element:
     """status.xml (protocol 2.2)."""
-    *stamps, event = (leaf(name, guid) for name, guid in site.stamps().items())
-    count = leaf("activeEvents", site.active_events)
+    *stamps, event = (leaf(name, guid) for name, guid in view.site.stamps().items())
+    count = leaf("activeEvents", view.site.active_events)
     return node("systemStatus", leaf("deviceStatus", 1), *stamps, count, event)
 
 
-def information(site: Site, version: str) -> Element:
+def information(view: SiteView) -> Element:
     """information.xml, about 26 kB of it pictures (protocol 2.2)."""
     drivers = (
         node("device", leaf("type", name), leaf("name", name.title()), leaf("image", _picture(name)))
@@ -163,9 +164,9 @@ def information(site: Site, version: str) -> Element:
     return node(
         "systemInformation",
         leaf("name", "CirCarLife Scada"),
-        leaf("version", version),
+        leaf("version", view.dialect.version),
         leaf("company", "Circontrol"),
-        leaf("mainDevice", site.guid(site.model.main_device)),
+        leaf("mainDevice", view.site.guid(view.site.model.main_device)),
         leaf("type", 8),
         leaf("olsonTimeZone", "UTC"),
         node("devices", *drivers),
@@ -192,6 +193,78 @@ def flag(value: bool) -> str:
     return "T" if value else "F"
 
 
-def empty(root: str, dialect: Dialect) -> bytes:
-    """A document with nothing in it, the answer to a request without parameters (protocol 2.1)."""
-    return document(node(root), dialect)
+def plugs(view: SiteView, root: str, item: str, told: Callable[[SiteView, PlugPlace], list[Element]]) -> Element:
+    """A document that has an item for each plug; `told` is what it says of a plug besides its names."""
+    items = (
+        node(
+            item,
+            leaf("id", f"{view.site.guid(place.engine)}.{view.site.guid(place.plug.name)}"),
+            leaf("name", view.display_plug(place)),
+            leaf("number", place.plug.number),
+            *told(view, place),
+        )
+        for place in view.places
+    )
+    return node(root, *items)
+
+
+def plug_info(view: SiteView, place: PlugPlace) -> list[Element]:
+    """plugInfo.xml: which meter and which controller belong to a plug."""
+    return [
+        leaf("chargeMode", 3),
+        leaf("connectorType", place.connector),
+        leaf("supportedCurrent", 32),
+        leaf("EVCommDevice", view.display(place.mode3)),
+        leaf("hasCover", "F"),
+        leaf("hasLock", "T"),
+        leaf("meter", view.display(place.meter)),
+    ]
+
+
+def plug_state(view: SiteView, place: PlugPlace) -> list[Element]:
+    """plugState.xml: state, error bits, vehicle and lock (codes in protocol 9.1)."""
+    plug = place.plug
+    return [
+        leaf("state", int(plug.state)),
+        leaf("previousState", int(plug.previous)),
+        leaf("stateDate", _seconds(view, plug.changed)),
+        leaf("error", plug.error),
+        leaf("vehicleConnected", flag(plug.vehicle is not None)),
+        leaf("locked", flag(locked(plug))),
+    ]
+
+
+def charge_info(view: SiteView, place: PlugPlace) -> list[Element]:
+    """chargeInfo.xml: the present charge, or the last one, which keeps its energy (protocol 12)."""
+    plug, charge = place.plug, place.plug.charge
+    elapsed = plug.charge_seconds_at(view.now)
+    return [
+        leaf("chargeId", _charge_id(place)),
+        leaf("state", int(plug.state)),
+        leaf("user", charge.user),
+        leaf("activeEnergy", f"{view.zeroed(plug.register_at(view.now)):.6f}"),
+        leaf("partialActiveEnergy", f"{view.zeroed(plug.charge_energy_at(view.now)):.6f}"),
+        leaf("requestDate", _seconds(view, charge.requested)),
+        leaf("beginDate", _seconds(view, charge.began)),
+        leaf("endDate", _seconds(view, charge.ended)),
+        leaf("chargeTime", -1 if elapsed is None else int(elapsed)),
+        leaf("stopped", int(charge.stopped)),
+    ]
+
+
+def charge_state(view: SiteView, place: PlugPlace) -> list[Element]:
+    """chargeState.xml: how many phases charge."""
+    phases = place.plug.phases if place.plug.state is State.CHARGING else 0
+    return [
+        leaf("chargeId", _charge_id(place)),
+        leaf("state", int(place.plug.state)),
+        leaf("chargingPhases", phases),
+    ]
+
+
+def _charge_id(place: PlugPlace) -> str:
+    return time_guid(place.plug.charge.requested, f"5EA{place.plug.number:05X}")
+
+
+def _seconds(view: SiteView, unix: float | None) -> str:
+    return "-1.000000" if unix is None else f"{view.clock(unix):.6f}"

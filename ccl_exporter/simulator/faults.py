@@ -1,11 +1,13 @@
-"""Everything that can be wrong with an engine, by name."""
+"""Everything that can be wrong with an engine, by name, and how answers are spoilt."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+
+from ccl_exporter.simulator.answers import NOT_GRANTED, EngineAnswer, refusal
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -43,10 +45,14 @@ KINDS: Mapping[str, str] = MappingProxyType(
 """Kinds and what the engine does; besides these there is `status-NNN`, an answer with that code."""
 
 _STATUS = re.compile(r"status-[1-9][0-9][0-9]")
-_TIMED = frozenset({"slow", "drip", "drip-headers", "late-writes", "back-end"})
 _DEFAULT_SECONDS: Mapping[str, float] = MappingProxyType(
     {"slow": 12.0, "drip": 1.0, "drip-headers": 1.0, "late-writes": 30.0, "back-end": 300.0}
 )
+"""The kinds whose argument is a time."""
+
+_ROOT = re.compile(rb"<([A-Za-z]\w*)")
+_ELSEWHERE = "http://192.0.2.1/"
+_PAGE = b"<!DOCTYPE html><html><head><title>Welcome</title></head><body><br>Please log in<p></body></html>"
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Fault:
         """Read `kind[:argument][@part of the target]`, as in `slow:12@values.xml`."""
         head, _, path = text.partition("@")
         kind, _, argument = head.partition(":")
-        if kind in _TIMED and argument:
+        if kind in _DEFAULT_SECONDS and argument:
             try:
                 return cls(kind, path, float(argument))
             except ValueError:
@@ -103,3 +109,51 @@ class Fault:
 def find(faults: Iterable[Fault], kind: str) -> Fault | None:
     """The first fault of a kind."""
     return next((fault for fault in faults if fault.kind == kind), None)
+
+
+def mangled(answer: EngineAnswer, faults: Sequence[Fault]) -> EngineAnswer:
+    """The answer as these faults leave it; the first one that concerns content wins."""
+    for fault in faults:
+        if fault.status is not None:
+            return refusal(fault.status, "Error")
+        if fault.kind == "redirect":
+            return EngineAnswer(302, b"", "text/html", (("Location", fault.arg or _ELSEWHERE),))
+        if fault.kind == "not-granted":
+            return NOT_GRANTED
+        if fault.kind == "html":
+            return EngineAnswer(200, _PAGE, "text/html")
+        if fault.kind == "empty":
+            return EngineAnswer(200)
+        if fault.kind in ("garbled", "truncated", "laughs", "utf16-dtd", "not-utf8"):
+            return replace(answer, body=_spoilt(answer.body, fault.kind))
+    return answer
+
+
+def endless_body(body: bytes) -> tuple[bytes, bytes]:
+    """The begin of a document that does not end, and the piece to repeat for ever."""
+    root = _root_of(body)
+    return b"<" + root + b">", b"<variable><id>A.B</id><value>1.000000</value></variable>" * 1000
+
+
+def _spoilt(body: bytes, kind: str) -> bytes:
+    root = _root_of(body)
+    if kind == "garbled":
+        return body.replace(b"</", b"<//")
+    if kind == "truncated":
+        return body[: len(body) // 2]
+    if kind == "not-utf8":
+        before, _, after = body.rpartition(b"</")
+        return before + b"<title>\xe9\xff\xfe</title></" + after
+    if kind == "utf16-dtd":
+        name = root.decode()
+        text = f'<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE {name} [<!ENTITY a "1">]><{name}>&a;</{name}>'
+        return text.encode("utf-16")
+    entities = b'<!ENTITY e0 "ha">' + b"".join(
+        b'<!ENTITY e%d "%s">' % (depth, b"&e%d;" % (depth - 1) * 10) for depth in range(1, 10)
+    )
+    return b'<?xml version="1.0"?><!DOCTYPE %s [%s]><%s>&e9;</%s>' % (root, entities, root, root)
+
+
+def _root_of(body: bytes) -> bytes:
+    found = _ROOT.search(body)
+    return found.group(1) if found else b"values"

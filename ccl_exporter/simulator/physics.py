@@ -1,4 +1,4 @@
-"""A plug and the vehicle in it: states, currents, energy. Pure: time comes in, nothing goes out.
+"""A plug, its charge and the vehicle in it: states, currents, energy. Pure: time comes in, nothing goes out.
 
 Power is constant between two events, and events happen at times that do not depend on who asks. So the
 energy is the exact integral of the power, and two simulations polled at different times agree to the bit.
@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from enum import IntEnum
 
-from ccl_exporter.simulator.simulated_charge import (
-    LEAST_AMPERES,
-    Extremes,
-    Lag,
-    SimulatedCharge,
-    SimulatedLimits,
-    State,
-    Stop,
-    Vehicle,
-)
-
+RATED_AMPERES = 32.0
+LEAST_AMPERES = 6.0
+"""IEC 61851 cannot offer a vehicle less than this; below it the charge waits for power."""
+TAPER_FROM = 0.8
+_TAPER_FLOOR = 0.15
 POWER_FACTOR = 0.997
 AMBIENT_CELSIUS = 21.0
-
 _TICK = 1.0
 _TICK_WHILE_STEADY = 10.0
 _RISE_PER_TICK = 3.2
@@ -31,6 +25,103 @@ _HEAT_LAG = 900.0
 _DEMAND_LAG = 300.0
 _CELSIUS_PER_AMPERE = 0.55
 _REMOTE_SHOWN = 5.0
+
+
+class State(IntEnum):
+    """Plug states of protocol 9.1."""
+
+    DISABLED = -2
+    ERROR = -1
+    AVAILABLE = 0
+    WAITING_FOR_VEHICLE = 2
+    WAITING_FOR_PERMISSION = 3
+    WAITING_FOR_POWER = 5
+    STARTING = 6
+    RESUMING = 7
+    CHARGING = 8
+    PAUSING = 9
+    PAUSED = 10
+    STOPPING = 11
+    WAITING_FOR_DISCONNECTION = 12
+
+
+class Stop(IntEnum):
+    """Stop reasons of protocol 9.1 that the simulator uses."""
+
+    NONE = 0
+    USER = 1
+    DISCONNECT = 4
+    REMOTE = 5
+    TIMER = 6
+    DISABLED = 7
+    ERROR = 8
+    VEHICLE_COMMUNICATION = 9
+    VEHICLE_OVER_CURRENT = 10
+
+
+@dataclass
+class Vehicle:
+    """A car that wants `need` watt-hours and takes at most `most_amperes`."""
+
+    need: float
+    most_amperes: float = RATED_AMPERES
+    taken: float = 0.0
+
+    def appetite(self) -> float:
+        """Amperes it would draw if the plug offered any: less and less above 80 % of its need."""
+        done = self.taken / self.need
+        if done >= 1:
+            return 0.0
+        if done <= TAPER_FROM:
+            return self.most_amperes
+        left = (1 - done) / (1 - TAPER_FROM)
+        return self.most_amperes * (_TAPER_FLOOR + (1 - _TAPER_FLOOR) * left)
+
+
+@dataclass
+class SimulatedCharge:
+    """One charge as chargeInfo tells it; dates in Unix seconds, energy in watt-hours (protocol 12)."""
+
+    requested: float
+    user: str = ""
+    began: float | None = None
+    ended: float | None = None
+    stopped: int = Stop.NONE
+    register_at_begin: float = 0.0
+    register_at_end: float | None = None
+
+
+@dataclass
+class SimulatedLimits:
+    """What can be written to a plug: amperes, per cent, and switches (protocol 9)."""
+
+    intensity: float = RATED_AMPERES
+    reduction: float = 0.0
+    cap: float = RATED_AMPERES
+    enabled: bool = True
+    out_of_service: bool = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether the plug may charge at all."""
+        return self.enabled and not self.out_of_service
+
+    @property
+    def amperes(self) -> float:
+        """The current offered to the vehicle; a reduction is *by* that per cent (protocol 12)."""
+        return min(self.intensity * (1 - self.reduction / 100), self.cap)
+
+
+@dataclass
+class Lag:
+    """A quantity that follows a target with a time constant of `seconds`."""
+
+    value: float
+    seconds: float
+
+    def after(self, elapsed: float, target: float) -> float:
+        """Its value `elapsed` seconds on, if the target stays."""
+        return target + (self.value - target) * math.exp(-elapsed / self.seconds)
 
 
 _SECONDS_IN = {
@@ -77,7 +168,10 @@ class SimulatedPlug:
     previous: State = State.AVAILABLE
     changes: int = 0
     remote: dict[str, float] = field(default_factory=dict)
-    extremes: Extremes = field(default_factory=Extremes)
+    peak_amperes: float = 0.0
+    peak_watts: float = 0.0
+    peak_demand: float = 0.0
+    """The highest since reset, as the meter keeps them: amperes, watts, mean watts."""
 
     def __post_init__(self) -> None:
         start = self.settled
@@ -307,7 +401,6 @@ class SimulatedPlug:
             self.amperes = 0.0
         self.steady = self.amperes == wanted
         self.volts = tuple(mains_voltage(at, phase, amperes) for phase, amperes in enumerate(self.phase_amperes))
-        peak = self.extremes
-        peak.amperes = max(peak.amperes, *self.phase_amperes)
-        peak.watts = max(peak.watts, self.watts)
-        peak.demand = max(peak.demand, self.demand.value)
+        self.peak_amperes = max(self.peak_amperes, *self.phase_amperes)
+        self.peak_watts = max(self.peak_watts, self.watts)
+        self.peak_demand = max(self.peak_demand, self.demand.value)

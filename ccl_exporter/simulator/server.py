@@ -9,32 +9,20 @@ import socketserver
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from email.message import Message
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Protocol
+from typing import Any
 
-from ccl_exporter.simulator.faults import Fault, find
-from ccl_exporter.simulator.mangle import endless_body
-from ccl_exporter.simulator.simulated_engine import EngineAnswer, refusal
+from ccl_exporter.simulator.answers import EngineAnswer, Request, refusal
+from ccl_exporter.simulator.faults import Fault, endless_body, find
 
 _LARGEST_BODY = 1_000_000
 _ENDLESS_BYTES = 64_000_000
 _MISSING_BYTES = 100
 _LOOK_EVERY = 0.1
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """A request as it came."""
-
-    method: str
-    target: str
-    headers: Message[str, str]
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -45,16 +33,6 @@ class ResponsePlan:
     faults: Sequence[Fault]
     server_header: str | None
     date: float | None
-
-
-class Desk(Protocol):
-    """What the server asks about each request."""
-
-    def receive(self, incoming: Incoming) -> ResponsePlan:
-        """Take note of a request."""
-
-    def answer(self, incoming: Incoming, plan: ResponsePlan) -> EngineAnswer:
-        """Answer it, once it waited."""
 
 
 class InFlight:
@@ -79,15 +57,27 @@ class InFlight:
 
 
 class Server(ThreadingHTTPServer):
-    """A server whose `stop` ends every exchange, however slow."""
+    """A server whose `stop` ends every exchange, however slow.
+
+    `in_flight` counts its requests and may outlive it.
+    `receive` takes note of each request, `answer` answers it once it waited.
+    """
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, host: str, port: int, desk: Desk) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        in_flight: InFlight,
+        receive: Callable[[Request], ResponsePlan],
+        answer: Callable[[Request, ResponsePlan], EngineAnswer],
+    ) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.desk = desk
-        self.in_flight = InFlight()
+        self.receive = receive
+        self.answer = answer
+        self.in_flight = in_flight
         self.stopping = threading.Event()
         self._live: dict[socket.socket, threading.Thread] = {}
         self._aborted: set[socket.socket] = set()
@@ -182,18 +172,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.wfile.write(self._head(refusal(400, "Bad Request"), ResponsePlan(0, (), None, None), 0))
             return
-        body = self.rfile.read(length)
-        incoming = Incoming(self.command, target, self.headers, body)
-        plan = self.server.desk.receive(incoming)
+        request = Request(
+            self.command,
+            target,
+            time.monotonic(),
+            self.headers.get("User-Agent", ""),
+            self.headers.get("Authorization"),
+            self.rfile.read(length),
+        )
+        plan = self.server.receive(request)
         self.server.in_flight.enter(self)
         try:
-            self._reply(incoming, plan)
+            self._reply(request, plan)
         except OSError:
             self.close_connection = True
         finally:
             self.server.in_flight.leave(self)
 
-    def _reply(self, incoming: Incoming, plan: ResponsePlan) -> None:
+    def _reply(self, request: Request, plan: ResponsePlan) -> None:
         kinds = {fault.kind for fault in plan.faults}
         if kinds & {"close", "reset", "cut", "wrong-length", "endless", "close-each", "lost-answer"}:
             self.close_connection = True
@@ -204,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.abort(self.connection)
         if kinds & {"close", "reset"}:
             return
-        answer = self.server.desk.answer(incoming, plan)
+        answer = self.server.answer(request, plan)
         if "lost-answer" in kinds:
             return
         body = b"" if self.command == "HEAD" else answer.body

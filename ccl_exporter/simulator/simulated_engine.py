@@ -1,20 +1,20 @@
-"""Requests to answers: which document, in which dialect. No sockets here."""
+"""Requests to answers: which document, in which dialect, or which recording. No sockets here."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, unquote_to_bytes
 from xml.etree import ElementTree
 
-from ccl_exporter.simulator import charge_points, documents
+from ccl_exporter.simulator import documents
+from ccl_exporter.simulator.answers import Element, EngineAnswer, Request, document, node, refusal
 from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.faults import Fault, find
-from ccl_exporter.simulator.query import Query, parse
-from ccl_exporter.simulator.site import Site
-from ccl_exporter.simulator.site_view import Shown, SiteView
-from ccl_exporter.simulator.xml import Element, document, node
+from ccl_exporter.simulator.site import PlugPlace, Shown, Site, SiteView
 
 USER = "/services/user/"
 CHARGE_POINTS = "/services/chargePointsInterface/"
@@ -22,31 +22,89 @@ FORCE = USER + "forceVariables.xml"
 
 
 @dataclass(frozen=True)
-class EngineAnswer:
-    """What goes back over the wire."""
+class Query:
+    """A target in parts; parameters decoded, in order."""
 
-    status: int
-    body: bytes = b""
-    content_type: str = "text/xml"
-    headers: tuple[tuple[str, str], ...] = field(default=())
+    path: str
+    parameters: tuple[tuple[str, str], ...]
 
+    def named(self, *names: str) -> list[tuple[str, str]]:
+        """The parameters of these names that have a value."""
+        return [(name, value) for name, value in self.parameters if name in names and value]
 
-class SimulatedEngine(Protocol):
-    """Answers requests; a model does, and so does a folder of recordings."""
-
-    def answer(
-        self, method: str, target: str, body: bytes, dialect: Dialect, faults: Sequence[Fault]
-    ) -> EngineAnswer:
-        """Answer one request; `faults` are those that concern its target."""
+    def first(self, name: str) -> str | None:
+        """The first value of a parameter."""
+        return next((value for key, value in self.parameters if key == name), None)
 
 
-def refusal(status: int, words: str) -> EngineAnswer:
-    """An answer that is no document."""
-    page = f"<html><head><title>{status}</title></head><body>{words}</body></html>"
-    return EngineAnswer(status, page.encode(), "text/html")
+def parse(target: str, dialect: Dialect) -> Query:
+    """Part a target at the dialect's separators; a separator at the end is tolerated."""
+    path, _, raw = target.partition("?")
+    pieces = re.split(f"[{re.escape(dialect.separators)}]", raw) if dialect.separators else [raw]
+    pieces = [piece for piece in pieces if piece]
+    if len(pieces) > 1 and dialect.many != "all":
+        pieces = pieces[:1] if dialect.many == "first" else []
+    parameters = []
+    for piece in pieces:
+        name, _, value = piece.partition("=")
+        parameters.append((decoded(name, dialect), decoded(value, dialect)))
+    return Query(decoded(path, dialect), tuple(parameters))
 
 
-Handler = Callable[[SiteView, Query, Dialect, Sequence[Fault]], Element]
+def decoded(text: str, dialect: Dialect) -> str:
+    """Undo percent-encoding; `+` stays a plus unless the dialect says otherwise."""
+    if dialect.plus_is_blank:
+        text = text.replace("+", " ")
+    return unquote_to_bytes(text.encode("latin-1", "replace")).decode(dialect.names_charset, "replace")
+
+
+_Handler = Callable[[SiteView, Query], Element]
+
+
+def _device_info(root: str, item: str) -> _Handler:
+    return lambda view, query: documents.device_info(view, [name for _, name in query.named("id")], root, item)
+
+
+def _plugs(root: str, item: str, told: Callable[[SiteView, PlugPlace], list[Element]]) -> _Handler:
+    return lambda view, _: documents.plugs(view, root, item, told)
+
+
+def _values(view: SiteView, query: Query) -> Element:
+    found = _asked(view, query, view.dialect.values_by_id, view.dialect.bare_names)
+    return documents.values(view, [item for item, _ in found])
+
+
+def _var_info(view: SiteView, query: Query) -> Element:
+    return documents.var_info(view, _asked(view, query, view.dialect.var_info_by_id, False))
+
+
+_DOCUMENTS: Mapping[str, tuple[str, _Handler]] = {
+    USER + "devices.xml": ("devices", lambda view, _: documents.devices(view)),
+    USER + "deviceInfo.xml": ("devices", _device_info("devices", "device")),
+    USER + "varInfo.xml": ("varInfo", _var_info),
+    USER + "values.xml": ("values", _values),
+    CHARGE_POINTS + "devices.xml": ("devices", lambda view, _: documents.devices(view)),
+    CHARGE_POINTS + "deviceInfo.xml": ("devicesInfo", _device_info("devicesInfo", "deviceInfo")),
+    **{
+        CHARGE_POINTS + f"{item}.xml": (root, _plugs(root, item, told))
+        for root, item, told in (
+            ("plugsInfo", "plugInfo", documents.plug_info),
+            ("plugsState", "plugState", documents.plug_state),
+            ("chargesInfo", "chargeInfo", documents.charge_info),
+            ("chargesState", "chargeState", documents.charge_state),
+        )
+    },
+    "/services/devices/deviceState.xml": (
+        "deviceState",
+        lambda view, query: documents.device_state(view, query.first("id")),
+    ),
+    "/services/system/status.xml": ("systemStatus", lambda view, _: documents.status(view)),
+    "/services/system/information.xml": ("systemInformation", lambda view, _: documents.information(view)),
+    "/services/system/eventsActions.xml": ("eventsActions", lambda *_: node("eventsActions")),
+    "/services/events/actived.xml": ("activedEvents", lambda *_: node("activedEvents")),
+    "/services/events/notified.xml": ("notifiedEvents", lambda *_: node("notifiedEvents")),
+}
+"""The root that a document has when it is empty, and what writes it."""
 
 
 class ModelEngine:
@@ -54,58 +112,36 @@ class ModelEngine:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        # The root each document has is needed for empty answers, so it stands beside the handler.
-        self._documents: dict[str, tuple[str, Handler]] = {
-            USER + "devices.xml": ("devices", lambda view, *_: documents.devices(view)),
-            USER + "deviceInfo.xml": ("devices", self._device_info("devices", "device")),
-            USER + "varInfo.xml": ("varInfo", self._var_info),
-            USER + "values.xml": ("values", self._values),
-            CHARGE_POINTS + "devices.xml": ("devices", lambda view, *_: documents.devices(view)),
-            CHARGE_POINTS + "deviceInfo.xml": ("devicesInfo", self._device_info("devicesInfo", "deviceInfo")),
-            CHARGE_POINTS + "plugInfo.xml": ("plugsInfo", self._plugs(charge_points.plug_info)),
-            CHARGE_POINTS + "plugState.xml": ("plugsState", self._plugs(charge_points.plug_state)),
-            CHARGE_POINTS + "chargeInfo.xml": ("chargesInfo", self._plugs(charge_points.charge_info)),
-            CHARGE_POINTS + "chargeState.xml": ("chargesState", self._plugs(charge_points.charge_state)),
-            "/services/devices/deviceState.xml": ("deviceState", self._device_state),
-            "/services/system/status.xml": ("systemStatus", lambda *_: documents.status(site)),
-            "/services/system/information.xml": ("systemInformation", self._information),
-            "/services/system/eventsActions.xml": ("eventsActions", lambda *_: node("eventsActions")),
-            "/services/events/actived.xml": ("activedEvents", lambda *_: node("activedEvents")),
-            "/services/events/notified.xml": ("notifiedEvents", lambda *_: node("notifiedEvents")),
-        }
 
-    def answer(
-        self, method: str, target: str, body: bytes, dialect: Dialect, faults: Sequence[Fault]
-    ) -> EngineAnswer:
+    def answer(self, request: Request, dialect: Dialect, faults: Sequence[Fault]) -> EngineAnswer:
         """Answer one request at the site's present time."""
-        query = parse(target, dialect)
-        known = self._documents.get(query.path)
-        if dialect.length_limit is not None and len(target) > dialect.length_limit:
+        query = parse(request.target, dialect)
+        known = _DOCUMENTS.get(query.path)
+        if dialect.length_limit is not None and len(request.target) > dialect.length_limit:
             if dialect.length_answer == "empty" and known is not None:
-                return EngineAnswer(200, documents.empty(known[0], dialect))
+                return EngineAnswer(200, document(node(known[0]), dialect))
             return refusal(414, "Request-URI Too Long")
         if query.path == FORCE and not dialect.lacks(FORCE):
-            return self._force(method, query, body, dialect, faults)
-        if query.path in ("/", "/html/setup.html"):
-            return _front_page(query.path)
+            return self._force(request, query, dialect, faults)
+        if query.path == "/":
+            return EngineAnswer(302, b"", "text/html", (("Location", "/html/setup.html"),))
+        if query.path == "/html/setup.html":
+            return refusal(200, "Set-up of a simulated engine")
         if known is None or dialect.lacks(query.path):
             return refusal(404, "Not Found")
-        if method != "GET":
+        if request.method != "GET":
             return refusal(405, "Method Not Allowed")
-        _, handler = known
         with self._site.present() as now:
-            view = SiteView(self._site, now, dialect, faults)
-            return EngineAnswer(200, document(handler(view, query, dialect, faults), dialect))
+            root = known[1](SiteView(self._site, now, dialect, faults), query)
+            return EngineAnswer(200, document(root, dialect))
 
-    def _force(
-        self, method: str, query: Query, body: bytes, dialect: Dialect, faults: Sequence[Fault]
-    ) -> EngineAnswer:
-        if method != "PUT":
+    def _force(self, request: Request, query: Query, dialect: Dialect, faults: Sequence[Fault]) -> EngineAnswer:
+        if request.method != "PUT":
             return refusal(405, "Method Not Allowed")
         if dialect.read_only:
             return refusal(403, "Forbidden")
         try:
-            wanted = _writes(body)
+            wanted = _writes(request.body)
         except (ElementTree.ParseError, ValueError):
             return refusal(400, "Bad Request")
         late = find(faults, "late-writes")
@@ -121,28 +157,6 @@ class ModelEngine:
                 ]
                 self._site.force(device.name, own, None if late is None else late.wait)
         return EngineAnswer(204)
-
-    def _device_info(self, root: str, item: str) -> Handler:
-        def handler(view: SiteView, query: Query, _dialect: Dialect, _faults: Sequence[Fault]) -> Element:
-            return documents.device_info(view, [name for _, name in query.named("id")], root, item)
-
-        return handler
-
-    def _plugs(self, build: Callable[[SiteView, Site], Element]) -> Handler:
-        return lambda view, *_: build(view, self._site)
-
-    def _information(self, _view: SiteView, _query: Query, dialect: Dialect, _faults: Sequence[Fault]) -> Element:
-        return documents.information(self._site, dialect.version)
-
-    def _device_state(self, view: SiteView, query: Query, dialect: Dialect, faults: Sequence[Fault]) -> Element:
-        return documents.device_state(view, dialect, faults, self._site, query.first("id"))
-
-    def _values(self, view: SiteView, query: Query, dialect: Dialect, faults: Sequence[Fault]) -> Element:
-        found = _asked(view, query, dialect.values_by_id, dialect.bare_names)
-        return documents.values(view, dialect, faults, [item for item, _ in found])
-
-    def _var_info(self, view: SiteView, query: Query, dialect: Dialect, _faults: Sequence[Fault]) -> Element:
-        return documents.var_info(view, dialect, _asked(view, query, dialect.var_info_by_id, False))
 
 
 def _asked(view: SiteView, query: Query, by_id: bool, bare: bool) -> list[tuple[Shown, bool]]:
@@ -176,7 +190,40 @@ def _writes(body: bytes) -> list[tuple[str, float]]:
     return wanted
 
 
-def _front_page(path: str) -> EngineAnswer:
-    if path == "/":
-        return EngineAnswer(302, b"", "text/html", (("Location", "/html/setup.html"),))
-    return refusal(200, "Set-up of a simulated engine")
+class RecordingsEngine:
+    """Answers a GET with the file named like its target, decoded or as sent; anything else is 404.
+
+    A file's name holds the parameters: `services/user/values.xml?var=EVSE.STATUS`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise ValueError(f"no folder of recordings at {folder}")
+        self._folder = folder.resolve()
+
+    def answer(self, request: Request, dialect: Dialect, faults: Sequence[Fault]) -> EngineAnswer:
+        """Answer one request from the folder; neither faults nor dialect change what was recorded."""
+        if dialect.length_limit is not None and len(request.target) > dialect.length_limit:
+            return refusal(414, "Request-URI Too Long")
+        path, _, query = request.target.partition("?")
+        if dialect.lacks(unquote(path)):
+            return refusal(404, "Not Found")
+        if request.method != "GET":
+            return refusal(405, "Method Not Allowed")
+        # "document.xml?" is the document without parameters.
+        spellings = [unquote(path) + (f"?{unquote(query)}" if query else ""), request.target]
+        for spelling in spellings:
+            content = self._read(spelling.lstrip("/"))
+            if content is not None:
+                return EngineAnswer(200, content)
+        return refusal(404, "Not Found")
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            file = (self._folder / name).resolve()
+            if not file.is_relative_to(self._folder) or not file.is_file():
+                return None
+            return file.read_bytes()
+        except (OSError, ValueError):
+            # A name too long or with a NUL in it is no file's name.
+            return None

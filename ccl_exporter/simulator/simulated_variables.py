@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
-
-Kind = Literal["number", "text", "date"]
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+from uuid import UUID
 
 # An engine counts these identifiers' time in tenths of microseconds since 1582, as RFC 4122 does.
 _GREGORIAN_OFFSET = 0x01B21DD213814000
@@ -36,7 +38,7 @@ class SimulatedVariable:
     units: str | None = None
     factor: int = 0
     decimals: int = 0
-    kind: Kind = "number"
+    kind: Literal["number", "text", "date"] = "number"
     has_value: bool = True
     forced: bool = False
     sample_mode: str = "last"
@@ -47,10 +49,6 @@ Reader = Callable[[float], Mapping[str, Value]]
 """Values of a device's living variables, by short name, at a time in Unix seconds."""
 
 
-def _no_values(_now: float) -> Mapping[str, Value]:
-    return {}
-
-
 @dataclass(frozen=True)
 class SimulatedDevice:
     """One device of the engine's inventory (protocol 2.1, deviceInfo)."""
@@ -59,9 +57,9 @@ class SimulatedDevice:
     type: str
     type_description: str
     variables: tuple[SimulatedVariable, ...]
-    read: Reader = _no_values
+    read: Reader
     serial: str | None = None
-    modules: tuple[tuple[str, str], ...] = field(default=())
+    modules: tuple[tuple[str, str], ...] = ()
 
     def values(self, now: float) -> dict[str, Value]:
         """Every variable's value at `now` (Unix seconds), by short name, in the model's order."""
@@ -77,20 +75,26 @@ class SimulatedDevice:
         }
 
 
-def common_variables() -> tuple[SimulatedVariable, ...]:
-    """The four variables that every device of every sample has (protocol 3.2 and 8)."""
-    return (
-        SimulatedVariable("NAME", "SimulatedDevice name", kind="text", default=""),
-        SimulatedVariable("DESCRIPTION", "SimulatedDevice description", kind="text", default=""),
-        SimulatedVariable("VDTTM", "Time of the newest data", kind="date"),
-        SimulatedVariable("STATUS", "Communication status"),
+@cache
+def _tables() -> dict[str, dict[str, dict[str, Any]]]:
+    return tomllib.loads(files(__package__).joinpath("devices.toml").read_text(encoding="utf-8"))
+
+
+def variables(table: str, *plugs: str) -> tuple[SimulatedVariable, ...]:
+    """The variables of a table of `devices.toml`, then those of its `plugs`, then those of every device."""
+    tables = _tables()
+    rows = dict(tables[table])
+    for plug in plugs:
+        rows |= {f"{plug}.{name}": row for name, row in tables["plug"].items()}
+    return tuple(
+        SimulatedVariable(name, **(row | {"default": None} if row.get("default") == "-" else row))
+        for name, row in (rows | tables["common"]).items()
     )
 
 
 def random_guid(seed: int | str, purpose: str) -> str:
     """A GUID that is the same for the same seed and purpose, so that runs can be compared."""
-    digits = f"{random.Random(f'{seed}/{purpose}').getrandbits(128):032X}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return str(UUID(int=random.Random(f"{seed}/{purpose}").getrandbits(128))).upper()
 
 
 def time_guid(unix: float, tail: str) -> str:

@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 
-from ccl_exporter.simulator import twin, wallbox
+from ccl_exporter.simulator.answers import EngineAnswer, Request
 from ccl_exporter.simulator.auth import LoginGate
 from ccl_exporter.simulator.dialects import Dialect
-from ccl_exporter.simulator.faults import Fault, find
-from ccl_exporter.simulator.mangle import mangled
-from ccl_exporter.simulator.query import decoded
-from ccl_exporter.simulator.recordings import RecordingsEngine
-from ccl_exporter.simulator.server import Incoming, ResponsePlan, Server
-from ccl_exporter.simulator.simulated_engine import EngineAnswer, ModelEngine, SimulatedEngine
-from ccl_exporter.simulator.site import Site, SiteModel
-from ccl_exporter.simulator.site_view import SiteView
-
-MODELS: Mapping[str, Callable[[float, Callable[[], float]], SiteModel]] = MappingProxyType(
-    {"wallbox": wallbox.build, "twin": twin.build}
-)
-"""Kinds of engine by name."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request that arrived. `at` is in seconds of the monotonic clock.
-
-    `authorized` tells whether it carried an Authorization header, right or wrong.
-    """
-
-    method: str
-    target: str
-    at: float
-    user_agent: str
-    authorized: bool
-    body: bytes = b""
+from ccl_exporter.simulator.faults import Fault, find, mangled
+from ccl_exporter.simulator.models import MODELS
+from ccl_exporter.simulator.server import InFlight, ResponsePlan, Server
+from ccl_exporter.simulator.simulated_engine import ModelEngine, RecordingsEngine, decoded
+from ccl_exporter.simulator.site import Site, SiteView
 
 
 class Simulator:
@@ -71,17 +48,17 @@ class Simulator:
         self.dialect = Dialect() if dialect is None else dialect
         self.latency = latency
         self.site = Site(MODELS[model], clock or _running_clock(speed), seed, autopilot)
-        self._engine: SimulatedEngine = (
-            ModelEngine(self.site) if recordings is None else RecordingsEngine(recordings)
-        )
+        self._engine = ModelEngine(self.site) if recordings is None else RecordingsEngine(recordings)
         self._gate = LoginGate(username, password, seed)
-        self._host, self._port = host, port
+        self._host = host
+        self.port = port
+        """The port it listens on; the same again after a stop and a start."""
         self._lock = threading.Lock()
         self._requests: list[Request] = []
         self._faults: tuple[Fault, ...] = ()
         self._times_left: dict[int, int] = {}
         self._server: Server | None = None
-        self._highest = 0
+        self._in_flight = InFlight()
         self.faults = tuple(faults)
 
     @property
@@ -100,15 +77,10 @@ class Simulator:
         self.site.connect_back_end(None if back_end is None else back_end.wait)
 
     @property
-    def port(self) -> int:
-        """The port it listens on; the same again after a stop and a start."""
-        return self._port
-
-    @property
     def url(self) -> str:
         """Its address, without a slash at the end."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"http://{host}:{self.port}"
 
     @property
     def requests(self) -> list[Request]:
@@ -120,29 +92,25 @@ class Simulator:
         """Forget what arrived, and how much of it at once."""
         with self._lock:
             self._requests.clear()
-            self._highest = 0
-            if self._server is not None:
-                self._server.in_flight.highest = 0
+            self._in_flight.highest = 0
 
     @property
     def max_in_flight(self) -> int:
         """The highest number of requests handled at once."""
-        server = self._server
-        return self._highest if server is None else max(self._highest, server.in_flight.highest)
+        return self._in_flight.highest
 
     def start(self) -> None:
         """Listen; the port is bound when this returns."""
         if self._server is not None:
             raise RuntimeError("the simulator runs already")
-        self._server = Server(self._host, self._port, self)
-        self._port = self._server.server_port
+        self._server = Server(self._host, self.port, self._in_flight, self._receive, self._answer)
+        self.port = self._server.server_port
         self._server.start()
 
     def stop(self) -> None:
         """Close every connection, however slow its exchange; may be called twice."""
         server, self._server = self._server, None
         if server is not None:
-            self._highest = max(self._highest, server.in_flight.highest)
             server.stop()
 
     def __enter__(self) -> Simulator:
@@ -154,18 +122,10 @@ class Simulator:
     ) -> None:
         self.stop()
 
-    def receive(self, incoming: Incoming) -> ResponsePlan:
+    def _receive(self, request: Request) -> ResponsePlan:
         """Take note of a request and decide what is wrong with its exchange."""
-        headers, dialect = incoming.headers, self.dialect
-        request = Request(
-            incoming.method,
-            incoming.target,
-            time.monotonic(),
-            headers.get("User-Agent") or "",
-            headers.get("Authorization") is not None,
-            incoming.body,
-        )
-        spellings = (incoming.target, decoded(incoming.target, dialect))
+        dialect = self.dialect
+        spellings = (request.target, decoded(request.target, dialect))
         with self._lock:
             self._requests.append(request)
             faults = [
@@ -180,16 +140,15 @@ class Simulator:
                 date = SiteView(self.site, now, dialect, ()).clock(now)
         return ResponsePlan(wait, faults, dialect.server_header, date)
 
-    def answer(self, incoming: Incoming, plan: ResponsePlan) -> EngineAnswer:
+    def _answer(self, request: Request, plan: ResponsePlan) -> EngineAnswer:
         """Answer a request after its wait."""
         dialect = self.dialect
-        refused = self._gate.check(
-            incoming.method, incoming.target, incoming.headers.get("Authorization"), dialect
-        )
+        refused = self._gate.check(request.method, request.target, request.authorization, dialect)
         if refused is not None:
             return refused
-        body = b"" if any(fault.refuses for fault in plan.faults) else incoming.body
-        answer = self._engine.answer(incoming.method, incoming.target, body, dialect, plan.faults)
+        if any(fault.refuses for fault in plan.faults):
+            request = replace(request, body=b"")
+        answer = self._engine.answer(request, dialect, plan.faults)
         return mangled(answer, plan.faults)
 
     def _still_happens(self, number: int) -> bool:

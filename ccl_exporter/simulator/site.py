@@ -1,4 +1,4 @@
-"""The live model behind the simulator's documents: devices, plugs, writes under way, and a clock."""
+"""The live model behind the simulator's documents: devices, plugs, writes under way, a clock; and how it shows."""
 
 from __future__ import annotations
 
@@ -7,19 +7,31 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ccl_exporter.simulator.autopilot import TAG, Autopilot
-from ccl_exporter.simulator.back_end import BackEnd
-from ccl_exporter.simulator.physics import SimulatedPlug
-from ccl_exporter.simulator.simulated_charge import State, Stop, Vehicle
-from ccl_exporter.simulator.simulated_variables import SimulatedDevice, Value, random_guid, time_guid
+from ccl_exporter.simulator.dialects import Dialect
+from ccl_exporter.simulator.drivers import TAG, Autopilot, BackEnd
+from ccl_exporter.simulator.faults import Fault, find
+from ccl_exporter.simulator.physics import SimulatedPlug, State, Stop, Vehicle
+from ccl_exporter.simulator.simulated_variables import (
+    SimulatedDate,
+    SimulatedDevice,
+    SimulatedVariable,
+    Value,
+    random_guid,
+    time_guid,
+)
 
 Write = Callable[[float, float], None]
 """Carries out a write: value and time in Unix seconds."""
 
 _DEFAULT_NEED = 7000.0
 _WRITE_DELAY = (2.0, 5.0)
+_ENERGY_UNITS = frozenset({"#WH", "#VARLH", "#VARCH", "#VARH", "#VAH"})
+_ERROR_AND_TIMEOUT = 34.0
+_NEVER_SYNCHRONISED = 915_148_800.0
+"""1999-01-01 00:00 UTC, where a clock starts that nobody ever set (protocol 5)."""
+_CONTROL = ' "quoted"\n\t\x85\u202e\'&#1;'
 
 
 @dataclass(frozen=True)
@@ -181,12 +193,10 @@ class Site:
     def values(self, device: SimulatedDevice, now: float) -> dict[str, Value]:
         """A device's values by short name, overrides included."""
         with self._lock:
-            values = device.values(now)
-            for short in values:
-                full = f"{device.name}.{short}"
-                if full in self._overrides:
-                    values[short] = self._overrides[full]
-            return values
+            return {
+                short: self._overrides.get(f"{device.name}.{short}", value)
+                for short, value in device.values(now).items()
+            }
 
     def set_value(self, variable: str, value: Value) -> None:
         """Make a variable (full name) read `value` until cleared; `None` is "not available"."""
@@ -258,7 +268,7 @@ class Site:
         plugs = [place.plug for place in self.model.places]
         while True:
             due = [plug.due() for plug in plugs]
-            due += [driver.due() for driver in self._drivers] + [back_end.due() for back_end in self._back_ends]
+            due += [driver.due for driver in self._drivers] + [back_end.due for back_end in self._back_ends]
             at = min([*due, self._pending[0][0] if self._pending else math.inf])
             if at > now:
                 break
@@ -266,7 +276,8 @@ class Site:
                 plug.settle(at)
             while self._pending and self._pending[0][0] <= at:
                 _, name, value = self._pending.pop(0)
-                self._carry_out(name, value, at)
+                if name in self.model.writes:
+                    self.model.writes[name](value, at)
             for plug in plugs:
                 plug.tick(at)
             for back_end in self._back_ends:
@@ -275,6 +286,82 @@ class Site:
                 driver.act(at)
         self._now = now
 
-    def _carry_out(self, name: str, value: float, at: float) -> None:
-        if name in self.model.writes:
-            self.model.writes[name](value, at)
+
+@dataclass(frozen=True)
+class Shown:
+    """One variable in an answer, under its full displayed name."""
+
+    full: str
+    variable: SimulatedVariable
+    value: Value
+
+
+class SiteView:
+    """What the engine tells at `now` (Unix seconds), while the site is held there."""
+
+    def __init__(self, site: Site, now: float, dialect: Dialect, faults: Sequence[Fault]) -> None:
+        self.site = site
+        self.now = now
+        self.dialect = dialect
+        self.faults = faults
+        self._control = find(faults, "control") is not None
+        self._zeros = find(faults, "zeros") is not None
+        self._failed = {fault.arg for fault in faults if fault.kind == "device-error"}
+        self._unreadable = {fault.arg for fault in faults if fault.kind == "unreadable"}
+        self._shift = _NEVER_SYNCHRONISED - site.boot if dialect.clock_1999 else 0.0
+        vanished = {fault.arg for fault in faults if fault.kind == "vanish"}
+        self.devices = {
+            self.display(device.name): device for device in site.devices() if device.name not in vanished
+        }
+
+    @property
+    def places(self) -> Sequence[PlugPlace]:
+        """The plugs whose engine answers."""
+        return [place for place in self.site.model.places if self.display(place.engine) in self.devices]
+
+    def clock(self, unix: float) -> float:
+        """A time as the engine's own clock tells it."""
+        return unix + self._shift
+
+    def display(self, text: str) -> str:
+        """A name or title as shown."""
+        return text + _CONTROL if self._control and text else text
+
+    def display_plug(self, place: PlugPlace) -> str:
+        """A plug's name: its engine's displayed name and its own."""
+        return self.display(place.engine) + place.plug.name.removeprefix(place.engine)
+
+    def shown(self, name: str) -> list[Shown]:
+        """Every variable of the device displayed as `name`."""
+        device = self.devices[name]
+        values = self.site.values(device, self.now)
+        return [
+            Shown(f"{name}.{variable.name}", variable, self._told(device, variable, values[variable.name]))
+            for variable in device.variables
+        ]
+
+    def find(self, full: str) -> Shown | None:
+        """One variable by its full name; the longest device name wins (protocol 4)."""
+        for name in sorted(self.devices, key=len, reverse=True):
+            if full.startswith(f"{name}."):
+                short = full[len(name) + 1 :]
+                return next((item for item in self.shown(name) if item.variable.name == short), None)
+        return None
+
+    def zeroed(self, energy: float) -> float:
+        """Watt-hours of chargePointsInterface, 0 while registers are zero."""
+        return 0.0 if self._zeros else energy
+
+    def _told(self, device: SimulatedDevice, variable: SimulatedVariable, value: Value) -> Value:
+        if f"{device.name}.{variable.name}" in self._unreadable:
+            return None
+        if device.name in self._failed or "" in self._failed:
+            # Not "-" but zeros, and a text turned number: protocol 3.1, the device with an error.
+            if variable.name == "STATUS":
+                return _ERROR_AND_TIMEOUT
+            return SimulatedDate(_NEVER_SYNCHRONISED) if variable.kind == "date" else 0.0
+        if self._zeros and variable.units in _ENERGY_UNITS and isinstance(value, float):
+            return 0.0
+        if isinstance(value, SimulatedDate):
+            return replace(value, unix=self.clock(value.unix))
+        return self.display(value) if isinstance(value, str) else value

@@ -20,7 +20,7 @@ from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import CclError
 from ccl_exporter.settings import Credentials
 from ccl_exporter.simulator import DIALECTS, Dialect, Fault, Simulator
-from ccl_exporter.simulator.simulated_charge import State
+from ccl_exporter.simulator.physics import State
 from ccl_exporter.simulator.site import LivePlug
 
 SEQUENCES = int(os.environ.get("CCL_SEQUENCES", "20"))

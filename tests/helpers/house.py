@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from ccl_exporter.control.follow.budget import Budget
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue
 from ccl_exporter.control.follow.policy import Observation, Policy, Rules
+from ccl_exporter.simulator.models import wallbox
 from ccl_exporter.simulator.site import Site
-from ccl_exporter.simulator.wallbox import build
 from helpers.plugs import Car
 from helpers.support import Clock
 
@@ -154,7 +154,7 @@ class Bench:
     at: Clock = field(default_factory=lambda: Clock(1_790_035_200.0))
 
     def __post_init__(self) -> None:
-        self.site = Site(build, self.at, self.seed, autopilot=False)
+        self.site = Site(wallbox, self.at, self.seed, autopilot=False)
         self.plug = self.site.model.places[0].plug
         self.plug.limits.reduction = 100.0
         self.site.plugs[0].plug_in(NEVER_FULL, self.most_amperes)

@@ -16,7 +16,7 @@ from helpers.support import COMMAND, Clock, Process, Start, get, scrape
 
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.simulator import Fault, Simulator
-from ccl_exporter.simulator.simulated_charge import State, Stop
+from ccl_exporter.simulator.physics import State, Stop
 
 HEAD = ["begin", "end", "kwh", "duration_seconds", "stop_reason", "charger", "plug", "highest_kw"]
 WORDS = {Stop.USER: "user", Stop.DISCONNECT: "disconnect", Stop.REMOTE: "remote", Stop.TIMER: "timer"}

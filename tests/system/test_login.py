@@ -28,7 +28,7 @@ def test_an_engine_that_asks_is_given_the_login_it_asks_for(guarded: Simulator) 
 
     assert snapshot.up
     assert len(snapshot.values) == 171
-    assert [request.authorized for request in guarded.requests][:2] == [False, True]
+    assert [request.authorization is not None for request in guarded.requests][:2] == [False, True]
 
 
 def test_once_asked_the_login_costs_no_further_requests(guarded: Simulator) -> None:
@@ -44,7 +44,7 @@ def test_an_engine_that_does_not_ask_is_never_shown_a_login() -> None:
     with Simulator(autopilot=False) as simulator:
         Engine("test", Transport(simulator.url, GOOD)).read(30)
 
-        assert not any(request.authorized for request in simulator.requests)
+        assert not any(request.authorization is not None for request in simulator.requests)
 
 
 def test_a_stale_nonce_is_renewed_without_losing_a_reading() -> None:

@@ -18,7 +18,7 @@ from helpers.support import COMMAND, Clock, Start, get, scrape
 from ccl_exporter.control.state import JOURNAL, ControlState
 from ccl_exporter.locks import ChargerLock
 from ccl_exporter.simulator import Dialect, Fault, Simulator, State
-from ccl_exporter.simulator.xml import document, node
+from ccl_exporter.simulator.answers import document, node
 
 SPEED = 20.0
 """So that a write shows in a quarter of a second."""

@@ -1,4 +1,4 @@
-"""The driver of a simulated car: comes, charges, leaves, and comes again with another need."""
+"""Who acts on a plug by itself: the driver of a car, and a back end."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 import random
 from enum import Enum, auto
 
-from ccl_exporter.simulator.physics import SimulatedPlug
-from ccl_exporter.simulator.simulated_charge import State, Stop, Vehicle
+from ccl_exporter.simulator.physics import SimulatedPlug, State, Stop, Vehicle
 
 TAG = "04A1B2C3D4"
 """The RFID tag it shows; made up, and personal data all the same to whoever reads it."""
@@ -38,16 +37,13 @@ class Autopilot:
         self._random = random.Random(seed)
         self._needs = needs
         self._plan = _Plan.ARRIVE
-        self._when = at + _ARRIVES_AFTER + delay
-        self._visits = 0
-
-    def due(self) -> float:
+        self.due = at + _ARRIVES_AFTER + delay
         """When the driver acts next, in Unix seconds."""
-        return self._when
+        self._visits = 0
 
     def act(self, at: float) -> None:
         """Do what is due at `at`, and react to what the plug did."""
-        if at >= self._when:
+        if at >= self.due:
             self._carry_out(at)
         self._watch(at)
 
@@ -82,4 +78,24 @@ class Autopilot:
             self._next(_Plan.LEAVE, at + self._random.uniform(120, 360))
 
     def _next(self, plan: _Plan, when: float) -> None:
-        self._plan, self._when = plan, when
+        self._plan, self.due = plan, when
+
+
+class BackEnd:
+    """Starts a charge at one plug where none is under way, else stops it, every so many seconds."""
+
+    def __init__(self, plug: SimulatedPlug, at: float, every: float) -> None:
+        self._plug = plug
+        self._every = every
+        self.due = at + every
+        """When it acts next, in Unix seconds."""
+
+    def act(self, at: float) -> None:
+        """Do what is due at `at`."""
+        if at < self.due:
+            return
+        self.due = at + self._every
+        if self._plug.under_way():
+            self._plug.stop(at, Stop.REMOTE)
+        elif self._plug.vehicle is not None:
+            self._plug.start_remotely(at)

@@ -1,4 +1,4 @@
-"""Writes documents: an element tree, and the ways engines put one into bytes."""
+"""Requests and answers as they go over the wire, and how engines put a document into bytes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,38 @@ from ccl_exporter.simulator.dialects import Dialect
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _MUST_ESCAPE = re.compile(r"[&<>\x00-\x1f\x85\u2028]")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that arrived. `at` is in seconds of the monotonic clock."""
+
+    method: str
+    target: str
+    at: float
+    user_agent: str
+    authorization: str | None
+    body: bytes
+
+
+@dataclass(frozen=True)
+class EngineAnswer:
+    """What goes back over the wire."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/xml"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def refusal(status: int, words: str) -> EngineAnswer:
+    """An answer that is no document."""
+    page = f"<html><head><title>{status}</title></head><body>{words}</body></html>"
+    return EngineAnswer(status, page.encode(), "text/html")
+
+
+NOT_GRANTED = EngineAnswer(200, b"Access to this resource was not granted.", "text/plain")
+"""A refusal that looks like success (protocol 7)."""
 
 
 @dataclass(frozen=True)
