@@ -16,7 +16,7 @@ from ccl_exporter.simulator.site import PlugPlace, SiteModel
 _WORDS = {
     State.AVAILABLE: "Ready",
     State.WAITING_FOR_PERMISSION: "Show your tag",
-    State.WAITING_FOR_VEHICLE: "SimulatedPlug in your car",
+    State.WAITING_FOR_VEHICLE: "Plug in your car",
     State.CHARGING: "Charging",
     State.DISABLED: "Switched off",
     State.ERROR: "Fault",
