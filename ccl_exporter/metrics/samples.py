@@ -12,7 +12,6 @@ from ccl_exporter.metrics.families import Family, Sample
 from ccl_exporter.powerstudio.inventory import Inventory, PlugInfo, VariableSelection, cached_per_inventory
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, PlugStateRecord, Snapshot
 from ccl_exporter.settings import MODULES, Module
-from ccl_exporter.station.catalogue import Catalogue
 from ccl_exporter.station.values import OLDEST, Reading
 
 _PHASES = ("1", "2", "3")
@@ -30,7 +29,6 @@ _OCCUPIED = (
 
 def samples(
     snapshot: Snapshot,
-    facts: Catalogue | None = None,
     modules: Container[Module] = MODULES,
     exclude: Sequence[str] = (),
 ) -> list[Sample]:
@@ -40,7 +38,7 @@ def samples(
     """
     found = list(_reading(snapshot))
     if snapshot.up:
-        reading = Reading(snapshot, facts)
+        reading = Reading(snapshot)
         if "core" in modules:
             found.extend(_station(reading))
             for plug in plugs(reading):
