@@ -21,6 +21,9 @@ from ccl_exporter.station.catalogue import Catalogue, catalogue
 
 MASK = "masked"
 
+_PATIENCE = 15.0
+"""Seconds for each document."""
+
 _PLAIN = (
     endpoints.USER_DEVICES,
     endpoints.CHARGE_POINTS_DEVICES,
@@ -183,22 +186,20 @@ class Recording:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def dump(transport: Transport, folder: Path, patience: float = 15.0) -> Recording:
+def dump(transport: Transport, folder: Path) -> Recording:
     """Ask a charger for every document that is known, one at a time, and write them masked into `folder`.
 
-    `patience` is in seconds for each document.
     Raises `UsageError` if the folder holds something already, and what went wrong if nothing came.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder")
-    return _Dump(transport, folder, patience).run()
+    return _Dump(transport, folder).run()
 
 
 @dataclass
 class _Dump:
     transport: Transport
     folder: Path
-    patience: float
     recording: Recording = field(default_factory=Recording)
     about: list[str] = field(default_factory=list)
 
@@ -225,7 +226,7 @@ class _Dump:
         return self.recording
 
     def _get(self, target: str) -> bytes:
-        return self.transport.get(target, monotonic() + self.patience)
+        return self.transport.get(target, monotonic() + _PATIENCE)
 
     def _devices(self) -> tuple[tuple[str, ...], dict[str, Device]]:
         ids: tuple[str, ...] = ()

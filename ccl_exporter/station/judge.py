@@ -5,7 +5,7 @@ from functools import cached_property
 
 from ccl_exporter.powerstudio.inventory import Inventory, VariableSelection, cached_per_inventory
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.station.catalogue import Catalogue, last_part
+from ccl_exporter.station.catalogue import last_part
 from ccl_exporter.station.plug import Plug, only_device, plugs, word, words_of_bits
 from ccl_exporter.station.values import Reading, VariableValue
 
@@ -20,14 +20,13 @@ class Station:
     Of a charger that did not answer there are no plugs and no values.
     """
 
-    def __init__(self, snapshot: Snapshot, facts: Catalogue | None = None) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._facts = facts
 
     @cached_property
     def reading(self) -> Reading:
         """The values of the snapshot, with units and the policy of what can be trusted."""
-        return Reading(self.snapshot, self._facts)
+        return Reading(self.snapshot)
 
     @cached_property
     def plugs(self) -> Sequence[Plug]:

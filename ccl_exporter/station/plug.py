@@ -4,13 +4,13 @@ What cannot be read is None, and that is decided here only. Pure policy over a s
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 
 from ccl_exporter.powerstudio.inventory import Inventory, PlugInfo, cached_per_inventory
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, PlugStateRecord
-from ccl_exporter.station.catalogue import Activity, Catalogue, NotCharging, PlugState, catalogue
+from ccl_exporter.station.catalogue import Activity, NotCharging, PlugState, catalogue
 from ccl_exporter.station.values import OLDEST, Reading
 
 PHASES = ("1", "2", "3")
@@ -116,7 +116,6 @@ class Plug:
     is_register: bool = False
     limits: Limits = Limits()
     session: Session | None = None
-    facts: Catalogue = field(default_factory=catalogue, repr=False, compare=False)
 
     @property
     def power(self) -> float | None:
@@ -205,7 +204,7 @@ class Plug:
         if self.state is not None and self.not_charging is self.state.reason:
             words = self.state.sentence
         else:
-            words = self.facts.not_charging[self.not_charging]
+            words = catalogue().not_charging[self.not_charging]
         if self.not_charging is NotCharging.FAULT and self.faults:
             return f"{words} ({', '.join(self.faults)})"
         if self.not_charging is NotCharging.LIMIT_BELOW_MINIMUM:
@@ -216,7 +215,7 @@ class Plug:
     def stop_reason(self) -> str | None:
         """Why the last session stopped, in a word."""
         code = self.session.stop_reason if self.session is not None else None
-        return None if code is None else word(code, self.facts.codes["stop_reason"])
+        return None if code is None else word(code, catalogue().codes["stop_reason"])
 
 
 def word(code: float, words: Mapping[int, str]) -> str:
@@ -329,7 +328,6 @@ class _Judge:
             is_register=is_register,
             limits=self._limits(),
             session=_session(self._charge) if self._charge is not None else None,
-            facts=facts,
         )
 
     def _listed(self, device: str | None, variable: str) -> str | None:

@@ -175,11 +175,10 @@ def variables(inventory: Inventory) -> Variables:
 class Reading:
     """One snapshot with the questions that policy asks of it."""
 
-    def __init__(self, snapshot: Snapshot, facts: Catalogue | None = None) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.facts = facts if facts is not None else catalogue()
-        inventory = snapshot.inventory
-        self._variables = variables(inventory) if facts is None else Variables(inventory, facts)
+        self.facts = catalogue()
+        self._variables = variables(snapshot.inventory)
         self.devices: Mapping[str, Device] = self._variables.devices
         self.listed: AbstractSet[str] = self._variables.listed
         if not self.listed >= snapshot.values.keys():

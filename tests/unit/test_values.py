@@ -7,7 +7,6 @@ import pytest
 
 from ccl_exporter.powerstudio.inventory import Device, Inventory, PlugInfo, VariableInfo, owner
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment, Snapshot, Value
-from ccl_exporter.station.catalogue import catalogue
 from ccl_exporter.station.values import Reading, UnitSpec, VariableValue, is_status
 
 STRANGER = "SOMETHING_NEW"  # a device type that the catalogue does not know
@@ -432,11 +431,6 @@ class TestQuestions:
         read = reading({"E.CC": 1.0}, {"E": "CCL1ENGINE"}, {"E.CC": told(has_value=False)})
 
         assert read.raw("E.CC") is None
-
-    def test_facts_of_ones_own_can_be_given(self) -> None:
-        snapshot = reading({"M.VI": 230.0}, {"M": "CVM1D"}).snapshot
-
-        assert Reading(snapshot, catalogue()).understood == Reading(snapshot).understood
 
 
 class TestDoubt:
