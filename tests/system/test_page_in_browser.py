@@ -198,7 +198,7 @@ def test_the_page_follows_a_charge_from_its_request_to_its_end(
 
     plug.plug_in(need_wh=3000)
     connected = shown("connected")
-    assert "Waiting for permission Not charging: Permission is missing" in connected
+    assert "Waiting for permission Not charging: It waits for permission: an RFID tag or a remote" in connected
     assert "Vehicle connected" in connected
 
     plug.authorise()
@@ -211,7 +211,8 @@ def test_the_page_follows_a_charge_from_its_request_to_its_end(
 
     clock.at += 7200
     finished = shown("finished")
-    assert "Waiting for disconnection Not charging: The charge was ended by the vehicle" in finished
+    assert "Waiting for disconnection Not charging: The session has ended and the vehicle is still conn" in finished
+    assert "ended by the vehicle" in finished
     assert f"This charge {plug.charge_wh / 1000:.2f} kWh" in finished
 
     plug.fail(0b100000)
