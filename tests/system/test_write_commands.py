@@ -376,7 +376,7 @@ class TestCharging:
     def test_a_plug_that_was_disabled_is_enabled_and_started(self, wallbox: Simulator) -> None:
         assert ccl(wallbox, "charge", "disable")[0] == 0
         assert ccl(wallbox, "charge", "disable")[0] == 6
-        assert "out of service" in ccl(wallbox, "charge", "status")[1]
+        assert '"enabled": false' in ccl(wallbox, "charge", "status", "--json")[1]
         ended, said = ccl(wallbox, "charge", "start", "--min-interval", "0")
         assert (ended, "no vehicle is connected; it is in service now" in said) == (7, True)
         wallbox.site.plugs[0].plug_in()
@@ -385,7 +385,7 @@ class TestCharging:
         assert ccl(wallbox, "charge", "start")[0] == 6
         ended, said = ccl(wallbox, "charge", "stop")
         assert ended == 0
-        assert "the charge has ended (remote)" in said
+        assert "the session has ended and the vehicle is still connected (remote)" in said
 
     def test_amperes_that_do_not_follow_are_told(self, wallbox: Simulator) -> None:
         """The meter shows what flows, whatever PREDUCTION says."""
@@ -430,9 +430,8 @@ class TestCharging:
         until(wallbox, State.WAITING_FOR_DISCONNECTION)
         ended, said = ccl(wallbox, *start)
         assert ended == 6
-        assert (
-            "nothing to do in these hours any more: EVSE.PLUG: not charging: the charge has ended (user)" in said
-        )
+        assert "nothing to do in these hours any more: EVSE.PLUG: not charging: the session has ended" in said
+        assert "still connected (user)" in said
         plug.unplug()
         plug.plug_in(need_wh=100_000)
 
@@ -470,9 +469,9 @@ class TestCharging:
         plug.plug_in(need_wh=100_000)
 
         assert first[0] == 5
-        assert "the start was accepted, but EVSE.PLUG: not charging: the charge has ended" in first[1]
+        assert "the start was accepted, but EVSE.PLUG: not charging: the session has ended" in first[1]
         assert second[0] == 6
-        assert "nothing to do in these hours any more: EVSE.PLUG: not charging: the charge has ended" in second[1]
+        assert "nothing to do in these hours any more: EVSE.PLUG: not charging: the session has ended" in second[1]
         assert writes(wallbox) == written
         assert ccl(wallbox, *start)[0] == 0
 
