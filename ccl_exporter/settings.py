@@ -67,8 +67,14 @@ class SpoolSettings:
     max_age: float = 30 * 86400.0
 
 
+class OutputSettings:
+    """What an output besides Prometheus is configured with; frozen, as equal settings are the same output."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class InfluxSettings:
+class InfluxSettings(OutputSettings):
     """A database to write to, every `interval` seconds; `name` is what its metrics call it.
 
     Version 1 has a database, its retention policy and a login; 2 and 3 have an organisation, a bucket and a token.
@@ -91,7 +97,7 @@ class InfluxSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class MqttSettings:
+class MqttSettings(OutputSettings):
     """A broker to publish to, every `interval` seconds.
 
     `topic` is what all topics begin with, `discovery` Home Assistant's prefix, empty for none.
@@ -120,14 +126,11 @@ class MqttSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is configured: the chargers by name, networks whose hosts `/probe` may read unnamed,
-    the databases to write to and the broker to publish to.
-    """
+    """Everything that is configured: chargers by name, networks whose hosts `/probe` may read unnamed, outputs."""
 
     chargers: Mapping[str, ChargerSettings]
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
-    influxdb: tuple[InfluxSettings, ...] = ()
-    mqtt: MqttSettings | None = None
+    outputs: tuple[OutputSettings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,20 @@ from difflib import get_close_matches
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, create_model, field_validator
 from pydantic import ValidationInfo as Info
 
-from ccl_exporter.config import fields
-from ccl_exporter.config import influxdb as influx_configuration
-from ccl_exporter.config import mqtt as mqtt_configuration
+from ccl_exporter.config import fields, influxdb, mqtt
 from ccl_exporter.config.charger_source import ChargerSource
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
-from ccl_exporter.settings import DEFAULT_PORTS, ChargerSettings, Settings, charger_settings
+from ccl_exporter.outputs.output import Output, OutputContext
+from ccl_exporter.settings import DEFAULT_PORTS, ChargerSettings, OutputSettings, Settings, charger_settings
 from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes, Place, Reader, read_text
 
@@ -117,20 +117,23 @@ class _Probe(fields.ConfigModel):
     allow_networks: list[Network] = Field(default_factory=list)
 
 
-class _File(fields.ConfigModel):
+class _Chargers(fields.ConfigModel):
     chargers: dict[fields.Name, _ChargerModel] = Field(default_factory=dict)
     chargers_from: _ChargersFrom | None = None
     probe: _Probe = _Probe()
-    influxdb: list[influx_configuration.InfluxModel] = Field(default_factory=list)
-    mqtt: mqtt_configuration.MqttModel | None = None
 
+
+SECTIONS = (influxdb.SECTION, mqtt.SECTION)
+"""The outputs that a file can configure."""
+
+_FIELDS: dict[str, Any] = {section.key: section.field for section in SECTIONS}
+_File = create_model("_File", __base__=_Chargers, **_FIELDS)
 
 _A_CHARGER = "{url: http://192.0.2.10}"
 _EXAMPLES = {
     "chargers": f"{{garage: {_A_CHARGER}}}",
     "chargers_from": "{file: chargers.yaml}",
     "probe": "{allow_networks: [192.0.2.0/24]}",
-    "mqtt": mqtt_configuration.EXAMPLE,
     "labels": "{site: north}",
     "variables": '{exclude: ["Plug - Mode 3.PWM*"]}',
     "spool": "{path: spool.db, max_bytes: 1GiB, max_age: 30d}",
@@ -194,11 +197,15 @@ class Configuration:
             document["chargers_from"] = {**place, "interval": format_duration(self.source.interval)}
         if shown.allow:
             document["probe"] = {"allow_networks": [str(network) for network in shown.allow]}
-        if shown.influxdb:
-            document["influxdb"] = [influx_configuration.masked(entry) for entry in shown.influxdb]
-        if shown.mqtt is not None:
-            document["mqtt"] = mqtt_configuration.masked(shown.mqtt)
+        for section in SECTIONS:
+            if entries := [section.masked(entry) for entry in shown.outputs if isinstance(entry, section.kind)]:
+                document[section.key] = entries if get_origin(section.field[0]) is list else entries[0]
         return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def open_output(settings: OutputSettings, context: OutputContext) -> Output:
+    """The output with these settings."""
+    return next(section for section in SECTIONS if isinstance(settings, section.kind)).open(settings, context)
 
 
 def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -> Configuration:
@@ -214,11 +221,11 @@ def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -
         raise UsageError(f"{path}: the configuration file {error}") from error
     mistakes = Mistakes(str(path))
     file = _file(text, mistakes, fields.Surroundings(path.parent, environment), {})
-    influxdb = influx_configuration.settings(file.influxdb, mistakes)
+    outputs = [entry for section in SECTIONS for entry in section.settings(getattr(file, section.key), mistakes)]
     mistakes.check()
     chargers = {name: charger.settings(name) for name, charger in file.chargers.items()}
     allow = tuple(ip_network(network) for network in file.probe.allow_networks)
-    own = Settings(chargers, allow, influxdb, file.mqtt.settings() if file.mqtt is not None else None)
+    own = Settings(chargers, allow, tuple(outputs))
     source = _source(file.chargers_from, path, environment, own) if file.chargers_from else None
     if source is None:
         return Configuration(own)
@@ -243,12 +250,12 @@ def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], ow
 
 def _file(
     text: str, mistakes: Mistakes, surroundings: fields.Surroundings, others: Mapping[str, ChargerSettings]
-) -> _File:
+) -> _Chargers:
     """What a text says; raises `UsageError` with all its mistakes. `others` are the chargers there are already."""
     data: Any = Reader(text, mistakes).read()
     for part in reversed(mistakes.root):
         data = {part: data}
-    file = _File()
+    file: _Chargers = _File()
     try:
         file = _File.model_validate(data, context=surroundings)
     except ValidationError as error:
@@ -273,24 +280,25 @@ def _mistake(place: Place, item: Mapping[str, Any]) -> str:
         close = get_close_matches(str(place[-1]), known, 1)
         return f"unknown key; did you mean `{close[0]}`?" if close else f"unknown key; known: {', '.join(known)}"
     if kind in ("dict_type", "model_type"):
-        name = place[-1] if place else ""
-        entries: Mapping[Place, str] = {("chargers",): _A_CHARGER, ("influxdb",): influx_configuration.EXAMPLE}
-        example = entries.get(place[:-1]) or _EXAMPLES.get(str(name), "name: value")
+        if place[:-1] == ("chargers",):
+            return f"must be a mapping; it looks like {_A_CHARGER}"
+        sections = {section.key: section.example for section in SECTIONS}
+        name, key = (place[-1], place[0]) if place else ("", "")
+        example = _EXAMPLES.get(str(name)) or sections.get(str(key), "name: value")
         return f"must be a mapping; it looks like {example}"
     return _MISTAKES[kind].format(**item.get("ctx", {})) if kind in _MISTAKES else str(item["msg"])
 
 
 def _model(place: Place) -> type[fields.ConfigModel]:
     """The model of the mapping at a place."""
-    if place[:1] == ("chargers",):
-        return _ChargerModel if len(place) == 2 else _VariablesModel
-    if place[:1] == ("influxdb",):
-        return influx_configuration.InfluxModel if len(place) == 2 else influx_configuration.SpoolModel
-    if place == ("mqtt",):
-        return mqtt_configuration.MqttModel
-    if not place:
-        return _File
-    return _Probe if place == ("probe",) else _ChargersFrom
+    found: Any = _File
+    for part in place:
+        inside = get_origin(found) in (list, dict)
+        found = get_args(found)[-1] if inside else found.model_fields[part].annotation
+        if NoneType in get_args(found):
+            (found,) = set(get_args(found)) - {NoneType}
+    model: type[fields.ConfigModel] = found
+    return model
 
 
 def _clashes(chargers: object, others: Mapping[str, ChargerSettings], mistakes: Mistakes) -> None:

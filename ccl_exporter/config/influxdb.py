@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from ccl_exporter.config import fields
+from ccl_exporter.config.section import Section
+from ccl_exporter.outputs.output import Output, OutputContext
 from ccl_exporter.settings import InfluxSettings, SpoolSettings
 from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes
 
-EXAMPLE = "{url: http://127.0.0.1:8086, version: 1, database: evse}"
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMGT]iB|[kMGT]?B)")
 _BYTES: dict[str, int] = {"B": 1, **{f"{mark}iB": 1024**power for power, mark in enumerate("KMGT", 1)}}
 _BYTES.update({f"{mark}B": 1000**power for power, mark in enumerate("kMGT", 1)})
@@ -100,7 +101,7 @@ class InfluxModel(fields.ConfigModel):
         )
 
 
-def settings(entries: Sequence[InfluxModel], mistakes: Mistakes) -> tuple[InfluxSettings, ...]:
+def _settings(entries: Sequence[InfluxModel], mistakes: Mistakes) -> Sequence[InfluxSettings]:
     """The databases, each with a name and a spool of its own; what two of them share is a mistake."""
     found: list[InfluxSettings] = []
     for position, entry in enumerate(entries):
@@ -113,10 +114,10 @@ def settings(entries: Sequence[InfluxModel], mistakes: Mistakes) -> tuple[Influx
         elif made.spool.path in {other.spool.path for other in found}:
             mistakes.add(("influxdb", position, "spool"), "another entry has the same spool; each needs its own")
         found.append(made)
-    return tuple(found)
+    return found
 
 
-def masked(entry: InfluxSettings) -> Mapping[str, Any]:
+def _masked(entry: InfluxSettings) -> Mapping[str, Any]:
     """An entry as it stands in a file, without secrets."""
     return InfluxModel.masked(
         entry,
@@ -128,3 +129,20 @@ def masked(entry: InfluxSettings) -> Mapping[str, Any]:
             "max_age": format_duration(entry.spool.max_age),
         },
     )
+
+
+def _open(entry: InfluxSettings, context: OutputContext) -> Output:
+    from ccl_exporter.outputs.influxdb.pusher import InfluxPusher  # noqa: PLC0415 - influxdb-client is large
+
+    return InfluxPusher(entry, context.state, context.recorder)
+
+
+SECTION = Section(
+    "influxdb",
+    (list[InfluxModel], Field(default_factory=list)),
+    "{url: http://127.0.0.1:8086, version: 1, database: evse}",
+    InfluxSettings,
+    _settings,
+    _masked,
+    _open,
+)

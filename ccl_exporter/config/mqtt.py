@@ -11,10 +11,10 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic import ValidationInfo as Info
 
 from ccl_exporter.config import fields
+from ccl_exporter.config.section import Section
+from ccl_exporter.outputs.output import Output, OutputContext
 from ccl_exporter.settings import MqttSettings
 from ccl_exporter.text import quote_short
-
-EXAMPLE = "{url: mqtt://127.0.0.1:1883, discovery: homeassistant}"
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _TOPIC = re.compile(r"(?!\$)[^\s+#/\x00-\x1f\x7f]+(/[^\s+#/\x00-\x1f\x7f]+)*")
@@ -113,6 +113,23 @@ class MqttModel(fields.ConfigModel):
         )
 
 
-def masked(broker: MqttSettings) -> Mapping[str, Any]:
+def _masked(broker: MqttSettings) -> Mapping[str, Any]:
     """The broker as it stands in a file, without secrets."""
     return MqttModel.masked(broker, url=broker.shown, **fields.masked_login(broker.credentials))
+
+
+def _open(broker: MqttSettings, context: OutputContext) -> Output:
+    from ccl_exporter.outputs.mqtt.publisher import MqttPublisher  # noqa: PLC0415 - its library is an extra
+
+    return MqttPublisher(broker, context.urls)
+
+
+SECTION = Section(
+    "mqtt",
+    (MqttModel | None, None),
+    "{url: mqtt://127.0.0.1:1883, discovery: homeassistant}",
+    MqttSettings,
+    lambda model, _: () if model is None else (model.settings(),),
+    _masked,
+    _open,
+)

@@ -27,11 +27,11 @@ from ccl_exporter.exporter.web.server import LEAST_SCRAPES, MOST_SCRAPES, WebSer
 from ccl_exporter.logs import logged
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.outputs.output import Output
+from ccl_exporter.outputs.output import Output, OutputContext
 from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import SESSIONS_FILE
-from ccl_exporter.settings import InfluxSettings, ListenAddress, MqttSettings, Settings
+from ccl_exporter.settings import ListenAddress, Settings
 
 if TYPE_CHECKING:
     from ccl_exporter.config.charger_source import ChargerInventory
@@ -135,27 +135,18 @@ class Service:
 
     def _update_outputs(self) -> None:
         """Write to the broker and the databases of the configuration, and to no others any more."""
-        settings = self._registry.settings
-        wanted: dict[object, Callable[[], Output]] = {}
-        if settings.mqtt is not None:
-            wanted[settings.mqtt] = partial(self._mqtt_publisher, settings.mqtt)
-        if self._state is not None:
-            wanted |= {entry: partial(self._influx_pusher, entry, self._state) for entry in settings.influxdb}
+        wanted: Mapping[object, Callable[[], Output]] = {}
+        if self._registry.settings.outputs and self._state is not None:
+            from ccl_exporter.config.document import open_output  # noqa: PLC0415 - only with a file
+
+            context = OutputContext(self._state, self._recorder, self._urls)
+            wanted = {entry: partial(open_output, entry, context) for entry in self._registry.settings.outputs}
         with self._outputs_changing:
             if not self._stopping.is_set():
                 self._loops.update(wanted)
 
-    def _mqtt_publisher(self, settings: MqttSettings) -> Output:
-        from ccl_exporter.outputs.mqtt.publisher import MqttPublisher  # noqa: PLC0415 - its library is an extra
-
-        return MqttPublisher(
-            settings, lambda: {name: charger.url for name, charger in self._registry.settings.chargers.items()}
-        )
-
-    def _influx_pusher(self, settings: InfluxSettings, state: Path) -> Output:
-        from ccl_exporter.outputs.influxdb.pusher import InfluxPusher  # noqa: PLC0415 - influxdb-client is large
-
-        return InfluxPusher(settings, state, self._recorder)
+    def _urls(self) -> Mapping[str, str]:
+        return {name: charger.url for name, charger in self._registry.settings.chargers.items()}
 
     def _refresh_inventory(self) -> None:
         while not self._stopping.wait(_LOOK_FOR_INVENTORY):

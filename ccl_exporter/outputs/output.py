@@ -1,10 +1,12 @@
 """What an output is. It is handed readings and writes them down; it reads no charger and knows no poll loop."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from ccl_exporter.metrics.families import Sample
+from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.settings import Module
 
 
@@ -17,6 +19,15 @@ class ChargerReading:
     up: bool
     taken: float
     samples: Sequence[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputContext:
+    """What an output may need besides its settings: state folder, session log, the chargers' URLs by name."""
+
+    state: Path
+    recorder: SessionRecorder | None
+    urls: Callable[[], Mapping[str, str]]
 
 
 class Output(Protocol):

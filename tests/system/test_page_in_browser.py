@@ -211,7 +211,9 @@ def test_the_page_follows_a_charge_from_its_request_to_its_end(
 
     clock.at += 7200
     finished = shown("finished")
-    assert "Waiting for disconnection Not charging: The session has ended and the vehicle is still conn" in finished
+    assert (
+        "Waiting for disconnection Not charging: The session has ended and the vehicle is still conn" in finished
+    )
     assert "ended by the vehicle" in finished
     assert f"This charge {plug.charge_wh / 1000:.2f} kWh" in finished
 

@@ -22,7 +22,7 @@ from ccl_exporter.config.charger_source import ChargerInventory
 from ccl_exporter.config.document import Configuration, load
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
-from ccl_exporter.settings import ChargerSettings, Credentials, Settings
+from ccl_exporter.settings import ChargerSettings, Credentials, InfluxSettings, Settings
 from ccl_exporter.yaml_reader import MAX_BYTES
 
 SECRET = "hunter-4711"  # noqa: S105 - nobody's
@@ -777,7 +777,9 @@ def test_names_of_version_0_1_are_accepted_with_one_warning(
     settings = load(path, {}).settings
 
     assert settings.chargers["a"].exclude == ("M.X",)
-    assert settings.influxdb[0].modules == ("core", "variables")
+    (database,) = settings.outputs
+    assert isinstance(database, InfluxSettings)
+    assert database.modules == ("core", "variables")
     said = [record.getMessage().partition(" since")[0] for record in caplog.records]
     assert said == [
         "`walk:` is called `variables:`",

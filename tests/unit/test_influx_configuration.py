@@ -42,7 +42,7 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_everything_that_is_said_becomes_settings(write: Callable[[str], Path]) -> None:
-    found = load(write(FULL), {"TOKEN": SECRET}).settings.influxdb
+    found = load(write(FULL), {"TOKEN": SECRET}).settings.outputs
 
     assert found == (
         InfluxSettings(

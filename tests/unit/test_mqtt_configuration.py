@@ -55,7 +55,8 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_everything_that_is_said_becomes_settings(write: Callable[[str], Path], tmp_path: Path) -> None:
-    assert load(write(FULL), {}).settings.mqtt == MqttSettings(
+    (found,) = load(write(FULL), {}).settings.outputs
+    assert found == MqttSettings(
         "broker.example",
         8883,
         tls=True,
@@ -72,11 +73,11 @@ def test_everything_that_is_said_becomes_settings(write: Callable[[str], Path], 
 
 
 def test_little_need_be_said(write: Callable[[str], Path]) -> None:
-    found = load(write(f"{CHARGERS}mqtt: {{url: 'mqtt://[::1]'}}"), {}).settings.mqtt
+    (found,) = load(write(f"{CHARGERS}mqtt: {{url: 'mqtt://[::1]'}}"), {}).settings.outputs
 
     assert found == MqttSettings("::1", 1883)
     assert found.shown == "mqtt://[::1]:1883"
-    assert load(write(CHARGERS), {}).settings.mqtt is None
+    assert load(write(CHARGERS), {}).settings.outputs == ()
 
 
 def test_what_is_shown_holds_no_secret_and_can_be_read_again(write: Callable[[str], Path]) -> None:
