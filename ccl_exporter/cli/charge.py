@@ -101,8 +101,7 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         memory = target.control_state
         result = at.start(how) if hours is None else _start_once(hours, now, at, how, memory)
         if now and not how.dry_run and result.outcome in ("done", "already"):
-            requested = result.seen.session.requested if result.seen.session is not None else None
-            memory.set_override(at.name, requested)
+            memory.set_override(at.name, result.seen.session.requested)
             return replace(result, says=f"{result.says}; it goes on until the car leaves")
         return result
 

@@ -26,7 +26,6 @@ from ccl_exporter.cli.shared import (
 )
 from ccl_exporter.cli.write_session import DryRun, Target, seconds, session, writable_transport
 from ccl_exporter.control.follow import arguments, sources
-from ccl_exporter.control.follow.budget import HOUR, Budget
 from ccl_exporter.control.follow.follower import Follower
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, Unit, What
 from ccl_exporter.control.follow.limiter import (
@@ -36,7 +35,7 @@ from ccl_exporter.control.follow.limiter import (
     only_one,
     written_lately,
 )
-from ccl_exporter.control.follow.policy import Mode, Policy, Rules, amperes_at, percent_for
+from ccl_exporter.control.follow.policy import HOUR, Budget, Mode, Policy, Rules, amperes_at, percent_for
 from ccl_exporter.control.restore import restore_pending
 from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import UsageError

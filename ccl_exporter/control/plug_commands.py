@@ -155,7 +155,7 @@ class PlugCommands(PlugReader):
                     return self._not_taken(written)
         if how.dry_run:
             return Result("planned", f"would put {self.name} into service", seen, written)
-        seen = self._until(lambda now: now.enabled is True and _in_service(now), _from_now(how))
+        seen = self._until(lambda now: now.enabled is True and _in_service(now), monotonic() + how.wait)
         if seen.enabled is not True or not _in_service(seen):
             return Result("not_taken", f"{describe(seen)}, though it was put into service", seen, written)
         return Result("done", f"{self.name} is in service", seen, written)
@@ -171,7 +171,7 @@ class PlugCommands(PlugReader):
             return self._not_taken(written)
         if how.dry_run:
             return Result("planned", f"would take {self.name} out of service", seen, written)
-        seen = self._until(lambda now: now.enabled is False and not now.is_under_way, _from_now(how))
+        seen = self._until(lambda now: now.enabled is False and not now.is_under_way, monotonic() + how.wait)
         if seen.enabled is not False or seen.is_under_way:
             return Result("not_taken", f"{describe(seen)}, though it was taken out of service", seen, written)
         return Result("done", f"{self.name} is out of service", seen, written)
@@ -247,7 +247,7 @@ class PlugCommands(PlugReader):
             return self._not_taken([written])
         if written.outcome == "planned":
             return Result("planned", f"would see that {says}", seen, [written])
-        seen = self._until(lambda now: _within(now, allowed), _from_now(how))
+        seen = self._until(lambda now: _within(now, allowed), monotonic() + how.wait)
         if not _within(seen, allowed):
             flows = (
                 f"PREDUCTION reads {percent}, but {seen.current or 0:.1f} A flow and {allowed:.2f} A are allowed"
@@ -279,7 +279,7 @@ def override_active(seen: Plug, override: Override, now: float) -> Result | None
     """
     if seen.vehicle_connected is False:
         return None
-    requested = seen.session.requested if seen.session is not None else None
+    requested = seen.session.requested
     if requested is None or override.requested is None:
         if not 0 <= now - override.said < _A_DAY:
             return None
@@ -304,7 +304,7 @@ def ended_at_once(before: Plug, after: Plug) -> bool:
 
     Only where the charger tells when a charge was asked for: else it may have ignored the start as well.
     """
-    old, new = (plug.session.requested if plug.session is not None else None for plug in (before, after))
+    old, new = before.session.requested, after.session.requested
     return after.activity is Activity.ENDED and new is not None and new != old
 
 
@@ -337,10 +337,6 @@ def _known(seen: Plug) -> Plug:
     if seen.activity is Activity.UNKNOWN:
         raise Garbled(f"{describe(seen)}; nothing was written")
     return seen
-
-
-def _from_now(how: WriteOptions) -> float:
-    return monotonic() + how.wait
 
 
 def _in_service(seen: Plug) -> bool:

@@ -19,7 +19,7 @@ def describe(plug: Plug) -> str:
     """What a plug does, in one line; and why it does not charge, if it does not."""
     reason = plug.not_charging
     if reason is None:
-        energy = plug.session.energy if plug.session is not None else None
+        energy = plug.session.energy
         parts = [
             f"{plug.current:.1f} A" if plug.current is not None else "",
             f"{plug.power / 1000:.2f} kW" if plug.power is not None else "",
@@ -47,7 +47,7 @@ def facts(plug: Plug) -> Mapping[str, Any]:
         "amperes": plug.current,
         "watts": plug.power,
         "limit": plug.limits.allowed,
-        "charged": session.energy / 3.6e6 if session is not None and session.energy is not None else None,
+        "charged": session.energy / 3.6e6 if session.energy is not None else None,
         "stop_reason": plug.stop_reason,
-        "requested": session.requested if session is not None else None,
+        "requested": session.requested,
     }

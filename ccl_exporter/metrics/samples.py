@@ -12,7 +12,7 @@ from ccl_exporter.metrics.families import Family, Sample
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import MODULES, Module
 from ccl_exporter.station.judge import Station
-from ccl_exporter.station.plug import Measured, Plug, Session
+from ccl_exporter.station.plug import Measured, Plug
 from ccl_exporter.station.values import Reading
 
 
@@ -118,9 +118,9 @@ def _plug(plug: Plug) -> Iterator[Sample]:
     yield from _gauge(f.PLUG_LOCKED, labels, plug.locked)
     yield from _gauge(f.PLUG_ENABLED, labels, plug.enabled)
     yield from _gauge(f.PLUG_ENERGY, labels, plug.energy)
-    copy = plug.session.meter_energy if plug.session is not None else None
-    if plug.is_register and plug.energy is not None and copy is not None:
-        yield from _gauge(f.PLUG_METER_DIFFERENCE, labels, round(plug.energy - copy, 6))
+    session = plug.session
+    if plug.is_register and plug.energy is not None and session.meter_energy is not None:
+        yield from _gauge(f.PLUG_METER_DIFFERENCE, labels, round(plug.energy - session.meter_energy, 6))
     for family, measured in (
         # A board sums over phases, and a sum without one of them is a wrong number.
         (f.PLUG_POWER, Measured() if plug.powers.is_unread else plug.powers),
@@ -132,11 +132,6 @@ def _plug(plug: Plug) -> Iterator[Sample]:
     yield from _gauge(f.PLUG_CURRENT_MAX, labels, limits.socket)
     yield from _gauge(f.PLUG_REDUCTION, labels, limits.reduction)
     yield from _gauge(f.PLUG_CURRENT_LIMIT, labels, limits.allowed)
-    if plug.session is not None:
-        yield from _session(labels, plug, plug.session)
-
-
-def _session(labels: tuple[str, ...], plug: Plug, session: Session) -> Iterator[Sample]:
     yield from _gauge(f.CHARGE_ENERGY, labels, session.energy)
     yield from _gauge(f.CHARGE_REQUEST, labels, session.requested)
     yield from _gauge(f.CHARGE_BEGIN, labels, session.began)

@@ -79,9 +79,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The running session, or the last one: joules, Unix seconds, seconds (chargeInfo.xml, protocol 2.2, 9, 12).
+    """The running session, or the last one; empty where there is none (chargeInfo.xml, protocol 2.2, 9, 12).
 
-    `meter_energy` is the plug's register as chargeInfo tells it, `stop_reason` a code of protocol 9.1.
+    Joules, Unix seconds, seconds. `meter_energy` is the plug's register as chargeInfo tells it,
+    `stop_reason` a code of protocol 9.1.
     """
 
     requested: float | None = None
@@ -115,7 +116,7 @@ class Plug:
     energy: float | None = None
     is_register: bool = False
     limits: Limits = Limits()
-    session: Session | None = None
+    session: Session = Session()
 
     @property
     def power(self) -> float | None:
@@ -214,7 +215,7 @@ class Plug:
     @property
     def stop_reason(self) -> str | None:
         """Why the last session stopped, in a word."""
-        code = self.session.stop_reason if self.session is not None else None
+        code = self.session.stop_reason
         return None if code is None else word(code, catalogue().codes["stop_reason"])
 
 
@@ -327,7 +328,7 @@ class _Judge:
             energy=energy,
             is_register=is_register,
             limits=self._limits(),
-            session=_session(self._charge) if self._charge is not None else None,
+            session=_session(self._charge) if self._charge is not None else Session(),
         )
 
     def _listed(self, device: str | None, variable: str) -> str | None:

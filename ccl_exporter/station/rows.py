@@ -40,11 +40,8 @@ def variable_rows(snapshot: Snapshot, sensitive: bool = False) -> list[VariableR
         device, name, info = variable.device, variable.name, variable.info
         known = reading.facts.known(device.type, name)
         low, high = known.range if known is not None and known.range is not None else (None, None)
-        value = _plain(snapshot.values.get(variable.id))
-        if not is_status(name) and not reading.trusted(variable):
-            value = None
-        if not variable.has_value:
-            value = None
+        is_shown = variable.has_value and (is_status(name) or reading.trusted(variable))
+        value = _plain(snapshot.values.get(variable.id)) if is_shown else None
         if value is not None and not sensitive and variable.sensitive:
             value = MASK
         found.append(

@@ -8,9 +8,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ccl_exporter.control.follow.budget import Budget
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue
-from ccl_exporter.control.follow.policy import Observation, Policy, Rules
+from ccl_exporter.control.follow.policy import Budget, Observation, Policy, Rules
 from ccl_exporter.simulator.models import wallbox
 from ccl_exporter.simulator.site import Site
 from helpers.plugs import Car

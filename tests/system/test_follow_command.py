@@ -24,11 +24,10 @@ from helpers.prometheus import running as prometheus
 from helpers.support import COMMAND, PROJECT, Clock, Process, Scrape, Start, get, server
 from paho.mqtt.publish import single
 
-from ccl_exporter.control.follow.budget import Budget
 from ccl_exporter.control.follow.follower import Follower
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec
 from ccl_exporter.control.follow.limiter import FollowedPlug, FollowerState, SafeCurrentGuard, written_lately
-from ccl_exporter.control.follow.policy import Policy, Rules, percent_for
+from ccl_exporter.control.follow.policy import Budget, Policy, Rules, percent_for
 from ccl_exporter.control.follow.sources import LatestValue
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.restore import restore_pending

@@ -10,9 +10,9 @@ from helpers.plugs import Car
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.control.follow.budget import Budget
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue, Unit, What
 from ccl_exporter.control.follow.policy import (
+    Budget,
     Decision,
     Mode,
     Observation,

@@ -111,7 +111,7 @@ class Planner:
 
     def _count(self, seen: Plug) -> None:
         """Add what was charged since the last look; another charge begins its count at nothing."""
-        if seen.session is None or seen.session.energy is None:
+        if seen.session.energy is None:
             return
         requested, energy, before = seen.session.requested, seen.session.energy / 3.6e6, self._seen
         if before is not None:

@@ -142,7 +142,7 @@ class _ChargerSection:
         lines = []
         for pill, plug in zip(self.pills(), self.plugs or [Plug("")], strict=True):
             which = f' <span class="quiet">{_text(plug.name)}</span>' if len(self.plugs) > 1 else ""
-            energy = plug.session.energy if plug.session is not None and _is_present(plug) else None
+            energy = plug.session.energy if _is_present(plug) else None
             lines.append(
                 f'<tr><th scope="row"><a href="#{self.anchor}">{self.name}</a>{which}</th><td>{pill}</td>'
                 f"<td>{_number(plug.power, 1000, 2, 'kW')}</td>"
