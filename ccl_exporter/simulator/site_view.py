@@ -41,6 +41,7 @@ class SiteView:
         self.devices = {
             self.display(device.name): device for device in site.devices() if device.name not in vanished
         }
+        self._shown: dict[str, Sequence[Shown]] = {}
 
     @property
     def places(self) -> Sequence[PlugPlace]:
@@ -59,14 +60,16 @@ class SiteView:
         """A plug's name: its engine's displayed name and its own."""
         return self.display(place.engine) + place.plug.name.removeprefix(place.engine)
 
-    def shown(self, name: str) -> list[Shown]:
-        """Every variable of the device displayed as `name`."""
-        device = self.devices[name]
-        values = self._site.values(device, self.now)
-        return [
-            Shown(f"{name}.{variable.name}", variable, self._told(device, variable, values[variable.name]))
-            for variable in device.variables
-        ]
+    def shown(self, name: str) -> Sequence[Shown]:
+        """Every variable of the device displayed as `name`, read once for the whole answer."""
+        if name not in self._shown:
+            device = self.devices[name]
+            values = self._site.values(device, self.now)
+            self._shown[name] = [
+                Shown(f"{name}.{variable.name}", variable, self._told(device, variable, values[variable.name]))
+                for variable in device.variables
+            ]
+        return self._shown[name]
 
     def find(self, full: str) -> Shown | None:
         """One variable by its full name; the longest device name wins (protocol 4)."""
