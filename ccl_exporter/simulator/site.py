@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.drivers import TAG, Autopilot, BackEnd
@@ -313,6 +314,7 @@ class SiteView:
         self.devices = {
             self.display(device.name): device for device in site.devices() if device.name not in vanished
         }
+        self.shown = cache(self._read_device)
 
     @property
     def places(self) -> Sequence[PlugPlace]:
@@ -331,7 +333,7 @@ class SiteView:
         """A plug's name: its engine's displayed name and its own."""
         return self.display(place.engine) + place.plug.name.removeprefix(place.engine)
 
-    def shown(self, name: str) -> list[Shown]:
+    def _read_device(self, name: str) -> Sequence[Shown]:
         """Every variable of the device displayed as `name`."""
         device = self.devices[name]
         values = self.site.values(device, self.now)
