@@ -37,7 +37,6 @@ class Request:
     method: str
     target: str
     at: float
-    user_agent: str
     authorized: bool
     body: bytes = b""
 
@@ -161,7 +160,6 @@ class Simulator:
             incoming.method,
             incoming.target,
             time.monotonic(),
-            headers.get("User-Agent") or "",
             headers.get("Authorization") is not None,
             incoming.body,
         )
