@@ -19,7 +19,6 @@ class Request:
     method: str
     target: str
     at: float
-    user_agent: str
     authorization: str | None
     body: bytes
 

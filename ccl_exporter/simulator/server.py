@@ -176,7 +176,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.command,
             target,
             time.monotonic(),
-            self.headers.get("User-Agent", ""),
             self.headers.get("Authorization"),
             self.rfile.read(length),
         )
