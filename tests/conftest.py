@@ -12,9 +12,11 @@ from ccl_exporter.simulator import Simulator
 
 LONGEST_FIRST = (
     *("test_follow_command", "test_write_commands", "test_charge_log", "test_readme", "test_mqtt", "test_nights"),
-    *("test_thirty_days", "test_benchmarks", "test_boards", "test_commands", "test_tls_and_logins"),
-    *("test_service", "test_plan_command", "test_push", "test_alerts_live", "test_fleet", "test_container"),
-    *("test_degraded_charger", "test_cluster", "test_governor", "test_prometheus", "test_recordings"),
+    *("test_thirty_days", "test_benchmarks", "test_commands", "test_service", "test_plan_command", "test_push"),
+    *("test_boards", "test_fleet", "test_tls_and_logins", "test_container", "test_rules_and_tools"),
+    # A file of one or two tests brings the next one to the same worker: a short one.
+    *("test_alerts_live", "test_login", "test_cluster", "test_https_chargers", "test_prometheus", "test_systemd"),
+    *("test_push_crashes", "test_release", "test_push_outage", "test_kubernetes", "test_glitches"),
 )
 """Files that take longest; they begin first, so that no worker is busy with one when all others are done."""
 

@@ -157,7 +157,7 @@ def test_the_wheel_installs_and_serves_on_a_new_python(
         uv("pip", "install", f"{wheel}[test]", python=found)
         environment = {name: value for name, value in os.environ.items() if name != "CCL_RELEASE_SUITE"}
         suite = subprocess.run(
-            [found.with_name("pytest"), "-q", "-n", "4"],
+            [found.with_name("pytest"), "-q", "-n", "4", "tests/unit", "tests/component", "tests/system"],
             cwd=folder,
             capture_output=True,
             text=True,
