@@ -3,6 +3,7 @@
 import ast
 import re
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 from helpers.support import PROJECT
@@ -50,23 +51,22 @@ def part(module: str) -> str:
     return module.partition(".")[2].partition(".")[0] or "ccl_exporter"
 
 
+@cache
 def trees() -> dict[str, ast.Module]:
     return {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
 
 
-TREES = trees()
-
-
+@cache
 def imports(module: str) -> set[str]:
     """The modules of ours that a module imports, wherever it does, but for types alone."""
     types = {
         node
-        for block in ast.walk(TREES[module])
+        for block in ast.walk(trees()[module])
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
         for node in ast.walk(block)
     }
     found = set()
-    for node in ast.walk(TREES[module]):
+    for node in ast.walk(trees()[module]):
         if node in types:
             continue
         if isinstance(node, ast.Import):
@@ -77,9 +77,6 @@ def imports(module: str) -> set[str]:
     return {name for name in found if name.partition(".")[0] == "ccl_exporter"} - {module}
 
 
-IMPORTS = {module: imports(module) for module in MODULES}
-
-
 def reachable(start: str) -> set[str]:
     """Every module that is imported, sooner or later, once `start` is."""
     seen: set[str] = set()
@@ -88,7 +85,7 @@ def reachable(start: str) -> set[str]:
         module = pending.pop()
         if module not in seen and module in MODULES:
             seen.add(module)
-            pending += IMPORTS[module]
+            pending += imports(module)
     return seen
 
 
@@ -104,7 +101,7 @@ def test_a_module_imports_only_its_own_part_and_lower_layers() -> None:
     wrong = [
         f"{module} imports {name}"
         for module in MODULES
-        for name in IMPORTS[module]
+        for name in imports(module)
         if part(module) != APART
         and part(name) not in (part(module), APART)
         and heights[part(name)] >= heights[part(module)]
@@ -117,7 +114,7 @@ def test_the_simulator_and_the_exporter_know_nothing_of_each_other() -> None:
     wrong = [
         f"{module} imports {name}"
         for module in MODULES
-        for name in IMPORTS[module]
+        for name in imports(module)
         if (part(module) == APART) != (part(name) == APART) and part(module) != "cli"
     ]
 
@@ -125,7 +122,7 @@ def test_the_simulator_and_the_exporter_know_nothing_of_each_other() -> None:
 
 
 def test_there_is_no_import_cycle() -> None:
-    wrong = [module for module in MODULES if any(module in reachable(name) for name in IMPORTS[module])]
+    wrong = [module for module in MODULES if any(module in reachable(name) for name in imports(module))]
 
     assert wrong == []
 
@@ -146,7 +143,7 @@ def test_what_an_output_knows_is_samples_and_sessions() -> None:
         f"{module} imports {name}"
         for module in MODULES
         if part(module) == "outputs"
-        for name in IMPORTS[module]
+        for name in imports(module)
         if part(name) not in known
     ]
 
@@ -154,7 +151,7 @@ def test_what_an_output_knows_is_samples_and_sessions() -> None:
 
 
 def test_the_queue_knows_nothing_of_what_it_stores() -> None:
-    assert IMPORTS["ccl_exporter.outputs.influxdb.spool"] == {"ccl_exporter.locks", "ccl_exporter.sqlite_file"}
+    assert imports("ccl_exporter.outputs.influxdb.spool") == {"ccl_exporter.locks", "ccl_exporter.sqlite_file"}
 
 
 def test_the_web_reads_no_charger_by_itself() -> None:
@@ -163,7 +160,7 @@ def test_the_web_reads_no_charger_by_itself() -> None:
         f"{module} imports {name}"
         for module in MODULES
         if module.startswith("ccl_exporter.exporter.web.")
-        for name in IMPORTS[module]
+        for name in imports(module)
         if part(name) == "powerstudio" and name not in known
     ]
 
@@ -189,7 +186,7 @@ def test_only_commands_print() -> None:
 def test_the_paths_of_endpoints_stand_in_one_place() -> None:
     places = {
         module
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and str(node.value).startswith("services/") and part(module) != APART
     }
@@ -209,7 +206,7 @@ def test_nothing_that_the_service_imports_can_write_to_a_charger() -> None:
         assert not re.search(r"import_module|__import__", source), f"{module} may import what nobody sees here"
         assert not re.search(r"(requests|session)\.(put|post|patch|delete|request|send)\b", source), module
         words, verbs = set(), set()
-        for node in ast.walk(TREES[module]):
+        for node in ast.walk(trees()[module]):
             if isinstance(node, ast.Constant):
                 words.add(node.value)
             if isinstance(node, ast.Call) and getattr(node.func, "attr", None) in (
@@ -230,7 +227,7 @@ def test_nothing_that_the_service_imports_can_write_to_a_charger() -> None:
 
 def test_a_class_name_stands_for_one_idea() -> None:
     places = defaultdict(set)
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef):
                 places[node.name].add(module)
