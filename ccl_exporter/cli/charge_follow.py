@@ -122,7 +122,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 ) -> None:
     """Follow the sun, or what a supply has left: set the limit by a number that comes again and again.
 
-    Stays until it is stopped. While the number is stale or absurd, and at the end, the car has a safe current.
+    Stays until it is stopped. While the input is stale or implausible, and at the end, the car has a safe current.
     """
     number = _renamed("--number", old_number, "--input", number)
     roof = _renamed("--roof", old_roof, "--pv-peak", roof)
@@ -180,46 +180,46 @@ class _Task:
 
 def _run(task: _Task) -> None:
     stopped = threading.Event()
-    newest = sources.LatestValue()
+    latest = sources.LatestValue()
 
     def stop() -> None:
         stopped.set()
-        newest.news.set()
+        latest.news.set()
 
     with ExitStack() as running:
-        follower = _follower(task, newest, running)
+        follower = _follower(task, latest, running)
         running.enter_context(on_signals(stop, *STOP_OR_HANG_UP))
         _promise(task, follower)
         follower.begin()
         threading.Thread(
-            target=sources.run_source, args=(task.source, newest, stopped), name="feed", daemon=True
+            target=sources.run_source, args=(task.source, latest, stopped), name="feed", daemon=True
         ).start()
         try:
             while not stopped.is_set():
-                newest.news.wait(task.every)
-                newest.news.clear()
+                latest.news.wait(task.every)
+                latest.news.clear()
                 if stopped.is_set():
                     # A new limit would be all that another round could give.
                     break
                 began = monotonic()
-                if newest.ended and (newest.broken or newest.number is None):
+                if latest.ended and (latest.broken or latest.number is None):
                     break
                 follower.step()
-                if newest.ended:
+                if latest.ended:
                     warn("no more numbers will come")
                     break
                 stopped.wait(max(_LEAST_PACE - (monotonic() - began), 0.0))
         finally:
             stop()
             good = follower.shutdown(_LEAVE_WITHIN)
-    if newest.broken:
+    if latest.broken:
         # Not done, so that a service manager begins anew.
         warn("no more numbers will come, by a mistake of ours that is shown above: please report it")
         raise typer.Exit(Exit.FAILED if good else Exit.NOT_TAKEN)
     raise typer.Exit(Exit.DONE if good else Exit.NOT_TAKEN)
 
 
-def _follower(task: _Task, newest: sources.LatestValue, running: ExitStack) -> Follower:
+def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> Follower:
     """A follower of the plug, with nobody else who follows it."""
     settings = task.settings
     control_state = FollowerState(state_folder(os.environ), settings.url, say=warn)
@@ -233,9 +233,9 @@ def _follower(task: _Task, newest: sources.LatestValue, running: ExitStack) -> F
             restore_pending(control_state, writer, warn)
     ages = written_lately(control_state.folder, settings.url, plug.variable, time(), HOUR)
     budget = Budget(task.writes, [monotonic() - age for age in ages])
-    trust = InputFilter(task.meaning)
-    owed = SafeCurrentGuard(control_state, plug.device, plug.variable, percent_for(rules.safe, plug.largest))
-    follower = Follower(plug, newest, trust, Policy(rules, budget), owed, say, task.dry_run)
+    input_filter = InputFilter(task.meaning)
+    guard = SafeCurrentGuard(control_state, plug.device, plug.variable, percent_for(rules.safe, plug.largest))
+    follower = Follower(plug, latest, input_filter, Policy(rules, budget), guard, say, task.dry_run)
     if task.listen is not None:
         from ccl_exporter.control.follow.metrics import serve_metrics  # noqa: PLC0415 - only where they are wanted
 
@@ -274,12 +274,12 @@ def _promise(task: _Task, follower: Follower) -> None:
 
 def _put_back(target: Target) -> None:
     control_state = target.control_state
-    with control_state.pending_restores() as owed:
-        count = len(owed)
+    with control_state.pending_restores() as pending:
+        count = len(pending)
     if not count:
         say("nothing to put back")
         raise typer.Exit(Exit.NOTHING)
     with session(target, say, ", put back"):
-        pass  # It puts back what is owed.
-    with control_state.pending_restores() as owed:
-        raise typer.Exit(Exit.FAILED if owed else Exit.DONE)
+        pass  # It restores what is pending.
+    with control_state.pending_restores() as pending:
+        raise typer.Exit(Exit.FAILED if pending else Exit.DONE)

@@ -270,10 +270,10 @@ class Engine:
             self._begin_inventory(thorough=False, forget=self._dialect.doubt)
         elif self._failed_in_round and age >= self._repair_after:
             self._repair_after *= 2
-            owed = frozenset(self._failed_in_round)
+            failed = frozenset(self._failed_in_round)
             self._failed_in_round.clear()
             self._thorough = True
-            self._inventory.begin(owed)
+            self._inventory.begin(failed)
 
     def _step(self, read: ReadState) -> bool:
         name = self._inventory.next_document

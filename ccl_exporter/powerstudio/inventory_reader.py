@@ -79,8 +79,8 @@ class InventoryReader:
             self._steps = steps
             return
         # A device that tells of itself at last brings variables that nobody has asked for yet.
-        owed = {*only, "var_info"} if "device_info" in only else set(only)
-        self._steps = [step for step in steps if step.document in owed]
+        wanted = {*only, "var_info"} if "device_info" in only else set(only)
+        self._steps = [step for step in steps if step.document in wanted]
         self._untold = [device.id for device in self.inventory.devices if device.type is None]
         self._asked = set(self.inventory.variables)
         self._unasked = [

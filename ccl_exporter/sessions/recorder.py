@@ -1,8 +1,8 @@
 """The ledger of finished charges on disk: an SQLite file in the state folder, written by a thread of its own.
 
-Readings are booked in memory. A charge that begins or ends and a register that is reset are committed at once,
+Readings are recorded in memory. A charge that begins or ends and a register that is reset are committed at once,
 what goes on once a minute, what rests once an hour, as flash wears.
-What a kill loses is booked again from the charger's next reading.
+What a kill loses is recorded again from the charger's next reading.
 """
 
 import logging
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 WRITE_EVERY = 60.0
 """Seconds between two commits of what merely goes on, and between two tries of one that failed."""
 
-_LOOK_EVERY = 60.0  # seconds after which a plug at rest is booked although its charge is the same
+_LOOK_EVERY = 60.0  # seconds after which a plug at rest is recorded although its charge is the same
 _WRITE_AT_REST = 3600.0  # seconds after which it is written that a register still stands where it stood
 _STALE = 60.0  # seconds; a reading that is older than the last by more was taken after the clock was set back
 _LAST_WRITE = 5.0  # seconds that the last commit may take
@@ -43,7 +43,7 @@ class SessionRecorder:
     """Books the readings of all chargers; safe to be called from several threads, and never raises into them.
 
     A file that is damaged is moved aside and a new one begun. One that cannot be opened, or that a newer
-    version made, is left alone: nothing is booked then, which is said once.
+    version made, is left alone: nothing is recorded then, which is said once.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,10 +75,10 @@ class SessionRecorder:
                 account = self._accounts.get(name)
                 if not self._scrutinies.setdefault(name, RegisterCheck()).passes(account, reading):
                     self._keep(name, watched(account, reading))
-                elif (booked := update(charger_name, account, reading)) is not None:
-                    self._keep(name, booked.account)
-                    if booked.finished is not None:
-                        self._pending.finished.append((snapshot.taken, booked))
+                elif (result := update(charger_name, account, reading)) is not None:
+                    self._keep(name, result.account)
+                    if result.finished is not None:
+                        self._pending.finished.append((snapshot.taken, result))
             if self._urgent:
                 self._changed.notify_all()
             if self._pending.accounts and self._writer is None:

@@ -75,8 +75,8 @@ def opened(path: Path) -> tuple[sqlite3.Connection, list[tuple[str, str, Registe
 def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
     """Write a batch, whole or not at all; raises `sqlite3.Error`."""
     with connection:
-        for noted, booked in batch.finished:
-            _insert(connection, noted, booked)
+        for noted, result in batch.finished:
+            _insert(connection, noted, result)
         connection.executemany(
             f"REPLACE INTO accounts ({_ACCOUNT}) VALUES ({', '.join('?' * 15)})",  # noqa: S608 - our own names
             [(charger, plug, *_row(account)) for (charger, plug, _), account in batch.accounts.items()],
@@ -138,13 +138,13 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
 
-def _insert(connection: sqlite3.Connection, noted: float, booked: TrackerResult) -> None:
+def _insert(connection: sqlite3.Connection, noted: float, result: TrackerResult) -> None:
     """Record a charge once; one that went on after its end takes the place of what was recorded."""
-    charge = booked.finished
+    charge = result.finished
     if charge is None:
         return
-    name = (charge.charger, charge.plug, booked.key)
-    if booked.from_before and _is_another_name(connection, charge, booked.key):
+    name = (charge.charger, charge.plug, result.key)
+    if result.from_before and _is_another_name(connection, charge, result.key):
         return
     before = connection.execute(
         "SELECT joules, highest_watts FROM finished WHERE charger = ? AND plug = ? AND key = ?", name
@@ -157,7 +157,7 @@ def _insert(connection: sqlite3.Connection, noted: float, booked: TrackerResult)
         connection.execute("DELETE FROM finished WHERE charger = ? AND plug = ? AND key = ?", name)
     connection.execute(
         f"INSERT INTO finished ({_CHARGE}, key, noted) VALUES ({', '.join('?' * 11)})",  # noqa: S608 - our own names
-        (*astuple(charge)[:-1], highest, booked.key, noted),
+        (*astuple(charge)[:-1], highest, result.key, noted),
     )
 
 

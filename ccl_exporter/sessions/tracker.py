@@ -2,7 +2,7 @@
 
 A charge is known by its request date, so that whoever sees it again, after a restart too, records nothing twice:
 chargeInfo keeps the last charge after its end (protocol 12).
-Only readings whose registers passed the gate (`plausibility`) and agree with chargeInfo are booked;
+Only readings whose registers passed the filter (`plausibility`) and agree with chargeInfo are recorded;
 a plug without a register has no account, and its charges are not recorded.
 """
 
@@ -86,7 +86,7 @@ class PlugReading:
 class Running:
     """A charge under way: `key` names it, `joules` is what it had at the last reading.
 
-    `before` is what of them lies before the account or has been booked already.
+    `before` is what of them lies before the account or has been recorded already.
     """
 
     key: float
@@ -183,12 +183,12 @@ def has_ended(charge: ChargeRecord) -> bool:
 
 
 class RegisterCheck:
-    """Tells which readings are to be booked; for one plug.
+    """Tells which readings are to be recorded; for one plug.
 
     chargeInfo and the plug's register must be of one mind, and the register must not contradict the account:
     the gate forgets at a restart, accounts do not.
     What is strange is believed once it has stayed for as long as the gate asks.
-    `settled` tells that the last reading was to be booked.
+    `settled` tells that the last reading was to be recorded.
     """
 
     def __init__(self) -> None:
@@ -253,7 +253,7 @@ def _usable(charge: ChargeRecord) -> bool:
 
 
 def update(charger: str, account: RegisterAccount | None, reading: PlugReading) -> TrackerResult | None:
-    """Book a reading that passed; None if it has no register. `account` is that of the last reading."""
+    """Record a reading that passed; None if it has no register. `account` is that of the last reading."""
     level, charge, name = reading.level, reading.charge, session_key(reading.charge)
     if level is None:
         return None

@@ -178,7 +178,7 @@ class Site:
 
     @contextmanager
     def acting(self) -> Iterator[float]:
-        """Like `present`, for acts: what flowed until now is booked first, and drivers see what happened."""
+        """Like `present`, for acts: what flowed until now is recorded first, and drivers see what happened."""
         with self.present() as now:
             for place in self.model.places:
                 place.plug.settle(now)

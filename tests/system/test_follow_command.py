@@ -657,7 +657,7 @@ def test_at_its_end_too_a_follower_sets_the_safe_current_where_nothing_can_be_ke
 
     assert loop.said[-1] == "True"
     assert reduction(loop.simulator) == 81
-    assert any("stays owed" in line for line in loop.said)
+    assert any("stays pending" in line for line in loop.said)
 
 
 def test_a_meter_of_three_phases_that_does_not_answer_is_not_taken_for_one_phase(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ class Follower:
                 try:
                     self.guard.release()
                 except StateError as error:
-                    self.say(f"the safe current stays owed, though it is set: {error}")
+                    self.say(f"the restore stays pending, though the safe current is set: {error}")
                 self.say(f"the limit is {self._amperes(self.safe)}, the safe current, and stays so")
                 return True
             if self.clock() + _LEAVE_AGAIN >= deadline:

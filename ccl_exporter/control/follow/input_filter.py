@@ -64,7 +64,7 @@ class InputFilter:
         self.watts: float | None = None
 
     def judge(self, number: InputValue | None, now: float, plug: Plug) -> tuple[float | None, str]:
-        """The watts that are free for the car, or None and why nobody knows: stale, absurd, contradiction."""
+        """The watts that are free for the car, or None and why nobody knows: stale, implausible, contradiction."""
         self._cars.append((now, watts_of(plug)))
         while self._cars[0][0] < now - _REMEMBERED:
             self._cars.popleft()
