@@ -51,7 +51,7 @@ class Report:
 
     def lines(self) -> list[str]:
         """The report for a person, worst news last."""
-        told = [
+        report = [
             f"{self.url} is a PowerStudio engine: {self.product or 'it tells no name'} {self.version}".rstrip(),
             f"devices:    {self.devices}, variables: {self.variables} "
             f"({self.understood} with a number or date now, {self.described} with a description)",
@@ -61,16 +61,16 @@ class Report:
             f"first read: {self.first_requests} requests in {self.first_seconds:.2f} s",
             f"scrape:     {self.scrape_requests} requests in {self.scrape_seconds:.2f} s",
         ]
-        told += [f"failing:    {failing}" for failing in self.failing]
-        told += [f"silent:     device {device} does not report STATUS 1" for device in self.silent]
+        report += [f"failing:    {failing}" for failing in self.failing]
+        report += [f"silent:     device {device} does not report STATUS 1" for device in self.silent]
         if self.described < self.variables:
-            told.append("missing:    without a description from the engine, units come from the catalogue")
+            report.append("missing:    without a description from the engine, units come from the catalogue")
         if self.cves:
-            told.append(f"security:   this version has published weaknesses ({', '.join(self.cves)});")
-            told.append(
+            report.append(f"security:   this version has published weaknesses ({', '.join(self.cves)});")
+            report.append(
                 "            keep the charger in a network of its own, with the exporter as its only client"
             )
-        return told
+        return report
 
 
 def check(name: str, transport: Transport, patience: float) -> Report:

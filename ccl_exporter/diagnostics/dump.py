@@ -205,8 +205,8 @@ class _Dump:
 
     def run(self) -> Recording:
         """Learn the devices first, as without them nothing can be masked."""
-        ids, told = self._devices()
-        masker = Masker({id: told.get(id, Device(id)) for id in ids})
+        ids, by_id = self._devices()
+        masker = Masker({id: by_id.get(id, Device(id)) for id in ids})
         for path in _PLAIN:
             self._keep(masker, path, path)
         described = True
@@ -238,14 +238,14 @@ class _Dump:
                 problem = problem if isinstance(error, Absent) else error
         if not ids:
             raise problem
-        told: dict[str, Device] = {}
+        by_id: dict[str, Device] = {}
         for id in ids:
             for question in _BY_DEVICE[:2]:
                 with suppress(ChargerError):
-                    told.update(
+                    by_id.update(
                         {device.id: device for device in xml_parser.device_info(self._get(question.target([id])))}
                     )
-        return ids, told
+        return ids, by_id
 
     def _keep(self, masker: Masker, target: str, name: str) -> bytes | None:
         """Ask for one document and write it under its masked name; a failure is noted and ends nothing."""

@@ -142,5 +142,5 @@ class _Result:
     def serves(self, wanted: Selector | None, at: float, oldest: float, within: float) -> bool:
         recent = self.read_until >= at - SHARED_FOR and self.begun >= at - oldest
         # That it did not answer in one second tells nothing to who waits ten.
-        told = self.snapshot.up or within <= self.within + MORE_PATIENT
-        return recent and told and (self.wanted is None or self.wanted == wanted)
+        conclusive = self.snapshot.up or within <= self.within + MORE_PATIENT
+        return recent and conclusive and (self.wanted is None or self.wanted == wanted)

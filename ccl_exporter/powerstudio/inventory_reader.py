@@ -43,7 +43,7 @@ class InventoryReader:
         self._dialect = dialect
         self._steps: list[_Step] = []
         self._delays = 0
-        self._untold: list[str] = []
+        self._undescribed: list[str] = []
         self._unasked: list[Device] = []
         self._asked: set[str] = set()
         self._learned: set[str] = set()
@@ -81,7 +81,7 @@ class InventoryReader:
         # A device that tells of itself at last brings variables that nobody has asked for yet.
         wanted = {*only, "var_info"} if "device_info" in only else set(only)
         self._steps = [step for step in steps if step.document in wanted]
-        self._untold = [device.id for device in self.inventory.devices if device.type is None]
+        self._undescribed = [device.id for device in self.inventory.devices if device.type is None]
         self._asked = set(self.inventory.variables)
         self._unasked = [
             device for device in self.inventory.devices if not self._asked.issuperset(device.variables)
@@ -149,13 +149,13 @@ class InventoryReader:
         ids = self.device_ids(deadline)
         before = {device.id: device for device in self.inventory.devices}
         self._put_devices(before.get(id, Device(id)) for id in ids)
-        self._untold = list(ids)
+        self._undescribed = list(ids)
         return True
 
     def _skip_devices(self) -> bool:
         """Without devices nothing can follow; with those of the last reading the rest can."""
-        self._untold = [device.id for device in self.inventory.devices]
-        return bool(self._untold)
+        self._undescribed = [device.id for device in self.inventory.devices]
+        return bool(self._undescribed)
 
     def _put_devices(self, devices: Iterable[Device]) -> None:
         """Replace the devices, and forget what was known of variables that are gone."""
@@ -170,15 +170,15 @@ class InventoryReader:
 
     def _read_device_info(self, deadline: float) -> bool:
         """Tell of the first device, or of several at once where the engine takes that."""
-        if self._untold:
-            told = {device.id: device for device in self._told(self._untold, deadline)}
-            devices = tuple(told.get(device.id, device) for device in self.inventory.devices)
+        if self._undescribed:
+            described = {device.id: device for device in self._describe_devices(self._undescribed, deadline)}
+            devices = tuple(described.get(device.id, device) for device in self.inventory.devices)
             self._put_devices(_with(devices, self._learned))
-            self._untold = [id for id in self._untold if id not in told]
+            self._undescribed = [id for id in self._undescribed if id not in described]
         self._unasked = list(self.inventory.devices)
-        return not self._untold
+        return not self._undescribed
 
-    def _told(self, ids: Sequence[str], deadline: float) -> tuple[Device, ...]:
+    def _describe_devices(self, ids: Sequence[str], deadline: float) -> tuple[Device, ...]:
         """Ask; if the engine does not know a name that is not ASCII, in Latin-1 (protocol 6)."""
         try:
             return self._ask_device_info(ids, deadline)
@@ -214,9 +214,9 @@ class InventoryReader:
         raise Absent(f"the engine tells nothing of the device {ids[0]}")
 
     def _skip_device_info(self) -> bool:
-        del self._untold[:1]
+        del self._undescribed[:1]
         self._unasked = list(self.inventory.devices)
-        return not self._untold
+        return not self._undescribed
 
     # Plugs and the engine itself
 
@@ -310,10 +310,10 @@ class InventoryReader:
         """Read what the engine says of some devices, and know no others."""
         found = []
         for device in devices:
-            told: tuple[Device, ...] = ()
+            described: tuple[Device, ...] = ()
             with suppress(Absent):
-                told = self._told([device], deadline)
-            found.append(next((one for one in told if one.id == device), Device(device)))
+                described = self._describe_devices([device], deadline)
+            found.append(next((one for one in described if one.id == device), Device(device)))
         self.inventory = replace(self.inventory, devices=tuple(found))
 
     def _several_by_name(

@@ -231,8 +231,8 @@ class _Asking(ValuesRead):
 
         def covered(found: xml_parser.Readings) -> int:
             owners.update((name, owner(name, known)) for name in found)
-            told = found.keys() if question is endpoints.VALUES_BY_NAME else set(owners.values())
-            return len(told & set(names))
+            received = found.keys() if question is endpoints.VALUES_BY_NAME else set(owners.values())
+            return len(received & set(names))
 
         known = set(self.ids)
         owners: dict[str, str | None] = {}

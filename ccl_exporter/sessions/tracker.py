@@ -66,7 +66,7 @@ class PlugReading:
     taken: float
     charge: ChargeRecord
     register: float | None = None
-    told: float | None = None
+    reported: float | None = None
     watts: float | None = None
     clock: float | None = None
     amperes: float = _AMPERES
@@ -74,12 +74,12 @@ class PlugReading:
     @property
     def level(self) -> float | None:
         """The register in joules, from the document that tells the charge's energy if that tells it."""
-        return self.register if self.told is None else self.told
+        return self.register if self.reported is None else self.reported
 
     @property
     def difference(self) -> float | None:
         """What the plug's register has more than chargeInfo says, in joules."""
-        return None if self.register is None or self.told is None else self.register - self.told
+        return None if self.register is None or self.reported is None else self.register - self.reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def plug_readings(station: Station) -> dict[str, PlugReading]:
             taken=snapshot.taken,
             charge=charge,
             register=plug.energy,
-            told=None if charge.meter_watt_hours is None else charge.meter_watt_hours * 3600,
+            reported=None if charge.meter_watt_hours is None else charge.meter_watt_hours * 3600,
             watts=plug.power,
             clock=clock.seconds if isinstance(clock, Moment) else None,
             amperes=plug.limits.supported or _AMPERES,

@@ -193,7 +193,9 @@ def flag(value: bool) -> str:
     return "T" if value else "F"
 
 
-def plugs(view: SiteView, root: str, item: str, told: Callable[[SiteView, PlugPlace], list[Element]]) -> Element:
+def plugs(
+    view: SiteView, root: str, item: str, describe: Callable[[SiteView, PlugPlace], list[Element]]
+) -> Element:
     """A document that has an item for each plug; `told` is what it says of a plug besides its names."""
     items = (
         node(
@@ -201,7 +203,7 @@ def plugs(view: SiteView, root: str, item: str, told: Callable[[SiteView, PlugPl
             leaf("id", f"{view.site.guid(place.engine)}.{view.site.guid(place.plug.name)}"),
             leaf("name", view.display_plug(place)),
             leaf("number", place.plug.number),
-            *told(view, place),
+            *describe(view, place),
         )
         for place in view.places
     )

@@ -65,8 +65,8 @@ def _device_info(root: str, item: str) -> _Handler:
     return lambda view, query: documents.device_info(view, [name for _, name in query.named("id")], root, item)
 
 
-def _plugs(root: str, item: str, told: Callable[[SiteView, PlugPlace], list[Element]]) -> _Handler:
-    return lambda view, _: documents.plugs(view, root, item, told)
+def _plugs(root: str, item: str, describe: Callable[[SiteView, PlugPlace], list[Element]]) -> _Handler:
+    return lambda view, _: documents.plugs(view, root, item, describe)
 
 
 def _values(view: SiteView, query: Query) -> Element:
@@ -86,8 +86,8 @@ _DOCUMENTS: Mapping[str, tuple[str, _Handler]] = {
     CHARGE_POINTS + "devices.xml": ("devices", lambda view, _: documents.devices(view)),
     CHARGE_POINTS + "deviceInfo.xml": ("devicesInfo", _device_info("devicesInfo", "deviceInfo")),
     **{
-        CHARGE_POINTS + f"{item}.xml": (root, _plugs(root, item, told))
-        for root, item, told in (
+        CHARGE_POINTS + f"{item}.xml": (root, _plugs(root, item, describe))
+        for root, item, describe in (
             ("plugsInfo", "plugInfo", documents.plug_info),
             ("plugsState", "plugState", documents.plug_state),
             ("chargesInfo", "chargeInfo", documents.charge_info),

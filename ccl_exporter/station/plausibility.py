@@ -65,7 +65,7 @@ class RegisterFilter:
         if not snapshot.up:
             return replace(snapshot, rejected=dict(self._counts))
         reading = Reading(snapshot)
-        watts, told = _watts(reading), _reported_registers(reading)
+        watts, reported = _watts(reading), _reported_registers(reading)
         # A register whose unit chargeInfo contradicted is not believed because chargeInfo is silent for once.
         self._doubted = self._doubted - reading.register_checks.keys() | reading.unit_conflicts
         held = set(self._doubted - reading.unit_conflicts)
@@ -76,7 +76,7 @@ class RegisterFilter:
                 continue
             clock = reading.number(f"{understood.device}.VDTTM", "timestamp")
             level = _Level(understood.value, snapshot.taken, clock)
-            reason_now = self._judge(name, level, watts.get(name), told.get(name, 0.0))
+            reason_now = self._judge(name, level, watts.get(name), reported.get(name, 0.0))
             if reason_now is not None:
                 self._counts[name, reason_now] += 1
                 held.add(name)
@@ -93,11 +93,11 @@ class RegisterFilter:
         strange = self._judge(f"chargeInfo {charge.name}", level, watts.get(f"{charge.name}.AE"), 0.0)
         return charge if strange is None else replace(charge, meter_watt_hours=None)
 
-    def _judge(self, name: str, level: _Level, watts: float | None, told: float) -> Reason | None:
+    def _judge(self, name: str, level: _Level, watts: float | None, reported: float) -> Reason | None:
         """Why a reading is to be held back, or None; `told` is what chargeInfo says of the register."""
         before = self._believed.get(name)
         reason = _strange(before, level, watts)
-        if before is None and level.value == 0 and told > 0:
+        if before is None and level.value == 0 and reported > 0:
             reason = "zero"
         if reason is None:
             self._believed[name] = level

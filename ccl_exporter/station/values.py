@@ -133,8 +133,8 @@ class Variables:
             and self._facts.register(short, info.sample_mode if info is not None else None),
         )
 
-    def _symbol(self, told: UnitSpec | None) -> str:
-        return self._facts.symbol(told.code, told.factor) if told is not None and told.code else ""
+    def _symbol(self, spec: UnitSpec | None) -> str:
+        return self._facts.symbol(spec.code, spec.factor) if spec is not None and spec.code else ""
 
     def _about(self, info: VariableInfo | None, described: UnitSpec) -> tuple[str, str, str]:
         if info is None:
@@ -149,8 +149,10 @@ class Variables:
         """
         known = self._facts.known(device.type, short)
         temperature = known is not None and known.unit in ("celsius", "fahrenheit")
-        told = info is not None and info.unit is not None and (info.unit in self._facts.units or not temperature)
-        if told and info is not None and info.factor is not None:
+        by_engine = (
+            info is not None and info.unit is not None and (info.unit in self._facts.units or not temperature)
+        )
+        if by_engine and info is not None and info.factor is not None:
             return UnitSpec(info.unit, info.factor)
         if known is not None and known.unit is not None:
             return UnitSpec(known.unit, known.factor)

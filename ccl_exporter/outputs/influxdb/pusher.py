@@ -54,7 +54,7 @@ class InfluxPusher:
         self._said = ""
         self._trouble: str | None = ""
         self._failures = 0
-        self._told: set[tuple[str, str]] = set()
+        self._logged_refusals: set[tuple[str, str]] = set()
         self._last_success: float | None = None
         self._send_seconds: float | None = None
 
@@ -164,8 +164,8 @@ class InfluxPusher:
     def _say_refused(self, refused: Sequence[RefusedLine]) -> None:
         for item in refused:
             measurement, field = field_of(item.line)
-            if (measurement, field) not in self._told:
-                self._told.add((measurement, field))
+            if (measurement, field) not in self._logged_refusals:
+                self._logged_refusals.add((measurement, field))
                 log.warning(
                     "influxdb %s: %s of %s is refused: %s", self.settings.name, field, measurement, item.reason
                 )

@@ -162,7 +162,7 @@ def discovery(where: Place, charger: str, url: str, found: Seen, about: Mapping[
         "availability": [{"topic": where.status}],
     }
     device = {"name": charger, "configuration_url": url}
-    device |= {key: about[told] for key, told in _ABOUT if about.get(told)}
+    device |= {key: about[label] for key, label in _ABOUT if about.get(label)}
     components = {"contact": contact, **_components(station, _STATION, found.get(STATION, {}))}
     devices = [(station, STATION, device, components)]
     for place in sorted(found):

@@ -114,8 +114,8 @@ class MqttPublisher:
         if self._seen.get(name) == known:
             return
         self._seen[name] = known
-        told = dict(zip(f.STATION_INFO.labels, about, strict=False))
-        messages = discovery(self._place, name, reading.url, known[0], told)
+        station_info = dict(zip(f.STATION_INFO.labels, about, strict=False))
+        messages = discovery(self._place, name, reading.url, known[0], station_info)
         self._introduced[name] = frozenset(messages)
         for topic, text in messages.items():
             self._client.publish_retained(topic, text)
