@@ -193,17 +193,15 @@ def flag(value: bool) -> str:
     return "T" if value else "F"
 
 
-def plugs(
-    view: SiteView, root: str, item: str, describe: Callable[[SiteView, PlugPlace], list[Element]]
-) -> Element:
-    """A document that has an item for each plug; `told` is what it says of a plug besides its names."""
+def plugs(view: SiteView, root: str, item: str, parts: Callable[[SiteView, PlugPlace], list[Element]]) -> Element:
+    """A document that has an item for each plug; `parts` is what it says of a plug besides its names."""
     items = (
         node(
             item,
             leaf("id", f"{view.site.guid(place.engine)}.{view.site.guid(place.plug.name)}"),
             leaf("name", view.display_plug(place)),
             leaf("number", place.plug.number),
-            *describe(view, place),
+            *parts(view, place),
         )
         for place in view.places
     )

@@ -338,9 +338,7 @@ class SiteView:
         device = self.devices[name]
         values = self.site.values(device, self.now)
         return [
-            Shown(
-                f"{name}.{variable.name}", variable, self._value_as_sent(device, variable, values[variable.name])
-            )
+            Shown(f"{name}.{variable.name}", variable, self._as_sent(device, variable, values[variable.name]))
             for variable in device.variables
         ]
 
@@ -356,7 +354,7 @@ class SiteView:
         """Watt-hours of chargePointsInterface, 0 while registers are zero."""
         return 0.0 if self._zeros else energy
 
-    def _value_as_sent(self, device: SimulatedDevice, variable: SimulatedVariable, value: Value) -> Value:
+    def _as_sent(self, device: SimulatedDevice, variable: SimulatedVariable, value: Value) -> Value:
         if f"{device.name}.{variable.name}" in self._unreadable:
             return None
         if device.name in self._failed or "" in self._failed:

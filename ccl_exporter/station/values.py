@@ -149,10 +149,8 @@ class Variables:
         """
         known = self._facts.known(device.type, short)
         temperature = known is not None and known.unit in ("celsius", "fahrenheit")
-        by_engine = (
-            info is not None and info.unit is not None and (info.unit in self._facts.units or not temperature)
-        )
-        if by_engine and info is not None and info.factor is not None:
+        ours = info is not None and info.unit is not None and (info.unit in self._facts.units or not temperature)
+        if ours and info is not None and info.factor is not None:
             return UnitSpec(info.unit, info.factor)
         if known is not None and known.unit is not None:
             return UnitSpec(known.unit, known.factor)
