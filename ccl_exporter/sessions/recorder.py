@@ -1,4 +1,4 @@
-"""The ledger of finished charges on disk: an SQLite file in the state folder, written by a thread of its own.
+"""The session log on disk: an SQLite file in the state folder, written by a thread of its own.
 
 Readings are recorded in memory. A charge that begins or ends and a register that is reset are committed at once,
 what goes on once a minute, what rests once an hour, as flash wears.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
-from ccl_exporter.sessions import store as ledger_file
+from ccl_exporter.sessions import store
 from ccl_exporter.sessions.store import PendingChanges
 from ccl_exporter.sessions.tracker import (
     FinishedSession,
@@ -40,7 +40,7 @@ _LAST_WRITE = 5.0  # seconds that the last commit may take
 
 
 class SessionRecorder:
-    """Books the readings of all chargers; safe to be called from several threads, and never raises into them.
+    """Records the readings of all chargers; safe to be called from several threads, and never raises into them.
 
     A file that is damaged is moved aside and a new one begun. One that cannot be opened, or that a newer
     version made, is left alone: nothing is recorded then, which is said once.
@@ -50,7 +50,7 @@ class SessionRecorder:
         self._path = path
         self._changed = threading.Condition()
         self._accounts: dict[tuple[str, str], RegisterAccount] = {}
-        self._scrutinies: dict[tuple[str, str], RegisterCheck] = {}
+        self._checks: dict[tuple[str, str], RegisterCheck] = {}
         self._last: dict[str, tuple[float, Mapping[str, ChargeRecord]]] = {}
         self._written: dict[tuple[str, str], float] = {}
         self._pending = PendingChanges()
@@ -73,7 +73,7 @@ class SessionRecorder:
             for plug, reading in plug_readings(station).items():
                 name = (charger_name, plug)
                 account = self._accounts.get(name)
-                if not self._scrutinies.setdefault(name, RegisterCheck()).passes(account, reading):
+                if not self._checks.setdefault(name, RegisterCheck()).passes(account, reading):
                     self._keep(name, watched(account, reading))
                 elif (result := update(charger_name, account, reading)) is not None:
                     self._keep(name, result.account)
@@ -93,7 +93,7 @@ class SessionRecorder:
         if self._connection is None:
             return []
         try:
-            return ledger_file.finished(self._path, after)
+            return store.finished(self._path, after)
         except sqlite3.Error as error:
             self._failed(error)
             return []
@@ -108,7 +108,7 @@ class SessionRecorder:
         elif self._connection is not None:
             self._connection.close()
 
-    # Booking, in the threads of those who read
+    # In the threads of those who read
 
     def _new(self, charger: str, snapshot: Snapshot) -> bool:
         """Whether a snapshot may tell more than the last one of this charger."""
@@ -124,7 +124,7 @@ class SessionRecorder:
         return not 0 < since < _LOOK_EVERY or not all(self._rests((charger, plug)) for plug in charges)
 
     def _rests(self, name: tuple[str, str]) -> bool:
-        account, scrutiny = self._accounts.get(name), self._scrutinies.get(name)
+        account, scrutiny = self._accounts.get(name), self._checks.get(name)
         return account is not None and account.running is None and scrutiny is not None and scrutiny.settled
 
     def _keep(self, name: tuple[str, str], account: RegisterAccount | None) -> None:
@@ -159,7 +159,7 @@ class SessionRecorder:
         if connection is None:
             return
         try:
-            ledger_file.commit(connection, batch)
+            store.commit(connection, batch)
         except sqlite3.Error as error:
             if is_damaged(error):
                 self._begin_anew(connection, error)
@@ -196,7 +196,7 @@ class SessionRecorder:
         return None
 
     def _load(self) -> sqlite3.Connection:
-        connection, found = ledger_file.opened(self._path)
+        connection, found = store.opened(self._path)
         self._accounts = {(charger, plug): account for charger, plug, account in found}
         return connection
 
@@ -213,7 +213,7 @@ class SessionRecorder:
         connection.close()
         with self._changed:
             self._connection = self._replaced(error)
-            self._scrutinies.clear()
+            self._checks.clear()
             self._last.clear()
             self._written.clear()
             self._pending.accounts.clear()

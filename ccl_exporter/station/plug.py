@@ -400,8 +400,10 @@ class _Judge:
         cap = self._cap(cap_name)
         found: list[float | None] = []
         if reduction_name is not None:
-            good = rated is not None and reduction is not None and 0 <= reduction <= 1
-            found.append(round(rated * (1 - reduction), 9) if good and rated and reduction is not None else None)
+            if rated and reduction is not None and 0 <= reduction <= 1:
+                found.append(round(rated * (1 - reduction), 9))
+            else:
+                found.append(None)
         elif intensity is not None or rated is not None:
             found.append(rated)
         if cap_name is not None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.sessions import store as ledger_file
+from ccl_exporter.sessions import store
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import read
 from ccl_exporter.sessions.tracker import FinishedSession
@@ -266,11 +266,11 @@ def test_a_file_that_is_damaged_while_it_is_written_is_replaced_and_the_charge_i
 def test_ids_go_on_ascending_where_the_file_is_lost(path: Path) -> None:
     station = Station()
     noted(path, *a_day(station, 2))
-    (*_, (last, _)) = ledger_file.finished(path, 0)
+    (*_, (last, _)) = store.finished(path, 0)
     path.unlink()
     noted(path, station.read())
 
-    assert [id > last for id, _ in ledger_file.finished(path, 0)] == [True]
+    assert [id > last for id, _ in store.finished(path, 0)] == [True]
 
 
 def test_a_file_of_a_newer_version_is_left_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
