@@ -20,7 +20,7 @@ MODULES = {
 LAYERS = (
     ("ccl_exporter",),
     ("errors",),
-    ("gc_tuning", "locks", "logs", "sd_notify", "settings", "sqlite_file", "text"),
+    ("gc_tuning", "locks", "logs", "sd_notify", "settings", "sqlite_file", "text", "workers"),
     ("yaml_reader",),
     ("powerstudio",),
     ("station",),
