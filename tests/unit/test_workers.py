@@ -127,22 +127,23 @@ def test_a_thread_that_cannot_be_started_is_tried_again(caplog: pytest.LogCaptur
     assert (worker.is_up(monotonic()), worker.restarts) == (True, 1)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_died_is_replaced() -> None:
-    called = threading.Semaphore(0)
+    called = threading.Event()
 
     def step(now: float) -> float:
-        called.release()
-        raise SystemExit  # no Exception, so that it ends the thread
+        called.set()
+        return 60.0
 
-    worker = Worker("page", step)
+    def dies_once(target: Callable[[], None], name: str) -> threading.Thread:
+        return start_thread(target if worker.restarts or not worker.is_up(0.0) else int, name)
+
+    worker = Worker("page", step, dies_once)
     worker.check(0.0)
-    assert called.acquire(timeout=10)
     worker.join(monotonic() + 10)
     worker.check(1.0)
     assert not worker.is_up(1.0)
     worker.check(2.5)
-    assert called.acquire(timeout=10)
+    assert called.wait(10)
     worker.stop()
 
 
