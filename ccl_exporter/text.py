@@ -15,6 +15,11 @@ def format_number(value: float | str | None) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else (value or "-")
 
 
+def count(number: int, noun: str) -> str:
+    """How many there are: `1 charger`, `50 chargers`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def align_columns(lines: Sequence[Sequence[str]]) -> str:
     """Rows of cells as columns; control characters of a charger cannot move a terminal's cursor."""
     shown = [tuple(printable_text(cell) for cell in line) for line in lines]

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 log = logging.getLogger(__name__)
@@ -279,8 +279,13 @@ class Supervisor:
         with self._lock:
             self._members = tuple(member for member in self._members if member not in members)
 
-    def members(self) -> tuple[Worker | Pool, ...]:
-        return self._members
+    def states(self, now: float) -> Mapping[str, tuple[bool, int]]:
+        """Whether each is up and how often it was restarted, by name; those of one name together."""
+        found: dict[str, tuple[bool, int]] = {}
+        for member in self._members:
+            is_up, restarts = found.get(member.name, (True, 0))
+            found[member.name] = is_up and member.is_up(now), restarts + member.restarts
+        return found
 
     def check(self, now: float) -> None:
         """Start whatever thread is missing."""

@@ -93,7 +93,7 @@ def run_service(charger: str | None, config_file: Path | None, options: Options,
     else:
         if charger is not None:
             raise UsageError("name a charger or a configuration file, not both")
-        read = configuration(config_file)
+        read = configuration(config_file, fetch=False)
         what = f"{len(read.settings.chargers)} chargers"
         service = Service(read.settings, options, state, partial(configuration, config_file), read)
     url = service.bind()

@@ -44,11 +44,11 @@ Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Si
 Sensitive = Annotated[bool, typer.Option("--sensitive", help="Show personal values too: tags, users, free texts.")]
 
 
-def configuration(config_file: Path, patient: bool = True) -> "Configuration":
-    """What a configuration file says now; if `patient`, its inventory may come later."""
+def configuration(config_file: Path, patient: bool = True, fetch: bool = True) -> "Configuration":
+    """What a configuration file says now; if `patient`, or not to `fetch` it, its inventory may come later."""
     from ccl_exporter.config import document  # noqa: PLC0415 - only with a file
 
-    return document.load(config_file, os.environ, patient=patient)
+    return document.load(config_file, os.environ, patient=patient, fetch=fetch)
 
 
 def address(charger: str | None, config_file: Path | None = None) -> ChargerSettings:

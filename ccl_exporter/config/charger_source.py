@@ -88,6 +88,11 @@ class ChargerInventory:
         self._stamp: tuple[int, ...] | None = None
         self._refreshing = threading.Lock()
 
+    @property
+    def was_tried(self) -> bool:
+        """Whether it was read, or tried to be read, since it was made."""
+        return self._tried is not None
+
     def refresh(self, now: float) -> bool:
         """Read the source again if it is due, and say whether the settings are others now; raises nothing.
 

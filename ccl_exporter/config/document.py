@@ -208,12 +208,15 @@ def open_output(settings: OutputSettings, context: OutputContext) -> Output:
     return next(section for section in SECTIONS if isinstance(settings, section.kind)).open(settings, context)
 
 
-def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -> Configuration:
+def load(
+    path: Path, environment: Mapping[str, str], *, patient: bool = False, fetch: bool = True
+) -> Configuration:
     """Read a configuration file, the files its secrets are in, and the inventory it names.
 
     Raises `UsageError` with one line `FILE:LINE: PLACE: what is wrong` for every mistake of the file,
     else of the inventory. With `patient` an inventory that cannot be used is left for later, as a service
     that starts after a power cut may be up before the server of its inventory.
+    Without `fetch` an inventory of a URL is not read at all: whoever serves has to listen first.
     """
     try:
         text = read_text(path)
@@ -227,8 +230,8 @@ def load(path: Path, environment: Mapping[str, str], *, patient: bool = False) -
     allow = tuple(ip_network(network) for network in file.probe.allow_networks)
     own = Settings(chargers, allow, tuple(outputs))
     source = _source(file.chargers_from, path, environment, own) if file.chargers_from else None
-    if source is None:
-        return Configuration(own)
+    if source is None or (source.url is not None and not fetch):
+        return Configuration(own, source)
     try:
         return Configuration(source.settings(), source)
     except UsageError as error:

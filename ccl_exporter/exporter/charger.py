@@ -28,6 +28,9 @@ PATIENT_READS = 3
 MORE_PATIENT = 0.5
 """Seconds by which somebody must wait longer than those who found a charger absent to ask it nevertheless."""
 
+MOST_ABSENT_READS = 128
+"""Chargers whose last read failed that are read at a time; more are skipped, so that healthy ones have readers."""
+
 FIRST_BACKOFF = 2.0
 LONGEST_BACKOFF = 30.0
 """Seconds that an absent charger is left alone, doubled from the first to the longest."""
@@ -48,10 +51,15 @@ class Charger:
     """Guards an engine; safe to be called from several threads. `now` gives monotonic seconds.
 
     `state` is the folder whose locks keep commands of the same machine apart; without it there are none.
+    `absent_reads` is what chargers share: while an absent one is read, or its reader waited for, one is taken.
     """
 
     def __init__(
-        self, settings: ChargerSettings, state: Path | None = None, now: Callable[[], float] = monotonic
+        self,
+        settings: ChargerSettings,
+        state: Path | None = None,
+        now: Callable[[], float] = monotonic,
+        absent_reads: threading.Semaphore | None = None,
     ) -> None:
         self.settings = settings
         self._now = now
@@ -66,6 +74,7 @@ class Charger:
         """What the last read of everything brought, or of a charger that is down, however old it is."""
         self._absent = 0
         self._absent_within = 0.0
+        self._absent_reads = absent_reads or threading.Semaphore(MOST_ABSENT_READS)
         self._backoff_until = float("-inf")
         self.counts = ReadCounts()
 
@@ -79,9 +88,20 @@ class Charger:
         A reading that was begun more than `oldest` seconds ago does not serve.
         Never raises for what the charger does.
         """
-        started, began = monotonic(), self._now()
         if self.settings.timeout is not None:
             timeout = min(timeout, self.settings.timeout)
+        if not self._absent:
+            return self._read(timeout, wanted, oldest)
+        if not self._absent_reads.acquire(blocking=False):
+            with self._turn:
+                return self._skipped(monotonic(), timeout)
+        try:
+            return self._read(timeout, wanted, oldest)
+        finally:
+            self._absent_reads.release()
+
+    def _read(self, timeout: float, wanted: Selector | None, oldest: float) -> Snapshot:
+        started, began = monotonic(), self._now()
         with self._turn:
             if not self._turn.wait_for(lambda: not self._reading, timeout):
                 return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False)
@@ -91,7 +111,6 @@ class Charger:
                 self.counts = replace(self.counts, shared=self.counts.shared + 1)
                 return result.snapshot
             if self._now() < self._backoff_until and left <= self._absent_within + MORE_PATIENT:
-                self.counts = replace(self.counts, skipped=self.counts.skipped + 1)
                 return self._skipped(started, timeout)
             self._reading = True
             begun = self._now()
@@ -125,6 +144,7 @@ class Charger:
 
     def _skipped(self, started: float, timeout: float) -> Snapshot:
         """The answer for a charger that is left alone: absent, without asking it."""
+        self.counts = replace(self.counts, skipped=self.counts.skipped + 1)
         documents = self._result.snapshot.documents if self._result is not None else ()
         return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False, documents=documents)
 

@@ -3,10 +3,10 @@
 Readings go through the chargers' governors, so outputs and scrapes of one moment share them.
 """
 
-import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 from ccl_exporter.exporter.charger import Charger
@@ -14,9 +14,10 @@ from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.output import ChargerReading, Output
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import Module
+from ccl_exporter.workers import Pool, Supervisor, Worker
 
-MOST_READERS = 16
-"""Chargers that are read at a time for one output."""
+MOST_READERS = 256
+"""Chargers that are read at a time for one output; threads are started when they are needed."""
 
 LONGEST_READ = 30.0
 
@@ -33,83 +34,87 @@ class Source:
 
 
 class PollLoop:
-    """Reads every charger for an output each interval; one that is being read still is passed over."""
+    """Reads every charger for an output each interval; one that is still being read is passed over and counted."""
 
     def __init__(self, output: Output, source: Source) -> None:
         self.output = output
         self._source = source
-        self._stopping = threading.Event()
-        self._work: queue.SimpleQueue[Charger | None] = queue.SimpleQueue()
+        self._stopping = False
+        self._lock = threading.Lock()
         self._reading: set[str] = set()
         self._taken: dict[str, float] = {}
-        self._readers: list[threading.Thread] = []
-        self._thread = threading.Thread(target=self._run, name=f"{output.name} timer", daemon=True)
+        self._due: float | None = None
+        self._readers = Pool(output.name, MOST_READERS)
+        self.worker = Worker(output.name, self.step)
 
-    def start(self) -> None:
-        self.output.start()
-        self._thread.start()
+    @property
+    def members(self) -> Sequence[Worker | Pool]:
+        """What is to be supervised."""
+        return (self.worker, self._readers, *self.output.workers)
 
     def stop(self) -> None:
         """Tell the loop and its output to end; returns at once."""
-        self._stopping.set()
+        self._stopping = True
+        for member in (self.worker, self._readers):
+            member.stop()
         self.output.stop()
 
     def wait(self, deadline: float) -> None:
         """Wait until `deadline` (monotonic) for what is under way; what is not done then is done another time."""
-        self._thread.join(max(deadline - monotonic(), 0.0))
+        self.worker.join(deadline)
         self.output.close(deadline)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set() and not self.output.is_ready():
-            self._stopping.wait(_READY_AGAIN)
-        while not self._stopping.is_set():
-            self._round()
-            # Outputs of one interval read at the same moments, and so share their readings.
-            self._stopping.wait(self.output.interval - monotonic() % self.output.interval)
-        for _ in self._readers:
-            self._work.put(None)
-
-    def _round(self) -> None:
-        """Have every charger read that is not being read still.
-
-        Nothing of a round stays, so that a charger that a reload takes away goes.
-        """
+    def step(self, now: float) -> float:
+        """Have every charger read if the output is ready; the seconds until the next round."""
+        if self._due is None:
+            self._due = now
+        if not self.output.is_ready():
+            return _READY_AGAIN
+        interval = self.output.interval
         chargers = self._source.chargers()
-        self._readers = [reader for reader in self._readers if reader.is_alive()]
-        while len(self._readers) < min(len(chargers), MOST_READERS):
-            name = f"{self.output.name} reader"
-            self._readers.append(threading.Thread(target=self._read, name=name, daemon=True))
-            self._readers[-1].start()
-        for charger in chargers:
-            if charger.settings.name not in self._reading:
-                self._reading.add(charger.settings.name)
-                self._work.put(charger)
+        for name in self._taken.keys() - {charger.settings.name for charger in chargers}:
+            del self._taken[name]
+        late = int(max(now - self._due, 0.0) // interval)
+        with self._lock:
+            busy = [charger for charger in chargers if charger.settings.name in self._reading]
+            free = [charger for charger in chargers if charger.settings.name not in self._reading]
+            self._reading.update(charger.settings.name for charger in free)
+        if missed := late * len(chargers) + len(busy):
+            self.output.missed(missed)
+        # Outputs of one interval read at the same moments, and so share their readings.
+        self._due = now + interval - now % interval
+        for charger in free:
+            self._readers.submit(partial(self._read, charger))
         self.output.after_round()
+        return max(self._due - now, 0.0)
 
-    def _read(self) -> None:
-        while (charger := self._work.get()) is not None:
-            try:
-                if not self._stopping.is_set():
-                    self._read_one(charger)
-            finally:
+    def _read(self, charger: Charger) -> None:
+        done = False
+        try:
+            done = self._stopping or self._read_one(charger)
+        finally:
+            with self._lock:
                 self._reading.discard(charger.settings.name)
-                del charger  # while waiting for the next one, this one may be taken away
+            if not done:
+                self.output.missed(1)
 
-    def _read_one(self, charger: Charger) -> None:
+    def _read_one(self, charger: Charger) -> bool:
         output, name = self.output, charger.settings.name
         timeout = min(output.interval, LONGEST_READ)
         snapshot, found = self._source.read(charger, timeout, output.modules, output.max_age)
-        if self._stopping.is_set() or self._taken.get(name) == snapshot.taken:
-            return  # a reading that was shared with the one before is known already
-        self._taken[name] = snapshot.taken
-        output.accept(ChargerReading(name, charger.settings.url, snapshot.up, snapshot.taken, found))
+        # A reading that was shared with the one before is known already.
+        if not self._stopping and self._taken.get(name) != snapshot.taken:
+            self._taken[name] = snapshot.taken
+            output.accept(ChargerReading(name, charger.settings.url, snapshot.up, snapshot.taken, found))
+        return True
 
 
 class PollLoops:
     """A poll loop for each output that is configured; follows its changes. One caller at a time."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, supervisor: Supervisor) -> None:
         self._source = source
+        self._supervisor = supervisor
         self._loops: Mapping[object, PollLoop] = {}
 
     def update(self, wanted: Mapping[object, Callable[[], Output]]) -> None:
@@ -117,26 +122,26 @@ class PollLoops:
 
         `wanted` are outputs by their settings: other settings are another output.
         """
-        _end([loop for settings, loop in self._loops.items() if settings not in wanted])
+        self._end([loop for settings, loop in self._loops.items() if settings not in wanted])
         kept = {settings: loop for settings, loop in self._loops.items() if settings in wanted}
-        # As a new mapping: a scrape may be looking at the old one.
+        # As a new mapping: a scrape may be reading the old one.
         self._loops = {
             settings: kept.get(settings) or PollLoop(make(), self._source) for settings, make in wanted.items()
         }
         for settings, loop in self._loops.items():
             if settings not in kept:
-                loop.start()
+                self._supervisor.add(*loop.members)
 
     def stop(self) -> None:
-        _end(list(self._loops.values()))
+        self._end(list(self._loops.values()))
 
     def outputs(self) -> Sequence[Output]:
         return [loop.output for loop in self._loops.values()]
 
-
-def _end(loops: Sequence[PollLoop]) -> None:
-    for loop in loops:
-        loop.stop()
-    deadline = monotonic() + _STOP_WITHIN
-    for loop in loops:
-        loop.wait(deadline)
+    def _end(self, loops: Sequence[PollLoop]) -> None:
+        for loop in loops:
+            self._supervisor.remove(*loop.members)
+            loop.stop()
+        deadline = monotonic() + _STOP_WITHIN
+        for loop in loops:
+            loop.wait(deadline)

@@ -4,7 +4,6 @@ import logging
 import platform
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -32,6 +31,8 @@ from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import SESSIONS_FILE
 from ccl_exporter.settings import ListenAddress, Settings
+from ccl_exporter.text import count
+from ccl_exporter.workers import Pool, Supervisor, Worker
 
 if TYPE_CHECKING:
     from ccl_exporter.config.charger_source import ChargerInventory
@@ -45,6 +46,8 @@ _PAGE_AGE = 8.0  # seconds after which the page, which renews itself every ten, 
 _PAGE_PATIENCE = 5.0  # seconds that a person waits for it
 _UNUSABLE = "the inventory cannot be used, the last one stays: %s"
 _LOOK_FOR_INVENTORY = 1.0  # seconds between two looks whether the second inventory is due
+_PAGE_READERS = 128
+_STOP_WITHIN = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +84,16 @@ class Service:
         self._state = state
         self._recorder = SessionRecorder(state / SESSIONS_FILE) if state is not None else None
         self._collector = Collector(self._recorder)
-        self._loops = PollLoops(Source(self._registry.chargers, self._collector.collect))
+        self._supervisor = Supervisor()
+        self._loops = PollLoops(Source(self._registry.chargers, self._collector.collect), self._supervisor)
         self._outputs_changing = threading.Lock()
         self._reloaded, self._reload_good = time(), True
         self._reloading = threading.Lock()
+        self._settings_changing = threading.Lock()
         self._stopping = threading.Event()
-        self._page_reads = ThreadPoolExecutor(8, thread_name_prefix="page")
+        self._tidied, self._tidy_pause = monotonic(), _FIRST_TIDYING
+        self._inventory_worker = Worker("inventory", self._refresh_inventory)
+        self._page_reads = Pool("page", _PAGE_READERS)
         self._read_for_page: set[str] = set()
         self._paging = threading.Lock()
         self._security = WebSecurity(options.web_config)
@@ -116,22 +123,35 @@ class Service:
         shown = f"[{host}]" if ":" in str(host) else host
         return f"{self._security.scheme}://{shown}:{port}"
 
-    def run(self) -> None:
-        """Answer until `stop` is called."""
-        for work in (self._refresh_inventory, self._tidy_memory):
-            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+    def run(self, each_second: Callable[[float, bool], None] = lambda now, healthy: None) -> None:
+        """Answer until `stop` is called.
+
+        `each_second` is called with the time in monotonic seconds and whether all workers are healthy.
+        """
+
+        def look() -> None:
+            now = monotonic()
+            self._tidy_memory(now)
+            each_second(now, not self._supervisor.down(now))
+
+        self._supervisor.start(look)
+        members: list[Worker | Pool] = [self._inventory_worker, self._page_reads]
+        if self._recorder is not None:
+            members.append(self._recorder.worker)
+        self._supervisor.add(*members)
         self._update_outputs()
         self._server.serve()
 
     def stop(self) -> None:
-        """Answer what is being asked, then end."""
+        """Answer what is being asked, then end, within a few seconds."""
+        deadline = monotonic() + _STOP_WITHIN
         self._stopping.set()
-        self._page_reads.shutdown(wait=False, cancel_futures=True)
         with self._outputs_changing:
             self._loops.stop()
+        self._supervisor.stop()
         self._server.stop()
         if self._recorder is not None:
-            self._recorder.close()
+            self._recorder.close(deadline)
 
     def _update_outputs(self) -> None:
         """Write to the broker and the databases of the configuration, and to no others any more."""
@@ -148,38 +168,43 @@ class Service:
     def _urls(self) -> Mapping[str, str]:
         return {name: charger.url for name, charger in self._registry.settings.chargers.items()}
 
-    def _refresh_inventory(self) -> None:
-        while not self._stopping.wait(_LOOK_FOR_INVENTORY):
-            inventory = self._inventory
-            if inventory is None:
-                continue
-            before = inventory.error
-            changed = inventory.refresh(monotonic())
-            with self._reloading:
-                if self._inventory is not inventory:
-                    continue  # What was read meanwhile belongs to a configuration that is not in force any more.
-                if changed:
-                    self._registry.update(inventory.settings)
-                    gc_tuning.unfreeze()
-                    log.info("the inventory has changed: %d chargers", len(inventory.settings.chargers))
-            if inventory.error is not None and before is None:
-                log.warning(_UNUSABLE, inventory.error)
-            elif inventory.error is None and before is not None:
-                log.info("the inventory can be used again")
+    def _refresh_inventory(self, now: float) -> float:
+        inventory = self._inventory
+        if inventory is None:
+            return _LOOK_FOR_INVENTORY
+        before = inventory.error
+        changed = inventory.refresh(now)
+        with self._settings_changing:
+            if self._inventory is not inventory:
+                return 0.0  # What was read meanwhile belongs to a configuration that is not in force any more.
+            if changed:
+                self._registry.update(inventory.settings)
+                gc_tuning.unfreeze()
+                log.info("the inventory has changed: %s", count(len(inventory.settings.chargers), "charger"))
+        if inventory.error is not None and before is None:
+            log.warning(_UNUSABLE, inventory.error)
+        elif inventory.error is None and before is not None:
+            log.info("the inventory can be used again")
+        return _LOOK_FOR_INVENTORY
 
-    def _tidy_memory(self) -> None:
+    def _tidy_memory(self, now: float) -> None:
         """Keep what lives long out of the collector's sight; the pauses between grow to an hour."""
-        pause = _FIRST_TIDYING
-        while not self._stopping.wait(pause):
+        if now - self._tidied >= self._tidy_pause:
             gc_tuning.freeze_long_lived()
-            pause = min(pause * 2, _LONGEST_TIDYING)
+            self._tidied, self._tidy_pause = now, min(self._tidy_pause * 2, _LONGEST_TIDYING)
 
     # What the routes need
 
     def ready(self) -> bool:
         return not self._stopping.is_set()
 
-    def targets(self) -> Sequence[tuple[str, Mapping[str, str]]]:
+    def down(self) -> Sequence[str]:
+        """The workers that could not be restarted for two minutes."""
+        return self._supervisor.down(monotonic())
+
+    def targets(self) -> Sequence[tuple[str, Mapping[str, str]]] | None:
+        if self._inventory is not None and not self._inventory.was_tried:
+            return None
         return [(name, charger.labels) for name, charger in self._registry.settings.chargers.items()]
 
     def config(self) -> str:
@@ -206,19 +231,28 @@ class Service:
             raise UsageError("there is no configuration file to read again")
         with self._reloading:
             try:
-                # What the inventory said last may not have reached the fleet yet.
-                last = self._inventory.settings if self._inventory is not None else self._registry.settings
-                configuration = self._load().after(self._configuration, last)
+                loaded = self._load()
             except UsageError as error:
-                self._reload_good = False
-                log.warning("the configuration has mistakes, the old one stays: %s", error)
-                raise
-            self._configuration, self._inventory = configuration, _inventory(configuration)
-            self._registry.update(configuration.settings)
+                raise self._rejected(error) from error
+            with self._settings_changing:
+                try:
+                    # What the inventory said last may not have reached the registry yet.
+                    last = self._inventory.settings if self._inventory is not None else self._registry.settings
+                    configuration = loaded.after(self._configuration, last)
+                except UsageError as error:
+                    raise self._rejected(error) from error
+                self._configuration, self._inventory = configuration, _inventory(configuration)
+                self._registry.update(configuration.settings)
             gc_tuning.unfreeze()
             self._update_outputs()
             self._reloaded, self._reload_good = time(), True
-            log.info("the configuration was read again: %d chargers", len(configuration.settings.chargers))
+            chargers = count(len(configuration.settings.chargers), "charger")
+            log.info("the configuration was read again: %s", chargers)
+
+    def _rejected(self, error: UsageError) -> UsageError:
+        self._reload_good = False
+        log.warning("the configuration has mistakes, the old one stays: %s", error)
+        return error
 
     def metrics(self, scrape: Scrape) -> HttpResponse:
         """The exporter's own metrics, and the charger's too when there is exactly one."""
@@ -251,7 +285,7 @@ class Service:
         with self._paging:
             if charger.settings.name not in self._read_for_page:
                 self._read_for_page.add(charger.settings.name)
-                self._page_reads.submit(self._read_if_old, charger)
+                self._page_reads.submit(partial(self._read_if_old, charger))
 
     def _read_if_old(self, charger: Charger) -> None:
         try:
@@ -272,6 +306,9 @@ class Service:
             yield Sample(f.SHARED_READINGS, name, float(counts.shared))
             yield Sample(f.SKIPPED_READS, name, float(counts.skipped))
             yield Sample(f.BACKOFF_UNTIL, name, counts.backoff_until)
+        for worker, (is_up, restarts) in self._supervisor.states(monotonic()).items():
+            yield Sample(f.WORKER_UP, (worker,), float(is_up))
+            yield Sample(f.WORKER_RESTARTS, (worker,), float(restarts))
         for output in self._loops.outputs():
             yield from output.samples()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.charger import MOST_ABSENT_READS, Charger
 from ccl_exporter.settings import ChargerSettings, Settings, charger_settings
 
 MOST_UNNAMED_TARGETS = 1000
@@ -26,6 +26,7 @@ class TargetRegistry:
     def __init__(self, settings: Settings, state: Path | None) -> None:
         self._state = state
         self._lock = threading.Lock()
+        self._absent_reads = threading.Semaphore(MOST_ABSENT_READS)
         self.settings = settings
         self._names = _by_url(settings)
         self._chargers: dict[str, Charger] = {}
@@ -48,7 +49,7 @@ class TargetRegistry:
         with self._lock:
             settings = self.settings.chargers.get(name)
             if settings is not None and name not in self._chargers:
-                self._chargers[name] = Charger(settings, self._state)
+                self._chargers[name] = self._charger(settings)
             return self._chargers.get(name)
 
     def chargers(self) -> Sequence[Charger]:
@@ -68,11 +69,14 @@ class TargetRegistry:
             return charger
         with self._lock:
             if unnamed.url not in self._unnamed_targets:
-                self._unnamed_targets[unnamed.url] = Charger(unnamed, self._state)
+                self._unnamed_targets[unnamed.url] = self._charger(unnamed)
             self._unnamed_targets.move_to_end(unnamed.url)
             while len(self._unnamed_targets) > MOST_UNNAMED_TARGETS:
                 self._unnamed_targets.popitem(last=False)
             return self._unnamed_targets[unnamed.url]
+
+    def _charger(self, settings: ChargerSettings) -> Charger:
+        return Charger(settings, self._state, absent_reads=self._absent_reads)
 
     def _admitted(self, settings: ChargerSettings) -> ChargerSettings:
         """A host of an admitted network, by its resolved address, so that its name cannot lead elsewhere later."""

@@ -274,6 +274,13 @@ BACKOFF_UNTIL = _gauge(
     "charger",
 )
 
+WORKER_UP = _gauge(
+    "ccl_exporter_worker_up", "1 if a worker of the exporter works, 0 while it waits to be restarted.", "worker"
+)
+WORKER_RESTARTS = _counter(
+    "ccl_exporter_worker_restarts_total", "Restarts of a worker of the exporter after an error.", "worker"
+)
+
 INFLUXDB_SPOOL_POINTS = _gauge(
     "ccl_influxdb_spool_points", "Points that are on disk and not yet in the database.", "sink"
 )
@@ -309,8 +316,13 @@ INFLUXDB_SEND_SECONDS = _gauge(
     "ccl_influxdb_send_duration_seconds", "How long the last request to the database took.", "sink"
 )
 
+INFLUXDB_MISSED = _counter(
+    "ccl_influxdb_missed_readings_total", "Readings that were due and not taken in time.", "sink"
+)
+
 MQTT_CONNECTED = _gauge("ccl_mqtt_connected", "Whether the broker takes what is published.")
 MQTT_SENT = _counter("ccl_mqtt_sent_messages_total", "Messages that were sent to the broker.")
+MQTT_MISSED = _counter("ccl_mqtt_missed_readings_total", "Readings that were due and not taken in time.")
 
 # A session that has ended, for databases only: on /metrics it would be a label for every session
 

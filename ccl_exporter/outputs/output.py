@@ -8,6 +8,7 @@ from typing import Protocol
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.settings import Module
+from ccl_exporter.workers import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,15 @@ class Output(Protocol):
     """
 
     name: str
-    """What the output is called in the log and in the names of threads."""
+    """What the worker that has chargers read for the output is called in the log and in metrics."""
 
     interval: float
     modules: Sequence[Module]
     max_age: float
 
-    def start(self) -> None:
-        """Begin to send, in threads of its own."""
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """What the output does in threads of its own; whoever has the output starts and stops them."""
 
     def is_ready(self) -> bool:
         """Whether readings can be accepted; asked again until they can."""
@@ -56,11 +58,14 @@ class Output(Protocol):
     def after_round(self) -> None:
         """Called each interval, after every charger that is due was asked for."""
 
+    def missed(self, readings: int) -> None:
+        """Count readings that were due and not taken in time."""
+
     def samples(self) -> Iterator[Sample]:
         """How the output fares."""
 
     def stop(self) -> None:
-        """Tell it to end; returns at once."""
+        """Accept no more; returns at once, with the workers still running."""
 
     def close(self, deadline: float) -> None:
         """End, at `deadline` (monotonic) at the latest."""

@@ -27,6 +27,7 @@ from ccl_exporter.sessions.tracker import (
 )
 from ccl_exporter.sqlite_file import is_damaged, set_aside
 from ccl_exporter.station.judge import Station
+from ccl_exporter.workers import Worker
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class SessionRecorder:
         self._failing = False
         self._writer: threading.Thread | None = None
         self._connection = self._open()
+        self.worker = Worker("sessions", lambda _: 3600.0)
 
     def note(self, charger_name: str, read: Snapshot | Station) -> None:
         """Record what a read brought; the same one again, or one that tells nothing new, costs nothing."""
@@ -98,7 +100,7 @@ class SessionRecorder:
             self._failed(error)
             return []
 
-    def close(self) -> None:
+    def close(self, deadline: float | None = None) -> None:
         """Commit what is left, then end."""
         with self._changed:
             self._closing = True

@@ -151,14 +151,14 @@ def wall(short: bool) -> Iterator[Row]:
 
 
 def growth(short: bool) -> Iterator[Row]:
-    """Many chargers from one process on one core, some of them dead and some at one byte a second."""
+    """Many chargers from one process on one core; of a fifth nothing comes, or one byte a second."""
     plan = (
         ((1, 2.0), (10, 2.0), (60, 3.0))
         if short
         else ((1, 15), (10, 15), (100, 15), (1000, 15), (2000, 15), (5000, 30))
     )
     for count, interval in plan:
-        slow = round(count / 20)
+        slow = round(count / 10)
         names = [f"dead-{number}" for number in range(slow)] + [f"drip-{number}" for number in range(slow)]
         names += [f"{('idle', 'charging')[number % 2]}-{number}" for number in range(count - len(names))]
         random.Random(1).shuffle(names)

@@ -13,6 +13,7 @@ from time import monotonic
 
 import pytest
 from helpers.support import Clock, Start
+from helpers.workers import polling
 
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.exporter.poll_loop import PollLoop, Source
@@ -23,6 +24,7 @@ from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.powerstudio.inventory import Inventory
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Module, Settings
+from ccl_exporter.workers import Worker
 
 PACKAGES = ("ccl_exporter", "urllib3", "cheroot")
 
@@ -146,7 +148,7 @@ class Daily:
     def __init__(self, accepted: threading.Semaphore, begun: threading.Event) -> None:
         self._accepted, self._begun = accepted, begun
 
-    def start(self) -> None: ...
+    workers: Sequence[Worker] = ()
 
     def is_ready(self) -> bool:
         return True
@@ -156,6 +158,8 @@ class Daily:
 
     def after_round(self) -> None:
         self._begun.set()
+
+    def missed(self, readings: int) -> None: ...
 
     def samples(self) -> Iterator[Sample]:
         return iter(())
@@ -174,8 +178,7 @@ def test_a_charger_that_left_the_configuration_is_not_kept_between_two_rounds_of
         return charger.read(timeout), []
 
     loop = PollLoop(Daily(read, begun), Source(lambda: tuple(chargers), note))
-    loop.start()
-    try:
+    with polling(loop):
         assert begun.wait(30)
         assert all(read.acquire(timeout=30) for _ in chargers)
         chargers.clear()
@@ -185,9 +188,6 @@ def test_a_charger_that_left_the_configuration_is_not_kept_between_two_rounds_of
             gone.wait(0.01)
 
         assert [reference() for reference in references] == [None, None]
-    finally:
-        loop.stop()
-        loop.wait(monotonic() + 10)
 
 
 def test_a_connection_of_a_scraper_leaves_no_ring(simulated: Callable[..., str], tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ class Bench:
     probed: list[tuple[str, tuple[str, ...], bool]] = field(default_factory=list)
     lifecycle: bool = False
     mistake: str = ""
+    lost: Sequence[str] = ()
+    pending: bool = False
 
     def metrics(self, scrape: Scrape) -> Said:
         self.asked.append((scrape.timeout, scrape.accept))
@@ -49,7 +51,9 @@ class Bench:
         self.probed.append((target, scrape.modules, debug))
         return self.metrics(scrape)
 
-    def targets(self) -> Sequence[tuple[str, Mapping[str, str]]]:
+    def targets(self) -> Sequence[tuple[str, Mapping[str, str]]] | None:
+        if self.pending:
+            return None
         return [("garage", {"site": "north"}), ("attic", {})]
 
     def config(self) -> str:
@@ -57,6 +61,9 @@ class Bench:
 
     def ready(self) -> bool:
         return not self.mistake
+
+    def down(self) -> Sequence[str]:
+        return self.lost
 
     def reload(self) -> None:
         if self.mistake:
@@ -110,6 +117,19 @@ class TestRoutes:
 
         assert (answer.status, answer.body) == ("200 OK", b"Healthy\n")
         assert bench.asked == []
+
+    def test_the_exporter_is_not_healthy_while_a_worker_cannot_be_restarted(self, bench: Bench) -> None:
+        bench.lost = ["influxdb_send:home", "mqtt"]
+        answer = bench.ask("/-/healthy")
+
+        assert answer.status == "503 Service Unavailable"
+        assert b": influxdb_send:home, mqtt\n" in answer.body
+
+    def test_targets_are_not_listed_before_the_inventory_was_read(self, bench: Bench) -> None:
+        """An empty list would make Prometheus forget the targets that it has."""
+        bench.pending = True
+
+        assert bench.ask("/sd").status == "503 Service Unavailable"
 
     def test_the_first_page_names_the_version_and_leads_to_the_metrics(self, bench: Bench) -> None:
         answer = bench.ask("/")

@@ -2,11 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import monotonic
 
 import pytest
+from helpers.workers import supervised
 
 from ccl_exporter.workers import (
     DOWN_TOO_LONG,
@@ -31,18 +31,6 @@ class Fails:
         if self.broken:
             raise OverflowError("a date in the year 9999")
         return 5.0
-
-
-@contextmanager
-def supervised(*members: Worker | Pool) -> Iterator[Supervisor]:
-    supervisor = Supervisor()
-    supervisor.add(*members)
-    try:
-        yield supervisor
-    finally:
-        supervisor.stop()
-        for member in members:
-            member.join(monotonic() + 10)
 
 
 def nothing() -> None:

@@ -53,11 +53,17 @@ class Exporter(Protocol):
         """Raises `UsageError` for a target that may not be read."""
         ...
 
-    def targets(self) -> Sequence[tuple[str, Mapping[str, str]]]: ...
+    def targets(self) -> Sequence[tuple[str, Mapping[str, str]]] | None:
+        """All chargers with their labels; None while the inventory has not been read since the start."""
+        ...
 
     def config(self) -> str: ...
 
     def ready(self) -> bool: ...
+
+    def down(self) -> Sequence[str]:
+        """The workers because of which the process should be restarted."""
+        ...
 
     def reload(self) -> None:
         """Raises `UsageError` with what is wrong; the old configuration stays."""
@@ -80,7 +86,7 @@ class App:
             "/probe": self._probe,
             "/sd": self._targets,
             "/config": lambda _: HttpResponse(exporter.config().encode()),
-            "/-/healthy": lambda _: HttpResponse(b"Healthy\n"),
+            "/-/healthy": self._healthy,
             "/-/ready": self._ready,
             "/-/reload": self._reload,
         }
@@ -137,8 +143,18 @@ class App:
             return HttpResponse(f"{text}\n".encode(), status=HTTPStatus.BAD_REQUEST)
 
     def _targets(self, _: WSGIEnvironment) -> HttpResponse:
-        groups = [{"targets": [name], "labels": dict(labels)} for name, labels in self._exporter.targets()]
+        targets = self._exporter.targets()
+        if targets is None:
+            # Prometheus keeps the list that it has.
+            return HttpResponse(b"The inventory is being read.\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
+        groups = [{"targets": [name], "labels": dict(labels)} for name, labels in targets]
         return HttpResponse(json.dumps(groups, ensure_ascii=False).encode(), "application/json")
+
+    def _healthy(self, _: WSGIEnvironment) -> HttpResponse:
+        if not (down := self._exporter.down()):
+            return HttpResponse(b"Healthy\n")
+        text = f"Unhealthy: these workers could not be restarted for two minutes: {', '.join(down)}\n"
+        return HttpResponse(text.encode(), status=HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _ready(self, _: WSGIEnvironment) -> HttpResponse:
         if self._exporter.ready():

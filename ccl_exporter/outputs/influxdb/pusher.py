@@ -21,6 +21,7 @@ from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.sessions.report import finished_samples
 from ccl_exporter.sessions.tracker import SessionRecord
 from ccl_exporter.settings import InfluxSettings, Module
+from ccl_exporter.workers import Worker
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class InfluxPusher:
 
     def __init__(self, settings: InfluxSettings, state: Path, sessions: SessionRecord | None = None) -> None:
         self.settings = settings
-        self.name = f"influxdb {settings.name}"
+        self.name = f"influxdb_push:{settings.name}"
         self.interval = settings.interval
         self.modules: Sequence[Module] = settings.modules
         self._sessions = sessions
@@ -49,7 +50,9 @@ class InfluxPusher:
         self._stopping = threading.Event()
         self._fresh = threading.Event()
         self._client = InfluxClient(settings)
-        self._sender = threading.Thread(target=self._send, name=f"influxdb sender {settings.name}", daemon=True)
+        self._sender = Worker(f"influxdb_send:{settings.name}", self._send)
+        self.workers = (self._sender,)
+        self._missed = 0
         self._opened = threading.Event()
         self._said = ""
         self._trouble: str | None = ""
@@ -60,9 +63,6 @@ class InfluxPusher:
 
     # Start and stop
 
-    def start(self) -> None:
-        self._sender.start()
-
     def stop(self) -> None:
         self._stopping.set()
         self._fresh.set()
@@ -70,7 +70,8 @@ class InfluxPusher:
 
     def close(self, deadline: float) -> None:
         """Wait for what is under way; what is not sent then is sent another time."""
-        self._sender.join(max(deadline - monotonic(), 0.0))
+        self._sender.stop()
+        self._sender.join(deadline)
         self._spool.close()
 
     # Storing
@@ -90,6 +91,9 @@ class InfluxPusher:
         self._spool.put(lines(reading.samples, reading.charger, round(reading.taken * 1000)), reading.taken)
         self._fresh.set()
 
+    def missed(self, readings: int) -> None:
+        self._missed += readings
+
     def after_round(self) -> None:
         """Store the sessions that have ended since."""
         if self._sessions is None:
@@ -104,7 +108,7 @@ class InfluxPusher:
 
     # Sending
 
-    def _send(self) -> None:
+    def _send(self, now: float) -> float:
         self._opened.wait()
         delivery = BisectingSender(self._write)
         batches: list[Batch] = []
@@ -139,6 +143,7 @@ class InfluxPusher:
             self._say_refused(result.refused)
             batches = []
         self._client.close()
+        return 60.0
 
     def _write(self, some: Sequence[str]) -> Outcome:
         if self._stopping.is_set():
@@ -184,6 +189,7 @@ class InfluxPusher:
             (f.INFLUXDB_SENT, counts.sent),
             (f.INFLUXDB_REJECTED, counts.rejected),
             (f.INFLUXDB_DROPPED, counts.dropped),
+            (f.INFLUXDB_MISSED, self._missed),
             (f.INFLUXDB_LAST_SUCCESS, self._last_success),
             (f.INFLUXDB_SEND_SECONDS, self._send_seconds),
         ):

@@ -21,6 +21,7 @@ from ccl_exporter.outputs.mqtt.payload import (
 )
 from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.settings import Module, MqttSettings
+from ccl_exporter.workers import Worker
 
 _BIRTH = b"online"
 _CHARGE = [family for family in f.CORE if family.name.startswith("ccl_charge_")]
@@ -53,12 +54,18 @@ class MqttPublisher:
         self._introduced: dict[str, frozenset[str]] = {}
         self._seen: dict[str, tuple[Seen, tuple[str, ...]]] = {}
         self._list = ""
-
-    def start(self) -> None:
-        self._client.start()
+        self.workers: Sequence[Worker] = ()
+        self._started = False
+        self._missed = 0
 
     def is_ready(self) -> bool:
+        if not self._started:
+            self._started = True
+            self._client.start()
         return True
+
+    def missed(self, readings: int) -> None:
+        self._missed += readings
 
     def stop(self) -> None:
         pass  # what is under way goes on until it is closed
@@ -70,6 +77,7 @@ class MqttPublisher:
         """How the publishing fares."""
         yield Sample(f.MQTT_CONNECTED, (), float(self._client.connected))
         yield Sample(f.MQTT_SENT, (), float(self._client.count))
+        yield Sample(f.MQTT_MISSED, (), float(self._missed))
 
     def accept(self, reading: ChargerReading) -> None:
         name = reading.charger
