@@ -157,12 +157,14 @@ class Configuration:
     """What a configuration file says, its secrets and its inventory read.
 
     `settings` holds the chargers of the file itself and those of `source` as last read.
-    `trouble` says why the source could not be read, if `load` was told to go on without it.
+    `trouble` says why the source could not be read, if `load` was told to go on without it;
+    `pending` that it was not to be read yet.
     """
 
     settings: Settings
     source: ChargerSource | None = None
     trouble: str | None = None
+    pending: bool = False
 
     def after(self, last: "Configuration | None", settings: Settings) -> "Configuration":
         """This one, with the chargers of its inventory from before if that cannot be read now.
@@ -230,8 +232,10 @@ def load(
     allow = tuple(ip_network(network) for network in file.probe.allow_networks)
     own = Settings(chargers, allow, tuple(outputs))
     source = _source(file.chargers_from, path, environment, own) if file.chargers_from else None
-    if source is None or (source.url is not None and not fetch):
-        return Configuration(own, source)
+    if source is None:
+        return Configuration(own)
+    if source.url is not None and not fetch:
+        return Configuration(own, source, pending=True)
     try:
         return Configuration(source.settings(), source)
     except UsageError as error:

@@ -203,7 +203,8 @@ class Service:
         return self._supervisor.down(monotonic())
 
     def targets(self) -> Sequence[tuple[str, Mapping[str, str]]] | None:
-        if self._inventory is not None and not self._inventory.was_tried:
+        configuration, inventory = self._configuration, self._inventory
+        if configuration is not None and configuration.pending and inventory and not inventory.was_tried:
             return None
         return [(name, charger.labels) for name, charger in self._registry.settings.chargers.items()]
 
