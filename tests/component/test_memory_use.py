@@ -24,7 +24,7 @@ from ccl_exporter.powerstudio.inventory import Inventory
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Module, Settings
 
-PACKAGES = ("ccl_exporter", "urllib3", "cheroot")
+PACKAGES = ("ccl_exporter", "http", "cheroot")
 
 
 @pytest.fixture
