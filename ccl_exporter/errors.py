@@ -6,7 +6,8 @@ CclError                      base; never raised itself
 ├── WriteRejected             we do not write this, as it would be unsafe or too soon: tell why, exit 4
 └── ChargerError              the charger did not give what was asked; becomes a value in the snapshot
     ├── Unreachable           no connection: serve `ccl_up 0`, try again at the next scrape
-    │   └── HostNotFound      no host has this name: tell the owner to look up the address
+    │   ├── HostNotFound      no host has this name: tell the owner to look up the address
+    │   └── ConnectTimedOut   nothing answers at this address: tell the owner that it may be switched off
     ├── TimedOut              the deadline passed: serve what is there, go on at the next scrape
     ├── AccessDenied          the engine wants a login or says no: tell the owner, do not insist
     ├── Absent                the engine lacks this document: take the next way, remember it
@@ -42,6 +43,10 @@ class Unreachable(ChargerError):
 
 class HostNotFound(Unreachable):
     """No host has this name."""
+
+
+class ConnectTimedOut(Unreachable):
+    """Nothing answered at any address of the host, though there was more time."""
 
 
 class TimedOut(ChargerError):

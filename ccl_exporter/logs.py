@@ -1,4 +1,7 @@
-"""How a log line is written: logfmt as Prometheus' own programs do, or JSON; what one thread logs meanwhile."""
+"""How a log line is written: logfmt as Prometheus' own programs do, or JSON; what one thread logs meanwhile.
+
+No line holds a login or a query of a URL, whichever library it comes from.
+"""
 
 import json
 import logging
@@ -8,6 +11,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 
+from ccl_exporter.text import mask_urls
+
 _LEVELS = {"WARNING": "warn", "CRITICAL": "error"}
 
 
@@ -16,10 +21,10 @@ def _fields(record: logging.LogRecord) -> dict[str, str]:
     fields = {
         "ts": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": _LEVELS.get(record.levelname, record.levelname.lower()),
-        "msg": record.getMessage(),
+        "msg": mask_urls(record.getMessage()),
     }
     if record.exc_info and record.exc_info[0] is not None:
-        fields["error"] = f"{record.exc_info[0].__name__}: {record.exc_info[1]}"
+        fields["error"] = mask_urls(f"{record.exc_info[0].__name__}: {record.exc_info[1]}")
     return fields
 
 
@@ -70,7 +75,7 @@ def logged() -> Iterator[list[str]]:
     class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.thread == thread:
-                lines.append(f"level={record.levelname.lower()} {record.getMessage()}")
+                lines.append(f"level={record.levelname.lower()} {mask_urls(record.getMessage())}")
 
     handler = Collector()
     logger = logging.getLogger("ccl_exporter")

@@ -3,12 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
-
-from urllib3.util import parse_url
 
 from ccl_exporter.errors import UsageError
 
@@ -29,6 +26,8 @@ _ADDRESS = re.compile(
     rf"(?:(?P<scheme>https?)://)?{_HOST}(?::{_PORT})?(?P<path>/[^\s?#\x00-\x1f\x7f]*)?", re.IGNORECASE
 )
 _LISTEN = re.compile(rf"{_HOST}?:{_PORT}")
+_ASCII_NAME = re.compile(r"[a-z0-9._~!$&'()*+,;=-]+")  # RFC 3986, 3.2.2, but for percent signs
+_OTHER_NAME = re.compile(r"[a-z0-9.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +155,20 @@ def charger_settings(text: str, environment: Mapping[str, str]) -> ChargerSettin
     # One charger has one URL, by which its lock is known.
     where = host if port is None or (scheme, int(port)) in DEFAULT_PORTS.items() else f"{host}:{port}"
     url = f"{scheme}://{where}{(found['path'] or '').rstrip('/')}"
-    try:
-        parse_url(url)
-        urlsplit(url)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is not the address of a charger: no host can be called so") from error
+    if not _is_host(host):
+        raise UsageError(f"{text!r} is not the address of a charger: no host can be called so")
     return ChargerSettings(name=where, url=url, credentials=_credentials(environment))
+
+
+def _is_host(name: str) -> bool:
+    """Whether a host can be called so: a name in any script, or an IPv6 address in brackets."""
+    try:
+        if name.startswith("["):
+            return bool(IPv6Address(name[1:-1]))
+        sent = name.encode("idna").decode() if not name.isascii() else name
+    except ValueError:
+        return False
+    return bool((_ASCII_NAME if name.isascii() else _OTHER_NAME).fullmatch(sent))
 
 
 def _credentials(environment: Mapping[str, str]) -> Credentials | None:

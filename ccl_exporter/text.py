@@ -6,6 +6,9 @@ from collections.abc import Sequence
 MASK = "(hidden)"
 DURATION_EXAMPLES = "it looks like 200ms, 10s, 1m, 1h or 30d"
 
+# A login may hold any character, badly quoted; what ends a sentence or a bracket behind a URL is no part of it.
+_LOGIN = re.compile(r"((?:https?|mqtts?)://)[^\s?]*@", re.IGNORECASE)
+_QUERY = re.compile(r"((?:https?|mqtts?)://[^\s?]*\?)\S+?(?=[]:;,.!)}>\"']*(?:\s|$))", re.IGNORECASE)
 _DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>ms|s|m|h|d)")
 _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -32,6 +35,13 @@ def align_columns(lines: Sequence[Sequence[str]]) -> str:
 def printable_text(text: str) -> str:
     """A text without control characters."""
     return "".join(character if character.isprintable() else "�" for character in text)
+
+
+def mask_urls(text: str) -> str:
+    """A text without the logins and queries of URLs in it, which often hold a password or a token."""
+    if "://" not in text:
+        return text
+    return _QUERY.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1{MASK}@", text))
 
 
 def quote_short(value: object) -> str:

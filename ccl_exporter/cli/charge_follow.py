@@ -141,7 +141,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     meaning = arguments.input_spec(number, unit, mode, supply, roof, old)
     source: sources.InputSource
     if query is not None:
-        source = sources.PromQuery(prometheus, query, every)
+        source = sources.prom_query(prometheus, query, every)
     elif topic is not None:
         source = sources.mqtt(broker, topic, field, os.environ)
     elif file is not None:

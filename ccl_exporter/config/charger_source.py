@@ -7,30 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from urllib3.exceptions import HTTPError
-
-from ccl_exporter import __version__
 from ccl_exporter.errors import UsageError
+from ccl_exporter.http_client import Answer, HttpClient, HttpError, target_of
 from ccl_exporter.settings import ChargerSettings, Settings
 from ccl_exporter.yaml_reader import MAX_BYTES, decoded, read_text
-
-if TYPE_CHECKING:
-    import requests
 
 MAX_SECONDS = 10.0
 """How long an inventory from a URL may take, redirects included."""
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_HEADERS = {
-    "User-Agent": f"ccl-exporter/{__version__}",
-    "Accept": "application/yaml, application/json, text/*",
-    # Unpacked, a small answer could be larger than any limit on what is received.
-    "Accept-Encoding": "identity",
-}
+_HEADERS = {"Accept": "application/yaml, application/json, text/*"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,55 +113,38 @@ class ChargerInventory:
 
 def _fetched(url: str) -> bytes:
     """The body of a GET, at most one byte more than `MAX_BYTES`; raises `UsageError` without the URL."""
-    import requests  # noqa: PLC0415 - most configurations are files, and it takes two megabytes
-
     deadline = monotonic() + MAX_SECONDS
-    # The libraries' own texts hold the URL with its query, so none of them is passed on.
-    try:
-        with requests.Session() as session:
-            session.trust_env = False
-            for _ in range(_MAX_REDIRECTS + 1):
-                left = max(deadline - monotonic(), 0.001)
-                with session.get(
-                    url, headers=_HEADERS, timeout=left, allow_redirects=False, stream=True
-                ) as response:
-                    if response.status_code not in _REDIRECTS:
-                        return _body(response, deadline)
-                    url = _redirected(url, response.headers.get("Location", ""))
-        problem = f"cannot be read: more than {_MAX_REDIRECTS} redirects"
-    except (requests.exceptions.Timeout, TimeoutError):
-        problem = f"cannot be read: no complete answer within {MAX_SECONDS:g} seconds"
-    except requests.exceptions.SSLError:
-        problem = "cannot be read: no trust in its certificate, or no TLS there"
-    except requests.exceptions.ConnectionError:
-        problem = "cannot be read: no connection, or it broke off"
-    except (requests.exceptions.RequestException, HTTPError, OSError, ValueError):
-        problem = "cannot be read: the answer is not HTTP or broke off"
-    raise UsageError(problem)
+    for _ in range(_MAX_REDIRECTS + 1):
+        client = HttpClient(url, _HEADERS)
+        try:
+            answer = client.request("GET", target_of(url), deadline, most_bytes=MAX_BYTES + 1, body_of=200)
+        except HttpError as error:
+            raise UsageError(f"cannot be read: {error}") from error
+        finally:
+            client.close()
+        if answer.status not in _REDIRECTS:
+            return _content(answer)
+        url = _redirected(url, answer.header("Location"))
+    raise UsageError(f"cannot be read: more than {_MAX_REDIRECTS} redirects")
 
 
-def _body(response: "requests.Response", deadline: float) -> bytes:
-    if response.status_code != 200:
-        raise UsageError(f"cannot be read: it answers {response.status_code}")
-    if response.headers.get("Content-Encoding", "identity") != "identity":
+def _content(answer: Answer) -> bytes:
+    if answer.status != 200:
+        raise UsageError(f"cannot be read: it answers {answer.status}")
+    # Unpacked, a small answer could be larger than any limit on what is received.
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise UsageError("cannot be read: its answer is compressed, which nobody asked for")
-    body = bytearray()
-    # One piece at a time: the library's timeout begins anew with every byte that comes.
-    while len(body) <= MAX_BYTES and (piece := response.raw.read1(65536)):
-        body += piece
-        if monotonic() > deadline:
-            raise TimeoutError
-    expected = response.headers.get("Content-Length", "")
-    if expected.isdecimal() and len(body) < min(int(expected), MAX_BYTES):
-        raise UsageError("cannot be read: the answer broke off")
-    return bytes(body[: MAX_BYTES + 1])
+    return answer.body
 
 
 def _redirected(url: str, location: str) -> str:
     """Where a redirect leads: on the same server only, or from http to https of the same host."""
-    target = urljoin(url, location)
-    old, new = urlsplit(url), urlsplit(target)
-    same = (new.scheme, new.hostname, new.port) == (old.scheme, old.hostname, old.port)
+    try:
+        target = urljoin(url, location)
+        old, new = urlsplit(url), urlsplit(target)
+        same = (new.scheme, new.hostname, new.port) == (old.scheme, old.hostname, old.port)
+    except ValueError as error:
+        raise UsageError("cannot be read: it redirects to what is not HTTP") from error
     upgrade = (old.scheme, new.scheme, new.hostname) == ("http", "https", old.hostname)
     if not location or "@" in new.netloc or not (same or upgrade):
         raise UsageError("cannot be read: it redirects to another host, which is not followed")

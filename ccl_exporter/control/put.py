@@ -5,15 +5,12 @@ Nothing that the service imports may import this, and a test says so.
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from time import monotonic
 from xml.etree import ElementTree as ET
 
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import NewConnectionError
-
-from ccl_exporter.errors import Absent, AccessDenied, Garbled, TimedOut, Unsure
+from ccl_exporter.errors import Absent, AccessDenied, Garbled, Unsure
+from ccl_exporter.http_client import Answer, HttpError
 from ccl_exporter.powerstudio.endpoints import quoted
-from ccl_exporter.powerstudio.transport import HEADERS, LOGIN_TRIES, NOT_THIS_WAY, Transport, causes
+from ccl_exporter.powerstudio.transport import NOT_THIS_WAY, Transport, charger_error
 
 _FORCE = "services/user/forceVariables.xml"
 _ACCEPTED = (200, 204)
@@ -41,45 +38,23 @@ class WritableTransport(Transport):
         Raises `Unsure` if it may have been taken though no answer came;
         with `Unreachable`, `AccessDenied`, `Absent`, `TimedOut` or `Garbled` nothing was written.
         """
+        target = f"{self._path}/{_FORCE}?id={quoted(device)}"
+        document = body(values)
         with self._lock.turn(deadline) if self._lock is not None else nullcontext():
-            # A kept connection may be closed by now, and then nobody could say whether the request arrived.
-            self._pool.close()
-            self._pool = self._connections()
             try:
-                status, answer = self._translated(lambda: self._force(device, values, deadline))
-            except (Garbled, TimedOut) as error:
-                if any(isinstance(cause, NewConnectionError) for cause in causes(error)):
-                    raise
-                raise Unsure(f"the write was sent, but no answer came: {error}") from error
-        self._judge(status, answer)
+                answer = self._logged_in(target, lambda: self._write(target, document, deadline))
+            except HttpError as error:
+                if error.sent:
+                    raise Unsure(f"the write was sent, but no answer came: {error}") from error
+                raise charger_error(error) from error
+        self._judge(answer.status, answer.body)
 
-    def _force(self, device: str, values: Mapping[str, float], deadline: float) -> tuple[int, bytes]:
-        url = f"{self.url}/{_FORCE}?id={quoted(device)}"
-        response = self._write(url, body(values), deadline)
-        for _ in range(LOGIN_TRIES):
-            if response.status != 401 or not self._login.accept(response.headers.get("WWW-Authenticate", ""), url):
-                break
-            response.close()
-            response = self._write(url, body(values), deadline)
-        try:
-            return response.status, response.read(_MOST)
-        finally:
-            response.close()
-
-    def _write(self, url: str, document: bytes, deadline: float) -> BaseHTTPResponse:
+    def _write(self, target: str, document: bytes, deadline: float) -> Answer:
+        # A kept connection may be closed by now, and then nobody could say whether the request arrived.
+        self._client.close()
         self.requests += 1
-        self._line.begin(deadline)
-        return self._pool.urlopen(
-            "PUT",
-            url[self._root :],
-            body=document,
-            headers=HEADERS | {"Content-Type": "text/xml"} | self._login.headers(url, "PUT"),
-            retries=False,
-            redirect=False,
-            timeout=max(deadline - monotonic(), 0.001),
-            preload_content=False,
-            decode_content=False,
-        )
+        headers = {"Content-Type": "text/xml", **self._login.headers(target, "PUT")}
+        return self._client.request("PUT", target, deadline, headers=headers, body=document, most_bytes=_MOST)
 
     def _judge(self, status: int, answer: bytes) -> None:
         if status == 401:

@@ -2,7 +2,15 @@
 
 from urllib.parse import urlsplit
 
-from ccl_exporter.errors import AccessDenied, ChargerError, Garbled, HostNotFound, TimedOut, Unreachable
+from ccl_exporter.errors import (
+    AccessDenied,
+    ChargerError,
+    ConnectTimedOut,
+    Garbled,
+    HostNotFound,
+    TimedOut,
+    Unreachable,
+)
 from ccl_exporter.powerstudio.snapshot import Snapshot
 
 
@@ -18,7 +26,7 @@ def advice(error: ChargerError, url: str) -> str:
     """What the owner may do about a charger that cannot be read."""
     host = urlsplit(url).hostname
     match error:
-        case TimedOut():
+        case TimedOut() | ConnectTimedOut():
             return (
                 f"{host} is switched off or has another address, or this machine is in another subnet: "
                 "by default a charger answers only clients on its own subnet"

@@ -1,27 +1,15 @@
-"""One GET at a time to one charger, with a deadline that holds for the whole of it.
+"""One GET at a time to one charger, with its login, and what the answer means."""
 
-This is urllib3 without `requests` above it: the same connections at half the processor time of a request.
-"""
-
-import socket
-import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from time import monotonic
-from typing import TypeVar
 from urllib.parse import urlsplit
 
-from urllib3 import BaseHTTPResponse
-from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError, ReadTimeoutError
-
-from ccl_exporter import __version__
 from ccl_exporter.errors import (
     Absent,
     AccessDenied,
     ChargerError,
+    ConnectTimedOut,
     Garbled,
     HostNotFound,
     TimedOut,
@@ -29,26 +17,30 @@ from ccl_exporter.errors import (
     Unreachable,
     clear_tracebacks,
 )
+from ccl_exporter.http_client import Answer, Failure, HttpClient, HttpError, target_of, unix_time
 from ccl_exporter.locks import ChargerLock
-from ccl_exporter.powerstudio.connection import MAX_BYTES, FloodError, RequestDeadline, connections
 from ccl_exporter.powerstudio.login import Login
 from ccl_exporter.settings import Credentials
 
-_PART = 64 * 1024
-
-_Answer = TypeVar("_Answer")
-
-HEADERS = {
-    "User-Agent": f"ccl-exporter/{__version__}",
-    "Accept": "text/xml, application/xml",
-    "Accept-Encoding": "identity",
-}
+MAX_BYTES = 4 * 1024 * 1024
+"""The largest answer that is read; the varInfo of 1,425 variables is about 0.9 MB (protocol 11)."""
 
 NOT_THIS_WAY = frozenset({400, 404, 405, 410, 414, 501})
 """Statuses by which an engine says that it has no such document or cannot read such a request."""
 
-LOGIN_TRIES = 2
+_LOGIN_TRIES = 2
 """How often a request is sent again after a 401: the nonce of the first may be stale already (RFC 7616)."""
+
+_ERRORS = {
+    Failure.HOST_NOT_FOUND: HostNotFound,
+    Failure.NO_CONNECTION: Unreachable,
+    Failure.CONNECT_TIMED_OUT: ConnectTimedOut,
+    Failure.NOT_TRUSTED: Unreachable,
+    Failure.NO_TLS: Unreachable,
+    Failure.TIMED_OUT: TimedOut,
+    Failure.BROKE_OFF: Garbled,
+    Failure.TOO_LARGE: TooLarge,
+}
 
 
 class Transport:
@@ -70,20 +62,13 @@ class Transport:
         self._lock = lock
         self._login = Login(credentials)
         self.host = urlsplit(url).hostname or url
-        # What follows in a URL of this engine is the request target.
-        self._root = len(self.url) - len(urlsplit(self.url).path)
+        self._path = target_of(self.url).rstrip("/")
         self.requests = 0
         self.clock: float | None = None
-        self._line = RequestDeadline()
-        self._source = (source_address, 0) if source_address is not None else None
-        self._pool = self._connections()
-
-    def _connections(self) -> HTTPConnectionPool:
-        """The one connection to the engine, opened when it is needed and again when the engine closed it."""
-        return connections(self.url, self._source, self._line)
+        self._client = HttpClient(self.url, {"Accept": "text/xml, application/xml"}, source_address)
 
     def close(self) -> None:
-        self._pool.close()
+        self._client.close()
         if self._lock is not None:
             self._lock.close()
 
@@ -93,51 +78,41 @@ class Transport:
         `deadline` is in monotonic seconds.
         Raises `Unreachable`, `TimedOut`, `AccessDenied`, `Absent`, `Garbled` or `TooLarge`.
         """
-        url = f"{self.url}/{target}"
+        target = f"{self._path}/{target}"
         with self._lock.turn(deadline) if self._lock is not None else nullcontext():
-            return self._translated(lambda: self._exchange(url, deadline))
+            try:
+                answer = self._logged_in(target, lambda: self._resent(target, deadline))
+            except HttpError as error:
+                raise charger_error(error) from error
+        return self._content(answer)
 
-    def _exchange(self, url: str, deadline: float) -> bytes:
-        response = self._resent(url, deadline)
-        for _ in range(LOGIN_TRIES):
-            if response.status != 401 or not self._login.accept(response.headers.get("WWW-Authenticate", ""), url):
+    def _logged_in(self, target: str, send: Callable[[], Answer]) -> Answer:
+        """Send a request, and again with what its answer asks for."""
+        answer = send()
+        for _ in range(_LOGIN_TRIES):
+            if answer.status != 401 or not self._login.accept(answer.header("WWW-Authenticate"), target):
                 break
-            _done_with(response)
-            response = self._resent(url, deadline)
-        try:
-            return self._body(response)
-        finally:
-            _done_with(response)
+            answer = send()
+        return answer
 
-    def _resent(self, url: str, deadline: float) -> BaseHTTPResponse:
+    def _resent(self, target: str, deadline: float) -> Answer:
         """Send; a kept connection that the engine closed meanwhile is no answer, so send it again, once."""
-        opened = self._line.opened
         try:
-            return self._send(url, deadline)
-        except ProtocolError:
-            if self._line.opened > opened:
+            return self._send(target, deadline)
+        except HttpError as error:
+            if not error.stale:
                 raise
-        return self._send(url, deadline)
+        return self._send(target, deadline)
 
-    def _send(self, url: str, deadline: float) -> BaseHTTPResponse:
-        left = deadline - monotonic()
-        if left <= 0:
+    def _send(self, target: str, deadline: float) -> Answer:
+        if deadline <= monotonic():
             raise TimedOut("no time was left to ask")
         self.requests += 1
-        self._line.begin(deadline)
-        return self._pool.urlopen(
-            "GET",
-            url[self._root :],
-            headers=HEADERS | self._login.headers(url),
-            retries=False,
-            redirect=False,
-            timeout=left,
-            preload_content=False,
-            decode_content=False,
-        )
+        headers = self._login.headers(target)
+        return self._client.request("GET", target, deadline, headers=headers, most_bytes=MAX_BYTES, body_of=200)
 
-    def _body(self, response: BaseHTTPResponse) -> bytes:
-        status = response.status
+    def _content(self, answer: Answer) -> bytes:
+        status = answer.status
         if status == 401:
             raise AccessDenied(self._login.refusal)
         if status == 403:
@@ -149,60 +124,13 @@ class Transport:
         if status != 200:
             raise Garbled(f"the charger answers {status}")
         self._login.granted()
-        body = bytearray()
-        # To the very end: only then is the connection free again, and is it known that nothing was cut off.
-        while part := response.read(_PART):
-            body += part
-            if len(body) > MAX_BYTES:
-                raise TooLarge(f"the answer is larger than {MAX_BYTES} bytes")
-        self.clock = _unix(response.headers.get("Date"))
-        return bytes(body)
-
-    def _translated(self, exchange: Callable[[], _Answer]) -> _Answer:
-        """Run an exchange and turn the libraries' errors into ours; the one place that knows theirs."""
-        try:
-            return exchange()
-        except (HTTPError, OSError) as error:
-            chain = list(causes(error))
-            clear_tracebacks(error)
-            raise self._meaning(chain) from error
-
-    def _meaning(self, chain: Sequence[BaseException]) -> ChargerError:
-        """Our error for an error of the libraries and what it came from."""
-        reason = chain[-1]
-        if isinstance(reason, FloodError):
-            return TooLarge(f"the answer is larger than {MAX_BYTES} bytes")
-        if isinstance(chain[0], ReadTimeoutError) or isinstance(reason, TimeoutError):
-            return TimedOut(f"no complete answer from {self.host} in time")
-        if isinstance(reason, socket.gaierror):
-            return HostNotFound(f"no host is called {self.host}")
-        if any(isinstance(cause, NewConnectionError) for cause in chain):
-            detail = reason.strerror if isinstance(reason, OSError) else None
-            return Unreachable(f"no connection to {self.host}: {detail or reason}")
-        if isinstance(reason, ssl.SSLCertVerificationError):
-            return Unreachable(f"the certificate of {self.host} is not trusted: {reason.verify_message}")
-        return Garbled(f"the answer of {self.host} broke off or is not HTTP")
+        if not answer.whole:
+            raise TooLarge(f"the answer is larger than {MAX_BYTES} bytes")
+        self.clock = unix_time(answer.header("Date"))
+        return answer.body
 
 
-def _done_with(response: BaseHTTPResponse) -> None:
-    """Give the connection back, or close it if not all of the answer was read."""
-    response.close()
-    response.release_conn()
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from, the root cause last."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-
-
-def _unix(header: str | None) -> float | None:
-    if header is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(header)
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
+def charger_error(error: HttpError) -> ChargerError:
+    """What it means for a charger that no answer came."""
+    clear_tracebacks(error)
+    return _ERRORS[error.failure](str(error))

@@ -272,5 +272,7 @@ def test_nobody_there_is_for_later() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
 
-    assert InfluxClient(settings(f"http://127.0.0.1:{port}")).write(["m x=1 1"]) == RetryLater("no connection")
-    assert InfluxClient(settings("http://no-such-host.invalid")).write([]) == RetryLater("no host is called so")
+    outcome = InfluxClient(settings(f"http://127.0.0.1:{port}")).write(["m x=1 1"])
+    assert outcome == RetryLater("no connection to 127.0.0.1: Connection refused")
+    outcome = InfluxClient(settings("http://no-such-host.invalid")).write([])
+    assert outcome == RetryLater("no host is called no-such-host.invalid")

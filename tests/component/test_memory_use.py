@@ -26,7 +26,7 @@ from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Module, Settings
 from ccl_exporter.workers import Worker
 
-PACKAGES = ("ccl_exporter", "urllib3", "cheroot")
+PACKAGES = ("ccl_exporter", "http", "cheroot")
 
 
 @pytest.fixture

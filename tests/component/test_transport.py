@@ -25,9 +25,8 @@ from ccl_exporter.errors import (
     TooLarge,
     Unreachable,
 )
-from ccl_exporter.powerstudio.connection import MAX_BYTES
 from ccl_exporter.powerstudio.endpoints import quoted
-from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.powerstudio.transport import MAX_BYTES, Transport
 from ccl_exporter.settings import Credentials
 
 PATIENCE = 30.0  # seconds for what should take none

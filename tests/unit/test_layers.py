@@ -20,8 +20,8 @@ MODULES = {
 LAYERS = (
     ("ccl_exporter",),
     ("errors",),
-    ("gc_tuning", "locks", "logs", "sd_notify", "settings", "sqlite_file", "text", "workers"),
-    ("yaml_reader",),
+    ("gc_tuning", "http_client", "locks", "sd_notify", "settings", "sqlite_file", "text", "workers"),
+    ("logs", "yaml_reader"),
     ("powerstudio",),
     ("station",),
     ("metrics",),
@@ -131,6 +131,7 @@ def test_what_an_output_knows_is_samples_and_sessions() -> None:
     known = {
         "ccl_exporter",
         "errors",
+        "http_client",
         "locks",
         "settings",
         "sqlite_file",

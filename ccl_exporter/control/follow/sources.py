@@ -9,9 +9,12 @@ from math import isnan
 from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlencode, urlsplit
 
 from ccl_exporter.control.follow.input_filter import InputValue
 from ccl_exporter.errors import UsageError
+from ccl_exporter.http_client import HttpClient, HttpError, target_of
+from ccl_exporter.text import mask_urls
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessage
@@ -20,6 +23,7 @@ _FUTURE = 60.0
 """Seconds by which the clock of whoever dates a number may be ahead of ours."""
 
 _QUERY_TIMEOUT = 5.0
+_MOST_ANSWERED = 4 * 1024 * 1024  # bytes; one series is needed, but METRIC[30d] has many samples
 _LONGEST_TOPIC = 65_535  # bytes (MQTT 3.1.1, 4.7.3)
 
 
@@ -169,25 +173,33 @@ class PromQuery:
 
     @property
     def says(self) -> str:
-        return f"the query {self.query} at {self.url}"
+        return f"the query {self.query} at {mask_urls(self.url)}"
 
     def run(self, latest: LatestValue, stopped: threading.Event) -> None:
-        from urllib3 import PoolManager, Retry, Timeout  # noqa: PLC0415 - only for a query
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415 - likewise
-
-        pool = PoolManager(retries=Retry(0), timeout=Timeout(total=_QUERY_TIMEOUT))
+        client = HttpClient(self.url)
+        target = target_of(f"{self.url.rstrip('/')}/api/v1/query?{urlencode({'query': self.query})}")
         while not stopped.is_set():
+            deadline = monotonic() + _QUERY_TIMEOUT
             try:
-                response = pool.request(
-                    "GET", f"{self.url.rstrip('/')}/api/v1/query", fields={"query": self.query}
-                )
-                latest.take(*answered(response.data))
-            except NoValueError as error:
+                answer = client.request("GET", target, deadline, most_bytes=_MOST_ANSWERED)
+                latest.take(*answered(answer.body))
+            except (NoValueError, HttpError) as error:
                 latest.fail(str(error))
-            except HTTPError as error:
-                latest.fail(f"{self.url} does not answer: {type(error).__name__}")
             stopped.wait(self.every)
-        pool.clear()
+        client.close()
+
+
+def prom_query(url: str, query: str, every: float) -> PromQuery:
+    """The source of a query at `http://HOST[:PORT][/PATH]`, whose scheme may be left out; raises `UsageError`."""
+    url = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise UsageError("--prometheus.url is not the URL of a Prometheus; it looks like http://127.0.0.1:9090")
+    return PromQuery(url, query, every)
 
 
 def answered(body: bytes) -> tuple[float, float | None]:
@@ -264,7 +276,6 @@ def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]
     Raises `UsageError`.
     """
     from importlib.util import find_spec  # noqa: PLC0415 - only for a topic
-    from urllib.parse import urlsplit  # noqa: PLC0415 - likewise
 
     if find_spec("paho") is None:
         raise UsageError("a topic needs a library that is not installed: pip install 'ccl-exporter[mqtt]'")

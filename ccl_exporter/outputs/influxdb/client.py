@@ -14,14 +14,11 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from email.message import Message
 from time import monotonic, time
 from urllib.parse import urlencode
 
-import urllib3
-from urllib3.exceptions import HTTPError
-
+from ccl_exporter.http_client import Failure, HttpClient, HttpError, target_of, unix_time
 from ccl_exporter.settings import InfluxSettings
 
 _MOST_READ = 64 * 1024
@@ -76,17 +73,12 @@ class InfluxClient:
     def __init__(self, settings: InfluxSettings) -> None:
         self._timeout = settings.timeout
         self._patience = settings.timeout
-        self._url = _url(settings)
-        self._headers = {
-            "Content-Type": "text/plain; charset=utf-8",
-            "Content-Encoding": "gzip",
-            "User-Agent": "ccl-exporter",
-            **_login(settings),
-        }
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1)
+        self._target = target_of(_url(settings))
+        sent = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
+        self._client = HttpClient(settings.url, {**sent, **_login(settings)})
 
     def close(self) -> None:
-        self._pool.clear()
+        self._client.close()
 
     def check(self) -> Outcome:
         """Whether the database would take something: a write of nothing, which some refuse and none keeps."""
@@ -102,26 +94,20 @@ class InfluxClient:
         body = gzip.compress("\n".join(lines).encode(), compresslevel=5, mtime=0)
         began = monotonic()
         try:
-            response = self._pool.request(
-                "POST",
-                self._url,
-                body=body,
-                headers=self._headers,
-                retries=False,
-                redirect=False,
-                timeout=urllib3.Timeout(connect=self._timeout, read=self._patience),
-                preload_content=False,
+            answer = self._client.request(
+                "POST", self._target, began + self._patience, body=body, most_bytes=_MOST_READ
             )
-            text = _read(response, began + self._patience)
-        except (HTTPError, OSError, ValueError) as error:
-            if _late(error):
+        except HttpError as error:
+            if error.failure is not Failure.TIMED_OUT:
+                return RetryLater(str(error))
+            if error.sent:
                 self._patience = max(min(self._patience * 2, LONGEST_PATIENCE), self._timeout)
-            return RetryLater(_why(error, self._timeout))
+            return RetryLater(f"no complete answer within {self._timeout:g} seconds")
         self._patience = max(min((monotonic() - began) * 2, LONGEST_PATIENCE), self._timeout)
-        return outcome(response.status, response.headers, text, len(lines))
+        return outcome(answer.status, answer.headers, answer.body.decode(errors="replace"), len(lines))
 
 
-def outcome(status: int, headers: Mapping[str, str], text: str, count: int) -> Outcome:
+def outcome(status: int, headers: Message | Mapping[str, str], text: str, count: int) -> Outcome:
     """What an answer to a request of `count` lines means."""
     page = text.lstrip().startswith("<") or "html" in headers.get("Content-Type", "").lower()
     said = f"it answers {status}" + (f": {_message(text)}" if text and not page else "")
@@ -157,24 +143,6 @@ def _login(settings: InfluxSettings) -> Mapping[str, str]:
     return {}
 
 
-def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> str:
-    """The begin of an answer's text; raises `TimeoutError` when it takes too long."""
-    body = bytearray()
-    try:
-        while len(body) < _MOST_READ:
-            piece = response.read1(_MOST_READ)
-            if not piece:
-                response.release_conn()
-                break
-            body += piece
-            if monotonic() > deadline:
-                raise TimeoutError
-    finally:
-        # Closes nothing if the answer was read to its end; otherwise its rest would be taken for the next one.
-        response.close()
-    return body.decode(errors="replace")
-
-
 def _message(text: str) -> str:
     """What an answer says in words: InfluxDB puts them into JSON."""
     try:
@@ -187,34 +155,10 @@ def _message(text: str) -> str:
     return words if len(words) <= _MOST_SHOWN else f"{words[:_MOST_SHOWN]}…"
 
 
-def _wait(headers: Mapping[str, str]) -> float | None:
+def _wait(headers: Message | Mapping[str, str]) -> float | None:
     """Seconds of Retry-After, a number or a date (RFC 9110, 10.2.3)."""
     text = headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return min(float(text[:9]), LONGEST_WAIT)
-    try:
-        until = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return min(max((until - datetime.fromtimestamp(time(), UTC)).total_seconds(), 0.0), LONGEST_WAIT)
-
-
-def _late(error: Exception) -> bool:
-    """Whether there was a server, and it did not answer in time."""
-    return isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError)
-
-
-def _why(error: Exception, timeout: float) -> str:
-    """Why there was no answer, in words that hold neither the URL nor a secret."""
-    if _late(error):
-        return f"no complete answer within {timeout:g} seconds"
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return "no trust in its certificate, or no TLS there"
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "no host is called so"
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return "no connection"
-    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
-        return f"no connection within {timeout:g} seconds"
-    return "the connection broke off, or the answer is not HTTP"
+    until = unix_time(text)
+    return min(max(until - time(), 0.0), LONGEST_WAIT) if until is not None else None
