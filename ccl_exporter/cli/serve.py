@@ -58,7 +58,9 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     options = Options(listen_address(listen), web_config_file, lifecycle, fail_on_down)
     if config_check:
         return _check_files(config_file, web_config_file)
-    return run_service(charger, config_file, options, state_folder(os.environ))
+    run_service(charger, config_file, options, state_folder(os.environ))
+    # What is still being asked of a charger that does not answer would hold up the end by half a minute.
+    os._exit(0)
 
 
 def _check_files(config_file: Path | None, web_config_file: Path | None) -> None:

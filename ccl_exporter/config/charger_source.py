@@ -76,11 +76,8 @@ class ChargerInventory:
         self._tried: float | None = None
         self._stamp: tuple[int, ...] | None = None
         self._refreshing = threading.Lock()
-
-    @property
-    def was_tried(self) -> bool:
-        """Whether it was read, or tried to be read, since it was made."""
-        return self._tried is not None
+        self.was_tried = False
+        """Whether an attempt to read it has ended since it was made."""
 
     def refresh(self, now: float) -> bool:
         """Read the source again if it is due, and say whether the settings are others now; raises nothing.
@@ -93,6 +90,7 @@ class ChargerInventory:
         try:
             return self._refresh(now)
         finally:
+            self.was_tried = True
             self._refreshing.release()
 
     def _refresh(self, now: float) -> bool:

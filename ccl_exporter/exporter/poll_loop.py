@@ -40,6 +40,7 @@ class PollLoop:
         self.output = output
         self._source = source
         self._stopping = False
+        self._is_ready = False
         self._lock = threading.Lock()
         self._reading: set[str] = set()
         self._taken: dict[str, float] = {}
@@ -68,7 +69,8 @@ class PollLoop:
         """Have every charger read if the output is ready; the seconds until the next round."""
         if self._due is None:
             self._due = now
-        if not self.output.is_ready():
+        self._is_ready = self._is_ready or self.output.is_ready()
+        if not self._is_ready:
             return _READY_AGAIN
         interval = self.output.interval
         chargers = self._source.chargers()

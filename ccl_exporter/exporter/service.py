@@ -90,7 +90,8 @@ class Service:
         self._reloaded, self._reload_good = time(), True
         self._reloading = threading.Lock()
         self._settings_changing = threading.Lock()
-        self._stopping = threading.Event()
+        self._stopping, self._ended = threading.Event(), threading.Event()
+        self._stop_by = 0.0
         self._tidied, self._tidy_pause = monotonic(), _FIRST_TIDYING
         self._inventory_worker = Worker("inventory", self._refresh_inventory)
         self._page_reads = Pool("page", _PAGE_READERS)
@@ -141,17 +142,20 @@ class Service:
         self._supervisor.add(*members)
         self._update_outputs()
         self._server.serve()
+        self._ended.wait(max(self._stop_by - monotonic(), 0.0))
 
     def stop(self) -> None:
-        """Answer what is being asked, then end, within a few seconds."""
-        deadline = monotonic() + _STOP_WITHIN
+        """Answer what is being asked, then end; `run` returns within four seconds, whatever goes on."""
+        self._stop_by = monotonic() + _STOP_WITHIN
         self._stopping.set()
         with self._outputs_changing:
             self._loops.stop()
         self._supervisor.stop()
-        self._server.stop()
         if self._recorder is not None:
-            self._recorder.close(deadline)
+            self._recorder.close(self._stop_by)
+        # Last, as it waits for every answer that is under way.
+        self._server.stop()
+        self._ended.set()
 
     def _update_outputs(self) -> None:
         """Write to the broker and the databases of the configuration, and to no others any more."""

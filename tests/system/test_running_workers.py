@@ -81,9 +81,9 @@ def test_serving_begins_before_a_remote_inventory_is_there(start: Start, tmp_pat
         )
         process = start("serve", "--config.file", str(file), *LISTEN)
         url = address(process)
-        assert scrape(f"{url}/probe?target=garage").get("ccl_up") == 1
         with pytest.raises(urllib.error.HTTPError, match="503"):
             get(f"{url}/sd")
+        assert scrape(f"{url}/probe?target=garage").get("ccl_up") == 1
         # Without an answer in ten seconds the chargers of the file itself are what there is.
         process.wait_for_log("the inventory cannot be used")
         assert '"garage"' in get(f"{url}/sd")
