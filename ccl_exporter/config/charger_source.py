@@ -14,9 +14,6 @@ from ccl_exporter.http_client import Answer, HttpClient, HttpError, target_of
 from ccl_exporter.settings import ChargerSettings, Settings
 from ccl_exporter.yaml_reader import MAX_BYTES, decoded, read_text
 
-MAX_SECONDS = 10.0
-"""How long an inventory from a URL may take, redirects included."""
-
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"Accept": "application/yaml, application/json, text/*"}
@@ -35,6 +32,8 @@ class ChargerSource:
     parse: Callable[[str, str], Mapping[str, ChargerSettings]] = field(repr=False, compare=False)
     file: Path | None = None
     url: str | None = field(default=None, repr=False)
+    timeout: float = 10.0
+    """Seconds that a URL may take, redirects included."""
 
     @property
     def shown(self) -> str:
@@ -44,7 +43,11 @@ class ChargerSource:
     def settings(self) -> Settings:
         """The main file's with the chargers of the source; raises `UsageError` with the place of every mistake."""
         try:
-            text = decoded(_fetched(self.url)) if self.url is not None else read_text(self.file or Path())
+            text = (
+                decoded(_fetched(self.url, self.timeout))
+                if self.url is not None
+                else read_text(self.file or Path())
+            )
         except UsageError as error:
             raise UsageError(f"{self.shown}: {error}") from error
         return replace(self.own, chargers={**self.own.chargers, **self.parse(text, self.shown)})
@@ -109,9 +112,9 @@ class ChargerInventory:
         return self.settings != before
 
 
-def _fetched(url: str) -> bytes:
+def _fetched(url: str, timeout: float) -> bytes:
     """The body of a GET, at most one byte more than `MAX_BYTES`; raises `UsageError` without the URL."""
-    deadline = monotonic() + MAX_SECONDS
+    deadline = monotonic() + timeout
     for _ in range(_MAX_REDIRECTS + 1):
         client = HttpClient(url, _HEADERS)
         try:

@@ -16,14 +16,18 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ccl_exporter.outputs.influxdb.client import (
+    LONGEST_WAIT,
     Accepted,
     InfluxClient,
     Outcome,
     Rejected,
     RequestTooLarge,
     RetryLater,
+    outcome,
 )
 from ccl_exporter.settings import Credentials, InfluxSettings, SpoolSettings
 
@@ -151,6 +155,33 @@ def test_the_wish_to_be_left_alone_is_understood(text: str, low: float | None, h
     else:
         assert outcome.wait is not None
         assert low <= outcome.wait <= high
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.text("0123456789²٣-+. :"),
+        st.builds(
+            "{}, {} {} {} {}:{}:{} {}".format,
+            st.sampled_from(["Mon", "Fri", ""]),
+            st.integers() | st.integers(1, 31),
+            st.sampled_from(["Jan", "Dec", "Foo"]),
+            st.integers() | st.sampled_from([0, 1, 9999, 10000, 10**30]),
+            *[st.integers(-1, 99) | st.integers()] * 3,
+            st.sampled_from(["GMT", "-0000", "+2359", "-2359", "+9999", ""]) | st.integers().map("{:+}".format),
+        ),
+    )
+)
+@example("Fri, 31 Dec 9999 23:59:59 -2359")
+@example("Mon, 01 Jan 0001 00:00:00 +2359")
+@example("Thu, 99999999999999999999 Jun 2023 12:00:00 GMT")
+@example("Thu, 01 Jun 2023 12:00:00 +99999999999999")
+@example("9" * 5000)
+def test_whatever_a_wish_to_be_left_alone_says_it_is_no_more_than_an_hour(text: str) -> None:
+    found = outcome(503, {"Retry-After": text}, "", 1)
+
+    assert isinstance(found, RetryLater)
+    assert found.wait is None or 0 <= found.wait <= LONGEST_WAIT
 
 
 def test_version_1_is_written_to_by_database_policy_and_login() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from ccl_exporter.logs import JsonFormatter, LogfmtFormatter
 
+SECRET = "hunter-4711"  # noqa: S105 - nobody's
 AT = 1_700_000_000.25
 LINE_ENDS = ["\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 every_formatter = pytest.mark.parametrize(
@@ -128,6 +129,41 @@ class TestBoth:
     )
     def test_time_is_utc_with_milliseconds(self, formatter: logging.Formatter, at: float, written: str) -> None:
         assert written in formatter.format(record("x", at=at))
+
+    @every_formatter
+    @pytest.mark.parametrize(
+        ("said", "written"),
+        [
+            pytest.param("(url=http://h/x?token={}): odd", "(url=http://h/x?(hidden)): odd", id="query"),
+            pytest.param("https://h:1/x?a=1&b={}", "https://h:1/x?(hidden)", id="at the end"),
+            pytest.param("http://h?{}, http://i?t={}.", "http://h?(hidden), http://i?(hidden).", id="two"),
+            pytest.param("'HTTP://h/x?t={}' failed", "'HTTP://h/x?(hidden)' failed", id="capitals, quoted"),
+            pytest.param("http://h/x?t={}?/:@y z", "http://h/x?(hidden) z", id="signs in the query"),
+            pytest.param("http://h/x?t=({}", "http://h/x?(hidden)", id="half a bracket"),
+            pytest.param("http://me:{}@h/x", "http://(hidden)@h/x", id="login"),
+            pytest.param("http://me:a/{}@h/x", "http://(hidden)@h/x", id="slash in a password"),
+            pytest.param("http://me:a@{}@h/x", "http://(hidden)@h/x", id="sign in a password"),
+            pytest.param("mqtts://{}@h:1?t={} x", "mqtts://(hidden)@h:1?(hidden) x", id="broker"),
+            pytest.param("mqtt://h?{}", "mqtt://h?(hidden)", id="broker's query"),
+        ],
+    )
+    def test_no_login_and_no_query_of_a_url_is_written(
+        self, formatter: logging.Formatter, said: str, written: str
+    ) -> None:
+        said, written = said.replace("{}", SECRET), json.dumps(written)[1:-1]
+
+        assert written in formatter.format(record(said))
+        assert written in formatter.format(record("%s", said))
+        assert written in formatter.format(failed(ValueError(said)))
+        assert SECRET not in formatter.format(record("%r", ValueError(said)))
+
+    @every_formatter
+    @pytest.mark.parametrize(
+        "said",
+        ["/probe?target=NAME", "what? http://h/x is gone", "at http://h:1/x?", "a@b, https://h/x#y", "ftp://h?x"],
+    )
+    def test_all_else_is_written(self, formatter: logging.Formatter, said: str) -> None:
+        assert json.dumps(said)[1:-1] in formatter.format(record(f"it says {said}"))
 
     @every_formatter
     def test_a_record_without_an_error_names_none(self, formatter: logging.Formatter) -> None:

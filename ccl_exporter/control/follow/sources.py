@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _FUTURE = 60.0
 """Seconds by which the clock of whoever dates a number may be ahead of ours."""
 
-_QUERY_TIMEOUT = 5.0
 _MOST_ANSWERED = 4 * 1024 * 1024  # bytes; one series is needed, but METRIC[30d] has many samples
 _LONGEST_TOPIC = 65_535  # bytes (MQTT 3.1.1, 4.7.3)
 
@@ -170,6 +169,7 @@ class PromQuery:
     url: str
     query: str
     every: float
+    timeout: float = 5.0
 
     @property
     def says(self) -> str:
@@ -179,7 +179,7 @@ class PromQuery:
         client = HttpClient(self.url)
         target = target_of(f"{self.url.rstrip('/')}/api/v1/query?{urlencode({'query': self.query})}")
         while not stopped.is_set():
-            deadline = monotonic() + _QUERY_TIMEOUT
+            deadline = monotonic() + self.timeout
             try:
                 answer = client.request("GET", target, deadline, most_bytes=_MOST_ANSWERED)
                 latest.take(*answered(answer.body))
