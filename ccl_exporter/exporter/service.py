@@ -96,7 +96,7 @@ class Service:
             numthreads=LEAST_SCRAPES,
             max=MOST_SCRAPES,
             server_name="ccl-exporter",
-            request_queue_size=128,
+            request_queue_size=4096,
             timeout=10,
             shutdown_timeout=2,
         )

@@ -19,11 +19,11 @@ from typing import Any
 import bcrypt
 import pytest
 import trustme
-from cheroot.wsgi import Server
 from helpers.support import Start, server
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.web.security import WebSecurity
+from ccl_exporter.exporter.web.server import WebServer
 
 WORKERS = 4
 PAIR = "cert_file: server.crt, key_file: server.key"
@@ -81,10 +81,11 @@ class Site:
     def serving(self, text: str) -> Iterator["Site"]:
         self.path.write_text(text, encoding="utf-8")
         security = WebSecurity(self.path)
-        web = Server(
+        web = WebServer(
             ("127.0.0.1", 0),
             security.wrap(self.answer),
             numthreads=WORKERS,
+            max=WORKERS,
             timeout=30,
             shutdown_timeout=1,
         )

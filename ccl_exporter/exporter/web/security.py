@@ -6,12 +6,14 @@ import math
 import os
 import re
 import secrets
+import select
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from hashlib import blake2b
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -25,6 +27,7 @@ from cheroot.ssl import Adapter
 
 from ccl_exporter.config.web import Pem, TlsConfig, WebConfig, parse
 from ccl_exporter.errors import UsageError
+from ccl_exporter.exporter.web.server import PeerSocket
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +254,7 @@ class TlsAdapter(Adapter):
         return MakeFile(sock, mode, bufsize)
 
 
-class _TlsConnection(ssl.SSLSocket):
+class _TlsConnection(PeerSocket, ssl.SSLSocket):
     """A connection that shakes hands when it is first read from."""
 
     _greeted = False
@@ -259,10 +262,10 @@ class _TlsConnection(ssl.SSLSocket):
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         try:
             if not self._greeted:
-                self.do_handshake()
+                self.patiently(select.POLLIN, self.do_handshake)
                 self._check_name()
                 self._greeted = True
-            return super().recv_into(buffer, nbytes, flags)
+            return self.patiently(select.POLLIN, partial(ssl.SSLSocket.recv_into, self), buffer, nbytes, flags)
         except (OSError, ValueError) as error:
             if self._greeted and not isinstance(error, ssl.SSLError):
                 raise
