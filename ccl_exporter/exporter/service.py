@@ -55,6 +55,7 @@ class Options:
     web_config: Path | None = None
     lifecycle: bool = False
     fail_on_down: bool = False
+    allowed_hosts: frozenset[str] = frozenset()
 
 
 class Service:
@@ -92,7 +93,7 @@ class Service:
         self._security = WebSecurity(options.web_config)
         self._server = WebServer(
             (options.listen.host, options.listen.port),
-            self._security.wrap(App(self, options.lifecycle)),
+            self._security.wrap(App(self, options.lifecycle, options.allowed_hosts)),
             numthreads=LEAST_SCRAPES,
             max=MOST_SCRAPES,
             server_name="ccl-exporter",

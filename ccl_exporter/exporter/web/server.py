@@ -184,7 +184,7 @@ class _OneHost(HeaderReader):
         return True
 
 
-class Request(HTTPRequest):
+class ServedRequest(HTTPRequest):
     """A request that names one host, with deadlines for its parts."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -218,7 +218,7 @@ class Request(HTTPRequest):
 class Connection(HTTPConnection):
     """A connection whose request is not answered any more once who asked has hung up, tired of waiting."""
 
-    RequestHandlerClass = Request
+    RequestHandlerClass = ServedRequest
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
