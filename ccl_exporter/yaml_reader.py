@@ -49,10 +49,12 @@ class Mistakes:
     """What is wrong with a file: one mistake a place, each with the line of the place or of what it stands in.
 
     `root` begins every place and is not shown: an inventory is what stands under `chargers` elsewhere.
+    `hidden` is a place whose keys may be secrets.
     """
 
     file: str
     root: Place = ()
+    hidden: Place | None = None
     lines: dict[Place, int] = field(default_factory=dict)
     found: dict[Place, str] = field(default_factory=dict)
 
@@ -71,8 +73,11 @@ class Mistakes:
             raise UsageError("\n".join(self._shown(place, text) for place, text in by_line[:1000]))
 
     def _shown(self, place: Place, text: str) -> str:
+        line = self.line(place)
+        if self.hidden is not None and place[: len(self.hidden)] == self.hidden:
+            place = self.hidden
         shown = ".".join(_key(place[:end]) for end in range(len(self.root) + 1, len(place) + 1))
-        return f"{self.file}:{self.line(place)}: {shown + ': ' if shown else ''}{text}"
+        return f"{self.file}:{line}: {shown + ': ' if shown else ''}{text}"
 
 
 def _key(place: Place) -> str:
@@ -83,16 +88,24 @@ def _key(place: Place) -> str:
     return quote_short(text) if place[:-1] == ("chargers",) or place[-2:-1] == ("labels",) else "?"
 
 
+class Plain(str):
+    """A word without quotes, as it is written."""
+
+    __slots__ = ()
+
+
 class Reader:
     """The data of a YAML text and the line of every place.
 
     Plain words are text, but for numbers, `true` and `false`: `site: no` is not a lie about a site.
     What makes a file mean more than it shows is refused: aliases, tags, keys twice, several documents.
+    With `as_written` plain words are `Plain`, whatever they are, and what is empty is None and no mistake.
     """
 
-    def __init__(self, text: str, mistakes: Mistakes) -> None:
+    def __init__(self, text: str, mistakes: Mistakes, *, as_written: bool = False) -> None:
         self._events: Iterator[Any] = yaml.parse(_yaml_of_json(text), Loader=_LOADER)
         self._mistakes = mistakes
+        self._as_written = as_written
 
     def read(self) -> object:
         """The data, without whatever is a mistake; None if the text is no YAML."""
@@ -114,7 +127,8 @@ class Reader:
         next(self._events)
         event = next(self._events)
         if isinstance(event, yaml.StreamEndEvent):
-            self._mistakes.add(root, "the file is empty")
+            if not self._as_written:
+                self._mistakes.add(root, "the file is empty")
             return None
         value = self._value(next(self._events), root)
         next(self._events)
@@ -147,8 +161,12 @@ class Reader:
         if not event.implicit[0]:
             return text
         if text.lower() in ("", "~", "null"):
+            if self._as_written:
+                return None
             self._mistakes.add(place, "no value stands here: give one, or leave the key out")
             return None
+        if self._as_written:
+            return Plain(text)
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
         if (number := _NUMBER.fullmatch(text)) is None:
@@ -183,7 +201,7 @@ class Reader:
             if known:
                 self._mistakes.lines[*place, key] = line
                 self._mistakes.add((*place, key), f"stands here twice, first in line {first}")
-            elif value is not None:
+            elif value is not None or self._as_written:
                 values[key] = value
         return values
 

@@ -15,6 +15,7 @@ import typer
 from ccl_exporter.cli.shared import STOP_SIGNALS, ConfigFile, Listen, address, configuration, on_signals
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.service import Options, Service
+from ccl_exporter.exporter.web.app import allowed_hosts
 from ccl_exporter.gc_tuning import collect_seldom, share_memory
 from ccl_exporter.locks import state_folder
 from ccl_exporter.logs import to_stderr
@@ -50,12 +51,19 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     fail_on_down: Annotated[
         bool, typer.Option("--web.fail-on-down", help="Answer 503 for a charger that is down, besides ccl_up 0.")
     ] = False,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--web.allowed-hosts",
+            help="Answer only requests to these hosts, with or without port; separated by commas, or repeated.",
+        ),
+    ] = None,
     level: Level = "info",
     format: Format = "logfmt",
 ) -> None:
     """Serve the metrics of one charger, or of all that the configuration file names."""
     log_to_stderr(level, format)
-    options = Options(listen_address(listen), web_config_file, lifecycle, fail_on_down)
+    options = Options(listen_address(listen), web_config_file, lifecycle, fail_on_down, allowed_hosts(hosts or ()))
     if config_check:
         return _check_files(config_file, web_config_file)
     run_service(charger, config_file, options, state_folder(os.environ))

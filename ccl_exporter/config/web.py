@@ -8,9 +8,12 @@ import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ccl_exporter.errors import UsageError
+
+if TYPE_CHECKING:
+    from ccl_exporter.yaml_reader import Mistakes
 
 T = TypeVar("T")
 
@@ -19,6 +22,7 @@ _BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.O
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 _CURVES = {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
 _TLS13_SUITES = {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
@@ -95,23 +99,37 @@ class WebConfig:
     rate_interval: float = 0.0
     rate_burst: int = 0
 
+    def loss_since(self, before: "WebConfig") -> str | None:
+        """What an older configuration asked of everybody and this one does not; None if nothing is lost.
+
+        Files are emptied by mistake, and half of one can be read while an editor saves it.
+        """
+        tls, old = self.tls, before.tls
+        if (tls is None) != (old is None):
+            return "only a restart switches TLS on or off"
+        if before.users and not self.users:
+            return "only a restart removes all users"
+        if tls is None or old is None:
+            return None
+        if old.client_auth is ssl.CERT_REQUIRED and tls.client_auth is not ssl.CERT_REQUIRED:
+            return "only a restart lets clients in without a certificate"
+        if old.allowed_sans is not None and tls.allowed_sans is None:
+            return "only a restart removes client_allowed_sans"
+        return None
+
 
 def parse(path: Path) -> WebConfig:
     """Read the file, not yet the certificates that it names; raises `UsageError`."""
-    import yaml  # noqa: PLC0415 - most exporters run without this file
+    from ccl_exporter.yaml_reader import Mistakes, Reader, read_text  # noqa: PLC0415 - most run without this file
 
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise UsageError(f"the web configuration {path} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # The parser's own words would quote the file, which holds secrets.
-        mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UsageError(f"{place}: this is not YAML; look at indentation, quotes and colons") from error
-    if root is None:
-        return WebConfig()
-    sections = _Value(path, "", root).section(
+        text = read_text(path)
+    except UsageError as error:
+        raise UsageError(f"{path}: the web configuration {error}") from error
+    mistakes = Mistakes(str(path), hidden=("basic_auth_users",))
+    data = Reader(text, mistakes, as_written=True).read()
+    mistakes.check()
+    sections = _Value(mistakes, (), data).section(
         ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
     )
     http = sections["http_server_config"].section(("http2", "headers")) if "http_server_config" in sections else {}
@@ -134,19 +152,19 @@ def parse(path: Path) -> WebConfig:
 class _Value:
     """A value in the file, with its place, so that every complaint can say where."""
 
-    file: Path
-    name: str
-    node: Any
-    """Of `yaml`, which is imported late; its stubs do not know `id`."""
+    mistakes: "Mistakes"
+    where: tuple[str | int, ...]
+    data: object
+    name: str = ""
 
     @property
     def place(self) -> str:
-        place = f"{self.file}:{self.node.start_mark.line + 1}"
+        place = f"{self.mistakes.file}:{self.mistakes.line(self.where)}"
         return f"{place}: {self.name}" if self.name else place
 
     @property
     def blank(self) -> bool:
-        return bool(self.node.tag == "tag:yaml.org,2002:null" or self.node.value == "")
+        return self.data is None or self.data == ""
 
     def wrong(self, what: str) -> UsageError:
         return UsageError(f"{self.place}: {what}")
@@ -155,40 +173,41 @@ class _Value:
         """The values by key; all keys are `known`, or any key will do. A section with nothing in it is empty."""
         if self.blank:
             return {}
-        if self.node.id != "mapping":
+        if not isinstance(self.data, dict):
             raise self.wrong("keys with values are expected here")
         values: dict[str, _Value] = {}
-        for key, node in self.node.value:
-            if key.id != "scalar":
-                raise self.wrong("a key must be text")
-            if known is not None and key.value not in known:
+        for key, data in self.data.items():
+            where = (*self.where, key)
+            if known is not None and key not in known:
                 # What is long may be a secret on the wrong side of the colon.
-                shown = repr(key.value) if len(key.value) <= 40 else "a key"
-                line = f"{self.file}:{key.start_mark.line + 1}"
-                raise UsageError(f"{line}: {shown} is not known here, only {', '.join(known)}")
-            name = self.name if known is None else f"{self.name}.{key.value}".lstrip(".")
-            if key.value in values:
-                raise _Value(self.file, name, key).wrong("there twice, keep one")
-            values[key.value] = _Value(self.file, name, node)
+                shown = repr(key) if len(key) <= 40 else "a key"
+                wrong = _Value(self.mistakes, where, data)
+                raise wrong.wrong(f"{shown} is not known here, only {', '.join(known)}")
+            name = self.name if known is None else f"{self.name}.{key}".lstrip(".")
+            values[key] = _Value(self.mistakes, where, data, name)
         return values
 
     def text(self) -> str:
         """As written: a `0` or a `yes` is text where text is expected, as for Go."""
-        if self.node.id != "scalar":
+        if self.blank:
+            return ""
+        if not isinstance(self.data, str):
             raise self.wrong("text is expected here")
-        return "" if self.blank else str(self.node.value)
+        return str(self.data)
 
     def texts(self) -> tuple[str, ...]:
         if self.blank:
             return ()
-        if self.node.id != "sequence":
+        if not isinstance(self.data, list):
             raise self.wrong("a list is expected here")
-        return tuple(_Value(self.file, self.name, node).text() for node in self.node.value)
+        return tuple(_Value(self.mistakes, self.where, data, self.name).text() for data in self.data)
 
     def boolean(self) -> bool:
-        if self.node.tag != "tag:yaml.org,2002:bool":
+        """Any word of YAML 1.1 for true or false, as for Go; in quotes it is none."""
+        word = str(self.data).lower()
+        if word not in _BOOLEANS or type(self.data) is str:  # without quotes it is a `Plain`
             raise self.wrong("true or false is expected here")
-        return str(self.node.value).lower() in ("true", "yes", "on")
+        return _BOOLEANS[word]
 
     def whole(self) -> int:
         text = self.text()
@@ -272,7 +291,7 @@ def _pem(tls: _Value, found: Mapping[str, _Value], name: str) -> Pem | None:
         raise tls.wrong(f"give {name} or {name}_file, not both")
     if file:
         value = found[f"{name}_file"]
-        return Pem(value.place, path=value.file.parent / file)
+        return Pem(value.place, path=Path(value.mistakes.file).parent / file)
     return Pem(found[name].place, text=text) if text else None
 
 

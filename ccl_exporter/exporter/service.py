@@ -58,6 +58,7 @@ class Options:
     web_config: Path | None = None
     lifecycle: bool = False
     fail_on_down: bool = False
+    allowed_hosts: frozenset[str] = frozenset()
 
 
 class Service:
@@ -100,11 +101,11 @@ class Service:
         self._security = WebSecurity(options.web_config)
         self._server = WebServer(
             (options.listen.host, options.listen.port),
-            self._security.wrap(App(self, options.lifecycle)),
+            self._security.wrap(App(self, options.lifecycle, options.allowed_hosts)),
             numthreads=LEAST_SCRAPES,
             max=MOST_SCRAPES,
             server_name="ccl-exporter",
-            request_queue_size=128,
+            request_queue_size=4096,
             timeout=10,
             shutdown_timeout=2,
         )

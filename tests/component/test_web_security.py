@@ -81,18 +81,25 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("text", "sentence"),
         [
-            pytest.param("a: [", "this is not YAML", id="broken YAML"),
-            pytest.param("a: 1\n\tb: 2", ":2: this is not YAML", id="a tab"),
-            pytest.param("basic_auth_users: {alice: *hunter2}", ":1: this is not YAML", id="an alias"),
-            pytest.param("[" * 5000, "this is not YAML", id="very deep"),
-            pytest.param("--- {}\n--- {}", "this is not YAML", id="two documents"),
-            pytest.param("a: \x07", "this is not YAML", id="a control character"),
+            pytest.param("a: [", "is not YAML", id="broken YAML"),
+            pytest.param("a: 1\n\tb: 2", ":2: is not YAML: found a tab", id="a tab"),
+            pytest.param("basic_auth_users: {alice: *hunter2}", ":1: basic_auth_users: an alias", id="an alias"),
+            pytest.param(
+                "basic_auth_users:\n  hunter2: a\n  hunter2: b",
+                ":3: basic_auth_users: stands here twice",
+                id="a user twice",
+            ),
+            pytest.param("basic_auth_users: {hunter2}", "this is not a bcrypt hash", id="a user alone"),
+            pytest.param("basic_auth_users: {a: 'hunter2}", "is not YAML: ", id="an open quote"),
+            pytest.param("[" * 5000, "is not YAML", id="very deep"),
+            pytest.param("--- {}\n--- {}", ":2: is not YAML: a second document", id="two documents"),
+            pytest.param("a: \x07", "is not YAML: a control character", id="a control character"),
             pytest.param("just text", ":1: keys with values are expected here", id="text"),
             pytest.param("- a", ":1: keys with values are expected here", id="a list"),
             pytest.param("\ntls: {}", ":2: 'tls' is not known here, only tls_server_config, http_", id="unknown"),
             pytest.param("<<: {}", ":1: '<<' is not known here", id="a merge key"),
-            pytest.param("? [a]\n: b", "a key must be text", id="a key that is a list"),
-            pytest.param("rate_limit: {}\nrate_limit: {}", ":2: rate_limit: there twice", id="twice"),
+            pytest.param("? [a]\n: b", "a key must be a plain word", id="a key that is a list"),
+            pytest.param("rate_limit: {}\nrate_limit: {}", ":2: rate_limit: stands here twice", id="twice"),
             pytest.param("tls_server_config: yes", "tls_server_config: keys with values", id="TLS is text"),
             pytest.param(
                 "tls_server_config: {cert_file: [a]}", "cert_file: text is expected", id="a path is a list"
@@ -133,6 +140,7 @@ class TestMistakes:
             pytest.param(tls("curve_preferences: [X25519, CurveP256]"), "takes one curve", id="two curves"),
             pytest.param(tls("prefer_server_cipher_suites: 1"), "true or false is expected", id="not a boolean"),
             pytest.param("http_server_config: {http2: 2}", "http2: true or false", id="http2"),
+            pytest.param("http_server_config: {http2: 'yes'}", "http2: true or false", id="a truth in quotes"),
             pytest.param("http_server_config: {headers: {X-Me: a}}", "'X-Me' is not known here", id="own header"),
             pytest.param(
                 "http_server_config: {headers: {X-Frame-Options: no}}", "must be deny or sameorigin", id="framing"
@@ -222,7 +230,7 @@ class TestMistakes:
         with pytest.raises(UsageError, match="cannot be read: Is a directory"):
             WebSecurity(tmp_path)
         (tmp_path / "web.yml").write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(UsageError, match="this is not YAML"):
+        with pytest.raises(UsageError, match="is not text in UTF-8"):
             WebSecurity(tmp_path / "web.yml")
 
     def test_what_is_long_on_the_left_of_a_colon_may_be_a_secret(self, write: Write) -> None:
@@ -451,8 +459,59 @@ class TestLogins:
         assert ask(security, "alice:x")[0] == "401 Unauthorized"
         assert ask(security, "alice:other")[0] == "200 OK"
 
-        write("")
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *(
+                "",
+                "# nothing",
+                "{}",
+                "basic_auth_users:",
+                "basic_auth_users: {}",
+                "rate_limit: {interval: 1s, burst: 9}",
+            ),
+            *("basic_auth_us", "http_server_config: {http2: true}", "basic_auth_users:\n  alice:"),
+        ],
+    )
+    def test_a_file_that_lost_its_users_lets_nobody_in(
+        self, write: Write, caplog: pytest.LogCaptureFixture, text: str
+    ) -> None:
+        security = WebSecurity(write(f"basic_auth_users: {{alice: {hashed('x')}}}"))
+        write(text)
+
+        assert [ask(security)[0] for _ in range(3)] == ["401 Unauthorized"] * 3
+        assert ask(security, "alice:x")[0] == "200 OK"
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+    def test_no_part_of_a_file_that_is_being_saved_lets_anybody_in(self, write: Write) -> None:
+        text = f"basic_auth_users:\n  alice: {hashed('x')}\n  bob: {hashed('x')}\nrate_limit:\n  burst: 100\n"
+        security = WebSecurity(write(text))
+
+        for length in range(len(text)):
+            write(text[:length])
+            assert ask(security)[0] == "401 Unauthorized", text[:length]
+
+    @pytest.mark.parametrize("more", ["", "client_ca_file: ca.crt, client_auth_type: VerifyClientCertIfGiven"])
+    def test_a_file_that_lost_its_client_certificates_changes_nothing(
+        self, write: Write, caplog: pytest.LogCaptureFixture, more: str
+    ) -> None:
+        security = WebSecurity(write(tls("client_allowed_sans: [prometheus]", CLIENTS)))
+        for text in (tls(more) if more else f"tls_server_config: {{{PAIR}}}", tls("", CLIENTS), ""):
+            write(text)
+            context = security.context()
+
+            assert context.verify_mode is ssl.CERT_REQUIRED
+            assert context.allowed_sans == {"prometheus"}  # type: ignore[attr-defined] # a context of ours
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+    def test_an_empty_file_at_the_start_is_a_warning(self, write: Write, caplog: pytest.LogCaptureFixture) -> None:
+        security = WebSecurity(write("# nothing yet"))
         assert ask(security)[0] == "200 OK"
+        write(f"basic_auth_users: {{alice: {hashed('x')}}}")
+        assert ask(security)[0] == "401 Unauthorized"
+
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert "is empty" in caplog.messages[0]
 
     def test_a_broken_file_lets_nobody_in_who_was_not_let_in_before(
         self, write: Write, caplog: pytest.LogCaptureFixture
@@ -481,6 +540,43 @@ class TestLogins:
 
         statuses = [ask(security)[0] for _ in range(5)]
         assert statuses == ["200 OK"] * 3 + ["429 Too Many Requests"] * 2
+
+    def test_guesses_wait_in_small_numbers_and_good_logins_not_at_all(self, write: Write) -> None:
+        slow = bcrypt.hashpw(b"x", bcrypt.gensalt(11)).decode()
+        security = WebSecurity(write(f"basic_auth_users: {{alice: {slow}}}"))
+        assert ask(security, "alice:x", REMOTE_ADDR="192.0.2.1")[0] == "200 OK"
+        answers: list[tuple[str, list[tuple[str, str]], bytes]] = []
+
+        def guess(number: int) -> None:
+            answers.append(ask(security, f"alice:{number}", REMOTE_ADDR=f"192.0.2.{number % 2}"))
+
+        threads = [threading.Thread(target=guess, args=(number,)) for number in range(100)]
+        for thread in threads:
+            thread.start()
+        good = [ask(security, "alice:x", REMOTE_ADDR="192.0.2.1")[0] for _ in range(100)]
+        for thread in threads:
+            thread.join()
+        refused = [headers for status, headers, _ in answers if status == "503 Service Unavailable"]
+
+        assert set(good) == {"200 OK"}
+        assert len(refused) > len(threads) / 2, "eight of each peer wait"
+        assert all(dict(headers)["Retry-After"] == "1" for headers in refused)
+        assert {status for status, _, _ in answers} <= {"503 Service Unavailable", "401 Unauthorized"}
+
+    def test_guesses_of_one_peer_take_no_place_of_another(self, write: Write) -> None:
+        slow = bcrypt.hashpw(b"x", bcrypt.gensalt(10)).decode()
+        security = WebSecurity(write(f"basic_auth_users: {{alice: {slow}}}"))
+        threads = [
+            threading.Thread(target=ask, args=(security, f"alice:{number}"), kwargs={"REMOTE_ADDR": "192.0.2.1"})
+            for number in range(50)
+        ]
+        for thread in threads:
+            thread.start()
+        answer = ask(security, "alice:x", REMOTE_ADDR="192.0.2.2")[0]
+        for thread in threads:
+            thread.join()
+
+        assert answer == "200 OK"
 
     def test_many_at_once_get_the_same_word(self, write: Write) -> None:
         security = WebSecurity(write(f"basic_auth_users: {{alice: {hashed('x')}}}"))

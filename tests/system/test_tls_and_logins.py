@@ -19,11 +19,11 @@ from typing import Any
 import bcrypt
 import pytest
 import trustme
-from cheroot.wsgi import Server
 from helpers.support import Start, server
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.web.security import WebSecurity
+from ccl_exporter.exporter.web.server import WebServer
 
 WORKERS = 4
 PAIR = "cert_file: server.crt, key_file: server.key"
@@ -78,14 +78,15 @@ class Site:
         self.complaints.append(msg)
 
     @contextlib.contextmanager
-    def serving(self, text: str) -> Iterator["Site"]:
+    def serving(self, text: str, timeout: float = 30) -> Iterator["Site"]:
         self.path.write_text(text, encoding="utf-8")
         security = WebSecurity(self.path)
-        web = Server(
+        web = WebServer(
             ("127.0.0.1", 0),
             security.wrap(self.answer),
             numthreads=WORKERS,
-            timeout=30,
+            max=WORKERS,
+            timeout=timeout,
             shutdown_timeout=1,
         )
         web.ssl_adapter = security.ssl_adapter()
@@ -465,6 +466,28 @@ class TestStrangers:
                 silent.enter_context(socket.create_connection(("127.0.0.1", site.port)))
             assert [site.https().status for _ in range(3)] == [200] * 3
             silent.close()
+
+    def test_a_handshake_that_trickles_in_has_one_deadline(self, site: Site) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = site.trusting().wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        hello = outgoing.read()
+        sent, cut_off = 0, False
+        with (
+            site.serving(tls(), timeout=0.5),
+            socket.create_connection(("127.0.0.1", site.port), timeout=0.1) as slow,
+        ):
+            while sent < 60 and not cut_off:  # twelve times the deadline
+                with contextlib.suppress(TimeoutError):
+                    try:
+                        slow.sendall(hello[sent : sent + 1])
+                        cut_off = slow.recv(1) == b""
+                    except ConnectionError:
+                        cut_off = True
+                sent += 1
+
+        assert cut_off
 
     def test_noise_after_the_handshake_only_ends_the_connection(self, site: Site) -> None:
         with site.serving(tls()):

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.exposition import choose_encoder
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.exporter.web.app import App, Scrape, accepts_gzip, read_timeout
+from ccl_exporter.exporter.web.app import App, Scrape, accepts_gzip, allowed_hosts, read_timeout
 from ccl_exporter.exporter.web.app import HttpResponse as Said
 
 BODY = b"ccl_up 1.0\n" * 200
@@ -40,6 +40,8 @@ class Bench:
     mistake: str = ""
     lost: Sequence[str] = ()
     pending: bool = False
+    hosts: frozenset[str] = frozenset()
+    reloads: int = 0
 
     def metrics(self, scrape: Scrape) -> Said:
         self.asked.append((scrape.timeout, scrape.accept))
@@ -66,6 +68,7 @@ class Bench:
         return self.lost
 
     def reload(self) -> None:
+        self.reloads += 1
         if self.mistake:
             raise UsageError(self.mistake)
 
@@ -90,7 +93,7 @@ class Bench:
         setup_testing_defaults(request)
         # The check wants a query; without one it warns.
         request.setdefault("QUERY_STRING", "")
-        answer = validator(App(self, self.lifecycle))(request, start_response)
+        answer = validator(App(self, self.lifecycle, self.hosts))(request, start_response)
         try:
             body = b"".join(answer)
         finally:
@@ -345,6 +348,58 @@ class TestRunning:
 
         assert answer.status == status
         assert mistake in answer.body.decode()
+
+    @pytest.mark.parametrize(
+        ("headers", "status"),
+        [
+            ({"HTTP_ORIGIN": "http://evse:9986"}, "200 OK"),
+            ({"HTTP_ORIGIN": "http://EVSE:9986", "HTTP_SEC_FETCH_SITE": "same-origin"}, "200 OK"),
+            ({"HTTP_SEC_FETCH_SITE": "none"}, "200 OK"),
+            ({"HTTP_ORIGIN": "https://evse:9986", "wsgi.url_scheme": "https"}, "200 OK"),
+            ({"HTTP_ORIGIN": "https://evse:9986"}, "403 Forbidden"),
+            ({"HTTP_ORIGIN": "http://evse"}, "403 Forbidden"),
+            ({"HTTP_ORIGIN": "http://evil.example"}, "403 Forbidden"),
+            ({"HTTP_ORIGIN": "null"}, "403 Forbidden"),
+            ({"HTTP_ORIGIN": ""}, "403 Forbidden"),
+            ({"HTTP_SEC_FETCH_SITE": "cross-site"}, "403 Forbidden"),
+            ({"HTTP_SEC_FETCH_SITE": "same-site"}, "403 Forbidden"),
+        ],
+    )
+    def test_a_page_of_another_site_reloads_nothing(self, headers: dict[str, str], status: str) -> None:
+        bench = Bench(lifecycle=True)
+
+        assert bench.ask("/-/reload", "POST", HTTP_HOST="evse:9986", **headers).status == status
+        assert bench.reloads == (status == "200 OK")
+
+    @pytest.mark.parametrize(
+        ("allowed", "host", "answered"),
+        [
+            ("evse", "evse", True),
+            ("evse", "EVSE:9986", True),
+            ("evse", "evse.:80", True),
+            ("EVSE.", "evse", True),
+            ("a, evse:9986", "evse:9986", True),
+            ("[::1]", "[::1]:9986", True),
+            ("192.0.2.1", "192.0.2.1:9986", True),
+            ("evse:9986", "evse", False),
+            ("evse:9986", "evse:80", False),
+            ("evse", "evil.example", False),
+            ("evse", "evse.evil.example", False),
+            ("evse", "not-evse", False),
+            ("evse", "", False),
+            ("evse", "evse:x", False),
+        ],
+    )
+    def test_only_allowed_hosts_are_answered(self, allowed: str, host: str, answered: bool) -> None:
+        bench = Bench(hosts=allowed_hosts([allowed, "other"]))
+        statuses = {bench.ask(path, HTTP_HOST=host).status for path in ("/", "/metrics", "/-/healthy", "/config")}
+
+        assert statuses == {"200 OK" if answered else "421 Misdirected Request"}
+
+    @pytest.mark.parametrize("text", ["http://evse", "evse/", "::1", "a b", "evse:x", "ev*se"])
+    def test_what_is_no_host_cannot_be_allowed(self, text: str) -> None:
+        with pytest.raises(UsageError, match="is not a host"):
+            allowed_hosts(["evse", text])
 
     def test_it_is_ready_until_it_stops(self) -> None:
         assert Bench().ask("/-/ready").status == "200 OK"

@@ -2,7 +2,8 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
@@ -13,6 +14,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import MODULES, OLD_MODULES, Module
+from ccl_exporter.text import quote_short
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds for a read when the scraper does not say how long it waits."""
@@ -23,6 +25,8 @@ TIMEOUT_OFFSET = 0.5
 MIN_TIMEOUT = 0.1
 
 _TEXT = "text/plain; charset=utf-8"
+
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*[A-Za-z0-9_-])\.?(?P<port>(?::[0-9]+)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +79,15 @@ class Exporter(Protocol):
 
 
 class App:
-    """The WSGI application of one exporter; `lifecycle` lets a POST reload the configuration."""
+    """The WSGI application of one exporter.
 
-    def __init__(self, exporter: Exporter, lifecycle: bool = False) -> None:
+    `lifecycle` lets a POST reload the configuration; `hosts`, of `allowed_hosts`, are all that it answers for.
+    """
+
+    def __init__(self, exporter: Exporter, lifecycle: bool = False, hosts: Collection[str] = ()) -> None:
         self._exporter = exporter
         self._lifecycle = lifecycle
+        self._hosts = hosts
         self._routes: Mapping[str, Callable[[WSGIEnvironment], HttpResponse]] = {
             "/": self._page,
             "/metrics": lambda environ: exporter.metrics(_scrape(environ)),
@@ -104,6 +112,9 @@ class App:
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
     def _answer(self, environ: WSGIEnvironment) -> HttpResponse:
+        if self._hosts and not _host_names(environ.get("HTTP_HOST", "")) & frozenset(self._hosts):
+            # What RFC 9110 (15.5.20) has for a request to a host that a server does not stand for.
+            return HttpResponse(b"--web.allowed-hosts lacks this host.\n", status=HTTPStatus.MISDIRECTED_REQUEST)
         path = environ.get("PATH_INFO", "/")
         allowed = ("POST",) if path == "/-/reload" else ("GET", "HEAD")
         if environ["REQUEST_METHOD"] not in allowed:
@@ -114,9 +125,13 @@ class App:
             return HttpResponse(text.encode(), status=HTTPStatus.NOT_FOUND)
         return self._routes[path](environ)
 
-    def _reload(self, _: WSGIEnvironment) -> HttpResponse:
+    def _reload(self, environ: WSGIEnvironment) -> HttpResponse:
         if not self._lifecycle:
             return HttpResponse(b"Off; --web.enable-lifecycle allows it.\n", status=HTTPStatus.FORBIDDEN)
+        own = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}".lower()
+        site = environ.get("HTTP_SEC_FETCH_SITE", "none")
+        if environ.get("HTTP_ORIGIN", own).lower() != own or site not in ("none", "same-origin"):
+            return HttpResponse(b"Not from a page of another site.\n", status=HTTPStatus.FORBIDDEN)
         try:
             self._exporter.reload()
         except UsageError as error:
@@ -177,6 +192,21 @@ def _single(query: Mapping[str, list[str]], name: str) -> str | None:
 
 def _scrape(environ: WSGIEnvironment, modules: tuple[Module, ...] = MODULES) -> Scrape:
     return Scrape(read_timeout(environ), environ.get("HTTP_ACCEPT", ""), modules)
+
+
+def allowed_hosts(texts: Iterable[str]) -> frozenset[str]:
+    """The hosts of lists with commas, each with or without a port; raises `UsageError` for what is no host."""
+    found = [text.strip() for entry in texts for text in entry.split(",") if text.strip()]
+    for text in found:
+        if not _HOST.fullmatch(text):
+            raise UsageError(f"{quote_short(text)} is not a host; it looks like evse.example, [::1] or evse:9986")
+    return frozenset(max(_host_names(text), key=len) for text in found)
+
+
+def _host_names(host: str) -> frozenset[str]:
+    """A host with its port, as far as it has one, and without it."""
+    found = _HOST.fullmatch(host.lower())
+    return frozenset((found["name"], found["name"] + found["port"])) if found else frozenset()
 
 
 def read_timeout(environ: WSGIEnvironment) -> float:

@@ -6,12 +6,14 @@ import math
 import os
 import re
 import secrets
+import select
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from hashlib import blake2b
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -25,6 +27,7 @@ from cheroot.ssl import Adapter
 
 from ccl_exporter.config.web import Pem, TlsConfig, WebConfig, parse
 from ccl_exporter.errors import UsageError
+from ccl_exporter.exporter.web.server import PeerSocket, peer_of
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,9 @@ _MAX_REMEMBERED = 100
 _BCRYPT_BYTES = 72
 """All that bcrypt looks at. The library refuses more; every other exporter, and `htpasswd`, cuts it off."""
 
+_MOST_LOGINS, _MOST_OF_PEER, _MOST_WAITING = 8, 32, 128
+"""What may wait for bcrypt: different logins of a peer, its requests, all requests. Each one holds a thread."""
+
 _RETRY_SECONDS = 5.0
 
 _HTTPS_ONLY = b"This port speaks only HTTPS.\n"
@@ -46,7 +52,8 @@ class WebSecurity:
 
     Raises `UsageError` if the file or a certificate that it names cannot be used.
     A change of the file, or of a certificate, counts from the next request or connection on. While a change
-    cannot be used, what was there before stays in force.
+    cannot be used, or would let somebody in without what was asked of everybody, what was there before stays in
+    force.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -57,6 +64,8 @@ class WebSecurity:
         self._files: tuple[Path, ...] = () if self._path is None else (self._path,)
         self._seen: tuple[object, ...] = ()
         self._loaded = _Loaded(WebConfig()) if self._path is None else self._load(self._path)
+        if self._path is not None and self._loaded.config == WebConfig():
+            log.warning("the web configuration %s is empty: it asks for neither TLS nor logins", self._path)
         self._stamps: tuple[object, ...] = self._seen
 
     @property
@@ -84,6 +93,8 @@ class WebSecurity:
             headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
             if refusal is HTTPStatus.UNAUTHORIZED:
                 headers.append(("WWW-Authenticate", 'Basic realm="ccl-exporter", charset="UTF-8"'))
+            if refusal is HTTPStatus.SERVICE_UNAVAILABLE:
+                headers.append(("Retry-After", "1"))
             start(f"{refusal.value} {refusal.phrase}", headers)
             return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 
@@ -116,8 +127,8 @@ class WebSecurity:
     def _reload(self, path: Path) -> None:
         try:
             loaded = self._load(path)
-            if (loaded.context is None) != (self._loaded.context is None):
-                raise UsageError(f"{path}: only a restart switches TLS on or off")
+            if (loss := loaded.config.loss_since(self._loaded.config)) is not None:
+                raise UsageError(f"{path}: {loss}")
         except (UsageError, OSError) as error:
             if not self._trouble:
                 log.warning("the web configuration stays as it was: %s", error)
@@ -165,19 +176,40 @@ class _Loaded:
         self._key = secrets.token_bytes(32)
         self._good: dict[bytes, None] = {}
         self._bcrypt = threading.Lock()
+        self._waiting: list[tuple[str, bytes]] = []
         self._tokens, self._filled = float(config.rate_burst), time.monotonic()
-        self._rate = threading.Lock()
+        self._counts = threading.Lock()
 
     def refusal(self, environ: WSGIEnvironment) -> HTTPStatus | None:
         """Why this request is not answered; None if it is."""
         if self.config.rate_interval and not self._token():
             return HTTPStatus.TOO_MANY_REQUESTS
-        if self._users and not self._good_login(environ.get("HTTP_AUTHORIZATION", "")):
+        if not self._users:
+            return None
+        login = _basic_login(environ.get("HTTP_AUTHORIZATION", ""))
+        if login is None:
             return HTTPStatus.UNAUTHORIZED
-        return None
+        mark = self._hash(login)
+        if mark in self._good:
+            return None
+        entry = peer_of(environ.get("REMOTE_ADDR", "")), mark
+        with self._counts:
+            same_peer = [mark for peer, mark in self._waiting if peer == entry[0]]
+            if (
+                len(self._waiting) >= _MOST_WAITING
+                or len(same_peer) >= _MOST_OF_PEER
+                or len({*same_peer, mark}) > _MOST_LOGINS
+            ):
+                return HTTPStatus.SERVICE_UNAVAILABLE
+            self._waiting.append(entry)
+        try:
+            return None if self._is_good(login, mark) else HTTPStatus.UNAUTHORIZED
+        finally:
+            with self._counts:
+                self._waiting.remove(entry)
 
     def _token(self) -> bool:
-        with self._rate:
+        with self._counts:
             now = time.monotonic()
             gained = (now - self._filled) / self.config.rate_interval
             self._tokens, self._filled = min(self._tokens + gained, self.config.rate_burst), now
@@ -186,20 +218,10 @@ class _Loaded:
             self._tokens -= 1
             return True
 
-    def _good_login(self, header: str) -> bool:
-        scheme, _, coded = header.partition(" ")
-        try:
-            login = base64.b64decode(coded.strip(), validate=True)
-        except ValueError:
-            return False
-        name, colon, password = login.partition(b":")
-        if scheme.lower() != "basic" or not colon:
-            return False
-        mark = self._hash(login)
-        if mark in self._good:
-            return True
+    def _is_good(self, login: bytes, mark: bytes) -> bool:
         import bcrypt  # noqa: PLC0415 - most exporters run without logins
 
+        name, _, password = login.partition(b":")
         known = name in self._users
         hashed = self._users[name] if known else self._decoy(name)
         # One at a time: guesses cost one processor, not all. Only good logins are remembered, so guesses push
@@ -219,6 +241,16 @@ class _Loaded:
 
     def _hash(self, content: bytes) -> bytes:
         return blake2b(content, key=self._key).digest()
+
+
+def _basic_login(header: str) -> bytes | None:
+    """Name, colon and password of an Authorization header."""
+    scheme, _, coded = header.partition(" ")
+    try:
+        login = base64.b64decode(coded.strip(), validate=True)
+    except ValueError:
+        return None
+    return login if scheme.lower() == "basic" and b":" in login else None
 
 
 class TlsAdapter(Adapter):
@@ -251,7 +283,7 @@ class TlsAdapter(Adapter):
         return MakeFile(sock, mode, bufsize)
 
 
-class _TlsConnection(ssl.SSLSocket):
+class _TlsConnection(PeerSocket, ssl.SSLSocket):
     """A connection that shakes hands when it is first read from."""
 
     _greeted = False
@@ -259,10 +291,10 @@ class _TlsConnection(ssl.SSLSocket):
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         try:
             if not self._greeted:
-                self.do_handshake()
+                self.patiently(select.POLLIN, self.do_handshake)
                 self._check_name()
                 self._greeted = True
-            return super().recv_into(buffer, nbytes, flags)
+            return self.patiently(select.POLLIN, partial(ssl.SSLSocket.recv_into, self), buffer, nbytes, flags)
         except (OSError, ValueError) as error:
             if self._greeted and not isinstance(error, ssl.SSLError):
                 raise
