@@ -35,12 +35,13 @@ from ccl_exporter.control.follow.limiter import (
     only_one,
     written_lately,
 )
-from ccl_exporter.control.follow.policy import HOUR, Budget, Mode, Policy, Rules, amperes_at, percent_for
+from ccl_exporter.control.follow.policy import HOUR, Budget, Mode, Policy, Rules
 from ccl_exporter.control.restore import restore_pending
 from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.settings import ChargerSettings, listen_address
+from ccl_exporter.station.current_limit import amperes_left, percent_for
 
 _Flag = TypeVar("_Flag")
 
@@ -250,7 +251,7 @@ def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> F
 def _promise(task: _Task, follower: Follower) -> None:
     """Say, before anything is written, what is followed and what holds when it fails."""
     rules, meaning, plug = follower.policy.rules, task.meaning, follower.plug
-    safe = amperes_at(follower.safe, plug.largest)
+    safe = amperes_left(follower.safe, plug.largest)
     sign = (
         "the import of the house, positive when it buys and negative when it sells"
         if meaning.what == "import"
