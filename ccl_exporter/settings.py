@@ -1,11 +1,11 @@
 """What a person says on the command line or in the environment, checked and turned into frozen values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from urllib3.util import parse_url
@@ -15,9 +15,9 @@ from ccl_exporter.errors import UsageError
 Module = Literal["core", "variables"]
 """A part of the metrics that may be asked for alone."""
 
-MODULES: tuple[Module, ...] = ("core", "variables")
+MODULES: tuple[Module, ...] = get_args(Module)
 
-OLD_MODULES = {"meaning": "core", "walk": "variables"}
+_OLD_MODULES: Mapping[str, Module] = {"meaning": "core", "walk": "variables"}
 """What modules were called in version 0.1; accepted in 0.2, gone in 0.3."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -29,6 +29,14 @@ _ADDRESS = re.compile(
     rf"(?:(?P<scheme>https?)://)?{_HOST}(?::{_PORT})?(?P<path>/[^\s?#\x00-\x1f\x7f]*)?", re.IGNORECASE
 )
 _LISTEN = re.compile(rf"{_HOST}?:{_PORT}")
+
+
+def module_named(name: str, renamed: Callable[[str, Module], object]) -> Module | None:
+    """The module of a name, None if there is none; `renamed` is called with an old name and the new one."""
+    if name in _OLD_MODULES:
+        renamed(name, _OLD_MODULES[name])
+        return _OLD_MODULES[name]
+    return next((module for module in MODULES if module == name), None)
 
 
 @dataclass(frozen=True, slots=True)
