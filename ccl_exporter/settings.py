@@ -1,20 +1,20 @@
 """What a person says on the command line or in the environment, checked and turned into frozen values."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ccl_exporter.errors import UsageError
 
 Module = Literal["core", "variables"]
 """A part of the metrics that may be asked for alone."""
 
-MODULES: tuple[Module, ...] = ("core", "variables")
+MODULES: tuple[Module, ...] = get_args(Module)
 
-OLD_MODULES = {"meaning": "core", "walk": "variables"}
+_OLD_MODULES: Mapping[str, Module] = {"meaning": "core", "walk": "variables"}
 """What modules were called in version 0.1; accepted in 0.2, gone in 0.3."""
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -28,6 +28,14 @@ _ADDRESS = re.compile(
 _LISTEN = re.compile(rf"{_HOST}?:{_PORT}")
 _ASCII_NAME = re.compile(r"[a-z0-9._~!$&'()*+,;=-]+")  # RFC 3986, 3.2.2, but for percent signs
 _OTHER_NAME = re.compile(r"[a-z0-9.-]+")
+
+
+def module_named(name: str, renamed: Callable[[str, Module], object]) -> Module | None:
+    """The module of a name, None if there is none; `renamed` is called with an old name and the new one."""
+    if name in _OLD_MODULES:
+        renamed(name, _OLD_MODULES[name])
+        return _OLD_MODULES[name]
+    return next((module for module in MODULES if module == name), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,23 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from time import time
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, PlugName, Zone, address, transport
-from ccl_exporter.cli.write_session import (
-    AsJson,
-    DryRun,
-    Ended,
-    For,
-    LeastPause,
-    Target,
-    Wait,
-    carry_out,
-    facts,
-    finish,
-)
+from ccl_exporter.cli.write_session import AsJson, Ended, Target, carry_out, facts, finish, write_command
 from ccl_exporter.control import wording
 from ccl_exporter.control.plug_commands import (
     PlugCommands,
@@ -35,20 +24,14 @@ from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.powerstudio.command_reader import CommandReader
 
 
-def _at_plug(
-    target: Target,
-    plug: str | None,
-    work: Callable[[PlugCommands, WriteOptions], Result],
-    as_json: bool,
-    length: str | None = None,
-) -> None:
+def _at_plug(target: Target, work: Callable[[PlugCommands, WriteOptions], Result]) -> NoReturn:
     """Do something at a plug and say what came of it."""
 
     def at_plug(writer: Writer, how: WriteOptions) -> Ended:
-        result = work(PlugCommands(writer, plug, target.timeout), how)
+        result = work(PlugCommands(writer, target.plug, target.timeout), how)
         return Ended(result.outcome, result.says, {"plug": wording.facts(result.seen), **facts(result.written)})
 
-    carry_out(target, at_plug, as_json, length)
+    carry_out(target, at_plug)
 
 
 def _exit_unless(inside: bool, hours: TimeWindow, as_json: bool) -> None:
@@ -73,10 +56,9 @@ def _start_once(hours: TimeWindow, now: bool, at: PlugCommands, how: WriteOption
     return result
 
 
-def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
-    charger: ChargerOption = None,
-    config_file: ConfigFile = None,
-    plug: PlugName = None,
+@write_command("charge start", without=["length"])
+def start(
+    target: Target,
     between: Annotated[
         str | None, typer.Option("--between", help="Only within these hours, such as 00:30-04:30.")
     ] = None,
@@ -84,18 +66,11 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     now: Annotated[
         bool, typer.Option("--now", help="At any hour, and past `disable --nightly`, until the car leaves.")
     ] = False,
-    dry_run: DryRun = False,
-    wait: Wait = 20.0,
-    least_pause: LeastPause = 60.0,
-    as_json: AsJson = False,
-    timeout: Patience = 15.0,
 ) -> None:
     """Put the plug into service if need be, start a charge, and wait until it flows."""
     hours = window(between, timezone) if between is not None else None
     if hours is not None and not now:
-        _exit_unless(True, hours, as_json)
-    how = WriteOptions(dry_run=dry_run, wait=wait, least_pause=least_pause)
-    target = Target("charge start", address(charger, config_file), timeout, how)
+        _exit_unless(True, hours, target.as_json)
 
     def work(at: PlugCommands, how: WriteOptions) -> Result:
         memory = target.control_state
@@ -105,62 +80,30 @@ def start(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             return replace(result, says=f"{result.says}; it goes on until the car leaves")
         return result
 
-    _at_plug(target, plug, work, as_json)
+    _at_plug(target, work)
 
 
-def stop(  # noqa: PLR0913, PLR0917 - each is a flag of the command
-    charger: ChargerOption = None,
-    config_file: ConfigFile = None,
-    plug: PlugName = None,
-    dry_run: DryRun = False,
-    wait: Wait = 20.0,
-    least_pause: LeastPause = 60.0,
-    as_json: AsJson = False,
-    timeout: Patience = 15.0,
-) -> None:
+@write_command("charge stop", without=["length"])
+def stop(target: Target) -> None:
     """End the charge."""
-    how = WriteOptions(dry_run=dry_run, wait=wait, least_pause=least_pause)
-    target = Target("charge stop", address(charger, config_file), timeout, how)
-    _at_plug(target, plug, lambda at, how: at.stop(how), as_json)
+    _at_plug(target, lambda at, how: at.stop(how))
 
 
-def pause(  # noqa: PLR0913, PLR0917 - each is a flag of the command
-    charger: ChargerOption = None,
-    config_file: ConfigFile = None,
-    plug: PlugName = None,
-    dry_run: DryRun = False,
-    wait: Wait = 20.0,
-    least_pause: LeastPause = 60.0,
-    as_json: AsJson = False,
-    timeout: Patience = 15.0,
-) -> None:
+@write_command("charge pause", without=["length"])
+def pause(target: Target) -> None:
     """Hold the charge until it is started again."""
-    how = WriteOptions(dry_run=dry_run, wait=wait, least_pause=least_pause)
-    target = Target("charge pause", address(charger, config_file), timeout, how)
-    _at_plug(target, plug, lambda at, how: at.pause(how), as_json)
+    _at_plug(target, lambda at, how: at.pause(how))
 
 
-def enable(  # noqa: PLR0913, PLR0917 - each is a flag of the command
-    charger: ChargerOption = None,
-    config_file: ConfigFile = None,
-    plug: PlugName = None,
-    dry_run: DryRun = False,
-    wait: Wait = 20.0,
-    least_pause: LeastPause = 60.0,
-    length: For = None,
-    as_json: AsJson = False,
-    timeout: Patience = 15.0,
-) -> None:
+@write_command("charge enable")
+def enable(target: Target) -> None:
     """Put the plug into service; a car that is connected does not notice it, see `charge start`."""
-    how = WriteOptions(dry_run=dry_run, wait=wait, least_pause=least_pause)
-    target = Target("charge enable", address(charger, config_file), timeout, how)
-    _at_plug(target, plug, lambda at, how: at.enable(how), as_json, length)
+    _at_plug(target, lambda at, how: at.enable(how))
 
 
-def disable(  # noqa: PLR0913, PLR0917 - each is a flag of the command
-    charger: ChargerOption = None,
-    config_file: ConfigFile = None,
-    plug: PlugName = None,
+@write_command("charge disable")
+def disable(
+    target: Target,
     nightly: Annotated[
         bool, typer.Option("--nightly", help="Leave a charge alone that was begun by `start --now`.")
     ] = False,
@@ -168,18 +111,10 @@ def disable(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         str | None, typer.Option("--outside", help="Only outside these hours, such as 00:30-04:30.")
     ] = None,
     timezone: Zone = None,
-    dry_run: DryRun = False,
-    wait: Wait = 20.0,
-    least_pause: LeastPause = 60.0,
-    length: For = None,
-    as_json: AsJson = False,
-    timeout: Patience = 15.0,
 ) -> None:
     """Take the plug out of service; a charge that is under way ends."""
     if outside is not None:
-        _exit_unless(False, window(outside, timezone), as_json)
-    how = WriteOptions(dry_run=dry_run, wait=wait, least_pause=least_pause)
-    target = Target("charge disable", address(charger, config_file), timeout, how)
+        _exit_unless(False, window(outside, timezone), target.as_json)
 
     def work(at: PlugCommands, how: WriteOptions) -> Result:
         memory = target.control_state
@@ -192,25 +127,16 @@ def disable(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             memory.clear_override(at.name)
         return at.disable(how)
 
-    _at_plug(target, plug, work, as_json, length)
+    _at_plug(target, work)
 
 
-def limit(  # noqa: PLR0913, PLR0917 - each is a flag of the command
+@write_command("charge limit")
+def limit(
     current: Annotated[str, typer.Argument(metavar="LIMIT", help="16A, or 50% of what the plug has; 0A stops.")],
-    charger: ChargerOption = None,
-    config_file: ConfigFile = None,
-    plug: PlugName = None,
-    dry_run: DryRun = False,
-    wait: Wait = 20.0,
-    least_pause: LeastPause = 60.0,
-    length: For = None,
-    as_json: AsJson = False,
-    timeout: Patience = 15.0,
+    target: Target,
 ) -> None:
     """Limit the current, and see that a car that is charging follows."""
-    how = WriteOptions(dry_run=dry_run, wait=wait, least_pause=least_pause)
-    target = Target("charge limit", address(charger, config_file), timeout, how)
-    _at_plug(target, plug, lambda at, how: at.limit(current, how), as_json, length)
+    _at_plug(target, lambda at, how: at.limit(current, how))
 
 
 def status(

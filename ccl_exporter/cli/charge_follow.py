@@ -14,17 +14,8 @@ from typing import Annotated, TypeVar
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import (
-    STOP_OR_HANG_UP,
-    ChargerOption,
-    ConfigFile,
-    PlugName,
-    address,
-    on_signals,
-    say,
-    warn,
-)
-from ccl_exporter.cli.write_session import DryRun, Target, seconds, session, writable_transport
+from ccl_exporter.cli.shared import STOP_OR_HANG_UP, on_signals, say, warn
+from ccl_exporter.cli.write_session import Target, seconds, session, writable_transport, write_command
 from ccl_exporter.control.follow import arguments, sources
 from ccl_exporter.control.follow.follower import Follower
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, Unit, What
@@ -35,12 +26,14 @@ from ccl_exporter.control.follow.limiter import (
     only_one,
     written_lately,
 )
-from ccl_exporter.control.follow.policy import HOUR, Budget, Mode, Policy, Rules, amperes_at, percent_for
+from ccl_exporter.control.follow.metrics import serve_metrics
+from ccl_exporter.control.follow.policy import HOUR, Budget, Mode, Policy, Rules
 from ccl_exporter.control.restore import restore_pending
-from ccl_exporter.control.write import WriteOptions, Writer
+from ccl_exporter.control.write import Writer
 from ccl_exporter.errors import UsageError
 from ccl_exporter.locks import state_folder
-from ccl_exporter.settings import ChargerSettings, listen_address
+from ccl_exporter.settings import listen_address
+from ccl_exporter.station.current_limit import amperes_left, percent_for
 
 _Flag = TypeVar("_Flag")
 
@@ -48,10 +41,14 @@ _LEAVE_WITHIN = 20.0
 _LEAST_PACE = 1.0
 
 
+@dataclass(frozen=True)
+class _Target(Target):
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for each answer.")] = 5.0
+
+
+@write_command("charge follow", without=["wait", "least_pause", "length", "as_json"])
 def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
-    charger: ChargerOption = None,
-    config_file: ConfigFile = None,
-    plug: PlugName = None,
+    target: _Target,
     mode: Annotated[
         Mode,
         typer.Option(
@@ -114,8 +111,6 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     put_back: Annotated[
         bool, typer.Option("--restore", help="Only set the safe current that a killed follower has left undone.")
     ] = False,
-    dry_run: DryRun = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for each answer.")] = 5.0,
     old_number: Annotated[What | None, typer.Option("--number", hidden=True)] = None,
     old_roof: Annotated[str | None, typer.Option("--roof", hidden=True)] = None,
     old_put_back: Annotated[bool, typer.Option("--put-back", hidden=True)] = False,
@@ -127,9 +122,8 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     number = _renamed("--number", old_number, "--input", number)
     roof = _renamed("--roof", old_roof, "--pv-peak", roof)
     put_back = _renamed("--put-back", old_put_back or None, "--restore", put_back)
-    settings = address(charger, config_file)
     if put_back:
-        return _put_back(Target("charge follow", settings, timeout, WriteOptions()))
+        return _put_back(target)
     every = seconds(interval) if interval is not None else (2.0 if mode == "supply" else 5.0)
     old = seconds(stale)
     if old > 40:
@@ -151,7 +145,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         source = sources.Lines((line.decode("utf-8", "replace") for line in sys.stdin.buffer), field)
     currents = arguments.amperes(floor, "--floor"), arguments.amperes(safe, "--safe")
     rules = partial(arguments.rules, mode, *currents, starts)
-    return _run(_Task(settings, plug, meaning, rules, writes, source, every, listen, dry_run, timeout))
+    return _run(_Task(target, meaning, rules, writes, source, every, listen))
 
 
 def _renamed(old: str, given: _Flag | None, new: str, value: _Flag) -> _Flag:
@@ -164,18 +158,15 @@ def _renamed(old: str, given: _Flag | None, new: str, value: _Flag) -> _Flag:
 
 @dataclass(frozen=True)
 class _Task:
-    """What the flags ask for. `rules` takes the largest current of the plug, `every` and `timeout` are seconds."""
+    """What the flags ask for. `rules` takes the largest current of the plug, `every` is in seconds."""
 
-    settings: ChargerSettings
-    plug: str | None
+    target: Target
     meaning: InputSpec
     rules: Callable[[float], Rules]
     writes: int
     source: sources.InputSource
     every: float
     listen: str | None
-    dry_run: bool
-    timeout: float
 
 
 def _run(task: _Task) -> None:
@@ -221,24 +212,22 @@ def _run(task: _Task) -> None:
 
 def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> Follower:
     """A follower of the plug, with nobody else who follows it."""
-    settings = task.settings
+    target, settings = task.target, task.target.settings
     control_state = FollowerState(state_folder(os.environ), settings.url, say=warn)
     control = running.enter_context(writable_transport(settings))
-    writer = Writer(control, control_state, task.timeout, "charge follow")
-    plug = FollowedPlug(writer, control_state, task.plug, task.timeout)
+    writer = Writer(control, control_state, target.timeout, target.command)
+    plug = FollowedPlug(writer, control_state, target.plug, target.timeout)
     rules = task.rules(plug.largest)
     running.enter_context(only_one(control_state.folder, settings.url, plug.name))
-    if not task.dry_run:
-        with control_state.exclusive(monotonic() + task.timeout):
+    if not target.dry_run:
+        with control_state.exclusive(monotonic() + target.timeout):
             restore_pending(control_state, writer, warn)
     ages = written_lately(control_state.folder, settings.url, plug.variable, time(), HOUR)
     budget = Budget(task.writes, [monotonic() - age for age in ages])
     input_filter = InputFilter(task.meaning)
     guard = SafeCurrentGuard(control_state, plug.device, plug.variable, percent_for(rules.safe, plug.largest))
-    follower = Follower(plug, latest, input_filter, Policy(rules, budget), guard, say, task.dry_run)
+    follower = Follower(plug, latest, input_filter, Policy(rules, budget), guard, say, target.dry_run)
     if task.listen is not None:
-        from ccl_exporter.control.follow.metrics import serve_metrics  # noqa: PLC0415 - only where they are wanted
-
         where = listen_address(task.listen)
         info = {"mode": rules.mode, "plug": plug.name}
         port, end = serve_metrics(where.host, where.port, lambda: follower.status, info)
@@ -250,14 +239,14 @@ def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> F
 def _promise(task: _Task, follower: Follower) -> None:
     """Say, before anything is written, what is followed and what holds when it fails."""
     rules, meaning, plug = follower.policy.rules, task.meaning, follower.plug
-    safe = amperes_at(follower.safe, plug.largest)
+    safe = amperes_left(follower.safe, plug.largest)
     sign = (
         "the import of the house, positive when it buys and negative when it sells"
         if meaning.what == "import"
         else "the power that is available to the car"
     )
     say(
-        f"Follows {task.source.says} at {plug.name} of {task.settings.url}, which has {plug.largest:g} A;"
+        f"Follows {task.source.says} at {plug.name} of {task.target.settings.url}, which has {plug.largest:g} A;"
         f" mode {rules.mode}."
     )
     say(f"The number is {sign}, in {meaning.unit}; a roof of at most {meaning.roof / 1000:g} kW is believed.")
@@ -279,6 +268,9 @@ def _put_back(target: Target) -> None:
     if not count:
         say("nothing to put back")
         raise typer.Exit(Exit.NOTHING)
+    if target.dry_run:
+        say("would set the safe current that is still pending")
+        raise typer.Exit(Exit.DONE)
     with session(target, say, ", put back"):
         pass  # It restores what is pending.
     with control_state.pending_restores() as pending:

@@ -1,6 +1,5 @@
 """`charge plan`: charge in the cheapest half-hours, or in those with the least carbon."""
 
-import os
 import re
 import shlex
 import sys
@@ -16,19 +15,8 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import (
-    STOP_OR_HANG_UP,
-    ChargerOption,
-    ConfigFile,
-    Patience,
-    PlugName,
-    Zone,
-    address,
-    on_signals,
-    say,
-    transport,
-)
-from ccl_exporter.cli.write_session import DryRun, Target, restore, session
+from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Zone, on_signals, say, transport
+from ccl_exporter.cli.write_session import Target, restore, session, write_command
 from ccl_exporter.control.plan.planner import Goal, Planner
 from ccl_exporter.control.plan.prices import Slot, parse
 from ccl_exporter.control.plan.schedule import Plan, cheapest, deadline
@@ -36,7 +24,7 @@ from ccl_exporter.control.plan.timers import LOADED_WITHIN, NAME, units
 from ccl_exporter.control.plug_commands import PlugCommands, PlugReader, Result
 from ccl_exporter.control.restore import TemporaryChange
 from ccl_exporter.control.time_window import zone_of
-from ccl_exporter.control.write import WriteOptions, Written
+from ccl_exporter.control.write import Written
 from ccl_exporter.errors import UsageError
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.text import align_columns
@@ -48,22 +36,20 @@ _NEARLY = 0.02
 _MOST = 50_000_000
 
 
-def plan(  # noqa: PLR0913, PLR0917 - each is a flag of the command
+@write_command("charge plan", without=["wait", "least_pause", "length", "as_json"])
+def plan(
     prices: Annotated[
         str, typer.Argument(metavar="PRICES", help="CSV or JSON with begin, end, price; - is standard input.")
     ],
     need: Annotated[str, typer.Option("--need", help="What the car needs, such as 20kWh.")],
     by: Annotated[str, typer.Option("--by", help="By when: 07:00, or an instant with its offset.")],
+    *,
     power: Annotated[str, typer.Option("--power", help="What the car takes.")] = "7.2kW",
-    charger: ChargerOption = None,
-    config_file: ConfigFile = None,
-    plug: PlugName = None,
+    target: Target,
     timezone: Zone = None,
     timers: Annotated[
         Path | None, typer.Option("--timers", help="Write systemd timers to this folder instead of staying.")
     ] = None,
-    dry_run: DryRun = False,
-    timeout: Patience = 15.0,
 ) -> None:
     """Charge when it costs least: show the plan, and stay to carry it out.
 
@@ -76,20 +62,17 @@ def plan(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         _quantity(_POWER, power, "--power", "7.2kW"),
     )
     read = _prices(prices)
-    if dry_run or timers is not None:
+    if target.dry_run or timers is not None:
         begin = now + LOADED_WITHIN if timers is not None else now
         planned = cheapest(read(), goal.need, goal.kilowatts, begin, goal.by)
         _show(where, planned)
-        if timers is not None and not dry_run:
-            _write_timers(timers, planned, charger, config_file, plug)
+        if timers is not None and not target.dry_run:
+            _write_timers(timers, planned, target)
         return
-    target = Target("charge plan", address(charger, config_file), timeout, WriteOptions())
-    _carry_out(goal, read, where, target, plug)
+    _carry_out(goal, read, where, target)
 
 
-def _carry_out(
-    goal: Goal, read: Callable[[], Sequence[Slot]], where: tzinfo | None, target: Target, name: str | None
-) -> None:
+def _carry_out(goal: Goal, read: Callable[[], Sequence[Slot]], where: tzinfo | None, target: Target) -> None:
     disabled: list[Written] = []
     stopped = threading.Event()
     with TemporaryChange(target.control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
@@ -102,14 +85,14 @@ def _carry_out(
 
         def start() -> Result:
             with session(target) as writer:
-                return PlugCommands(writer, name, target.timeout).start(target.how)
+                return PlugCommands(writer, target.plug, target.timeout).start(target.how)
 
         def stop() -> Result:
             with session(target) as writer:
-                return PlugCommands(writer, name, target.timeout).disable(replace(target.how, keep=keep))
+                return PlugCommands(writer, target.plug, target.timeout).disable(replace(target.how, keep=keep))
 
         with transport(target.settings) as connection:
-            reader = PlugReader(CommandReader(connection), name, target.timeout)
+            reader = PlugReader(CommandReader(connection), target.plug, target.timeout)
             planner = Planner(goal, read, reader.look, start, stop, partial(_show, where), say)
             try:
                 while not stopped.is_set() and planner.step():
@@ -157,21 +140,19 @@ def _show(where: tzinfo | None, planned: Plan) -> None:
         say(f"{planned.missing:.2f} kWh cannot be had: there is no time, or no price, for them")
 
 
-def _write_timers(
-    folder: Path, planned: Plan, charger: str | None, config_file: Path | None, plug: str | None
-) -> None:
+def _write_timers(folder: Path, planned: Plan, target: Target) -> None:
     if not planned.blocks:
         raise UsageError("there is nothing to charge, so there are no timers")
     own = str(Path(sys.argv[0]).resolve())
-    more = ["--charger", charger or os.environ.get("CCL_CHARGER") or address(charger, config_file).url]
-    more += ["--config.file", str(config_file.resolve())] if config_file is not None else []
-    more += ["--plug", plug] if plug is not None else []
+    more = ["--charger", target.charger or target.settings.url]
+    more += ["--config.file", str(target.config_file.resolve())] if target.config_file is not None else []
+    more += ["--plug", target.plug] if target.plug is not None else []
     # Nobody tries a unit again: it must not be refused where a block or a gap is shorter than a minute,
     # and an end has to outlast a start that still waits for its charge.
     more += ["--min-interval", "0", "--timeout", "120"]
     start, end = (_unit_words([own, "charge", word, *more]) for word in ("start", "disable"))
     try:
-        for name, text in units(planned, start, end, with_secrets=config_file is not None).items():
+        for name, text in units(planned, start, end, with_secrets=target.config_file is not None).items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from error

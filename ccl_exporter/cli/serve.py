@@ -16,6 +16,7 @@ from ccl_exporter.cli.shared import STOP_SIGNALS, ConfigFile, Listen, address, c
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.service import Options, Service
 from ccl_exporter.exporter.web.app import allowed_hosts
+from ccl_exporter.exporter.web.security import WebSecurity
 from ccl_exporter.gc_tuning import collect_seldom, share_memory
 from ccl_exporter.locks import state_folder
 from ccl_exporter.logs import to_stderr
@@ -78,8 +79,6 @@ def _check_files(config_file: Path | None, web_config_file: Path | None) -> None
         count = len(configuration(config_file, patient=False).settings.chargers)
         typer.echo(f"{config_file} is well: {count} {'charger' if count == 1 else 'chargers'}.")
     if web_config_file is not None:
-        from ccl_exporter.exporter.web.security import WebSecurity  # noqa: PLC0415 - only with a file
-
         WebSecurity(web_config_file)
         typer.echo(f"{web_config_file} is well.")
 

@@ -1,41 +1,35 @@
 """`set`: write variables and see that they hold."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isfinite, nan
 from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, address
-from ccl_exporter.cli.write_session import AsJson, DryRun, Ended, For, LeastPause, Target, Wait, carry_out, facts
+from ccl_exporter.cli.write_session import Ended, Target, carry_out, facts, write_command
 from ccl_exporter.control.plug_commands import unchanged
 from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import UsageError
 from ccl_exporter.text import MASK, format_number
 
 
-def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
+@write_command("set", without=["plug"])
+def set_variables(
     pairs: Annotated[
         list[str],
         typer.Argument(metavar="VARIABLE VALUE...", help="Full ids and values, of one device."),
     ],
-    charger: ChargerOption = None,
-    config_file: ConfigFile = None,
+    target: Target,
     force: Annotated[
         bool, typer.Option("--force", help="Write what has no known range, or is not said to be writable.")
     ] = False,
-    dry_run: DryRun = False,
-    wait: Wait = 20.0,
-    least_pause: LeastPause = 60.0,
-    length: For = None,
-    as_json: AsJson = False,
-    timeout: Patience = 15.0,
 ) -> None:
     """Write variables, if the charger says that they can be written, and see that they hold."""
     wanted = _pairs(pairs)
 
     def work(writer: Writer, how: WriteOptions) -> Ended:
-        written = writer.set(wanted, how)
+        written = writer.set(wanted, replace(how, force=force))
 
         def change(name: str) -> str:
             if name in written.personal:
@@ -51,8 +45,7 @@ def set_variables(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         }
         return Ended(written.outcome, says.get(written.outcome) or unchanged(written), facts([written]))
 
-    how = WriteOptions(force=force, dry_run=dry_run, wait=wait, least_pause=least_pause)
-    carry_out(Target("set", address(charger, config_file), timeout, how), work, as_json, length)
+    carry_out(target, work)
 
 
 def _pairs(texts: Sequence[str]) -> Mapping[str, float]:

@@ -46,7 +46,7 @@ Sensitive = Annotated[bool, typer.Option("--sensitive", help="Show personal valu
 
 def configuration(config_file: Path, patient: bool = True, fetch: bool = True) -> "Configuration":
     """What a configuration file says now; if `patient`, or not to `fetch` it, its inventory may come later."""
-    from ccl_exporter.config import document  # noqa: PLC0415 - only with a file
+    from ccl_exporter.config import document  # noqa: PLC0415 - half of a start, and few have a file
 
     return document.load(config_file, os.environ, patient=patient, fetch=fetch)
 

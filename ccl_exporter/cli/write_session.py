@@ -5,15 +5,27 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, wraps
+from inspect import Parameter, Signature, signature
 from time import monotonic
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import STOP_OR_HANG_UP, charger_lock, on_signals, say, warn
+from ccl_exporter.cli.shared import (
+    STOP_OR_HANG_UP,
+    ChargerOption,
+    ConfigFile,
+    Patience,
+    PlugName,
+    address,
+    charger_lock,
+    on_signals,
+    say,
+    warn,
+)
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.restore import TemporaryChange, restore_pending
 from ccl_exporter.control.state import ControlState
@@ -46,23 +58,72 @@ For = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 
+_FIRST = ("charger", "config_file", "plug")
+"""The flags of `Target` that stand before those of a command's own."""
+
 
 @dataclass(frozen=True)
 class Target:
-    """The charger of a command that writes, and the flags with which it does. `timeout` in seconds.
+    """The charger of a command that writes, and the flags that such commands share, in the order of their help.
 
     Its settings are read once: a configuration file that is being edited must not keep a way back from being gone.
     """
 
     command: str
-    settings: ChargerSettings
-    timeout: float
-    how: WriteOptions
+    charger: ChargerOption = None
+    config_file: ConfigFile = None
+    plug: PlugName = None
+    dry_run: DryRun = False
+    wait: Wait = 20.0
+    least_pause: LeastPause = 60.0
+    length: For = None
+    as_json: AsJson = False
+    timeout: Patience = 15.0
+
+    @cached_property
+    def settings(self) -> ChargerSettings:
+        return address(self.charger, self.config_file)
+
+    @cached_property
+    def how(self) -> WriteOptions:
+        return WriteOptions(dry_run=self.dry_run, wait=self.wait, least_pause=self.least_pause)
 
     @cached_property
     def control_state(self) -> ControlState:
         """What commands keep of this charger."""
         return ControlState(state_folder(os.environ), self.settings.url)
+
+
+def write_command(name: str, without: Sequence[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make the command of a name from a function with a parameter `target`, which is `Target` or a kind of it.
+
+    The command has the fields of that class as flags, but those that it is `without`: the first ones stand in its
+    help where `target` stands among the function's parameters, which are its other flags, and the rest at the end.
+    """
+
+    def decorated(work: Callable[..., None]) -> Callable[..., None]:
+        own = signature(work).parameters
+        kind = own["target"].annotation
+        shared = {
+            flag.name: Parameter(flag.name, Parameter.KEYWORD_ONLY, default=flag.default, annotation=flag.type)
+            for flag in fields(kind)
+            if flag.name not in ("command", *without)
+        }
+        flags: dict[str, Parameter] = {}
+        for each, parameter in own.items():
+            first = {flag: shared[flag] for flag in _FIRST if flag in shared}
+            flags |= first if each == "target" else {each: parameter.replace(kind=Parameter.KEYWORD_ONLY)}
+        flags |= shared
+
+        @wraps(work)
+        def command(**given: Any) -> None:
+            target = kind(name, **{flag: given.pop(flag) for flag in shared})
+            work(target=target, **given)
+
+        command.__signature__ = Signature(list(flags.values()))  # type: ignore[attr-defined] # what Typer looks at
+        return command
+
+    return decorated
 
 
 @dataclass(frozen=True)
@@ -90,23 +151,21 @@ def session(target: Target, tell: Callable[[str], None] = warn, purpose: str = "
     control_state = target.control_state
     with writable_transport(target.settings) as control, control_state.exclusive(monotonic() + target.timeout):
         writer = Writer(control, control_state, target.timeout, target.command + purpose)
-        if not target.how.dry_run:
+        if not target.dry_run:
             restore_pending(control_state, writer, tell)
         yield writer
 
 
-def carry_out(
-    target: Target, work: Callable[[Writer, WriteOptions], Ended], as_json: bool, length: str | None = None
-) -> NoReturn:
+def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> NoReturn:
     """Do what a command is for, say what came of it, and end with its exit code.
 
-    With a `length` stay until it is over or the command is told to stop, and put everything back.
+    With `--for` stay until it is over or the command is told to stop, and put everything back.
     """
-    if length is None or target.how.dry_run:
+    if target.length is None or target.dry_run:
         with session(target) as writer:
             ended = work(writer, target.how)
-        finish(ended, as_json)
-    lasts = seconds(length)
+        finish(ended, target.as_json)
+    lasts = seconds(target.length)
     stopped = threading.Event()
     good, late = True, False
     with TemporaryChange(target.control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
@@ -114,7 +173,7 @@ def carry_out(
             with session(target) as writer:
                 ended = work(writer, replace(target.how, keep=meanwhile.remember))
             late = ended.outcome == "not_taken"
-            _tell(ended, as_json)
+            _tell(ended, target.as_json)
             if ended.outcome == "done":
                 stopped.wait(min(lasts, threading.TIMEOUT_MAX))
         finally:

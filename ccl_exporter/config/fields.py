@@ -15,7 +15,7 @@ from pydantic import ValidationInfo as Info
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
-from ccl_exporter.settings import OLD_MODULES, Credentials, Module
+from ccl_exporter.settings import Credentials, Module, module_named
 from ccl_exporter.text import DURATION_EXAMPLES, format_duration, parse_duration, quote_short
 from ccl_exporter.yaml_reader import read_text
 
@@ -139,10 +139,11 @@ Name = Annotated[
 
 def _module(name: object) -> object:
     """The name of a module, also that of version 0.1."""
-    if isinstance(name, str) and name in OLD_MODULES:
-        warn_renamed(f"`modules: [{name}]`", f"`modules: [{OLD_MODULES[name]}]`")
-        return OLD_MODULES[name]
-    return name
+
+    def renamed(old: str, new: str) -> None:
+        warn_renamed(f"`modules: [{old}]`", f"`modules: [{new}]`")
+
+    return (module_named(name, renamed) if isinstance(name, str) else None) or name
 
 
 Modules = Annotated[list[Annotated[Module, BeforeValidator(_module)]], Field(min_length=1)]

@@ -8,8 +8,6 @@ PREDUCTION reduces the power by so many per cent of the plug's largest current.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from math import ceil
 from time import monotonic, sleep
 
 from ccl_exporter.control.state import Override
@@ -20,8 +18,9 @@ from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import PlugInfo, owner
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.catalogue import Activity
+from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left, minimum_current, percent_for
 from ccl_exporter.station.judge import Station
-from ccl_exporter.station.plug import IN_SESSION, MINIMUM_AMPERES, Plug, plug_infos
+from ccl_exporter.station.plug import IN_SESSION, Plug, plug_infos
 from ccl_exporter.station.values import Reading
 from ccl_exporter.text import MASK, format_number
 
@@ -36,25 +35,22 @@ _SLACK, _MORE = 1.03, 0.5
 
 
 def reduction(text: str, largest: float) -> int:
-    """The PREDUCTION for a limit such as `16A` or `50%` of the plug's largest current, in whole per cent.
+    """The PREDUCTION for a limit such as `16A` or `50%` of the plug's largest current.
 
-    Rounded up, so that the limit is never exceeded. Raises `UsageError` for what is no limit,
-    `WriteRejected` for one that a car cannot use; 0 is allowed, as it stops.
+    Raises `UsageError` for what is no limit, `WriteRejected` for one that a car cannot use;
+    0 is allowed, as it stops.
     """
     found = _AMPERES.fullmatch(text.strip())
     if found is None:
         raise UsageError(f"{text!r} is not a limit; it looks like 16A or 50%")
-    whole = Fraction(largest).limit_denominator(1000)
-    share = Fraction(found[1]) / (100 if found[2] == "%" else whole)
-    if share > 1:
+    amperes = float(found[1]) * largest / 100 if found[2] == "%" else float(found[1])
+    if amperes > largest:
         raise WriteRejected(f"{text} is more than the plug has, which is {largest:g} A")
-    percent = ceil(100 * (1 - share))
-    left = whole * (100 - percent) / 100
-    if share > 0 and left < MINIMUM_AMPERES:
-        least = 100 - int(100 * (1 - Fraction(MINIMUM_AMPERES) / whole))
+    percent = percent_for(amperes, largest)
+    if amperes > 0 and percent == 100:
         raise WriteRejected(
             f"{text} is too little: a car needs {MINIMUM_AMPERES} A, and in whole per cent the least is"
-            f" {float(whole * least / 100):.2f} A; `charge limit 0A` or `charge stop` stops it"
+            f" {minimum_current(largest):.2f} A; `charge limit 0A` or `charge stop` stops it"
         )
     return percent
 
@@ -236,7 +232,7 @@ class PlugCommands(PlugReader):
         if not limits.rated:
             raise Absent(f"the charger does not tell the rated current of {self.name}, so a limit has no meaning")
         percent = reduction(text, limits.rated)
-        allowed = limits.rated * (100 - percent) / 100
+        allowed = amperes_left(percent, limits.rated)
         written = self._write(f"{vehicle}.PREDUCTION", float(percent), how)
         seen = self.look()
         says = f"{self.name} may take {allowed:.2f} A of {limits.rated:g} A (PREDUCTION {percent})"

@@ -11,13 +11,11 @@ from math import isfinite
 from ccl_exporter.powerstudio.inventory import Inventory, PlugInfo, cached_per_inventory
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, PlugStateRecord
 from ccl_exporter.station.catalogue import Activity, NotCharging, PlugState, catalogue
+from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left
 from ccl_exporter.station.values import OLDEST, Reading
 
 PHASES = ("1", "2", "3")
 """What stands behind a variable's name for one phase of a meter."""
-
-MINIMUM_AMPERES = 6
-"""The least current that can be offered to a vehicle (IEC 61851-1)."""
 
 UNDER_WAY = frozenset({Activity.STARTING, Activity.CHARGING, Activity.SUSPENDED})
 """What a plug does while a session is under way that can still charge."""
@@ -70,6 +68,11 @@ class Limits:
     reduction: float | None = None
     cap: float | None = None
     allowed: float | None = None
+
+    @property
+    def percent(self) -> int:
+        """The reduction in whole per cent, as it is written; 0 where it is not known."""
+        return round((self.reduction or 0.0) * 100)
 
     @property
     def socket(self) -> float | None:
@@ -401,7 +404,7 @@ class _Judge:
         found: list[float | None] = []
         if reduction_name is not None:
             if rated and reduction is not None and 0 <= reduction <= 1:
-                found.append(round(rated * (1 - reduction), 9))
+                found.append(amperes_left(reduction * 100, rated))
             else:
                 found.append(None)
         elif intensity is not None or rated is not None:

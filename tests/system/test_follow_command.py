@@ -27,7 +27,7 @@ from paho.mqtt.publish import single
 from ccl_exporter.control.follow.follower import Follower
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec
 from ccl_exporter.control.follow.limiter import FollowedPlug, FollowerState, SafeCurrentGuard, written_lately
-from ccl_exporter.control.follow.policy import Budget, Policy, Rules, percent_for
+from ccl_exporter.control.follow.policy import Budget, Policy, Rules
 from ccl_exporter.control.follow.sources import LatestValue
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.restore import restore_pending
@@ -35,6 +35,7 @@ from ccl_exporter.control.state import JOURNAL, ControlState
 from ccl_exporter.control.write import Writer
 from ccl_exporter.metrics.families import FOLLOW
 from ccl_exporter.simulator import Fault, Simulator
+from ccl_exporter.station.current_limit import percent_for
 
 PLUG = "EVSE.PLUG"
 MODE3 = "Plug - Mode 3"

@@ -4,18 +4,60 @@ import importlib
 import inspect
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
 
 from ccl_exporter.cli.main import CHARGE_COMMANDS, COMMANDS
+from ccl_exporter.cli.write_session import Target
+
+
+def imported(place: str) -> Callable[..., None]:
+    module, _, function = place.partition(":")
+    command: Callable[..., None] = getattr(importlib.import_module(f"ccl_exporter.cli.{module}"), function)
+    return command
 
 
 @pytest.mark.parametrize(("place", "summary"), [*COMMANDS.values(), *CHARGE_COMMANDS.values()])
 def test_the_summary_of_a_command_is_the_first_paragraph_of_its_docstring(place: str, summary: str) -> None:
-    module, _, function = place.partition(":")
-    command = getattr(importlib.import_module(f"ccl_exporter.cli.{module}"), function)
+    assert (inspect.getdoc(imported(place)) or "").partition("\n\n")[0] == summary
 
-    assert (inspect.getdoc(command) or "").partition("\n\n")[0] == summary
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("charge start", "charger config_file plug between timezone now dry_run wait least_pause as_json timeout"),
+        ("charge stop", "charger config_file plug dry_run wait least_pause as_json timeout"),
+        ("charge pause", "charger config_file plug dry_run wait least_pause as_json timeout"),
+        ("charge enable", "charger config_file plug dry_run wait least_pause length as_json timeout"),
+        (
+            "charge disable",
+            "charger config_file plug nightly outside timezone dry_run wait least_pause length as_json timeout",
+        ),
+        ("charge limit", "current charger config_file plug dry_run wait least_pause length as_json timeout"),
+        ("charge plan", "prices need by power charger config_file plug timezone timers dry_run timeout"),
+        ("set", "pairs charger config_file force dry_run wait least_pause length as_json timeout"),
+    ],
+)
+def test_commands_that_write_share_their_flags(command: str, shown: str) -> None:
+    group, _, name = command.rpartition(" ")
+    parameters = inspect.signature(imported((CHARGE_COMMANDS if group else COMMANDS)[name][0])).parameters
+
+    assert list(parameters) == shown.split()
+    shared = {field.name: (field.type, field.default) for field in fields(Target)}
+    assert {
+        name: (parameter.annotation, parameter.default)
+        for name, parameter in parameters.items()
+        if name in shared and (parameter.annotation, parameter.default) != shared[name]
+    } == {}
+
+
+def test_a_command_may_give_a_shared_flag_another_default() -> None:
+    parameters = inspect.signature(imported(CHARGE_COMMANDS["follow"][0])).parameters
+
+    assert parameters["timeout"].default == 5.0
+    assert list(parameters)[:4] == ["charger", "config_file", "plug", "mode"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["charge", "--help"], ["--version"]])

@@ -9,7 +9,11 @@ from ccl_exporter.control.plug_commands import already_charged_in_window, overri
 from ccl_exporter.control.state import Override
 from ccl_exporter.control.wording import describe
 from ccl_exporter.errors import UsageError, WriteRejected
-from ccl_exporter.station.plug import MINIMUM_AMPERES, Measured, Plug
+from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left, minimum_current, percent_for
+from ccl_exporter.station.plug import Measured, Plug
+
+RATED = st.integers(600, 20_000).map(lambda hundredths: hundredths / 100)
+"""What a plug may have, in amperes."""
 
 
 class TestLimits:
@@ -68,6 +72,54 @@ class TestLimits:
     def test_what_is_no_limit_is_said(self, text: str) -> None:
         with pytest.raises(UsageError, match="is not a limit; it looks like 16A or 50%"):
             reduction(text, 32.0)
+
+    @given(rated=RATED)
+    def test_all_of_what_the_plug_has_is_no_reduction(self, rated: float) -> None:
+        assert reduction("100%", rated) == 0
+
+    @given(tenths=st.integers(0, 320))
+    def test_the_follower_writes_what_the_command_writes(self, tenths: int) -> None:
+        try:
+            expected = reduction(f"{tenths / 10}A", 32.0)
+        except WriteRejected:
+            expected = 100
+
+        assert percent_for(tenths / 10, 32.0) == expected
+
+
+class TestReductions:
+    @given(amperes=st.floats(-10, 200), rated=RATED)
+    def test_a_reduction_never_gives_more_than_was_asked_nor_less_than_a_vehicle_needs(
+        self, amperes: float, rated: float
+    ) -> None:
+        percent = percent_for(amperes, rated)
+        left = amperes_left(percent, rated)
+
+        assert 0 <= percent <= 100
+        assert left <= max(amperes, 0) + 1e-6
+        assert left == 0 or left >= MINIMUM_AMPERES
+        if percent == 100:
+            assert amperes < minimum_current(rated)
+        else:
+            assert amperes_left(percent - 1, rated) > amperes - 1e-6 or percent == 0, "nothing is given away"
+
+    @given(percent=st.integers(0, 100), rated=RATED)
+    def test_the_current_that_a_reduction_leaves_gives_that_reduction(self, percent: int, rated: float) -> None:
+        left = amperes_left(percent, rated)
+
+        assert percent_for(left, rated) == (percent if left >= MINIMUM_AMPERES else 100)
+
+    @given(rated=RATED)
+    def test_the_minimum_current_is_the_lowest_that_can_be_set(self, rated: float) -> None:
+        least = minimum_current(rated)
+
+        assert MINIMUM_AMPERES <= least < MINIMUM_AMPERES + rated / 100
+        assert amperes_left(percent_for(least, rated), rated) == least
+
+    @pytest.mark.parametrize("rated", [1e-9, 0.5, 5.9, 1e9])
+    def test_a_rated_current_that_cannot_be_breaks_nothing(self, rated: float) -> None:
+        assert percent_for(16.0, rated) in range(101)
+        assert minimum_current(rated) > 0
 
 
 @pytest.mark.parametrize(

@@ -7,24 +7,11 @@ from itertools import pairwise
 
 import pytest
 from helpers.plugs import Car
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue, Unit, What
-from ccl_exporter.control.follow.policy import (
-    Budget,
-    Decision,
-    Mode,
-    Observation,
-    Policy,
-    Rules,
-    amperes_at,
-    least_of,
-    percent_for,
-)
+from ccl_exporter.control.follow.policy import Budget, Decision, Mode, Observation, Policy, Rules
 from ccl_exporter.control.follow.sources import LatestValue, NoValueError, answered, reading
-from ccl_exporter.control.plug_commands import reduction
-from ccl_exporter.errors import WriteRejected
+from ccl_exporter.station.current_limit import amperes_left
 
 CHARGING = Car()
 
@@ -55,7 +42,7 @@ class Room:
 
     @property
     def limit(self) -> float:
-        return amperes_at(self.car.percent, 32.0)
+        return amperes_left(self.car.percent, 32.0)
 
     def look(self, number: InputValue | None, day: int = 1) -> Decision:
         self.now += self.every
@@ -69,7 +56,7 @@ class Room:
         return self.last
 
     def obey(self, percent: int) -> None:
-        limit = amperes_at(percent, 32.0)
+        limit = amperes_left(percent, 32.0)
         amperes = min(limit, self.most) if limit >= 6 and self.car.wants else 0.0
         self.car = replace(self.car, percent=percent, amperes=amperes, watts=amperes * 230.0)
 
@@ -91,38 +78,6 @@ class Room:
         for _ in range(int(seconds / self.every)):
             self.look(old)
         return self.last
-
-
-# What whole per cents can do
-
-
-@given(st.floats(0, 40), st.sampled_from([16.0, 20.0, 32.0, 63.0]))
-def test_a_reduction_never_gives_more_than_was_wished_nor_less_than_a_car_needs(
-    amperes: float, largest: float
-) -> None:
-    given_ = amperes_at(percent_for(amperes, largest), largest)
-
-    assert given_ <= amperes + 1e-6
-    assert given_ == 0 or given_ >= 6
-    assert amperes > largest or amperes < 6.7 or amperes - given_ < largest / 100 + 1e-6
-
-
-def test_the_least_of_every_plug_is_a_current_that_it_can_be_set_to() -> None:
-    least = {largest: least_of(largest) for largest in range(6, 101)}
-
-    assert {largest: one for largest, one in least.items() if not 6 <= one < 6 + largest / 100} == {}
-    assert {largest: amperes_at(percent_for(one, largest), largest) for largest, one in least.items()} == least
-
-
-@given(st.integers(0, 320))
-def test_it_is_the_reduction_that_charge_limit_writes(tenths: int) -> None:
-    amperes = tenths / 10
-    try:
-        expected = reduction(f"{amperes}A", 32.0)
-    except WriteRejected:
-        expected = 100
-
-    assert percent_for(amperes, 32.0) == expected
 
 
 # Following
@@ -237,7 +192,7 @@ def test_a_supply_gives_back_in_steps_and_only_what_stays_free() -> None:
     room.hear_house(2000, 300)
     assert room.limit == 32
     (began, first), (next_at, second) = room.sent[1:]
-    assert amperes_at(first, 32.0) == 16
+    assert amperes_left(first, 32.0) == 16
     assert next_at - began >= 15
     assert second == 0
 
@@ -246,7 +201,7 @@ def test_no_more_is_raised_at_once_than_the_ramp_allows() -> None:
     room = Room()
     room.hear(1500, 60)
     room.hear(7400, 40)
-    steps = [amperes_at(percent, 32.0) for _, percent in room.sent]
+    steps = [amperes_left(percent, 32.0) for _, percent in room.sent]
 
     assert len(steps) >= 2
     assert max(after - before for before, after in pairwise(steps)) <= 16

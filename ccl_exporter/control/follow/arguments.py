@@ -6,8 +6,9 @@ All functions raise `UsageError` with the flag in the message.
 import re
 
 from ccl_exporter.control.follow.input_filter import InputSpec, Unit, What
-from ccl_exporter.control.follow.policy import Mode, Rules, least_of, percent_for
+from ccl_exporter.control.follow.policy import Mode, Rules
 from ccl_exporter.errors import UsageError
+from ccl_exporter.station.current_limit import minimum_current, percent_for
 
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(W|kW|A)")
 _ROOF = 10_000.0
@@ -47,7 +48,7 @@ def rules(mode: Mode, floor: float | None, safe: float | None, starts: int, larg
                 f"{name} {current:g}A is no current of this plug: it has {largest:g} A,"
                 " a car needs 6 A, and it is set in whole per cent; 0A stops"
             )
-    least = least_of(largest)
+    least = minimum_current(largest)
     floor = least if floor is None else floor
     if safe is None:
         safe = {"surplus": 0.0, "floor": floor, "supply": least}[mode]

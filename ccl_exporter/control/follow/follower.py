@@ -13,13 +13,11 @@ from ccl_exporter.control.follow.policy import (
     Decision,
     Observation,
     Policy,
-    amperes_at,
     amperes_of,
-    percent_for,
-    percent_of,
 )
 from ccl_exporter.control.follow.sources import LatestValue
 from ccl_exporter.errors import AccessDenied, CclError, ChargerError, StateError, WriteRejected
+from ccl_exporter.station.current_limit import amperes_left, percent_for
 from ccl_exporter.station.plug import Plug
 
 SILENT = 20.0
@@ -105,7 +103,7 @@ class Follower:
         except ChargerError as error:
             return self._silent(self.clock(), error)
         now = self.clock()
-        self.guard.seen(percent_of(plug))
+        self.guard.seen(plug.limits.percent)
         self._silent_since, self._blind_tries = None, 0
         free, trouble = self.input_filter.judge(self.latest.number, now, plug)
         decision = self.policy.decide(Observation(now, self._day(), plug, free, trouble))
@@ -226,7 +224,7 @@ class Follower:
             self.say(f"{reason}: {SENTENCES[reason]}{f' ({detail})' if detail else ''}")
 
     def _amperes(self, percent: int) -> str:
-        return f"{amperes_at(percent, self.plug.largest):.2f} A (PREDUCTION {percent})"
+        return f"{amperes_left(percent, self.plug.largest):.2f} A (PREDUCTION {percent})"
 
     def _day(self) -> int:
         return date.fromtimestamp(self.wall()).toordinal()

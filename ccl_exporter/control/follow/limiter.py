@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from time import monotonic, sleep
 
-from ccl_exporter.control.follow.policy import percent_of
 from ccl_exporter.control.plug_commands import PlugCommands
 from ccl_exporter.control.state import JOURNAL, ControlState, PendingRestore, WriteEntry
 from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written
@@ -81,12 +80,12 @@ class FollowedPlug(PlugCommands):
             raise Garbled(f"the charger does not tell {self.variable}")
         # Only then: what is written blindly needs a reading that tells what can be written.
         self._last = snapshot
-        self._shown = self._shown or percent_of(plug) == self._sent
+        self._shown = self._shown or plug.limits.percent == self._sent
         return plug
 
     def percent(self) -> int:
         """The reduction in force."""
-        return percent_of(self.observe())
+        return self.observe().limits.percent
 
     def plug(self) -> Plug:
         """What the plug does now.

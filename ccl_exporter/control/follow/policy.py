@@ -7,11 +7,12 @@ a limit goes out when it is worth one of the writes that an hour has.
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil, exp, inf
+from math import exp, inf
 from typing import Literal
 
 from ccl_exporter.control.write import TAKEN_WITHIN
-from ccl_exporter.station.plug import MINIMUM_AMPERES, Plug
+from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left, minimum_current, percent_for
+from ccl_exporter.station.plug import Plug
 
 HOUR = 3600.0
 _BURST = 600.0
@@ -76,19 +77,9 @@ class Observation:
     trouble: str = ""
 
     @property
-    def percent(self) -> int:
-        """The reduction in force."""
-        return percent_of(self.plug)
-
-    @property
     def cap(self) -> float:
         """What limits the current besides the reduction."""
         return inf if self.plug.limits.cap is None else self.plug.limits.cap
-
-
-def percent_of(plug: Plug) -> int:
-    """The reduction in force, in whole per cent."""
-    return round((plug.limits.reduction or 0.0) * 100)
 
 
 def amperes_of(plug: Plug) -> float:
@@ -127,29 +118,13 @@ class _DesiredCurrent:
     urgent: bool = False
 
 
-def percent_for(amperes: float, largest: float) -> int:
-    """The reduction for a current, in whole per cent: never more than asked, and 100 below what cars need."""
-    percent = min(max(ceil(100 * (1 - amperes / largest) - 1e-9), 0), 100)
-    return percent if amperes_at(percent, largest) >= MINIMUM_AMPERES else 100
-
-
-def amperes_at(percent: int, largest: float) -> float:
-    """The current that a reduction leaves."""
-    return largest * (100 - percent) / 100
-
-
-def least_of(largest: float) -> float:
-    """The least current that a plug can give a car, as it is set in whole per cent."""
-    return amperes_at(int(100 * (1 - MINIMUM_AMPERES / largest) + 1e-9), largest)
-
-
 class Policy:
     """Decides, look by look; remembers what it has seen and what was written."""
 
     def __init__(self, rules: Rules, budget: Budget) -> None:
         self.rules = rules
         self.budget = budget
-        self.least = least_of(rules.largest)
+        self.least = minimum_current(rules.largest)
         self._seen: deque[tuple[float, float]] = deque()
         self._before: float | None = None
         self._sent: tuple[int, float] | None = None
@@ -180,7 +155,7 @@ class Policy:
     def wrote(self, now: float, percent: int) -> None:
         """A write was sent."""
         self._tries += 1
-        on = amperes_at(percent, self.rules.largest) >= self.least
+        on = amperes_left(percent, self.rules.largest) >= self.least
         if on and not self._on:
             self._starts.append(now)
             self.starts += 1
@@ -195,16 +170,16 @@ class Policy:
 
     def _limit(self, seen: Observation) -> float:
         """The current that is allowed, once what was written is in force."""
-        percent = seen.percent
+        percent = seen.plug.limits.percent
         if self._sent is not None and self._sent[0] != percent and seen.now - self._sent[1] < TAKEN_WITHIN:
             percent = self._sent[0]
-        return min(amperes_at(percent, self.rules.largest), seen.cap)
+        return min(amperes_left(percent, self.rules.largest), seen.cap)
 
     def _ignored(self, seen: Observation) -> bool:
         """Whether the last write was not taken over."""
         if self._sent is None:
             return False
-        if self._sent[0] == seen.percent:
+        if self._sent[0] == seen.plug.limits.percent:
             self._tries = 0
             return False
         return seen.now - self._sent[1] >= TAKEN_WITHIN
@@ -329,7 +304,7 @@ class Policy:
         if wanted > limit + rules.ramp:
             wanted = max(limit + rules.ramp, self.least)
         percent = percent_for(wanted, rules.largest)
-        goal = amperes_at(percent, rules.largest)
+        goal = amperes_left(percent, rules.largest)
         left = self.budget.left(now)
         leave = Decision(None, wish.amperes, wish.reason)
         if self._ignored(seen) and self._sent is not None:

@@ -13,7 +13,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY
 from ccl_exporter.logs import warn_renamed
-from ccl_exporter.settings import MODULES, OLD_MODULES, Module
+from ccl_exporter.settings import MODULES, Module, module_named
 from ccl_exporter.text import quote_short
 
 DEFAULT_TIMEOUT = 30.0
@@ -143,15 +143,10 @@ class App:
             query = parse_qs(
                 environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=10, errors="strict"
             )
-            target, module, debug = _single(query, "target"), _single(query, "module"), _single(query, "debug")
+            target, name, debug = _single(query, "target"), _single(query, "module"), _single(query, "debug")
             if not target:
                 raise UsageError("name one target: /probe?target=NAME")
-            if module in OLD_MODULES:
-                warn_renamed(f"module={module}", f"module={OLD_MODULES[module]}")
-                module = OLD_MODULES[module]
-            modules = MODULES if module is None else tuple(known for known in MODULES if known == module)
-            if not modules:
-                raise UsageError(f"there is no such module; there are {' and '.join(MODULES)}")
+            modules = MODULES if name is None else (_module(name),)
             return self._exporter.probe(target, _scrape(environ, modules), debug == "true")
         except (UsageError, ValueError) as error:
             text = str(error) if isinstance(error, UsageError) else "the query cannot be read"
@@ -188,6 +183,13 @@ def _single(query: Mapping[str, list[str]], name: str) -> str | None:
     if len(values) > 1:
         raise UsageError(f"name one {name}, not several")
     return values[0] if values else None
+
+
+def _module(name: str) -> Module:
+    module = module_named(name, lambda old, new: warn_renamed(f"module={old}", f"module={new}"))
+    if module is None:
+        raise UsageError(f"there is no such module; there are {' and '.join(MODULES)}")
+    return module
 
 
 def _scrape(environ: WSGIEnvironment, modules: tuple[Module, ...] = MODULES) -> Scrape:

@@ -1,0 +1,27 @@
+"""PREDUCTION: a current limit as a reduction of the plug's rated current in whole per cent (protocol 9, 12). Pure.
+
+Currents are amperes. They are compared in whole microamperes, so that no rounding of floats shifts a per cent.
+"""
+
+MINIMUM_AMPERES = 6
+"""The least current that can be offered to a vehicle (IEC 61851-1)."""
+
+
+def amperes_left(percent: float, rated: float) -> float:
+    """The current that a reduction leaves."""
+    return round(rated * (100 - percent) / 100, 6)
+
+
+def percent_for(amperes: float, rated: float) -> int:
+    """The reduction, 0 to 100, that never exceeds a current; 100 for a current below what a vehicle needs."""
+    percent = min(max(100 - 100 * _micro(amperes) // _micro(rated), 0), 100)
+    return percent if amperes_left(percent, rated) >= MINIMUM_AMPERES else 100
+
+
+def minimum_current(rated: float) -> float:
+    """The lowest current for a vehicle that a whole percentage of the rated current gives."""
+    return amperes_left(100 + (-100 * _micro(MINIMUM_AMPERES)) // _micro(rated), rated)
+
+
+def _micro(amperes: float) -> int:
+    return max(round(amperes * 1_000_000), 1)
