@@ -14,6 +14,7 @@ from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.output import ChargerReading, Output
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import Module
+from ccl_exporter.workers import Supervisor
 
 MOST_READERS = 16
 """Chargers that are read at a time for one output."""
@@ -39,6 +40,7 @@ class PollLoop:
         self.output = output
         self._source = source
         self._stopping = threading.Event()
+        self._supervisor = Supervisor()
         self._work: queue.SimpleQueue[Charger | None] = queue.SimpleQueue()
         self._reading: set[str] = set()
         self._taken: dict[str, float] = {}
@@ -46,7 +48,7 @@ class PollLoop:
         self._thread = threading.Thread(target=self._run, name=f"{output.name} timer", daemon=True)
 
     def start(self) -> None:
-        self.output.start()
+        self._supervisor.add(*self.output.workers)
         self._thread.start()
 
     def stop(self) -> None:

@@ -32,6 +32,7 @@ from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import SESSIONS_FILE
 from ccl_exporter.settings import ListenAddress, Settings
+from ccl_exporter.workers import Supervisor
 
 if TYPE_CHECKING:
     from ccl_exporter.config.charger_source import ChargerInventory
@@ -86,6 +87,7 @@ class Service:
         self._reloaded, self._reload_good = time(), True
         self._reloading = threading.Lock()
         self._stopping = threading.Event()
+        self._supervisor = Supervisor()
         self._page_reads = ThreadPoolExecutor(8, thread_name_prefix="page")
         self._read_for_page: set[str] = set()
         self._paging = threading.Lock()
@@ -120,6 +122,8 @@ class Service:
         """Answer until `stop` is called."""
         for work in (self._refresh_inventory, self._tidy_memory):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
+        if self._recorder is not None:
+            self._supervisor.add(self._recorder.worker)
         self._update_outputs()
         self._server.serve()
 

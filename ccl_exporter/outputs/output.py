@@ -8,6 +8,7 @@ from typing import Protocol
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.settings import Module
+from ccl_exporter.workers import Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class Output(Protocol):
     modules: Sequence[Module]
     max_age: float
 
-    def start(self) -> None:
-        """Begin to send, in threads of its own."""
+    workers: Sequence[Worker]
+    """The threads that it needs; whoever starts the output has a supervisor look after them."""
 
     def is_ready(self) -> bool:
         """Whether readings can be accepted; asked again until they can."""

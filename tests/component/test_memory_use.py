@@ -23,6 +23,7 @@ from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.powerstudio.inventory import Inventory
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Module, Settings
+from ccl_exporter.workers import Worker
 
 PACKAGES = ("ccl_exporter", "urllib3", "cheroot")
 
@@ -142,11 +143,10 @@ class Daily:
 
     name, interval, max_age = "test", 86400.0, 0.0
     modules: Sequence[Module] = ()
+    workers: Sequence[Worker] = ()
 
     def __init__(self, accepted: threading.Semaphore, begun: threading.Event) -> None:
         self._accepted, self._begun = accepted, begun
-
-    def start(self) -> None: ...
 
     def is_ready(self) -> bool:
         return True

@@ -21,6 +21,7 @@ from ccl_exporter.outputs.mqtt.payload import (
 )
 from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.settings import Module, MqttSettings
+from ccl_exporter.workers import Worker
 
 _BIRTH = b"online"
 _CHARGE = [family for family in f.CORE if family.name.startswith("ccl_charge_")]
@@ -30,6 +31,7 @@ class MqttPublisher:
     """Keeps what chargers say on a broker. `chargers` gives the URLs of all there are now, by name."""
 
     name = "mqtt"
+    workers: Sequence[Worker] = ()
     max_age = 0.2
     """Seconds that a reading may be old, so that a change is heard in time."""
 
@@ -53,11 +55,12 @@ class MqttPublisher:
         self._introduced: dict[str, frozenset[str]] = {}
         self._seen: dict[str, tuple[Seen, tuple[str, ...]]] = {}
         self._list = ""
-
-    def start(self) -> None:
-        self._client.start()
+        self._started = False
 
     def is_ready(self) -> bool:
+        if not self._started:
+            self._started = True
+            self._client.start()
         return True
 
     def stop(self) -> None:
