@@ -304,6 +304,9 @@ INFLUXDB_REJECTED = _counter(
     "Points that the database refused, whole or a field of them; what was refused is set aside.",
     "sink",
 )
+INFLUXDB_REFUSALS = _counter(
+    "ccl_influxdb_refusals_total", "Requests that the database refused for their lines or their size.", "sink"
+)
 INFLUXDB_DROPPED = _counter(
     "ccl_influxdb_dropped_points_total",
     "Points that are lost: too old, too many for the spool, or not stored as the disk was full.",

@@ -65,7 +65,7 @@ class Output(Protocol):
         """How the output fares."""
 
     def stop(self) -> None:
-        """Accept no more; returns at once, with the workers still running."""
+        """Tell it to end; returns at once."""
 
     def close(self, deadline: float) -> None:
         """End, at `deadline` (monotonic) at the latest."""

@@ -1,4 +1,4 @@
-"""The session log on disk: an SQLite file in the state folder, written by a thread of its own.
+"""The session log on disk: an SQLite file in the state folder, written by a worker.
 
 Readings are recorded in memory. A charge that begins or ends and a register that is reset are committed at once,
 what goes on once a minute, what rests once an hour, as flash wears.
@@ -9,9 +9,11 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
@@ -25,7 +27,7 @@ from ccl_exporter.sessions.tracker import (
     update,
     watched,
 )
-from ccl_exporter.sqlite_file import is_damaged, set_aside
+from ccl_exporter.sqlite_file import Parts, are_in_place, close_database, is_damaged, opened_parts, set_aside
 from ccl_exporter.station.judge import Station
 from ccl_exporter.workers import Worker
 
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 WRITE_EVERY = 60.0
 """Seconds between two commits of what merely goes on, and between two tries of one that failed."""
 
+_AT_ONCE = 1.0  # seconds until what a damaged file did not take is committed to the next one
+_OPEN_EVERY = 10.0  # seconds between two tries to open a file that could not be opened
 _LOOK_EVERY = 60.0  # seconds after which a plug at rest is recorded although its charge is the same
 _WRITE_AT_REST = 3600.0  # seconds after which it is written that a register still stands where it stood
 _STALE = 60.0  # seconds; a reading that is older than the last by more was taken after the clock was set back
@@ -43,13 +47,15 @@ _LAST_WRITE = 5.0  # seconds that the last commit may take
 class SessionRecorder:
     """Records the readings of all chargers; safe to be called from several threads, and never raises into them.
 
-    A file that is damaged is moved aside and a new one begun. One that cannot be opened, or that a newer
-    version made, is left alone: nothing is recorded then, which is said once.
+    Readings are recorded in memory; `worker`, once a supervisor has it, commits them, and so does `close`.
+    A file that is damaged, removed, replaced or moved is begun anew with the register accounts in memory; what
+    stands at its path is set aside. One that cannot be opened, or that a newer version made, is left alone and
+    tried again; until it was opened once, nothing is recorded, as nobody knows what has been recorded already.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._changed = threading.Condition()
+        self._memory = threading.Lock()
         self._accounts: dict[tuple[str, str], RegisterAccount] = {}
         self._checks: dict[tuple[str, str], RegisterCheck] = {}
         self._last: dict[str, tuple[float, Mapping[str, ChargeRecord]]] = {}
@@ -57,10 +63,13 @@ class SessionRecorder:
         self._pending = PendingChanges()
         self._urgent = False
         self._closing = False
-        self._failing = False
-        self._writer: threading.Thread | None = None
-        self._connection = self._open()
-        self.worker = Worker("sessions", lambda _: 3600.0)
+        self._is_loaded = False  # whether the accounts are known
+        self._failing = ""
+        self._writing = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._opened: Parts = []
+        self.worker = Worker("sessions", self._step)
+        self._open()
 
     def note(self, charger_name: str, read: Snapshot | Station) -> None:
         """Record what a read brought; the same one again, or one that tells nothing new, costs nothing."""
@@ -68,8 +77,8 @@ class SessionRecorder:
         snapshot = station.snapshot
         if not snapshot.up or not snapshot.charges:
             return
-        with self._changed:
-            if self._connection is None or self._closing or not self._new(charger_name, snapshot):
+        with self._memory:
+            if not self._is_loaded or self._closing or not self._new(charger_name, snapshot):
                 return
             self._last[charger_name] = (snapshot.taken, snapshot.charges)
             for plug, reading in plug_readings(station).items():
@@ -81,34 +90,38 @@ class SessionRecorder:
                     self._keep(name, result.account)
                     if result.finished is not None:
                         self._pending.finished.append((snapshot.taken, result))
-            if self._urgent:
-                self._changed.notify_all()
-            if self._pending.accounts and self._writer is None:
-                self._writer = threading.Thread(target=self._write, name="ledger", daemon=True)
-                self._writer.start()
+            urgent = self._urgent
+        if urgent:
+            self.worker.wake()
 
     def finished(self, after: int) -> list[tuple[int, FinishedSession]]:
         """The charges whose id is above `after`, ascending; ids are never used twice, nor after a damage.
 
         A charge that went on after its end comes again under a new id, with the same request and begin.
         """
-        if self._connection is None:
+        if not self._opened or not are_in_place(self._opened):
+            self.worker.wake()
             return []
         try:
             return store.finished(self._path, after)
         except sqlite3.Error as error:
-            self._failed(error)
+            self._say(f"cannot be read: {error}")
             return []
 
     def close(self, deadline: float | None = None) -> None:
-        """Commit what is left, then end."""
-        with self._changed:
+        """Commit what is left, then end, at `deadline` (monotonic), by default in five seconds."""
+        deadline = monotonic() + _LAST_WRITE if deadline is None else deadline
+        with self._memory:
             self._closing = True
-            self._changed.notify_all()
-        if self._writer is not None:
-            self._writer.join(_LAST_WRITE)
-        elif self._connection is not None:
-            self._connection.close()
+        self.worker.stop()
+        self.worker.join(deadline)
+        if self._writing.acquire(timeout=max(deadline - monotonic(), 0.0)):
+            with suppress(Exception):  # what cannot be committed now comes from the charger's next reading
+                # A second time for a file that turned out to be damaged.
+                if self._write() == _AT_ONCE:
+                    self._write()
+            self._close_file()
+            self._writing.release()
 
     # In the threads of those who read
 
@@ -142,84 +155,102 @@ class SessionRecorder:
         if before is None or _turned(before, account):
             self._urgent = True
 
-    # Writing, in a thread of its own
+    # Writing, by the worker
 
-    def _write(self) -> None:
-        closing = False
-        while not closing:
-            with self._changed:
-                self._changed.wait_for(lambda: self._urgent or self._closing, WRITE_EVERY)
-                batch, self._pending, self._urgent = self._pending, PendingChanges(), False
-                closing = self._closing
-            if batch.accounts or batch.finished:
-                self._commit(batch)
-        if self._connection is not None:
-            self._connection.close()
+    def _step(self, now: float) -> float:
+        """Commit what is to be; `now` is not needed, as what waits is committed each time."""
+        with self._writing:
+            return self._write()
 
-    def _commit(self, batch: PendingChanges) -> None:
+    def _write(self) -> float:
+        """Commit what is to be; the seconds until it should be tried again."""
+        if self._connection is not None and not are_in_place(self._opened):
+            self._begin_anew("was removed, replaced or moved while it was used")
+        if self._connection is None:
+            self._open()
         connection = self._connection
         if connection is None:
-            return
+            return _OPEN_EVERY
+        with self._memory:
+            batch, self._pending, self._urgent = self._pending, PendingChanges(), False
+        if not batch.accounts and not batch.finished:
+            return WRITE_EVERY
         try:
             store.commit(connection, batch)
-        except sqlite3.Error as error:
-            if is_damaged(error):
-                self._begin_anew(connection, error)
-                batch.accounts.clear()
-            else:
-                self._failed(error)
-            with self._changed:
+        except BaseException as error:
+            with self._memory:
                 self._pending.finished[:0] = batch.finished
                 self._pending.accounts = batch.accounts | self._pending.accounts
+            if not isinstance(error, sqlite3.Error):
+                raise
+            if is_damaged(error):
+                self._begin_anew(f"is damaged ({error})")
+                return _AT_ONCE
+            self._say(f"cannot be written for now, its charges wait: {error}")
         else:
-            if self._failing:
-                log.info("the ledger of charges can be written again")
-            self._failing = False
+            self._say("")
+        return WRITE_EVERY
 
-    def _failed(self, error: sqlite3.Error) -> None:
-        if not self._failing:
-            log.error("the ledger of charges cannot be used for now, its charges wait: %s: %s", self._path, error)
-        self._failing = True
+    def _say(self, trouble: str) -> None:
+        """A line in the log when the file can be used no more, for another reason, or again."""
+        if trouble and trouble != self._failing:
+            log.error("the session log %s %s", self._path, trouble)
+        elif not trouble and self._failing:
+            log.info("the session log can be written again")
+        self._failing = trouble
 
     # The file
 
-    def _open(self) -> sqlite3.Connection | None:
-        """The ledger's file with the accounts of the last run; None if there can be none."""
+    def _open(self) -> None:
+        """Open the file; its accounts are those of the last run at first, later those in memory go into it."""
         try:
-            return self._load()
-        except sqlite3.Error as error:
-            if is_damaged(error):
-                return self._replaced(error)
-            log.warning("charges are not recorded: %s cannot be used: %s", self._path, error)
+            try:
+                self._connection, found = store.opened(self._path)
+            except sqlite3.Error as error:
+                if not is_damaged(error):
+                    raise
+                self._set_aside(f"is damaged ({error})")
+                self._connection, found = store.opened(self._path)
+            self._opened = opened_parts(self._path)
+        except (OSError, sqlite3.Error, StateError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            what = "charges wait" if self._is_loaded else "charges are not recorded"
+            self._say(f"cannot be used for now, {what}: {why}")
+            return
+        with self._memory:
+            if self._is_loaded:
+                known = {(*name, account.register_generation): account for name, account in self._accounts.items()}
+                self._pending.accounts = known | self._pending.accounts
+            else:
+                self._accounts = {(charger, plug): account for charger, plug, account in found}
+                self._is_loaded = True
+        self._say("")
+
+    def _begin_anew(self, trouble: str) -> None:
+        """Begin a new file; one that cannot be is tried again."""
+        is_moved = not are_in_place(self._opened[:1])
+        self._close_file()
+        try:
+            # Where only the journal was removed, closing has brought what it held into the file.
+            if is_moved or "damaged" in trouble:
+                self._set_aside(trouble)
         except OSError as error:
-            log.warning("charges are not recorded: %s: %s", self._path, error.strerror or error)
-        except StateError as error:
-            log.warning("charges are not recorded: %s", error)
-        return None
+            self._say(f"{trouble} and cannot be set aside: {error.strerror or error}")
+            return
+        self._open()
 
-    def _load(self) -> sqlite3.Connection:
-        connection, found = store.opened(self._path)
-        self._accounts = {(charger, plug): account for charger, plug, account in found}
-        return connection
-
-    def _replaced(self, error: sqlite3.Error) -> sqlite3.Connection | None:
-        try:
+    def _set_aside(self, trouble: str) -> None:
+        done = "a new one begins"
+        if self._path.exists():
             aside = set_aside(self._path, f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
-            log.error("the ledger of charges is damaged (%s); it is %s now and a new one begins", error, aside)
-            return self._load()
-        except (OSError, sqlite3.Error, StateError) as worse:
-            log.error("the ledger is damaged (%s), and charges are not recorded: %s", error, worse)
-            return None
+            done = f"it is {aside} now and {done}"
+        log.error("the session log %s %s; %s", self._path, trouble, done)
 
-    def _begin_anew(self, connection: sqlite3.Connection, error: sqlite3.Error) -> None:
-        connection.close()
-        with self._changed:
-            self._connection = self._replaced(error)
-            self._checks.clear()
-            self._last.clear()
-            self._written.clear()
-            self._pending.accounts.clear()
-            self._urgent = True
+    def _close_file(self) -> None:
+        if self._connection is not None:
+            with suppress(OSError):
+                close_database(self._connection, self._opened)
+        self._connection, self._opened = None, []
 
 
 def _turned(before: RegisterAccount, after: RegisterAccount) -> bool:

@@ -9,7 +9,7 @@ from time import time
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount, Running, TrackerResult
-from ccl_exporter.sqlite_file import PATIENCE, DamagedFile, open_database, quick_check, schema_version
+from ccl_exporter.sqlite_file import PATIENCE, open_database, schema_version
 
 SESSIONS_FILE = "charges.db"
 """The name of the ledger in the state folder."""
@@ -60,11 +60,8 @@ def opened(path: Path) -> tuple[sqlite3.Connection, list[tuple[str, str, Registe
 
     Raises `OSError`, `sqlite3.Error` or `StateError`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     connection = open_database(path)
     try:
-        if quick_check(connection) != "ok":
-            raise DamagedFile("the file contradicts itself")
         _upgrade(connection, path)
         return connection, _accounts(connection)
     except BaseException:

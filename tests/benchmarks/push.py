@@ -25,7 +25,7 @@ from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.influxdb.bisecting_sender import BisectingSender, Delivered
 from ccl_exporter.outputs.influxdb.client import InfluxClient
 from ccl_exporter.outputs.influxdb.line_protocol import lines
-from ccl_exporter.outputs.influxdb.pusher import POINTS_AT_ONCE
+from ccl_exporter.outputs.influxdb.queue_sender import POINTS_AT_ONCE
 from ccl_exporter.outputs.influxdb.spool import Spool
 from ccl_exporter.settings import ChargerSettings, InfluxSettings, SpoolSettings
 from ccl_exporter.simulator import Simulator
@@ -70,9 +70,10 @@ def drain(spool: Spool, writer: InfluxClient) -> int:
     while batches := spool.take(POINTS_AT_ONCE):
         some = [line for batch in batches for line in batch.lines]
         delivery.begin(some)
-        result = delivery.go_on()
+        while (result := delivery.go_on()) is None:
+            pass
         assert result == Delivered(), result
-        spool.settle(batches[-1].id)
+        spool.settle(batches)
         sent += len(some)
     return sent
 

@@ -12,6 +12,7 @@ from time import monotonic, sleep, time
 
 import pytest
 from helpers.support import Clock
+from helpers.workers import polling
 
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.exporter.poll_loop import PollLoop, Source
@@ -136,19 +137,17 @@ def test_a_server_that_refuses_the_request_as_such_costs_nothing(server: tuple[s
             f"ccl_influxdb_{name}_points_total"
         ]
 
-    loop.start()
-    began = monotonic()
-    while metric("spooled") < 2 * len(NAMES) or not behind.refused:
-        assert monotonic() - began < 60
-        sleep(0.05)
-    assert metric("rejected") == 0
-    behind.refuses = ""
-    while metric("sent") < 2 * len(NAMES):
-        assert monotonic() - began < 60
-        sleep(0.05)
-    assert metric("rejected") == 0
-    loop.stop()
-    loop.wait(monotonic() + 10)
+    with polling(loop):
+        began = monotonic()
+        while metric("spooled") < 2 * len(NAMES) or not behind.refused:
+            assert monotonic() - began < 60
+            sleep(0.05)
+        assert metric("rejected") == 0
+        behind.refuses = ""
+        while metric("sent") < 2 * len(NAMES):
+            assert monotonic() - began < 60
+            sleep(0.05)
+        assert metric("rejected") == 0
 
 
 def test_everything_arrives_in_order_whatever_the_server_answers(
@@ -180,15 +179,13 @@ def test_everything_arrives_in_order_whatever_the_server_answers(
         found = {sample.family.name: sample.value for sample in loop.output.samples()}
         return {name.removeprefix("ccl_influxdb_").removesuffix("_points_total"): found[name] for name in found}
 
-    loop.start()
-    began = monotonic()
-    while behind.troubles or metrics()["sent"] < 5 * len(NAMES):
-        assert monotonic() - began < 120, f"stuck at {behind.troubles}"
-        sleep(0.05)
-    while (now := metrics())["spool_points"]:
-        sleep(0.01)
-    loop.stop()
-    loop.wait(monotonic() + 10)
+    with polling(loop):
+        began = monotonic()
+        while behind.troubles or metrics()["sent"] < 5 * len(NAMES):
+            assert monotonic() - began < 120, f"stuck at {behind.troubles}"
+            sleep(0.05)
+        while (now := metrics())["spool_points"]:
+            sleep(0.01)
 
     assert behind.met == list(TROUBLES)
     assert behind.targets == {("/api/v2/write?bucket=evse&precision=ms", f"Token {TOKEN}")}

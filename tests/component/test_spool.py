@@ -14,7 +14,7 @@ from textwrap import dedent
 import pytest
 from helpers.support import Clock
 
-from ccl_exporter.outputs.influxdb.spool import SCHEMA, RefusedLine, Spool, SpoolError
+from ccl_exporter.outputs.influxdb.spool import SCHEMA, SURELY_TOO_OLD, RefusedLine, Spool, SpoolError
 
 DAY = 86400.0
 
@@ -25,12 +25,18 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def opened(path: Path, clock: Clock) -> Iterator[Callable[..., Spool]]:
+def steady() -> Clock:
+    """The monotonic clock of the spools."""
+    return Clock(0.0)
+
+
+@pytest.fixture
+def opened(path: Path, clock: Clock, steady: Clock) -> Iterator[Callable[..., Spool]]:
     """Open a spool on the test's file, by default with wide bounds; closed after the test."""
     spools: list[Spool] = []
 
     def run(max_bytes: int = 2**30, max_age: float = 30 * DAY) -> Spool:
-        spools.append(Spool(path, max_bytes, max_age, clock))
+        spools.append(Spool(path, max_bytes, max_age, clock, steady))
         spools[-1].open()
         return spools[-1]
 
@@ -62,12 +68,12 @@ def test_what_is_stored_comes_out_in_order_until_it_is_settled(opened: Callable[
     assert waiting(spool) == lines
     first = spool.take(5)
     assert [line for batch in first for line in batch.lines] == lines[:4]
-    spool.settle(first[-1].id)
+    spool.settle(first)
     assert waiting(spool) == lines[4:]
     counts = spool.counts
     assert (counts.points, counts.spooled, counts.sent, counts.rejected, counts.dropped) == (16, 20, 4, 0, 0)
     assert counts.oldest == 1_790_000_000.0 + 30
-    spool.settle(spool.take(10**9)[-1].id)
+    spool.settle(spool.take(10**9))
     assert (spool.counts.points, spool.counts.oldest, spool.take(1)) == (0, None, [])
 
 
@@ -82,7 +88,7 @@ def test_everything_is_there_after_a_restart(opened: Callable[..., Spool], clock
     spool = opened()
     lines = fill(spool, clock, 10)
     spool.put(["finished"], clock.at, ledger=7)
-    spool.settle(spool.take(2)[-1].id)
+    spool.settle(spool.take(2))
     spool.close()
     again = opened()
 
@@ -97,7 +103,7 @@ def test_what_was_refused_is_set_aside_with_the_reason(
 ) -> None:
     spool = opened()
     fill(spool, clock, 2)
-    spool.settle(spool.take(9)[-1].id, [RefusedLine("m x=1 1", "no such thing")], rejected=1)
+    spool.settle(spool.take(9), [RefusedLine("m x=1 1", "no such thing")], rejected=1)
     spool.close()
 
     assert (spool.counts.sent, spool.counts.rejected) == (3, 1)
@@ -123,13 +129,79 @@ def test_when_it_is_full_the_oldest_goes_first_and_is_counted_and_told_once(
     assert spool.path.stat().st_size <= 2**20 + 64 * 1024
 
 
-def test_what_is_too_old_goes_and_nothing_younger(opened: Callable[..., Spool], clock: Clock) -> None:
-    spool = opened(max_age=100)
-    lines = fill(spool, clock, 10, step=15.0)
-    clock.at += 14
+def looks(spool: Spool, clock: Clock, steady: Clock, seconds: float, step: float = 30.0) -> None:
+    """Have the spool look at its age for a while, as an idle sender does."""
+    for _ in range(round(seconds / step)):
+        clock.at += step
+        steady.at += step
+        spool.take(1)
 
-    assert waiting(spool) == lines[10:]
-    assert spool.counts.dropped == 10
+
+def test_what_was_too_old_for_ten_minutes_goes_and_nothing_younger(
+    opened: Callable[..., Spool], clock: Clock, steady: Clock
+) -> None:
+    spool = opened(max_age=3600)
+    lines = fill(spool, clock, 10, step=15.0)
+    looks(spool, clock, steady, 3600 - 150)
+    assert waiting(spool) == lines
+    looks(spool, clock, steady, 75, step=15)
+    assert waiting(spool) == lines, "the oldest were not too old for ten minutes yet"
+    looks(spool, clock, steady, SURELY_TOO_OLD)
+
+    left = waiting(spool)
+    assert left == lines[len(lines) - len(left) :]
+    assert 0 < spool.counts.dropped == len(lines) - len(left) < len(lines)
+    looks(spool, clock, steady, SURELY_TOO_OLD)
+    assert (waiting(spool), spool.counts.dropped) == ([], len(lines))
+
+
+@pytest.mark.parametrize("wrong", [365 * DAY, -365 * DAY, 50 * 365 * DAY, -50 * 365 * DAY])
+def test_a_clock_that_is_wrong_for_a_moment_drops_nothing(
+    wrong: float, opened: Callable[..., Spool], clock: Clock, steady: Clock
+) -> None:
+    spool = opened(max_age=30 * DAY)
+    looks(spool, clock, steady, 2 * SURELY_TOO_OLD)
+    lines = fill(spool, clock, 20)
+    clock.at += wrong
+    lines += fill(spool, clock, 1)
+    clock.at -= wrong
+    lines += fill(spool, clock, 20)
+    clock.at += wrong
+    looks(spool, clock, steady, SURELY_TOO_OLD / 2)
+    clock.at -= wrong
+    looks(spool, clock, steady, 2 * SURELY_TOO_OLD)
+
+    assert waiting(spool) == lines
+    assert spool.counts.dropped == 0
+
+
+def test_a_wrong_clock_beside_what_is_too_old_drops_only_that(
+    opened: Callable[..., Spool], clock: Clock, steady: Clock
+) -> None:
+    spool = opened(max_age=DAY)
+    lines = fill(spool, clock, 2)
+    clock.at += DAY
+    lines += fill(spool, clock, 2)
+    looks(spool, clock, steady, SURELY_TOO_OLD - 60)
+    clock.at += 365 * DAY
+    spool.take(1)
+    clock.at -= 365 * DAY
+    looks(spool, clock, steady, 90)
+
+    assert waiting(spool) == lines[4:]
+
+
+def test_a_time_before_computers_had_a_clock_is_no_age(
+    opened: Callable[..., Spool], clock: Clock, steady: Clock
+) -> None:
+    spool = opened(max_age=DAY)
+    now, clock.at = clock.at, 60.0
+    lines = fill(spool, clock, 10)
+    clock.at = now
+    lines += fill(spool, clock, 10)
+    looks(spool, clock, steady, 2 * SURELY_TOO_OLD)
+
+    assert waiting(spool) == lines
 
 
 def test_a_clock_that_is_set_back_costs_nothing(opened: Callable[..., Spool], clock: Clock) -> None:
@@ -148,7 +220,7 @@ def test_the_disk_gets_back_what_was_sent(opened: Callable[..., Spool], clock: C
     fill(spool, clock, 3000, length=500)
     largest = spool.counts.bytes
     while batches := spool.take(100):
-        spool.settle(batches[-1].id)
+        spool.settle(batches)
         assert spool.counts.bytes < largest
     spool.close()
 
@@ -248,7 +320,7 @@ def test_damage_while_it_runs_is_survived_and_counted(
     assert waiting(spool) == left + fresh
     assert spool.counts.points == len(left) + len(fresh)
     assert spool.counts.dropped == len(lines) - len(left)
-    spool.settle(first[-1].id)
+    spool.settle(first)
     assert set(fresh) <= set(waiting(spool)), "a batch that was never sent was settled with others"
 
 
@@ -291,11 +363,11 @@ def test_a_full_disk_loses_only_what_comes_meanwhile_and_counts_it(tmp_path: Pat
         waiting = spool.take(10**9)
         assert len(waiting) == before + full == spool.counts.points, (len(waiting), before, full)
         assert spool.counts.dropped == tries - full > 0, spool.counts
-        spool.settle(waiting[9].id)
+        spool.settle(waiting[:10])
         assert [batch.id for batch in spool.take(10**9)] == [batch.id for batch in waiting[10:]]
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert put()
-        spool.settle(waiting[-1].id)
+        spool.settle(waiting)
         assert len(spool.take(10**9)) == 1
         spool.close()
     """
@@ -322,7 +394,7 @@ def test_a_spool_that_filled_the_disk_takes_readings_again_once_it_was_sent(tmp_
         stored = sum(put() for _ in range(9000))
         assert 0 < stored < 9000 and spool.counts.dropped == 9000 - stored, spool.counts
         while batches := spool.take(300):
-            spool.settle(batches[-1].id)
+            spool.settle(batches)
         assert spool.counts.sent == stored and spool.counts.points == 0, spool.counts
         assert put()
         spool.close()
@@ -354,7 +426,7 @@ def test_many_threads_store_while_one_settles_and_nothing_is_lost(
         batches = spool.take(7)
         seen += [line for batch in batches for line in batch.lines]
         if batches:
-            spool.settle(batches[-1].id)
+            spool.settle(batches)
     for thread in threads:
         thread.join()
 
@@ -394,3 +466,144 @@ def test_what_was_stored_survives_a_kill(tmp_path: Path) -> None:
         spool.close()
         # At most one more each time: stored, but killed before it was told.
         assert told <= count <= told + kill + 1
+
+
+# The file goes
+
+
+def remove(path: Path) -> None:
+    for part in path.parent.glob("*"):
+        part.unlink()
+
+
+def remove_folder(path: Path) -> None:
+    remove(path)
+    path.parent.rmdir()
+
+
+def move_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+def remove_journal(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+def remove_lock(path: Path) -> None:
+    path.with_name(f"{path.name}.lock").unlink()
+
+
+def replace_by_text(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_text("not a database")
+    other.rename(path)
+
+
+def replace_by_queue(path: Path) -> None:
+    other = Spool(path.with_name("other"), 2**30, 30 * DAY)
+    other.open()
+    assert other.put(["other 1", "other 2"], 1_790_000_000.0)
+    assert other.put(["other 3"], 1_790_000_000.0)
+    other.close()
+    other.path.rename(path)
+
+
+@pytest.mark.parametrize(
+    "happens",
+    [remove, remove_folder, move_folder, remove_journal, remove_lock, replace_by_text, replace_by_queue],
+)
+@pytest.mark.parametrize("then", ["put", "take", "settle"])
+def test_a_file_that_goes_while_it_is_used_is_begun_anew_with_what_waits(
+    happens: Callable[[Path], None],
+    then: str,
+    opened: Callable[..., Spool],
+    clock: Clock,
+    path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spool = opened()
+    lines = fill(spool, clock, 50)
+    spool.put([], clock.at, ledger=7)
+    spool.settle(spool.take(4), [RefusedLine("m x=1 1", "no such thing")], rejected=1)
+    in_hand = spool.take(6)
+    happens(path)
+    if then == "put":
+        lines += fill(spool, clock, 1)
+    elif then == "take":
+        assert spool.take(2)[0] == in_hand[0]
+    spool.settle(in_hand)
+    lines += fill(spool, clock, 3)
+    left = [*lines[10:], *(["other 1", "other 2", "other 3"] if happens == replace_by_queue else [])]
+
+    assert sorted(waiting(spool)) == sorted(left)
+    assert [line for line in waiting(spool) if line in lines] == lines[10:]
+    assert spool.counts.points == len(left)
+    assert (spool.counts.sent, spool.counts.rejected, spool.counts.dropped) == (9, 1, 0)
+    said = [record for record in caplog.records if "removed, replaced or moved" in record.getMessage()]
+    assert len(said) == (happens != remove_lock)
+    with pytest.raises(SpoolError, match="another process uses it"):
+        Spool(path, 2**30, DAY).open()
+    # It is all in the file at the path, whatever becomes of this process.
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT total(points) FROM batch").fetchone() == (len(left),)
+        assert db.execute("SELECT line FROM refused").fetchall() == [("m x=1 1",)]
+    spool.close()
+    again = opened()
+    assert sorted(waiting(again)) == sorted(left)
+    assert again.mark("ledger") == 7
+    assert not list(path.parent.glob("*.new*"))
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_where_no_file_can_be_the_old_one_is_used_until_there_can(
+    opened: Callable[..., Spool], clock: Clock, steady: Clock, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = opened()
+    lines = fill(spool, clock, 5)
+    remove_folder(path)
+    path.parent.write_text("a file where the folder was")
+    lines += fill(spool, clock, 5)
+    assert waiting(spool) == lines
+    assert len([record for record in caplog.records if "cannot be begun anew" in record.getMessage()]) == 1
+    path.parent.unlink()
+    steady.at += 60
+    lines += fill(spool, clock, 5)
+    spool.close()
+
+    assert waiting(opened()) == lines
+
+
+def test_a_file_that_was_not_in_place_yet_when_the_process_was_killed_is_taken(
+    opened: Callable[..., Spool], clock: Clock, path: Path
+) -> None:
+    spool = opened()
+    lines = fill(spool, clock, 5)
+    spool.close()
+    path.rename(path.with_name(f"{path.name}.new"))
+
+    assert waiting(opened()) == lines
+
+
+def test_a_file_that_is_emptied_while_it_is_used_is_survived(
+    opened: Callable[..., Spool], clock: Clock, path: Path
+) -> None:
+    spool = opened()
+    fill(spool, clock, 400, length=200)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    os.truncate(path, 0)
+    waiting(spool)
+    fresh = fill(spool, clock, 3)
+
+    assert waiting(spool)[-len(fresh) :] == fresh
+
+
+@pytest.mark.parametrize("lines", [["\ud800"], ["m x=1"]])
+@pytest.mark.parametrize("taken", [1.0, float("nan")])
+def test_nothing_that_is_put_raises(lines: list[str], taken: float, opened: Callable[..., Spool]) -> None:
+    spool = opened()
+    stored = spool.put(lines, taken, far=2**70) or spool.put(lines, taken)
+
+    assert spool.counts.points == stored
+    assert spool.counts.damaged == 0
+    assert spool.put(["m x=2"], 1.0)

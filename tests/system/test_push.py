@@ -10,7 +10,7 @@ from time import monotonic, sleep, time
 
 import pytest
 from helpers.databases import Database, Influx, Victoria, running
-from helpers.support import COMMAND, OPENMETRICS, Process, Scrape, Start, get
+from helpers.support import COMMAND, OPENMETRICS, Process, Scrape, Start, get, supervised
 
 from ccl_exporter.outputs.influxdb.pusher import InfluxPusher
 from ccl_exporter.sessions.tracker import FinishedSession
@@ -281,13 +281,15 @@ def test_a_finished_charge_is_written_once_also_after_a_restart(influx: Influx, 
 
     def push(points: float) -> None:
         pusher = InfluxPusher(entry, state, record)
-        pusher.start()
-        assert pusher.is_ready()
-        pusher.after_round()
-        until(
-            lambda: {s.family.name: s.value for s in pusher.samples()}["ccl_influxdb_sent_points_total"] == points,
-            "a charge is not written",
-        )
+        with supervised(*pusher.workers):
+            assert pusher.is_ready()
+            pusher.after_round()
+            until(
+                lambda: (
+                    {s.family.name: s.value for s in pusher.samples()}["ccl_influxdb_sent_points_total"] == points
+                ),
+                "a charge is not written",
+            )
         pusher.stop()
         pusher.close(monotonic() + 10)
 

@@ -14,6 +14,7 @@ from time import monotonic, sleep, time
 from typing import Literal
 
 from helpers.databases import Influx, running
+from helpers.workers import polling
 
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.exporter.poll_loop import PollLoop, Source
@@ -80,16 +81,14 @@ def test_a_day_of_a_hundred_chargers_is_caught_up_while_readings_go_on(tmp_path:
     with running(database):
         database.create()
         began = monotonic()
-        loop.start()
-        while metric("sent_points_total") < backlog.points:
-            assert monotonic() - began < 3600, "it does not catch up"
-            sleep(0.05)
-        drained = monotonic() - began
-        while metric("spool_points") > 0:
-            sleep(0.01)
-        lost = metric("dropped_points_total") + metric("rejected_points_total")
-        loop.stop()
-        loop.wait(monotonic() + 10)
+        with polling(loop):
+            while metric("sent_points_total") < backlog.points:
+                assert monotonic() - began < 3600, "it does not catch up"
+                sleep(0.05)
+            drained = monotonic() - began
+            while metric("spool_points") > 0:
+                sleep(0.01)
+            lost = metric("dropped_points_total") + metric("rejected_points_total")
         count = database.count("ccl_scrape", "up")
         waiting = Spool(state / settings.path, settings.max_bytes, settings.max_age)
         waiting.open()

@@ -11,6 +11,7 @@ from time import sleep, time
 
 import pytest
 from helpers.charging import OTHER, PLUG, Station
+from helpers.support import supervised
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -132,12 +133,13 @@ def test_those_who_follow_get_each_charge_with_a_higher_id(path: Path) -> None:
     station, ledger = Station(), SessionRecorder(path)
     ledger.note("garage", station.read())
     ids: list[int] = []
-    for _ in range(3):
-        station.charge(7000, 600)
-        ledger.note("garage", station.read())
-        (found,) = await_finished(ledger, ids[-1] if ids else 0)
-        ids.append(found[0])
-        assert found[1].charger == "garage"
+    with supervised(ledger.worker):
+        for _ in range(3):
+            station.charge(7000, 600)
+            ledger.note("garage", station.read())
+            (found,) = await_finished(ledger, ids[-1] if ids else 0)
+            ids.append(found[0])
+            assert found[1].charger == "garage"
     assert ledger.finished(ids[-1]) == []
     assert [id for id, _ in ledger.finished(0)] == ids
     assert ids == sorted(set(ids))
@@ -243,19 +245,20 @@ def test_a_damaged_file_is_moved_aside_loudly_and_a_new_one_begun(
 
 def test_a_file_that_is_damaged_while_it_is_written_is_replaced_and_the_charge_is_kept(path: Path) -> None:
     station, ledger = Station(), SessionRecorder(path)
-    ledger.note("garage", station.read())
-    station.charge(7000, 3600)
-    ledger.note("garage", station.read())
-    ((first, _),) = await_finished(ledger, 0)
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    with path.open("r+b") as file:
-        file.seek(0)
-        file.write(b"\xff" * path.stat().st_size)
-    station.charge(3500, 3600)
-    ledger.note("garage", station.read())
-    ((second, charge),) = await_finished(ledger, first)
+    with supervised(ledger.worker):
+        ledger.note("garage", station.read())
+        station.charge(7000, 3600)
+        ledger.note("garage", station.read())
+        ((first, _),) = await_finished(ledger, 0)
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        with path.open("r+b") as file:
+            file.seek(0)
+            file.write(b"\xff" * path.stat().st_size)
+        station.charge(3500, 3600)
+        ledger.note("garage", station.read())
+        ((second, charge),) = await_finished(ledger, first)
     ledger.close()
 
     assert second > first
@@ -307,16 +310,17 @@ def test_without_a_folder_to_write_in_nothing_is_recorded_and_it_is_said_once(
 
 def test_while_another_holds_the_file_charges_wait_and_are_written_then(path: Path) -> None:
     station, ledger = Station(), SessionRecorder(path)
-    ledger.note("garage", station.read())
-    station.charge(7000, 3600)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    began = time()
-    ledger.note("garage", station.read())
-    waited = time() - began
-    other.execute("ROLLBACK")
-    other.close()
-    found = await_finished(ledger, 0)
+    with supervised(ledger.worker):
+        ledger.note("garage", station.read())
+        station.charge(7000, 3600)
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        began = time()
+        ledger.note("garage", station.read())
+        waited = time() - began
+        other.execute("ROLLBACK")
+        other.close()
+        found = await_finished(ledger, 0)
     ledger.close()
 
     assert waited < PATIENCE, "a scrape waited for the disk"

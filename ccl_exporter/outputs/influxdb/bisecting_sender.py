@@ -6,12 +6,16 @@ the others of its line, which InfluxDB would leave out with it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
-from ccl_exporter.outputs.influxdb.client import Accepted, Outcome, Rejected, RetryLater
+from ccl_exporter.outputs.influxdb.client import Accepted, Outcome, Rejected, RequestTooLarge, RetryLater
 from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of
 from ccl_exporter.outputs.influxdb.spool import RefusedLine
 
-_TOO_OLD = "beyond retention policy"  # of InfluxDB 1 and 2; a line is too old with all its fields
+_TOO_OLD = (
+    "beyond retention policy",
+    "outside retention policy",
+)  # InfluxDB 1 and 2; of whole lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Delivered:
     """Everything arrived but what was refused; `rejected` counts the points that this was a part of.
 
     `nothing` says that nothing at all arrived, and not because it is too old: perhaps it is not about the lines.
+    The sender may have given up then before it had sent each field alone.
     """
 
     refused: tuple[RefusedLine, ...] = ()
@@ -38,43 +43,72 @@ class BisectingSender:
         self._suspects: set[tuple[str, str]] = set()
         self._suspected: list[_Piece] = []
         self._pending: list[list[_Piece]] = []
-        self._refused: list[RefusedLine] = []
-        self._points: set[int] = set()
+        self._refused: list[tuple[_Piece, str]] = []
         self._nothing = True
+        self._most: float = inf
+        self._refusals = 0
 
-    def begin(self, lines: Sequence[str]) -> None:
-        """Take lines to deliver, in the place of any others."""
+    def begin(self, lines: Sequence[str], most: float = inf) -> None:
+        """Take lines to deliver, in the place of any others; given up after `most` refusals of everything."""
         good, self._suspected = self._sorted(lines)
         self._pending = [pieces for pieces in (self._suspected, good) if pieces]
         self._refused = []
-        self._points = set()
         self._nothing = True
+        self._most = most
+        self._refusals = 0
 
-    def go_on(self) -> Delivered | RetryLater:
-        """Send until each line has arrived or was refused alone.
+    def go_on(self) -> Delivered | RetryLater | None:
+        """Send one request; None if there is more to send, the result once each line arrived or was refused alone.
 
         `RetryLater` if the database cannot be had now: what arrived is not sent again by the next call.
         """
-        while self._pending:
-            pieces = self._pending[-1]
-            outcome = self._write([line for _, line in pieces])
+        if self._pending:
+            outcome = self._write([line for _, line in self._pending[-1]])
             if isinstance(outcome, RetryLater):
                 return outcome
-            self._pending.pop()
-            if isinstance(outcome, Accepted):
-                self._nothing = False
-                if pieces is self._suspected:
-                    self._suspects.clear()
-            elif _hopeless(outcome, pieces):
-                self._refused += [RefusedLine(line, outcome.reason) for _, line in pieces]
-                self._points |= {point for point, _ in pieces}
-                if isinstance(outcome, Rejected) and _TOO_OLD in outcome.reason:
-                    self._nothing = False
-                else:
-                    self._suspects |= {field_of(line) for _, line in pieces}
-            else:
-                self._pending += reversed(_halves(pieces))
-        return Delivered(tuple(self._refused), len(self._points), self._nothing and bool(self._refused))
+            self._take(outcome)
+        return self._result()
+
+    def refuse(self, reason: str) -> Delivered | None:
+        """Treat what is to be sent next as refused, as by an answer."""
+        self._take(Rejected(reason))
+        return self._result()
+
+    def _take(self, outcome: Accepted | Rejected | RequestTooLarge) -> None:
+        pieces = self._pending.pop()
+        if isinstance(outcome, Accepted):
+            if pieces is self._suspected:
+                self._suspects.clear()
+            self._something_arrived()
+            return
+        hopeless = _hopeless(outcome, pieces)
+        self._refusals += hopeless or isinstance(outcome, Rejected)
+        if isinstance(outcome, Rejected) and outcome.dropped is not None and outcome.dropped < len(pieces):
+            self._something_arrived()
+        if not hopeless:
+            self._pending += reversed(_halves(pieces))
+            return
+        if _too_old(outcome):
+            self._something_arrived()
+        else:
+            self._suspects |= {field_of(line) for _, line in pieces}
+        self._refused += [(piece, outcome.reason) for piece in pieces]
+
+    def _something_arrived(self) -> None:
+        if self._nothing and self._refused:
+            # Perhaps no line was at fault before: what was refused until now is sent once more.
+            self._suspected = [piece for piece, _ in self._refused]
+            self._pending.insert(0, self._suspected)
+            self._refused = []
+        self._nothing = False
+
+    def _result(self) -> Delivered | None:
+        gives_up = self._nothing and self._refusals >= self._most
+        if self._pending and not gives_up:
+            return None
+        refused = tuple(RefusedLine(line, reason) for (_, line), reason in self._refused)
+        points = {point for (point, _), _ in self._refused}
+        return Delivered(refused, len(points), self._nothing and self._refusals > 0)
 
     def _sorted(self, lines: Sequence[str]) -> tuple[list[_Piece], list[_Piece]]:
         """Lines without the fields that were refused before, and these fields alone."""
@@ -98,7 +132,11 @@ def _hopeless(outcome: Outcome, pieces: Sequence[_Piece]) -> bool:
         return single
     if not isinstance(outcome, Rejected) or outcome.dropped != len(pieces):
         return False
-    return single or _TOO_OLD in outcome.reason
+    return single or _too_old(outcome)
+
+
+def _too_old(outcome: Outcome) -> bool:
+    return isinstance(outcome, Rejected) and any(words in outcome.reason for words in _TOO_OLD)
 
 
 def _halves(pieces: Sequence[_Piece]) -> list[list[_Piece]]:

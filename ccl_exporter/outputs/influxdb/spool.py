@@ -1,7 +1,8 @@
-"""The durable queue before a database: a batch is on disk before it is sent, and leaves when it was taken.
+"""The durable queue before a database: a batch is on disk before it is sent, and is deleted once it was taken.
 
 One file of SQLite (WAL, `synchronous=FULL`), bounded by size and age, the oldest dropped first and counted.
-A file that is damaged or of another version is set aside, and whatever can be read of it goes on.
+A file that is damaged or of another version is set aside, one that is removed, replaced or moved while it is used
+is begun anew: whatever can be read of what waited goes on.
 What the queue holds is opaque here: lines, when they were taken, how many points.
 """
 
@@ -10,27 +11,44 @@ import os
 import sqlite3
 import threading
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from errno import EWOULDBLOCK
 from pathlib import Path
-from shutil import disk_usage
-from time import time
+from time import monotonic, time
 from typing import TypeVar
 
 from ccl_exporter.locks import try_lock
-from ccl_exporter.sqlite_file import DamagedFile, open_database, quick_check, schema_version, set_aside
+from ccl_exporter.sqlite_file import (
+    DamagedFile,
+    Parts,
+    are_in_place,
+    close_database,
+    is_damaged,
+    move,
+    open_database,
+    opened_parts,
+    schema_version,
+    set_aside,
+)
 
 log = logging.getLogger(__name__)
 
 MOST_SET_ASIDE = 10_000
 """Refused lines that are kept for people to look at; the oldest go first."""
 
+SURELY_TOO_OLD = 600.0
+"""Monotonic seconds during which a batch must have been too old at each look before it is dropped."""
+
 _ROOM_LEFT = 10 * 1024**2
 """Bytes of the disk that readings leave free: SQLite needs some to forget what was sent."""
 
 _PAGES_GIVEN_BACK = 256  # to the file system after each settling; more would hold up who stores
+_CLOCK_WAS_SET = 1_577_836_800.0  # 2020; a time before it is that of a computer without a clock, and no age
+_LIMIT_EVERY = 10.0  # seconds between two limits of age that are remembered
+_TRY_AGAIN = 5.0  # seconds between two tries to have the file at its place again
 
 _T = TypeVar("_T")
 
@@ -94,21 +112,34 @@ class SpoolCounts:
 
 
 class Spool:
-    """One queue, safe to be used from several threads; `now` gives Unix seconds.
+    """One queue, safe to be used from several threads; `now` gives Unix seconds, `clock` monotonic ones.
 
-    Between `open` and `close` no other process can use the file.
+    Between `open` and `close` no other process can use the file. Nothing but `open` raises.
     """
 
-    def __init__(self, path: Path, max_bytes: int, max_age: float, now: Callable[[], float] = time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        max_bytes: int,
+        max_age: float,
+        now: Callable[[], float] = time,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.path = path
+        self._lock_path = path.with_name(f"{path.name}.lock")
+        self._fresh_path = path.with_name(f"{path.name}.new")  # until it is complete
         self._max_bytes = max_bytes
         self._max_age = max_age
         self._now = now
+        self._clock = clock
         self._turn = threading.Lock()
         self._lock_file: int | None = None
         self._db: sqlite3.Connection | None = None
+        self._opened: Parts = []
+        self._again_at = float("-inf")
         self._newest = 0  # id of the last batch that was stored or taken
-        self._settled = 0  # id up to which batches are done with but could not be deleted yet
+        self._settled: set[int] = set()  # batches that are done with but could not be deleted yet
+        self._limits: deque[tuple[float, float]] = deque()
         self._counts = SpoolCounts()
         self._failing: set[str] = set()
         self._told_of_drops = False
@@ -117,17 +148,17 @@ class Spool:
     def counts(self) -> SpoolCounts:
         return self._counts
 
+    @property
+    def is_open(self) -> bool:
+        return self._lock_file is not None
+
     # Open and close
 
     def open(self) -> None:
         """Take the file; raises `SpoolError` if another process has it, or if it cannot be written."""
         with self._turn:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                if not try_lock(self._lock_file):
-                    raise BlockingIOError(EWOULDBLOCK, "another process uses it")
-                self._open()
+                self._have_place()
             except (OSError, sqlite3.Error) as error:
                 self._close()
                 raise SpoolError(f"the spool {self.path} cannot be used: {_why(error)}") from error
@@ -137,60 +168,115 @@ class Spool:
             self._close()
 
     def _close(self) -> None:
-        if self._db is not None:
-            with suppress(sqlite3.Error):
-                self._db.close()
-            self._db = None
+        self._close_db()
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
 
+    def _close_db(self) -> None:
+        if self._db is not None:
+            with suppress(OSError):
+                close_database(self._db, self._opened)
+            self._db = None
+
+    # The file and its place; these raise `OSError` and `sqlite3.Error`
+
+    def _current(self) -> sqlite3.Connection:
+        """The open file, which is looked for at its place each time: that costs microseconds."""
+        if self._db is None or not self._has_place():
+            now = self._clock()
+            if now >= self._again_at:
+                self._again_at = now + _TRY_AGAIN
+                try:
+                    self._have_place()
+                except (OSError, sqlite3.Error) as error:
+                    # What cannot be at its place can still be used where it was.
+                    self._say_failing("be begun anew", error)
+                else:
+                    self._again_at = float("-inf")
+                    self._say_works("be begun anew")
+        if self._db is None:
+            raise sqlite3.OperationalError("it is not open")
+        return self._db
+
+    def _has_place(self) -> bool:
+        return self._holds_lock() and are_in_place(self._opened)
+
+    def _holds_lock(self) -> bool:
+        return self._lock_file is not None and are_in_place([(self._lock_path, os.fstat(self._lock_file))])
+
+    def _have_place(self) -> None:
+        """Hold the lock and have the file open, both at their paths."""
+        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._holds_lock():
+            file = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if not try_lock(file):
+                os.close(file)
+                raise BlockingIOError(EWOULDBLOCK, "another process uses it")
+            if self._lock_file is not None:
+                os.close(self._lock_file)
+            self._lock_file = file
+        if self._db is None:
+            self._open()
+        elif not are_in_place(self._opened):
+            is_ours = are_in_place(self._opened[:1])
+            self._begin_anew("was removed, replaced or moved while it was used", is_ours)
+
     def _open(self) -> None:
+        if self._fresh_path.exists() and not self.path.exists():
+            move(self._fresh_path, self.path)  # the process ended just before it did this
         trouble = ""
         try:
             self._db = open_database(self.path, *_PRAGMAS)
-            found, version, tables = quick_check(self._db), schema_version(self._db), _tables_of(self._db)
-            if found != "ok":
-                trouble = f"is damaged ({found})"
-            elif version == 0 and not tables:
+            version, tables = schema_version(self._db), _tables_of(self._db)
+            if version == 0 and not tables:
                 self._db.executescript(_TABLES)
             elif version != SCHEMA or not tables >= _TABLE_NAMES:
                 trouble = f"is of version {version} where this program writes {SCHEMA}"
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
+            if not is_damaged(error):
+                raise
             trouble = f"is damaged ({error})"
         if trouble:
             self._begin_anew(trouble)
         elif self._db is not None:
-            self._count_waiting(self._db)
+            self._remember(self._db)
 
-    def _begin_anew(self, trouble: str) -> None:
-        """Set the file aside, begin a new one, and take over the batches that can still be read."""
+    def _begin_anew(self, trouble: str, is_ours: bool = True) -> None:
+        """Make a new file of what can still be read; `is_ours` says whether that is what stands at the path.
+
+        Until the new file is complete, the old one stays as it is.
+        """
         before = self._counts.points
-        if self._db is not None:
-            self._db.close()
-        aside = set_aside(self.path, f"aside-{int(self._now())}")
-        self._db = db = open_database(self.path, *_PRAGMAS)
-        db.executescript(_TABLES)
-        with db:
-            # Ids go on where they were: a batch that is being sent must not share its id with a new one.
-            db.execute("INSERT INTO sqlite_sequence VALUES ('batch', ?)", (self._newest,))
-            for row in _readable(aside, self._settled):
-                db.execute("INSERT OR IGNORE INTO batch VALUES (?, ?, ?, ?)", row)
-            db.executemany("INSERT INTO mark VALUES (?, ?)", _marks(aside))
-        self._settled = 0
-        self._count_waiting(db)
+        for suffix in ("", "-wal", "-shm"):
+            self._fresh_path.with_name(self._fresh_path.name + suffix).unlink(missing_ok=True)
+        with closing(open_database(self._fresh_path, *_PRAGMAS)) as fresh:
+            fresh.executescript(_TABLES)
+            if self._db is not None:
+                _copy(self._db, fresh, self._newest)
+            else:
+                with closing(sqlite3.connect(self.path)) as old:
+                    _copy(old, fresh, self._newest)
+        # Before: closing deletes the journal by its name.
+        self._close_db()
+        aside = set_aside(self.path, f"aside-{int(self._now())}") if self.path.exists() else None
+        move(self._fresh_path, self.path)
+        self._db = open_database(self.path, *_PRAGMAS)
+        if aside is not None and not is_ours:
+            _append(aside, self._db)
+        self._remember(self._db)
         counts = self._counts
         lost = max(before - counts.points, 0)
-        self._counts = replace(counts, damaged=counts.damaged + 1, dropped=counts.dropped + lost)
-        said = "the spool %s %s: it is set aside as %s; %d points of it go on"
-        log.error(said, self.path, trouble, aside, counts.points)
+        self._counts = replace(counts, damaged=counts.damaged + (aside is not None), dropped=counts.dropped + lost)
+        done = "a new one begins" if aside is None else f"it is set aside as {aside}"
+        log.error("the spool %s %s: %s; %d points of it go on", self.path, trouble, done, counts.points)
 
-    def _count_waiting(self, db: sqlite3.Connection) -> None:
+    def _remember(self, db: sqlite3.Connection) -> None:
+        """Note which file is open, and count what waits in it."""
         points, oldest, newest = db.execute(
             "SELECT total(points), (SELECT taken FROM batch ORDER BY id LIMIT 1), max(id) FROM batch"
         ).fetchone()
+        self._opened = opened_parts(self.path)
         self._newest = max(self._newest, newest or 0)
         self._counts = replace(self._counts, points=int(points), bytes=_bytes_used(db), oldest=oldest)
 
@@ -201,15 +287,13 @@ class Spool:
 
         `marks` are remembered in the same transaction.
         """
-        body = zlib.compress("\n".join(lines).encode())
 
         def store(db: sqlite3.Connection) -> bool:
-            try:
-                full = disk_usage(self.path.parent).free < _ROOM_LEFT
-            except OSError as error:
-                raise sqlite3.OperationalError(f"its folder: {error.strerror}") from error
-            if full:
-                raise sqlite3.OperationalError("the disk is full")
+            body = zlib.compress("\n".join(lines).encode())
+            if self._lock_file is not None:
+                disk = os.fstatvfs(self._lock_file)
+                if disk.f_bavail * disk.f_frsize < _ROOM_LEFT:
+                    raise sqlite3.OperationalError("the disk is full")
             with db:
                 row = (taken, len(lines), body)
                 newest = db.execute("INSERT INTO batch (taken, points, body) VALUES (?, ?, ?)", row).lastrowid
@@ -241,18 +325,23 @@ class Spool:
 
     # Out
 
-    def take(self, points: int) -> list[Batch]:
-        """The oldest batches, together at most `points` points but at least one batch; they stay until settled."""
+    def take(self, points: int, after: int = 0) -> list[Batch]:
+        """The oldest batches with an id above `after`, together at most `points` points but at least one batch.
+
+        They stay until they are settled.
+        """
 
         def read(db: sqlite3.Connection) -> list[Batch]:
             found: list[Batch] = []
             left = points
-            order = "SELECT id, points, body FROM batch WHERE id > ? ORDER BY id"
-            with closing(db.execute(order, (self._settled,))) as rows:
-                for id_, count, body in rows:
+            with closing(db.execute("SELECT id, points FROM batch WHERE id > ? ORDER BY id", (after,))) as rows:
+                for id_, count in rows:
+                    if id_ in self._settled:
+                        continue
                     if found and count > left:
                         break
                     left -= count
+                    (body,) = db.execute("SELECT body FROM batch WHERE id = ?", (id_,)).fetchone()
                     found.append(Batch(id_, _unpacked(body)))
             return found
 
@@ -260,8 +349,8 @@ class Spool:
             self._bound()
             return self._attempt("read what waits", read) or []
 
-    def settle(self, last: int, refused: Sequence[RefusedLine] = (), rejected: int = 0) -> None:
-        """Forget every batch up to `last`: the database took them but for `rejected` points.
+    def settle(self, batches: Sequence[Batch], refused: Sequence[RefusedLine] = (), rejected: int = 0) -> None:
+        """Forget batches: the database took them but for `rejected` points.
 
         What it `refused` of these is set aside. Where the disk is too full for that, the batches are not
         sent again all the same, and go when there is room.
@@ -270,11 +359,11 @@ class Spool:
 
         def forget(db: sqlite3.Connection) -> bool:
             with db:
-                gone = _delete(db, last)
+                gone = sum(_delete(db, id_) for id_ in self._settled)
                 rows = [(now, item.line, item.reason) for item in refused]
                 db.executemany("INSERT INTO refused (refused, line, reason) VALUES (?, ?, ?)", rows)
                 db.execute("DELETE FROM refused WHERE id <= (SELECT max(id) FROM refused) - ?", (MOST_SET_ASIDE,))
-            self._settled = 0
+            self._settled.clear()
             self._told_of_drops = False
             counts = self._counts
             self._counts = replace(
@@ -286,22 +375,22 @@ class Spool:
             return True
 
         with self._turn:
-            if not self._attempt("forget what was sent", forget):
-                self._settled = last
+            self._settled.update(batch.id for batch in batches)
+            self._attempt("forget what was sent", forget)
 
     # Bounds
 
     def _bound(self) -> None:
         """Drop the oldest batches that are too old, or too many for the file."""
-        counts, limit = self._counts, self._now() - self._max_age
-        if counts.oldest is None or (counts.oldest >= limit and counts.bytes <= self._max_bytes):
+        counts, limit = self._counts, self._age_limit()
+        if counts.oldest is None or not (_is_before(counts.oldest, limit) or counts.bytes > self._max_bytes):
             return
 
         def drop(db: sqlite3.Connection) -> int:
             gone = 0
             with db:
                 while oldest := db.execute("SELECT id, taken FROM batch ORDER BY id LIMIT 1").fetchone():
-                    if oldest[1] >= limit and _bytes_used(db) <= self._max_bytes:
+                    if not _is_before(oldest[1], limit) and _bytes_used(db) <= self._max_bytes:
                         break
                     gone += _delete(db, oldest[0])
             self._count_gone(db, gone)
@@ -312,6 +401,19 @@ class Spool:
             if not self._told_of_drops:
                 self._told_of_drops = True
                 log.error("the spool %s is full or has become too old: the oldest points are dropped", self.path)
+
+    def _age_limit(self) -> float:
+        """What was taken before this was too old at each look of the last ten minutes, whatever the clock said."""
+        at, limit = self._clock(), self._now() - self._max_age
+        if self._limits and at - self._limits[-1][0] < _LIMIT_EVERY:
+            self._limits[-1] = self._limits[-1][0], min(limit, self._limits[-1][1])
+        else:
+            self._limits.append((at, limit))
+        while len(self._limits) > 1 and self._limits[1][0] <= at - SURELY_TOO_OLD:
+            self._limits.popleft()
+        if self._limits[0][0] > at - SURELY_TOO_OLD:
+            return float("-inf")
+        return min(limit for _, limit in self._limits)
 
     def _count_gone(self, db: sqlite3.Connection, points: int) -> None:
         oldest = db.execute("SELECT taken FROM batch ORDER BY id LIMIT 1").fetchone()
@@ -326,28 +428,26 @@ class Spool:
 
     def _attempt(self, what: str, act: Callable[[sqlite3.Connection], _T]) -> _T | None:
         """Act on the file; None if that cannot be. A damaged file is set aside, and it is tried once more."""
+        if not self.is_open:
+            return None
         for another in (True, False):
-            if self._db is None:
-                break
             try:
-                result = act(self._db)
-            except sqlite3.DatabaseError as error:
+                result = act(self._current())
+            except Exception as error:  # noqa: BLE001 - a reading that cannot be stored must not end who reads chargers
                 # Where the disk is full or gone, what is stored is well.
-                mends = another and not isinstance(error, sqlite3.OperationalError)
+                mends = another and isinstance(error, sqlite3.Error) and is_damaged(error)
                 if not mends or not self._replaced(error):
                     self._say_failing(what, error)
                     return None
             else:
-                if what in self._failing:
-                    self._failing.discard(what)
-                    log.info("the spool %s: can %s again", self.path, what)
+                self._say_works(what)
                 return result
         return None
 
-    def _replaced(self, error: sqlite3.Error) -> bool:
+    def _replaced(self, error: Exception) -> bool:
         try:
             self._begin_anew(f"is damaged ({error})")
-        except (OSError, sqlite3.Error):
+        except Exception:  # noqa: BLE001 - the trouble of before is what is said
             return False
         return True
 
@@ -356,9 +456,20 @@ class Spool:
             self._failing.add(what)
             log.error("the spool %s: cannot %s: %s", self.path, what, _why(error))
 
+    def _say_works(self, what: str) -> None:
+        if what in self._failing:
+            self._failing.discard(what)
+            log.info("the spool %s: can %s again", self.path, what)
+
+
+def _is_before(taken: float, limit: float) -> bool:
+    return _CLOCK_WAS_SET <= taken < limit
+
 
 def _why(error: Exception) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error) or type(error).__name__
 
 
 # The file; each of these may raise `sqlite3.Error`
@@ -375,10 +486,10 @@ def _bytes_used(db: sqlite3.Connection) -> int:
     return int((count - free) * size)
 
 
-def _delete(db: sqlite3.Connection, last: int) -> int:
-    """Delete batches up to an id and return how many points they had."""
-    points = db.execute("SELECT total(points) FROM batch WHERE id <= ?", (last,)).fetchone()[0]
-    db.execute("DELETE FROM batch WHERE id <= ?", (last,))
+def _delete(db: sqlite3.Connection, id_: int) -> int:
+    """Delete a batch and return how many points it had."""
+    points = db.execute("SELECT total(points) FROM batch WHERE id = ?", (id_,)).fetchone()[0]
+    db.execute("DELETE FROM batch WHERE id = ?", (id_,))
     return int(points)
 
 
@@ -391,19 +502,36 @@ def _unpacked(body: bytes) -> tuple[str, ...]:
     return tuple(text.split("\n")) if text else ()
 
 
-def _readable(path: Path, after: int) -> Iterator[tuple[int, float, int, bytes]]:
+def _copy(old: sqlite3.Connection, fresh: sqlite3.Connection, newest: int) -> None:
+    """Fill a new file with what can be read of an old one."""
+    with fresh:
+        # Ids stay, and go on where they were: a batch that is being sent must not share its id with a new one.
+        fresh.execute("INSERT INTO sqlite_sequence VALUES ('batch', ?)", (newest,))
+        for row in _readable(old):
+            fresh.execute("INSERT OR IGNORE INTO batch VALUES (?, ?, ?, ?)", row)
+        with suppress(sqlite3.Error):
+            rows = old.execute("SELECT name, value FROM mark").fetchall()
+            fresh.executemany("INSERT INTO mark VALUES (?, ?)", rows)
+        with suppress(sqlite3.Error):
+            rows = old.execute("SELECT * FROM refused").fetchall()
+            fresh.executemany("INSERT INTO refused VALUES (?, ?, ?, ?)", rows)
+
+
+def _append(path: Path, db: sqlite3.Connection) -> None:
+    """Take over the batches of another queue's file, behind those that wait already."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as other, db:
+        for _, *row in _readable(other):
+            db.execute("INSERT INTO batch (taken, points, body) VALUES (?, ?, ?)", row)
+
+
+def _readable(db: sqlite3.Connection) -> Iterator[tuple[int, float, int, bytes]]:
     """The batches of a damaged or foreign file: from the front until one cannot be read, then from the back."""
     for order in ("", "DESC"):
-        with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as db:
-            query = f"SELECT id, taken, points, body FROM batch WHERE id > ? ORDER BY id {order}"  # noqa: S608 - ours
-            for id_, taken, points, body in db.execute(query, (after,)):
-                lines = _unpacked(body)
-                if len(lines) != points:
-                    return
+        with suppress(sqlite3.Error, ValueError, TypeError):
+            query = f"SELECT id, taken, points, body FROM batch ORDER BY id {order}"  # noqa: S608 - ours
+            for id_, taken, points, body in db.execute(query):
+                if len(_unpacked(body)) != points:
+                    break
                 yield id_, float(taken), points, body
-
-
-def _marks(path: Path) -> list[tuple[str, int]]:
-    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as db:
-        return [(str(name), int(value)) for name, value in db.execute("SELECT name, value FROM mark")]
-    return []
+            else:
+                return
