@@ -14,6 +14,7 @@ from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.output import ChargerReading, Output
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import Module
+from ccl_exporter.workers import Supervisor
 
 MOST_READERS = 16
 """Chargers that are read at a time for one output."""
@@ -43,10 +44,14 @@ class PollLoop:
         self._reading: set[str] = set()
         self._taken: dict[str, float] = {}
         self._readers: list[threading.Thread] = []
+        self._supervisor = Supervisor()
         self._thread = threading.Thread(target=self._run, name=f"{output.name} timer", daemon=True)
 
     def start(self) -> None:
-        self.output.start()
+        self._supervisor.start()
+        self._supervisor.add(*getattr(self.output, "workers", ()))
+        if hasattr(self.output, "start"):
+            self.output.start()
         self._thread.start()
 
     def stop(self) -> None:
@@ -57,6 +62,7 @@ class PollLoop:
     def wait(self, deadline: float) -> None:
         """Wait until `deadline` (monotonic) for what is under way; what is not done then is done another time."""
         self._thread.join(max(deadline - monotonic(), 0.0))
+        self._supervisor.stop()
         self.output.close(deadline)
 
     def _run(self) -> None:

@@ -44,9 +44,6 @@ class Output(Protocol):
     modules: Sequence[Module]
     max_age: float
 
-    def start(self) -> None:
-        """Begin to send, in threads of its own."""
-
     def is_ready(self) -> bool:
         """Whether readings can be accepted; asked again until they can."""
 

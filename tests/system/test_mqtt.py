@@ -13,14 +13,16 @@ from urllib.parse import quote
 import pytest
 import trustme
 from benchmarks.processes import farm
-from helpers.brokers import PATIENCE, Broker, Listener, listening, running
+from helpers.brokers import PATIENCE, Broker, Listener, listening, running, worked
 from helpers.support import OPENMETRICS, Process, Scrape, Start, get, server
 from paho.mqtt.client import Client
 
-from ccl_exporter.outputs.mqtt.client import MqttClient as Connection
+from ccl_exporter.outputs.mqtt.client import MqttClient
+from ccl_exporter.outputs.mqtt.ownership import TopicOwnership
 from ccl_exporter.outputs.mqtt.payload import level
-from ccl_exporter.settings import MqttSettings
+from ccl_exporter.settings import BrokerSettings, MqttSettings
 from ccl_exporter.simulator import Simulator
+from ccl_exporter.workers import Worker
 
 PLUG = "ccl/garage/plug/EVSE.PLUG"
 
@@ -107,12 +109,19 @@ class TestReadings:
         listener.document(PLUG)
         listener.document("ccl/garage/station")
         listener.text("ccl/garage/status")
-        later = [server("mosquitto_sub"), "-p", str(broker.port), "-q", "2", "-F", "%t %q %r", "-C", "5"]
+        later = [server("mosquitto_sub"), "-p", str(broker.port), "-q", "2", "-F", "%t %q %r", "-C", "6"]
         shown = subprocess.run([*later, "-t", "ccl/#"], check=True, capture_output=True, text=True).stdout
 
         assert set(shown.splitlines()) == {
-            f"{topic} 1 1"
-            for topic in ("ccl/status", "ccl/chargers", "ccl/garage/status", "ccl/garage/station", PLUG)
+            f"ccl/{topic} 1 1"
+            for topic in (
+                "owner",
+                "status",
+                "chargers",
+                "garage/status",
+                "garage/station",
+                "garage/plug/EVSE.PLUG",
+            )
         }
 
     @pytest.mark.parametrize("character", ["\x85", "\ufffe", "\ufdd0", "\U0010ffff"], ids=ascii)
@@ -171,7 +180,8 @@ class TestReadings:
             serve_file(f"chargers:\n{rows}mqtt: {{url: 'mqtt://127.0.0.1:{broker.port}', interval: 5s}}\n")
             listener.wait(lambda: all(f"ccl/bay-{bay}/plug/EVSE.PLUG" in listener.newest for bay in bays))
 
-        assert (broker.folder / "log").read_text().count("connected from") == 2
+        # The listener, and the exporter twice: it looks for another exporter before it has a last will.
+        assert (broker.folder / "log").read_text().count("connected from") == 3
 
 
 class TestTheBrokerIsAway:
@@ -495,19 +505,17 @@ def test_a_message_that_nobody_expected_is_a_line_in_the_log_and_the_next_is_rec
             both.set()
         raise ZeroDivisionError("one\ntwo")
 
-    connection = Connection(
-        MqttSettings("127.0.0.1", broker.port), "ccl/status", ["ccl/chargers"], ["said"], receive
-    )
-    connection.start()
-    try:
+    settings = MqttSettings(BrokerSettings("127.0.0.1", broker.port))
+    ownership = TopicOwnership("a", "b", settings.interval)
+    client = MqttClient(settings, ownership, "ccl/status", ["ccl/chargers"], ["said"], receive)
+    with worked(Worker("mqtt_network", client.step)):
         listener.text("ccl/status", "online")
         listener.client.publish("said", "first", qos=1)
         listener.client.publish("said", "second", qos=1)
         assert both.wait(PATIENCE)
-        connection.publish_retained("ccl/after", "still there")
+        client.publish_retained("ccl/after", "still there")
         listener.text("ccl/after", "still there")
-    finally:
-        connection.stop(monotonic() + 10)
+        client.close(monotonic() + 10)
 
     assert received == [b"first", b"second"]
     lines = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
