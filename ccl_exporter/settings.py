@@ -25,6 +25,8 @@ _PORT = r"(?P<port>[0-9]{1,5})"
 _ADDRESS = re.compile(
     rf"(?:(?P<scheme>https?)://)?{_HOST}(?::{_PORT})?(?P<path>/[^\s?#\x00-\x1f\x7f]*)?", re.IGNORECASE
 )
+_BROKER = re.compile(rf"(?P<scheme>mqtts?)://{_HOST}(?::{_PORT})?/?", re.IGNORECASE)
+_BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _LISTEN = re.compile(rf"{_HOST}?:{_PORT}")
 _ASCII_NAME = re.compile(r"[a-z0-9._~!$&'()*+,;=-]+")  # RFC 3986, 3.2.2, but for percent signs
 _OTHER_NAME = re.compile(r"[a-z0-9.-]+")
@@ -104,12 +106,8 @@ class InfluxSettings(OutputSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class MqttSettings(OutputSettings):
-    """A broker to publish to, every `interval` seconds.
-
-    `topic` is what all topics begin with, `discovery` Home Assistant's prefix, empty for none.
-    `single_values` asks for a topic for each value besides the documents; `modules` are what is published.
-    """
+class BrokerSettings:
+    """An MQTT broker, the login there, and the certificates of TLS."""
 
     host: str
     port: int
@@ -118,17 +116,28 @@ class MqttSettings(OutputSettings):
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The URL, which holds no login."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings(OutputSettings):
+    """A broker to publish to, every `interval` seconds.
+
+    `topic` is what all topics begin with, `discovery` Home Assistant's prefix, empty for none.
+    `single_values` asks for a topic for each value besides the documents; `modules` are what is published.
+    """
+
+    broker: BrokerSettings
     topic: str = "ccl"
     discovery: str = ""
     interval: float = 15.0
     modules: tuple[Module, ...] = ("core",)
     single_values: bool = False
-
-    @property
-    def shown(self) -> str:
-        """The broker as a person knows it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +205,20 @@ def _credentials(environment: Mapping[str, str]) -> Credentials | None:
     if password is None:
         raise UsageError("a user name is given but no password: set CCL_PASSWORD_FILE or CCL_PASSWORD too")
     return Credentials(username, password)
+
+
+def broker_settings(url: str, login: str) -> BrokerSettings:
+    """The broker at `mqtt://HOST[:PORT]` or `mqtts://…`, without a login.
+
+    Raises `UsageError`, which does not repeat the URL and says by `login` where user name and password belong.
+    """
+    if "@" in url:
+        raise UsageError(f"the URL must not hold a user name or password; {login}")
+    found = _BROKER.fullmatch(url) if url.isascii() else None
+    port = int(found["port"] or _BROKER_PORTS[found["scheme"].lower()]) if found is not None else 0
+    if found is None or port not in _PORTS or port == 0:
+        raise UsageError("not the URL of a broker; it looks like mqtt://127.0.0.1:1883 or mqtts://broker")
+    return BrokerSettings(found["host"].strip("[]").lower(), port, tls=found["scheme"].lower() == "mqtts")
 
 
 def listen_address(text: str) -> ListenAddress:

@@ -3,27 +3,32 @@
 import re
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Annotated, Any, cast
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic import ValidationInfo as Info
 
 from ccl_exporter.config import fields
 from ccl_exporter.config.section import Section
+from ccl_exporter.errors import UsageError
 from ccl_exporter.outputs.output import Output, OutputContext
-from ccl_exporter.settings import MqttSettings
+from ccl_exporter.settings import BrokerSettings, MqttSettings, broker_settings
 from ccl_exporter.text import quote_short
 
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _TOPIC = re.compile(r"(?!\$)[^\s+#/\x00-\x1f\x7f]+(/[^\s+#/\x00-\x1f\x7f]+)*")
 
 
+def _broker(url: str) -> BrokerSettings:
+    return broker_settings(url, "give them as keys")
+
+
 def _url(text: str) -> str:
-    what = "must be the URL of a broker; it looks like mqtt://127.0.0.1:1883 or mqtts://broker"
-    if fields.server_url(text, _PORTS, what).path not in ("", "/"):
-        raise ValueError(what)
+    try:
+        _broker(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
     return text
 
 
@@ -74,7 +79,7 @@ class MqttModel(fields.ConfigModel):
             raise ValueError("a login is `username` and one of `password_file` and `password`")
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("a client certificate is `cert_file` and `key_file`")
-        if urlsplit(self.url).scheme == "mqtt" and (self.ca_file or self.cert_file):
+        if not _broker(self.url).tls and (self.ca_file or self.cert_file):
             raise ValueError("certificates need a URL that begins with mqtts://")
         if problem := self._certificates():
             raise ValueError(problem)
@@ -96,15 +101,15 @@ class MqttModel(fields.ConfigModel):
         return None
 
     def settings(self) -> MqttSettings:
-        parts = urlsplit(self.url)
-        return MqttSettings(
-            host=parts.hostname or "",
-            port=parts.port or _PORTS[parts.scheme],
-            tls=parts.scheme == "mqtts",
+        broker = replace(
+            _broker(self.url),
             credentials=fields.login(self.username, self.password, self.password_file),
             ca_file=self.ca_file,
             cert_file=self.cert_file,
             key_file=self.key_file,
+        )
+        return MqttSettings(
+            broker,
             topic=self.topic,
             discovery=self.discovery or "",
             interval=self.interval,
@@ -113,15 +118,17 @@ class MqttModel(fields.ConfigModel):
         )
 
 
-def _masked(broker: MqttSettings) -> Mapping[str, Any]:
+def _masked(settings: MqttSettings) -> Mapping[str, Any]:
     """The broker as it stands in a file, without secrets."""
-    return MqttModel.masked(broker, url=broker.shown, **fields.masked_login(broker.credentials))
+    broker = settings.broker
+    files = {key: getattr(broker, key) for key in ("ca_file", "cert_file", "key_file")}
+    return MqttModel.masked(settings, url=broker.shown, **files, **fields.masked_login(broker.credentials))
 
 
-def _open(broker: MqttSettings, context: OutputContext) -> Output:
+def _open(settings: MqttSettings, context: OutputContext) -> Output:
     from ccl_exporter.outputs.mqtt.publisher import MqttPublisher  # noqa: PLC0415 - its library is an extra
 
-    return MqttPublisher(broker, context.urls)
+    return MqttPublisher(settings, context.urls, context.state)
 
 
 SECTION = Section(

@@ -1,10 +1,11 @@
-"""Debian's mosquitto, started and ended by a test, and somebody who listens to it."""
+"""Debian's mosquitto, started and ended by a test, somebody who listens to it, and brokers that misbehave."""
 
 import json
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -13,6 +14,7 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ccl_exporter.workers import Supervisor, Worker
 from helpers.databases import free_port
 from helpers.support import server
 
@@ -106,3 +108,121 @@ def listening(port: int, adjust: Callable[[Client], object] = lambda client: Non
         yield listener
     finally:
         listener.stop()
+
+
+CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT = 1, 3, 8, 10, 12, 14  # MQTT 3.1.1, 2.2.1
+
+Packet = tuple[int, bytes]
+"""Kind and what follows the length."""
+
+
+def topic_of(body: bytes) -> str:
+    """The topic of a PUBLISH."""
+    return body[2 : 2 + int.from_bytes(body[:2], "big")].decode()
+
+
+def payload_of(body: bytes) -> str:
+    """The message of a PUBLISH with a quality of service of 1."""
+    return body[4 + int.from_bytes(body[:2], "big") :].decode()
+
+
+class FakeBroker:
+    """Speaks as much MQTT 3.1.1 as its clients need, and what a test wants instead.
+
+    `strange` is called for each packet with the number of the connection, the packet and the socket; what it
+    returns is sent instead of the usual answer, None asks for that. `begin` is called with each connection.
+    """
+
+    def __init__(
+        self,
+        strange: Callable[[int, Packet, socket.socket], bytes | None] = lambda *_: None,
+        begin: Callable[[socket.socket], None] = lambda _: None,
+    ) -> None:
+        self.packets: list[tuple[int, Packet]] = []
+        self._changed = threading.Condition()
+        self._strange = strange
+        self._begin = begin
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def published(self, topic: str) -> list[str]:
+        return [
+            payload_of(body) for _, (kind, body) in self.packets if kind == PUBLISH and topic_of(body) == topic
+        ]
+
+    def wait(self, what: Callable[[], object]) -> None:
+        """Wait until something holds of the packets."""
+        with self._changed:
+            assert self._changed.wait_for(what, PATIENCE), self.packets
+
+    def _accept(self) -> None:
+        number = 0
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self._open.append(connection)
+                self._threads.append(threading.Thread(target=self._serve, args=(number, connection)))
+                self._threads[-1].start()
+                number += 1
+
+    def _serve(self, number: int, connection: socket.socket) -> None:
+        with suppress(OSError, IndexError), connection, connection.makefile("rb") as stream:
+            self._begin(connection)
+            while head := stream.read(1):
+                length, shift = 0, 0
+                while (byte := stream.read(1)[0]) & 0x80:
+                    length, shift = length | (byte & 0x7F) << shift, shift + 7
+                packet = head[0] >> 4, stream.read(length | byte << shift)
+                with self._changed:
+                    self.packets.append((number, packet))
+                    self._changed.notify_all()
+                answer = self._strange(number, packet, connection)
+                connection.sendall(self._usual(*packet) if answer is None else answer)
+
+    @staticmethod
+    def _usual(kind: int, body: bytes) -> bytes:
+        if kind == CONNECT:
+            return b"\x20\x02\x00\x00"
+        if kind == PUBLISH:
+            end = 2 + int.from_bytes(body[:2], "big")
+            return b"\x40\x02" + body[end : end + 2]
+        if kind == SUBSCRIBE:
+            return b"\x90\x03" + body[:2] + b"\x01"
+        if kind == UNSUBSCRIBE:
+            return b"\xb0\x02" + body[:2]
+        return b"\xd0\x00" if kind == PINGREQ else b""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+
+
+@contextmanager
+def pretending(broker: FakeBroker) -> Iterator[FakeBroker]:
+    try:
+        yield broker
+    finally:
+        broker.close()
+
+
+@contextmanager
+def worked(*workers: Worker) -> Iterator[None]:
+    """Have workers run under a supervisor, as the service does."""
+    supervisor = Supervisor()
+    supervisor.start()
+    supervisor.add(*workers)
+    try:
+        yield
+    finally:
+        supervisor.stop()
+        for worker in workers:
+            worker.join(monotonic() + PATIENCE)

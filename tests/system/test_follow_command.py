@@ -442,7 +442,7 @@ def test_a_follower_tells_what_it_does_as_metrics(charging: Simulator, start: St
         (("--stdin", "--safe", "40A"), "no current of this plug"),
         (("--stdin", "--floor", "2kW"), "is not a current"),
         (("--stdin", "--pv-peak", "16A"), "is not a power"),
-        (("--topic", "x", "--broker", "http://x"), "is not a broker"),
+        (("--topic", "x", "--broker", "http://x"), "not the URL of a broker"),
         (("--topic", "house/#/power"), "is not a topic"),
         (("--topic", "house/power+"), "is not a topic"),
         (("--topic", ""), "is not a topic"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -13,14 +14,16 @@ from urllib.parse import quote
 import pytest
 import trustme
 from benchmarks.processes import farm
-from helpers.brokers import PATIENCE, Broker, Listener, listening, running
+from helpers.brokers import PATIENCE, Broker, Listener, listening, running, worked
 from helpers.support import OPENMETRICS, Process, Scrape, Start, get, server
 from paho.mqtt.client import Client
 
-from ccl_exporter.outputs.mqtt.client import MqttClient as Connection
+from ccl_exporter.outputs.mqtt.client import MqttClient
+from ccl_exporter.outputs.mqtt.ownership import TopicOwnership
 from ccl_exporter.outputs.mqtt.payload import level
-from ccl_exporter.settings import MqttSettings
+from ccl_exporter.settings import BrokerSettings, MqttSettings
 from ccl_exporter.simulator import Simulator
+from ccl_exporter.workers import Worker
 
 PLUG = "ccl/garage/plug/EVSE.PLUG"
 
@@ -107,12 +110,19 @@ class TestReadings:
         listener.document(PLUG)
         listener.document("ccl/garage/station")
         listener.text("ccl/garage/status")
-        later = [server("mosquitto_sub"), "-p", str(broker.port), "-q", "2", "-F", "%t %q %r", "-C", "5"]
+        later = [server("mosquitto_sub"), "-p", str(broker.port), "-q", "2", "-F", "%t %q %r", "-C", "6"]
         shown = subprocess.run([*later, "-t", "ccl/#"], check=True, capture_output=True, text=True).stdout
 
         assert set(shown.splitlines()) == {
-            f"{topic} 1 1"
-            for topic in ("ccl/status", "ccl/chargers", "ccl/garage/status", "ccl/garage/station", PLUG)
+            f"ccl/{topic} 1 1"
+            for topic in (
+                "owner",
+                "status",
+                "chargers",
+                "garage/status",
+                "garage/station",
+                "garage/plug/EVSE.PLUG",
+            )
         }
 
     @pytest.mark.parametrize("character", ["\x85", "\ufffe", "\ufdd0", "\U0010ffff"], ids=ascii)
@@ -171,7 +181,8 @@ class TestReadings:
             serve_file(f"chargers:\n{rows}mqtt: {{url: 'mqtt://127.0.0.1:{broker.port}', interval: 5s}}\n")
             listener.wait(lambda: all(f"ccl/bay-{bay}/plug/EVSE.PLUG" in listener.newest for bay in bays))
 
-        assert (broker.folder / "log").read_text().count("connected from") == 2
+        # The listener, and the exporter twice: it looks for another exporter before it has a last will.
+        assert (broker.folder / "log").read_text().count("connected from") == 3
 
 
 class TestTheBrokerIsAway:
@@ -495,24 +506,133 @@ def test_a_message_that_nobody_expected_is_a_line_in_the_log_and_the_next_is_rec
             both.set()
         raise ZeroDivisionError("one\ntwo")
 
-    connection = Connection(
-        MqttSettings("127.0.0.1", broker.port), "ccl/status", ["ccl/chargers"], ["said"], receive
-    )
-    connection.start()
-    try:
+    settings = MqttSettings(BrokerSettings("127.0.0.1", broker.port))
+    ownership = TopicOwnership("a", "b", settings.interval)
+    client = MqttClient(settings, ownership, "ccl/status", ["ccl/chargers"], ["said"], receive)
+    with worked(Worker("mqtt_network", client.step)):
         listener.text("ccl/status", "online")
         listener.client.publish("said", "first", qos=1)
         listener.client.publish("said", "second", qos=1)
         assert both.wait(PATIENCE)
-        connection.publish_retained("ccl/after", "still there")
+        client.publish_retained("ccl/after", "still there")
         listener.text("ccl/after", "still there")
-    finally:
-        connection.stop(monotonic() + 10)
+        client.close(monotonic() + 10)
 
     assert received == [b"first", b"second"]
     lines = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
     assert len(lines) == 2
     assert all("ZeroDivisionError('one\\ntwo')" in line for line in lines)
+
+
+class TestTwoExportersOnOneTopic:
+    @pytest.fixture
+    def another(self, start: Start, tmp_path: Path, broker: Broker, garage: Simulator) -> Callable[[str], Process]:
+        """Start an exporter of the charger, under a name, with a state folder of that name."""
+
+        def run(name: str) -> Process:
+            config = tmp_path / f"{name}.yaml"
+            config.write_text(configuration(broker, ", discovery: homeassistant", "mqtt", **{name: garage}))
+            arguments = ("serve", "--config.file", str(config), "--web.listen-address", "127.0.0.1:0")
+            return start(*arguments, env={"XDG_STATE_HOME": str(tmp_path / f"state-{name}")})
+
+        return run
+
+    @pytest.mark.parametrize("is_killed", [True, False], ids=["killed", "stopped"])
+    def test_the_second_one_publishes_nothing_until_the_first_one_ends(
+        self, broker: Broker, listener: Listener, another: Callable[[str], Process], is_killed: bool
+    ) -> None:
+        first = another("first")
+        listener.document("ccl/first/plug/EVSE.PLUG")
+        id = listener.document("ccl/owner")["id"]
+        second = another("second")
+        line = second.wait_for_log("mqtt://.*: ccl is published by another exporter .*; publishes nothing until")
+        heard = len(listener.heard)
+        listener.client.publish("homeassistant/status", "online")
+        listener.wait(lambda: sum(topic == "ccl/owner" for topic, _, _, _ in listener.heard[heard:]) >= 5)
+        said = [(topic, message) for topic, message, _, _ in listener.heard]
+
+        assert id in line
+        assert not [topic for topic, _ in said if "second" in topic]
+        assert ("ccl/status", b"offline") not in said
+        assert {json.loads(message)["id"] for topic, message in said if topic == "ccl/owner"} == {id}
+        if is_killed:
+            first.process.kill()
+        else:
+            first.stop()
+        listener.wait(
+            lambda: ("ccl/status", b"offline") in [(topic, text) for topic, text, _, _ in listener.heard]
+        )
+        listener.document("ccl/second/plug/EVSE.PLUG")
+
+        assert listener.text("ccl/status", "online") == "online"
+        assert listener.document("ccl/owner")["id"] != id
+        # What the first one left is tidied up by its successor.
+        listener.wait(lambda: not listener.newest["ccl/first/plug/EVSE.PLUG"])
+        assert len([line for line in second.log if "another exporter" in line]) == 1
+
+    def test_the_same_exporter_has_its_topic_at_once_after_a_kill(
+        self, listener: Listener, another: Callable[[str], Process]
+    ) -> None:
+        first = another("first")
+        listener.document("ccl/first/plug/EVSE.PLUG")
+        id = listener.document("ccl/owner")["id"]
+        first.process.kill()
+        listener.text("ccl/status", "offline")
+        second = another("first")
+
+        assert listener.text("ccl/status", "online") == "online"
+        assert listener.document("ccl/owner")["id"] == id
+        assert not [line for line in second.log if "another exporter" in line]
+
+    def test_two_with_the_same_state_folder_are_two(
+        self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
+    ) -> None:
+        serve_file(configuration(broker, garage=garage))
+        listener.document(PLUG)
+        second = serve_file(configuration(broker, carport=garage))
+        second.wait_for_log("ccl is published by another exporter")
+
+        assert not [topic for topic in listener.newest if "carport" in topic]
+
+    def test_of_two_that_start_at_the_same_moment_one_publishes(
+        self, listener: Listener, another: Callable[[str], Process]
+    ) -> None:
+        both = {name: another(name) for name in ("first", "second")}
+        listener.wait(lambda: sum(topic == "ccl/owner" for topic, _, _, _ in listener.heard) >= 8)
+        listener.wait(lambda: [topic for topic in listener.newest if topic.endswith("/EVSE.PLUG")])
+        publishing = {topic.split("/")[1] for topic in listener.newest if topic.endswith("/EVSE.PLUG")}
+        (other,) = both.keys() - publishing
+
+        both[other].wait_for_log("ccl is published by another exporter")
+        assert ("ccl/status", b"offline") not in [(topic, message) for topic, message, _, _ in listener.heard]
+
+    def test_a_record_that_anybody_wrote_is_overwritten(
+        self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
+    ) -> None:
+        listener.client.publish("ccl/owner", "[" * 100_000, qos=1, retain=True)
+        serve_file(configuration(broker, garage=garage))
+        listener.document(PLUG)
+        listener.client.publish("ccl/owner", "{}", qos=1, retain=True)
+        listener.wait(lambda: listener.newest["ccl/owner"] == b"{}")
+
+        listener.wait(lambda: "id" in json.loads(listener.newest["ccl/owner"]))
+
+
+def test_the_end_does_not_wait_for_a_broker_that_does_not_answer(start: Start, tmp_path: Path) -> None:
+    """The library would wait for a connection for five seconds for each address, and the tests for sixty."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = tmp_path / "ccl.yaml"
+        config.write_text(
+            "chargers: {garage: {url: 'http://127.0.0.1:1'}}\n"
+            f"mqtt: {{url: 'mqtts://127.0.0.1:{silent.getsockname()[1]}', interval: 1s}}\n"
+        )
+        process = start("serve", "--config.file", str(config), "--web.listen-address", "127.0.0.1:0")
+        silent.accept()[0].detach()
+        began = monotonic()
+        code = process.stop()
+
+    assert code == 0
+    assert monotonic() - began < 5  # what is promised to whoever stops it
 
 
 def test_nothing_that_is_said_on_the_bus_reaches_a_charger(

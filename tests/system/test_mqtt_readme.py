@@ -49,7 +49,14 @@ def test_three_commands_bring_messages_on_the_screen(broker: Broker, start: Star
     shown = subprocess.run(listen, check=True, capture_output=True, text=True).stdout
 
     assert {line.partition(" ")[0] for line in shown.splitlines()} <= {
-        *("ccl/status", "ccl/chargers", "ccl/garage/status", "ccl/garage/station", "ccl/garage/plug/EVSE.PLUG"),
+        *(
+            "ccl/owner",
+            "ccl/status",
+            "ccl/chargers",
+            "ccl/garage/status",
+            "ccl/garage/station",
+            "ccl/garage/plug/EVSE.PLUG",
+        ),
     }
 
 
@@ -89,7 +96,7 @@ def test_topics_and_messages_are_those_of_the_page(
             lambda: all(any(re.fullmatch(pattern, topic) for topic in listener.newest) for pattern in patterns)
         )
 
-    assert len(topics) == 8
+    assert len(topics) == 9
 
 
 def test_entities_are_those_of_the_page() -> None:

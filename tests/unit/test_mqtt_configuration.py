@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 
 from ccl_exporter.config.document import load
 from ccl_exporter.errors import UsageError
-from ccl_exporter.settings import Credentials, MqttSettings
+from ccl_exporter.settings import BrokerSettings, Credentials, MqttSettings
 
 SECRET = "hunter-4711"  # noqa: S105 - nobody's
 
@@ -57,13 +57,15 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 def test_everything_that_is_said_becomes_settings(write: Callable[[str], Path], tmp_path: Path) -> None:
     (found,) = load(write(FULL), {}).settings.outputs
     assert found == MqttSettings(
-        "broker.example",
-        8883,
-        tls=True,
-        credentials=Credentials("ccl", SECRET),
-        ca_file=str(tmp_path / "ca.pem"),
-        cert_file=str(tmp_path / "own.pem"),
-        key_file=str(tmp_path / "own.key"),
+        BrokerSettings(
+            "broker.example",
+            8883,
+            tls=True,
+            credentials=Credentials("ccl", SECRET),
+            ca_file=str(tmp_path / "ca.pem"),
+            cert_file=str(tmp_path / "own.pem"),
+            key_file=str(tmp_path / "own.key"),
+        ),
         topic="home/chargers",
         discovery="homeassistant",
         interval=30.0,
@@ -75,8 +77,8 @@ def test_everything_that_is_said_becomes_settings(write: Callable[[str], Path], 
 def test_little_need_be_said(write: Callable[[str], Path]) -> None:
     (found,) = load(write(f"{CHARGERS}mqtt: {{url: 'mqtt://[::1]'}}"), {}).settings.outputs
 
-    assert found == MqttSettings("::1", 1883)
-    assert found.shown == "mqtt://[::1]:1883"
+    assert found == MqttSettings(BrokerSettings("::1", 1883))
+    assert found.broker.shown == "mqtt://[::1]:1883"
     assert load(write(CHARGERS), {}).settings.outputs == ()
 
 
@@ -97,6 +99,9 @@ MISTAKES = {
     "another scheme": ("{url: 'http://a'}", "mqtt.url", "it looks like mqtt://127.0.0.1:1883"),
     "a path": ("{url: 'mqtt://a/ccl'}", "mqtt.url", "it looks like"),
     "no such port": ("{url: 'mqtt://a:99999'}", "mqtt.url", "it looks like"),
+    "port 0": ("{url: 'mqtt://a:0'}", "mqtt.url", "it looks like"),
+    "a query": (f"{{url: 'mqtt://a?token={SECRET}'}}", "mqtt.url", "it looks like"),
+    "a host of other letters": ("{url: 'mqtt://ä'}", "mqtt.url", "it looks like"),
     "a login in the URL": (f"{{url: 'mqtt://ccl:{SECRET}@a'}}", "mqtt.url", "give them as keys"),
     "half a login": (f"{{{A}, password: {SECRET}}}", "mqtt", "a login is `username` and"),
     "the other half": (f"{{{A}, username: ccl}}", "mqtt", "a login is `username` and"),

@@ -4,20 +4,18 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 from ccl_exporter.control.follow.input_filter import InputValue
 from ccl_exporter.errors import UsageError
 from ccl_exporter.http_client import HttpClient, HttpError, target_of
+from ccl_exporter.settings import BrokerSettings, Credentials, broker_settings
 from ccl_exporter.text import mask_urls
-
-if TYPE_CHECKING:
-    from paho.mqtt.client import Client, MQTTMessage
 
 _FUTURE = 60.0
 """Seconds by which the clock of whoever dates a number may be ahead of ours."""
@@ -227,51 +225,38 @@ def answered(body: bytes) -> tuple[float, float | None]:
 class Mqtt:
     """The latest message of a topic. What the broker had retained is of nobody knows when, and is passed over."""
 
-    host: str
-    port: int
-    tls: bool
+    broker: BrokerSettings
     topic: str
     field: str | None = None
-    login: tuple[str, str] | None = None
 
     @property
     def says(self) -> str:
-        return f"the topic {self.topic} at {self.host}:{self.port}"
+        return f"the topic {self.topic} at {self.broker.shown}"
 
     def run(self, latest: LatestValue, stopped: threading.Event) -> None:
-        from paho.mqtt.client import Client  # noqa: PLC0415 - an extra
-        from paho.mqtt.enums import CallbackAPIVersion  # noqa: PLC0415 - likewise
+        from ccl_exporter.mqtt_client import MqttConnection  # noqa: PLC0415 - its library is an extra
 
-        client = Client(CallbackAPIVersion.VERSION2)
-        if self.login is not None:
-            client.username_pw_set(*self.login)
-        if self.tls:
-            client.tls_set()
+        topic, field, shown = self.topic, self.field, self.broker.shown
 
-        def on_connect(client: "Client", _data: Any, _flags: Any, reason: Any, _more: Any) -> None:
-            if reason.is_failure:
-                latest.fail(f"the broker refuses us: {str(reason).lower()}")
-            else:
-                client.subscribe(self.topic, qos=0)
+        class Listener:
+            def on_connected(self) -> None:
+                connection.subscribe([topic], qos=0)
 
-        def on_message(_client: "Client", _data: Any, message: "MQTTMessage") -> None:
-            if not message.retain:
-                latest.take_text(message.payload.decode("utf-8", "replace").strip(), self.field)
+            def on_message(self, _topic: str, payload: bytes, retained: bool) -> None:
+                if not retained:
+                    latest.take_text(payload.decode("utf-8", "replace").strip(), field)
 
-        client.on_connect = on_connect
-        client.on_message = on_message
-        client.on_connect_fail = lambda *_: latest.fail(f"no connection to {self.host}:{self.port}")
-        client.on_disconnect = lambda *_: latest.fail(f"the connection to {self.host}:{self.port} broke off")
-        client.reconnect_delay_set(1, 10)
-        client.connect_async(self.host, self.port, 20)
-        client.loop_start()
-        stopped.wait()
-        client.disconnect()
-        client.loop_stop()
+            def on_failed(self, why: str) -> None:
+                latest.fail(f"{shown}: {why}")
+
+        connection = MqttConnection(self.broker, Listener())
+        while not stopped.is_set():
+            stopped.wait(connection.step(monotonic()))
+        connection.close(monotonic() + 1.0)
 
 
 def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]) -> Mqtt:
-    """The feed of a topic at `mqtt://HOST[:PORT]` or `mqtts://…`; the login from the environment.
+    """The source of a topic at `mqtt://HOST[:PORT]` or `mqtts://…`; the login from the environment.
 
     Raises `UsageError`.
     """
@@ -279,19 +264,14 @@ def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]
 
     if find_spec("paho") is None:
         raise UsageError("a topic needs a library that is not installed: pip install 'ccl-exporter[mqtt]'")
-    ports = {"mqtt": 1883, "mqtts": 8883}
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise UsageError(f"{url!r} is not a broker; it looks like mqtt://127.0.0.1:1883") from None
-    if parts.scheme not in ports or not parts.hostname or parts.path not in ("", "/") or parts.username:
-        raise UsageError(f"{url!r} is not a broker; it looks like mqtt://127.0.0.1:1883")
+        broker = broker_settings(url, "set CCL_MQTT_USERNAME and CCL_MQTT_PASSWORD_FILE")
+    except UsageError as error:
+        raise UsageError(f"--broker: {error}") from None
     levels = topic.split("/")
     whole = all(level in ("+", "#") or not {"+", "#"} & set(level) for level in levels)
     if not topic or not whole or "#" in levels[:-1] or len(topic.encode(errors="replace")) > _LONGEST_TOPIC:
         raise UsageError(f"{topic!r} is not a topic; it looks like house/power, and # stands only at its end")
-    login = None
     if name := environment.get("CCL_MQTT_USERNAME"):
         password = environment.get("CCL_MQTT_PASSWORD", "")
         if path := environment.get("CCL_MQTT_PASSWORD_FILE"):
@@ -299,5 +279,5 @@ def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]
                 password = Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-        login = name, password
-    return Mqtt(parts.hostname, port or ports[parts.scheme], parts.scheme == "mqtts", topic, field, login)
+        broker = replace(broker, credentials=Credentials(name, password))
+    return Mqtt(broker, topic, field)

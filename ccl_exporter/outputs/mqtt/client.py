@@ -1,51 +1,35 @@
-"""One connection to an MQTT broker, over which the newest message of each topic is kept retained there.
+"""The newest message of each topic, kept retained on an MQTT broker as long as the topic is ours.
 
 Nothing waits in a queue but that: while the broker is away a newer message takes the place of an older one,
 and when it is back all of them are sent again, as it may have forgotten them.
 Quality of service is 1: who subscribes with a session that lasts misses no reading while he is away.
+While another exporter publishes on the topic nothing is sent at all (`ownership`), and there is no last will.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from time import monotonic
-from typing import Any
-from uuid import uuid4
+from time import monotonic, time
 
-from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.client import MQTTMessageInfo
 
+from ccl_exporter.mqtt_client import STEADY, MqttConnection
+from ccl_exporter.outputs.mqtt.ownership import TopicOwnership
 from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE
 from ccl_exporter.settings import MqttSettings
 
 log = logging.getLogger(__name__)
 
-_QOS = 1
-_KEEPALIVE = 30
-_FIRST_REST, _LONGEST_REST = 1, 30
-"""Seconds between two tries to connect, doubled from the first to the longest."""
+_SHORTEST_WAIT, _LONGEST_WAIT = 0.05, 1.0  # seconds for the network in one step
 
 Received = Callable[[str, bytes, bool], None]
 """Called with topic, payload and whether it was retained."""
 
 
-class _Client(Client):
-    """paho's client, which says that a connection failed but not why."""
-
-    failure = ""
-
-    def reconnect(self) -> MQTTErrorCode:
-        try:
-            return super().reconnect()
-        except OSError as error:
-            self.failure = error.strerror or str(error)
-            raise
-
-
 class MqttClient:
-    """Safe to be called from several threads. `status` is where the broker says `offline` once we are gone.
+    """Safe to be called from several threads; `step` is for one, a worker's.
 
+    The broker says `offline` on the topic `status` once we are gone.
     What it has on the topics of `read_once` is passed to `received` after each connecting, as is what it has on
     those of `subscribe_once`, until `end_lookups`; what comes on those of `listen_to`, always.
     """
@@ -53,12 +37,16 @@ class MqttClient:
     def __init__(
         self,
         settings: MqttSettings,
+        ownership: TopicOwnership,
         status: str,
         read_once: Sequence[str],
         listen_to: Sequence[str],
         received: Received,
     ) -> None:
-        self.settings = settings
+        self._shown = settings.broker.shown
+        self._topic = settings.topic
+        self._ownership = ownership
+        self._owner = f"{settings.topic}/owner"
         self._status = status
         self._read_once = read_once
         self._listen_to = listen_to
@@ -67,47 +55,44 @@ class MqttClient:
         self._newest: dict[str, str] = {}
         self._sent: dict[str, tuple[str, MQTTMessageInfo]] = {}
         self._looking: dict[str, bool] = {}  # whether it was so at the last call of end_lookups
+        self._record: tuple[float, MQTTMessageInfo] | None = None  # our last one, until the broker confirms it
+        self._publishing = False
+        self._publishing_since = 0.0
         self._stopping = False
-        self._gone = threading.Event()
         self._trouble: str | None = ""
-        self.connected = False
+        self._is_flapping = False
+        self._reported_owner = ""
         self.count = 0
-        self._client = _Client(CallbackAPIVersion.VERSION2, f"ccl-exporter-{uuid4().hex[:8]}")
-        self._client.on_connect = self._on_connect
-        self._client.on_connect_fail = self._on_connect_fail
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
-        self._client.reconnect_delay_set(_FIRST_REST, _LONGEST_REST)
-        self._client.will_set(status, OFFLINE, qos=_QOS, retain=True)
-        if settings.credentials is not None:
-            self._client.username_pw_set(settings.credentials.username, settings.credentials.password)
-        if settings.tls:
-            self._client.tls_set(settings.ca_file, settings.cert_file, settings.key_file)
+        self._connection = MqttConnection(settings.broker, self)
 
-    def start(self) -> None:
-        """Connect in the background, and again whenever the connection is lost."""
-        self._client.connect_async(self.settings.host, self.settings.port, _KEEPALIVE)
-        self._client.loop_start()
+    @property
+    def connected(self) -> bool:
+        return self._connection.connected
 
-    def stop(self, deadline: float) -> None:
-        """Say that we are gone and end, at `deadline` (monotonic) at the latest."""
-        self.publish_retained(self._status, OFFLINE)
-        self._await_status(deadline)
-        self.catch_up()  # it was passed over if an older one was under way still
+    def step(self, now: float) -> float:
+        """Keep the connection and the topic; the step of a worker."""
+        connection, ownership = self._connection, self._ownership
+        patience = _LONGEST_WAIT
+        if not connection.is_open:
+            ownership.disconnected(now)
+            connection.will = (self._status, OFFLINE) if ownership.is_owner else None
+        elif connection.connected:
+            patience = min(max(ownership.wait(now), _SHORTEST_WAIT), _LONGEST_WAIT)
+        pause = connection.step(now, patience)
+        if connection.connected and not self._stopping:
+            self._keep_topic(monotonic())
+        return pause
+
+    def close(self, deadline: float) -> None:
+        """Publish that we are gone, give the topic away, and end, at `deadline` (monotonic) at the latest."""
+        last = []
         with self._lock:
             self._stopping = True
-        self._await_status(deadline)
-        was = self.connected
-        self._client.disconnect()
-        # The library's thread ends by itself; while it tries to connect that would be long to wait for.
-        if was:
-            self._gone.wait(max(deadline - monotonic(), 0.0))
-
-    def _await_status(self, deadline: float) -> None:
-        with self._lock:
-            _, last = self._sent.get(self._status, ("", None))
-        if self.connected and last is not None and last.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-            last.wait_for_publish(max(deadline - monotonic(), 0.0))
+            if self._publishing:
+                last.append(self._connection.publish(self._status, OFFLINE))
+            if self._ownership.has_record:
+                last.append(self._connection.publish(self._owner, ""))
+        self._connection.close(deadline, last)
 
     def publish_retained(self, topic: str, payload: str) -> None:
         """Have a message retained in the place of an older one; an empty one takes the topic away."""
@@ -135,70 +120,120 @@ class MqttClient:
         """Look at what the broker has on these, too."""
         with self._lock:
             self._looking.update(dict.fromkeys(topics, False))
-        self._client.subscribe([(topic, _QOS) for topic in topics])
+        self._connection.subscribe(topics)
 
     def end_lookups(self) -> None:
         """End looking at what the broker had, where that has begun before the last call of this."""
         with self._lock:
             over = [topic for topic, known in self._looking.items() if known]
             self._looking = {topic: True for topic in self._looking if topic not in over}
-        if over:
-            self._client.unsubscribe(over)
+        self._connection.unsubscribe(over)
 
     def _send(self, topic: str) -> None:
-        if not self.connected or self._stopping or _under_way(self._sent.get(topic, (None, None))[1]):
+        if not self._publishing or self._stopping or _under_way(self._sent.get(topic, (None, None))[1]):
             return
         payload = self._newest[topic]
-        info = self._client.publish(topic, payload, qos=_QOS, retain=True)
-        self._sent[topic] = payload, info
-        self.count += info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+        info = self._connection.publish(topic, payload)
+        if info is not None:
+            self._sent[topic] = payload, info
+            self.count += 1
 
-    # Called by the library, in its thread
-
-    def _on_connect(self, client: Client, _data: Any, _flags: Any, reason: ReasonCode, _more: Any) -> None:
-        if reason.is_failure:
-            self._say(f"the broker refuses us: {str(reason).lower()}")
+    def _keep_topic(self, now: float) -> None:
+        """Claim, renew or leave the topic; a connection has the last will exactly while the topic is ours."""
+        connection, ownership = self._connection, self._ownership
+        if connection.subscribed:
+            ownership.subscribed(now)
+        if self._record is not None:
+            sent, info = self._record
+            if info.is_published():
+                ownership.confirmed(sent, now)
+                self._record = None
+            else:
+                connection.check_confirmations(sent)
+        ownership.step(now)
+        self._report_owner()
+        if ownership.is_owner != connection.has_will:
+            self._stop_publishing()
+            connection.restart()
             return
-        if self._listen_to:
-            client.subscribe([(topic, _QOS) for topic in self._listen_to])
+        self._renew(now)
+        if self._publishing and now - self._publishing_since >= STEADY:
+            self._is_flapping = False
+            self._report(None)
+
+    def _renew(self, now: float) -> None:
+        if self._record is None and (text := self._ownership.next_record(now, time())) is not None:
+            info = self._connection.publish(self._owner, text)
+            self._record = (now, info) if info is not None else None
+
+    def _stop_publishing(self) -> None:
+        with self._lock:
+            self._publishing = False
+
+    # Called by the connection, in the thread of `step`
+
+    def on_connected(self) -> None:
+        now = monotonic()
+        self._record = None
+        self._ownership.connected(now)
+        self._connection.subscribe([self._owner])
+        if not self._ownership.is_owner or not self._connection.has_will:
+            return
+        self._connection.subscribe([self._status, *self._listen_to])
+        with self._lock:
+            self._looking.clear()
         # Before anything is sent: what it had is to be seen before it is overwritten.
         self.subscribe_once(self._read_once)
+        self._renew(now)
         with self._lock:
-            self.connected = True
-            self._gone.clear()
-            if not self._stopping:
-                self._newest[self._status] = ONLINE
-        self._say(None)
+            self._sent.clear()
+            self._newest[self._status] = ONLINE
+            self._publishing = True
+        self._publishing_since = now
+        if not self._is_flapping:
+            self._report(None)
         self.send_again()
 
-    def _on_connect_fail(self, client: Client, _data: Any) -> None:
-        self._say(getattr(client, "failure", "") or "no connection")
+    def on_message(self, topic: str, payload: bytes, retained: bool) -> None:
+        if self._stopping:
+            return
+        if topic == self._owner:
+            self._ownership.heard(payload, retained, monotonic(), time())
+            if not self._ownership.is_owner:
+                self._stop_publishing()
+        elif topic == self._status:
+            # The last will of an earlier connection may come late.
+            if not retained and payload != ONLINE.encode():
+                self.publish_retained(self._status, ONLINE)
+        elif self._publishing:
+            self._received(topic, payload, retained)
 
-    def _on_disconnect(self, _client: Client, _data: Any, _flags: Any, _reason: Any, _more: Any) -> None:
-        with self._lock:
-            was, self.connected = self.connected, False
-        self._gone.set()
-        if was:
-            self._say("the connection broke off")
+    def on_failed(self, why: str) -> None:
+        if self._publishing:
+            self._is_flapping = monotonic() - self._publishing_since < STEADY
+        self._stop_publishing()
+        self._report(why)
 
-    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        # Anybody may write there, and what is raised here would end the library's thread unnoticed.
-        try:
-            self._received(message.topic, bytes(message.payload), message.retain)
-        except Exception as error:  # noqa: BLE001 - whatever it may be
-            log.warning("mqtt: %s: a message is passed over: %s", self.settings.shown, repr(error)[:200])
+    def _report_owner(self) -> None:
+        """A line in the log when another exporter turns out to publish on the topic."""
+        other = self._ownership.other
+        owner = other.id if other is not None else ""
+        if owner and owner != self._reported_owner:
+            text = "mqtt: %s: %s is published by another exporter (%s); publishes nothing until that one ends"
+            log.warning(text, self._shown, self._topic, owner)
+        self._reported_owner = owner
 
-    def _say(self, trouble: str | None) -> None:
+    def _report(self, trouble: str | None) -> None:
         """A line in the log when the broker becomes or is no longer reachable, or for another reason."""
         if trouble == self._trouble or self._stopping:
             return
         self._trouble = trouble
         if trouble is None:
-            log.info("mqtt: %s takes what is published", self.settings.shown)
+            log.info("mqtt: %s takes what is published", self._shown)
         else:
-            log.warning("mqtt: %s: %s; the newest is published once it is back", self.settings.shown, trouble)
+            log.warning("mqtt: %s: %s; the newest is published once it is back", self._shown, trouble)
 
 
 def _under_way(info: MQTTMessageInfo | None) -> bool:
     """Whether the broker has not yet confirmed a message."""
-    return info is not None and info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and not info.is_published()
+    return info is not None and not info.is_published()

@@ -1,5 +1,6 @@
 """Samples as MQTT messages: what is said of which charger on which topic. Pure.
 
+    ccl/owner                     {"id": "5f2c9d…", ...}, see `ownership`
     ccl/chargers                  ["garage"]
     ccl/garage/plug/EVSE.PLUG     {"state": "charging", "power_watts": 7350, "energy_kwh": 4855.39, ...}
     ccl/garage/station            {"temperature_celsius": 31.5, ...}

@@ -1,14 +1,19 @@
 """Publishing readings over MQTT: each on its topics, and Home Assistant told what they are.
 
-Read only: nothing that comes from the broker reaches a charger.
+Only one exporter publishes on a topic (`ownership`): what is accepted meanwhile by another one is sent if it
+takes over. Read only: nothing that comes from the broker reaches a charger.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.mqtt.client import MqttClient
 from ccl_exporter.outputs.mqtt.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
+from ccl_exporter.outputs.mqtt.ownership import ExporterId, TopicOwnership
 from ccl_exporter.outputs.mqtt.payload import (
     OFFLINE,
     ONLINE,
@@ -28,13 +33,16 @@ _CHARGE = [family for family in f.CORE if family.name.startswith("ccl_charge_")]
 
 
 class MqttPublisher:
-    """Keeps what chargers say on a broker. `chargers` gives the URLs of all there are now, by name."""
+    """Keeps what chargers say on a broker.
+
+    `chargers` gives the URLs of all there are now, by name; `state` is the folder of the exporter's id.
+    """
 
     name = "mqtt"
     max_age = 0.2
     """Seconds that a reading may be old, so that a change is heard in time."""
 
-    def __init__(self, settings: MqttSettings, chargers: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, settings: MqttSettings, chargers: Callable[[], Mapping[str, str]], state: Path) -> None:
         self.settings = settings
         self.interval = settings.interval
         self.modules: Sequence[Module] = settings.modules
@@ -47,31 +55,34 @@ class MqttPublisher:
         if settings.discovery:
             old.append(f"{settings.discovery}/device/+/config")
             listen.append(self._birth)
-        self._client = MqttClient(settings, self._place.status, old, listen, self._received)
+        # One for each topic of each broker, as two exporters may share a folder.
+        name = sha256(f"{settings.broker.shown}/{settings.topic}".encode()).hexdigest()[:16]
+        self._id = ExporterId(state / f"mqtt-{name}.id")
+        ownership = TopicOwnership(self._id.value, uuid4().hex[:16], settings.interval)
+        self._client = MqttClient(settings, ownership, self._place.status, old, listen, self._received)
+        self._network = Worker("mqtt_network", self._client.step)
+        self.workers: Sequence[Worker] = (self._network,)
         # By charger, and by one thread at a time each: its URL, the topics it has, what was seen of it.
         self._stations: dict[str, str] = {}
         self._topics: dict[str, frozenset[str]] = {}
         self._introduced: dict[str, frozenset[str]] = {}
         self._seen: dict[str, tuple[Seen, tuple[str, ...]]] = {}
         self._list = ""
-        self.workers: Sequence[Worker] = ()
-        self._started = False
         self._missed = 0
 
     def is_ready(self) -> bool:
-        if not self._started:
-            self._started = True
-            self._client.start()
         return True
-
-    def missed(self, readings: int) -> None:
-        self._missed += readings
 
     def stop(self) -> None:
         pass  # what is under way goes on until it is closed
 
     def close(self, deadline: float) -> None:
-        self._client.stop(deadline)
+        self._network.stop()
+        self._client.close(deadline)
+        self._id.close()
+
+    def missed(self, readings: int) -> None:
+        self._missed += readings
 
     def samples(self) -> Iterator[Sample]:
         """How the publishing fares."""
