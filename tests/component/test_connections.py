@@ -228,7 +228,7 @@ class TestPeers:
             assert ask(stack.enter_context(connect(port))) == b"HTTP/1.1 200 OK"
             open_ones = [number for number, each in enumerate(silent) if not is_cut_off(each)]
 
-        assert 0 < len(open_ones) <= 2 * Wait.FIRST_BYTE.value
+        assert 0 < len(open_ones) <= 2 * Wait.HEAD.value
         assert open_ones[-1] == 699, "the newest stay"
 
 

@@ -7,19 +7,23 @@ import queue
 import random
 import signal
 import socket
+import ssl
 import subprocess
+import sys
 import threading
 import urllib.error
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic, sleep
 from urllib.parse import quote, urlsplit
 
 import pytest
+import trustme
+from helpers.hostile import hostile
 from helpers.prometheus import await_value, running
-from helpers.support import COMMAND, OPENMETRICS, Process, Scrape, Start, get, scrape
+from helpers.support import COMMAND, OPENMETRICS, PROJECT, Process, Scrape, Start, get, scrape
 
 from ccl_exporter.simulator import Simulator
 
@@ -341,58 +345,6 @@ def test_a_command_knows_a_charger_by_its_name_in_the_file(config: Path) -> None
     assert done.stdout == "1234.56\n"
 
 
-def hostile(random_source: random.Random, port: int) -> bytes:
-    """A request that no friend would send."""
-    targets = [
-        f"127.0.0.1:{port}",
-        f"http://127.0.0.1:{port}/x",
-        "169.254.169.254",
-        "http://[::1]/",
-        "file:///etc/passwd",
-        "garage\x00",
-        "garage/../car-park",
-        "garage%0d%0aHost: x",
-        "\u202egarage",
-        "a" * 5000,
-        f"@127.0.0.1:{port}",
-        f"garage@127.0.0.1:{port}",
-        "",
-    ]
-    paths = [
-        f"/probe?target={quote(random_source.choice(targets), safe='')}",
-        f"/probe?target={quote(random_source.choice(targets))}&target=garage",
-        f"/probe?module={quote(random_source.choice(targets))}&target=x",
-        "/probe?%ff=%fe&target=%ff",
-        "/../../etc/passwd",
-        f"http://127.0.0.1:{port}/",
-        "/%00",
-        "/metrics/../config?x=" + "y" * random_source.randrange(3000),
-        "/-/reload",
-        "//" + "é",
-    ]
-    method = random_source.choice(
-        ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "BREW", "G\x00T"]
-    )
-    headers = random_source.choice(
-        [
-            "",
-            "X-Prometheus-Scrape-Timeout-Seconds: -1\r\n",
-            "X-Prometheus-Scrape-Timeout-Seconds: 1e999\r\n",
-            "Accept: " + "*/*;q=x," * 200 + "\r\n",
-            "Accept-Encoding: gzip;q=\u0660\r\n",
-            "Content-Length: -5\r\n",
-            "Content-Length: 99999999999\r\n",
-            "Transfer-Encoding: chunked\r\n",
-            "Host: evil\r\nHost: twice\r\n",
-            "X-Long: " + "z" * 20_000 + "\r\n",
-            "Authorization: Basic !!!!\r\n",
-        ]
-    )
-    body = random_source.randbytes(random_source.randrange(200))
-    path = random_source.choice(paths)
-    return f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode() + body
-
-
 def test_hostile_requests_reach_nobody_break_nothing_and_leave_nothing_behind(
     service: tuple[Process, str],
 ) -> None:
@@ -429,6 +381,62 @@ def test_hostile_requests_reach_nobody_break_nothing_and_leave_nothing_behind(
     assert after[1] <= before[1] * 1.1 + 2048, "memory in kB"
     assert scrape(f"{url}/probe?target=garage").get("ccl_up") == 1
     assert "Traceback" not in "".join(process.log), (seed, "".join(process.log)[-4000:])
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_another_peer_delays_no_health_check(config: Path, start: Start, tmp_path: Path, secure: bool) -> None:
+    """The peer keeps 1,000 slow connections open and sends hostile requests as fast as it can."""
+    flags: tuple[str, ...] = ()
+    context = None
+    if secure:
+        ca = trustme.CA()
+        pair = ca.issue_cert("127.0.0.1")
+        pair.private_key_pem.write_to_path(tmp_path / "server.key")
+        pair.cert_chain_pems[0].write_to_path(tmp_path / "server.crt")
+        web = tmp_path / "web.yml"
+        web.write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
+        flags = ("--web.config.file", str(web))
+        context = ssl.create_default_context()
+        ca.configure_trust(context)
+    process = start("serve", "--config.file", str(config), "--web.listen-address", "127.0.0.1:0", *flags)
+    port = int(process.line(r"https?://127\.0\.0\.1:(\d+)/metrics")[1])
+
+    def health_check() -> float:
+        """Seconds of one, with a connection of its own."""
+        began = monotonic()
+        connection = (
+            http.client.HTTPSConnection("127.0.0.1", port, timeout=30, context=context)
+            if context is not None
+            else http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        )
+        with closing(connection):
+            connection.request("GET", "/-/healthy")
+            assert connection.getresponse().read() == b"Healthy\n"
+        return monotonic() - began
+
+    seed = random.SystemRandom().randrange(10**9)
+    attack = subprocess.Popen(
+        [sys.executable, "-m", "helpers.hostile", str(port), str(HOSTILE_REQUESTS), str(seed)],
+        cwd=PROJECT / "tests",
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert attack.stdout is not None
+    with attack:
+        assert attack.stdout.readline() == "1000 slow connections\n"
+        seconds = []
+        while attack.poll() is None:
+            seconds.append(health_check())
+            sleep(0.05)
+        said = attack.stdout.read()
+    # The figures of the long form.
+    print(f"{len(seconds)} health checks, the slowest {max(seconds):.3f} s; {said.strip()}")  # noqa: T201
+
+    assert attack.returncode == 0
+    assert len(seconds) > 20
+    assert max(seconds) < 1, seed
+    assert "Traceback" not in "".join(process.log)
+    assert len(process.log) < 20
 
 
 def footprint(process: Process) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from ipaddress import IPv6Address, ip_network
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import Any, TypeVar
 
 from cheroot.server import HeaderReader, HTTPConnection, HTTPRequest
@@ -27,6 +27,8 @@ LEAST_SCRAPES, MOST_SCRAPES = 8, 512
 
 _GRACE = 1.0  # seconds in which honest peers send the rest, also when many of them begin at once
 _ACCEPT_PAUSE = 0.1  # seconds
+_MOST_HEAD = 16384
+_TLS_RECORDS = (b"\x14", b"\x15", b"\x16", b"\x17")
 _STEADY = 10.0  # seconds without a failure after which accepting works again
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]+)(:[0-9]*)?")
 
@@ -34,10 +36,10 @@ _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]+)(:[0-9]*)?
 class Wait(Enum):
     """What the exporter waits for, with the number of connections of one peer that it waits for."""
 
-    FIRST_BYTE = 256
-    """Costs a descriptor."""
-    REQUEST = 32
-    """The rest of a handshake, head or body: costs a thread as well."""
+    HEAD = 256
+    """The first bytes of a connection, or the rest of a head: costs a descriptor."""
+    REST = 32
+    """The rest of a TLS handshake, or a body: costs a thread as well."""
     ANSWER = 128
     """That an answer is taken: costs a thread as well, but a slow line is no offence."""
 
@@ -99,7 +101,7 @@ class PeerSocket(socket.socket):
     """
 
     peer = ""
-    wait = Wait.FIRST_BYTE
+    wait = Wait.HEAD
     _deadline = 0.0
     _waiting: WaitingConnections | None = None
 
@@ -110,10 +112,30 @@ class PeerSocket(socket.socket):
         waiting.add(self)
 
     def expect(self, wait: Wait, seconds: float = 0.0) -> None:
-        """What was waited for is there; the next is due in so many seconds, and only counts once it is late."""
+        """Something is due in so many seconds. It counts once it is late."""
+        if wait is not self.wait:
+            self.arrived()
+        self.wait, self._deadline = wait, monotonic() + seconds
+
+    def arrived(self) -> None:
+        """What was waited for is there."""
         if self._waiting is not None:
             self._waiting.remove(self)
-        self.wait, self._deadline = wait, monotonic() + seconds
+
+    def has_head(self) -> bool:
+        """Whether a head or a record of TLS is there as a whole; if not, only more bytes make it readable."""
+        try:
+            found = socket.socket.recv(self, _MOST_HEAD, socket.MSG_PEEK)
+            if isinstance(self, ssl.SSLSocket):
+                # A record has its length in its fourth and fifth byte. What is none gets an answer at once.
+                whole = found[:1] not in _TLS_RECORDS or len(found) >= 5 + int.from_bytes(found[3:5])
+            else:
+                whole = b"\r\n\r\n" in found
+            whole = whole or len(found) == _MOST_HEAD
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(found) + 1)
+        except OSError:
+            return True  # whoever reads it will see why
+        return whole
 
     def cut_off(self) -> None:
         """End it for both sides, past TLS; a thread that waits for it wakes up."""
@@ -193,7 +215,7 @@ class ServedRequest(HTTPRequest):
 
     def parse_request(self) -> None:
         super().parse_request()
-        self.conn.socket.expect(Wait.REQUEST, self.server.timeout)
+        self.conn.socket.arrived()
 
     def read_request_headers(self) -> bool:
         if not super().read_request_headers():  # type: ignore[no-untyped-call] # it has no types
@@ -209,7 +231,7 @@ class ServedRequest(HTTPRequest):
     def send_headers(self) -> None:
         if (remaining := getattr(self.rfile, "remaining", 0)) > 0:
             # No route reads a body, but closing with one unread could destroy the answer on its way.
-            self.conn.socket.expect(Wait.REQUEST, self.server.timeout)
+            self.conn.socket.expect(Wait.REST, self.server.timeout)
             self.rfile.read(remaining)
         self.conn.socket.expect(Wait.ANSWER, self.server.answer_timeout)
         super().send_headers()
@@ -219,6 +241,7 @@ class Connection(HTTPConnection):
     """A connection whose request is not answered any more once who asked has hung up, tired of waiting."""
 
     RequestHandlerClass = ServedRequest
+    head_began: float | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -233,7 +256,7 @@ class Connection(HTTPConnection):
         return bool(poll.poll(0))
 
     def close(self) -> None:
-        self.socket.expect(Wait.FIRST_BYTE)
+        self.socket.arrived()
         super().close()
         if not self.linger:
             # What was not sent has nobody to go to; Python 3.13 would try it once more, and tell that it failed.
@@ -243,9 +266,9 @@ class Connection(HTTPConnection):
     def communicate(self) -> bool:
         if self.hung_up:
             return False
-        self.socket.expect(Wait.REQUEST, self.server.timeout)
+        self.socket.expect(Wait.REST, self.server.timeout)
         keep = bool(super().communicate())  # type: ignore[no-untyped-call] # it has no types
-        self.socket.expect(Wait.FIRST_BYTE)
+        self.socket.expect(Wait.HEAD)
         return keep
 
 
@@ -273,14 +296,21 @@ class WebServer(Server):
         self.socket.settimeout(timeout)
 
     def process_conn(self, conn: Any) -> None:
-        """A new connection waits for its first byte with the idle ones, not in a worker."""
+        """A connection waits for a whole head with the idle ones, not in a worker."""
         if conn.last_used is None:
             conn.socket.admit(conn.remote_addr, self._waiting)
             self._connections.put(conn)  # type: ignore[attr-defined] # the idle ones are its private matter
         elif conn.hung_up:
             conn.close()
+        elif not conn.rfile.has_data() and not conn.socket.has_head():
+            self._waiting.add(conn.socket)
+            conn.head_began = conn.head_began or time()
+            self._connections.put(conn)  # type: ignore[attr-defined] # likewise
+            # It expires as if it had not been used since.
+            conn.last_used = conn.head_began
         else:
-            conn.socket.expect(Wait.REQUEST)
+            conn.head_began = None
+            conn.socket.expect(Wait.REST)
             if self.requests.idle <= self.requests.qsize:
                 # Where no more threads can be started, those that there are answer.
                 with suppress(RuntimeError):
