@@ -61,7 +61,7 @@ def close_database(connection: sqlite3.Connection, parts: Parts) -> None:
     is_in_place = are_in_place(parts[:1])
     with suppress(sqlite3.Error):
         connection.close()
-    if parts and not is_in_place and are_in_place(parts[1:]):
+    if parts[1:] and not is_in_place and are_in_place(parts[1:]):
         path = parts[0][0]
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)

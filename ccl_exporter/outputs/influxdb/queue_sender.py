@@ -57,7 +57,8 @@ _Course = Generator[float, None, _Result]
 class QueueSender:
     """Sends the batches of `spool` to `database`; the log calls it by `name` and `url`, `now` gives Unix seconds.
 
-    What a step raises loses no batch: the next one begins with the first batch on disk.
+    What a step raises loses no batch: a request is sent again, and otherwise the next step begins with the first
+    batch on disk.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class QueueSender:
         self._failures = 0
         self._accepted = 0  # the id of a batch that was accepted although those before it were refused
         self._refused_as = ""
+        self._raised: Exception | None = None
         self._logged_refusals: set[tuple[str, str]] = set()
         self.refusals = 0
         """Requests that were refused."""
@@ -87,10 +89,14 @@ class QueueSender:
         """Send at most one request; the seconds until the next step. `now` is in monotonic seconds."""
         self._now = now
         try:
-            return next(self._course)
+            pause = next(self._course)
         except BaseException:
             self._course = self._run()
             raise
+        if self._raised is not None:
+            error, self._raised = self._raised, None
+            raise error
+        return pause
 
     # The course: a step goes from one `yield` to the next
 
@@ -119,7 +125,7 @@ class QueueSender:
             yield 0.0
             if isinstance(result, RetryLater):
                 self._say(result)
-                if not (yield from self._is_about_the_lines(result)):
+                if not (yield from self._is_about_the_lines(result, self._failures)):
                     yield from self._rest(self._failures, result.wait)
                     continue
                 if not is_final:
@@ -133,15 +139,17 @@ class QueueSender:
 
     def _overtake(self, first: Batch) -> _Course[None]:
         """Try what is behind the first batch until something is accepted, or the first one is."""
-        rounds, tried_up_to = 0, first.id
+        rounds, failures, tried_up_to = 0, 0, first.id
         while self._spool.take(1) == [first]:
             rounds += 1
             result = yield from self._try(first, 1)
             if _is_taken(result):
                 return
-            if isinstance(result, RetryLater) and not (yield from self._is_about_the_lines(result)):
-                yield from self._rest(self._failures, result.wait)
-                continue
+            if isinstance(result, RetryLater):
+                failures = max(failures + 1, self._failures)  # a part of it may have been answered
+                if not (yield from self._is_about_the_lines(result, failures)):
+                    yield from self._rest(failures, result.wait)
+                    continue
             behind = self._spool.take(POINTS_AT_ONCE, max(tried_up_to, first.id))
             tried_up_to = behind[-1].id if behind else first.id
             # Whole at first, as one that is accepted is enough. Perhaps each has a bad field: one of them, another
@@ -172,9 +180,9 @@ class QueueSender:
             self._settle([batch], result)
         return result
 
-    def _is_about_the_lines(self, result: RetryLater) -> _Course[bool]:
+    def _is_about_the_lines(self, result: RetryLater, failures: int) -> _Course[bool]:
         """Whether errors keep coming although an empty request is accepted."""
-        if self._failures < TRIES or result.wait is not None:
+        if failures < TRIES or result.wait is not None:
             return False
         outcome = self._database.check()
         yield 0.0
@@ -196,10 +204,8 @@ class QueueSender:
         began = monotonic()
         try:
             outcome = self._database.write(lines)
-        except Exception as error:  # whatever it is, it must not come again and again for the same lines
-            if self._failures < TRIES:
-                self._failures += 1
-                raise
+        except Exception as error:  # noqa: BLE001 - the step raises it; perhaps it comes with these lines each time
+            self._raised = error
             outcome = RetryLater(f"{type(error).__name__}: {error}")
         self.send_seconds = monotonic() - began
         self._failures = self._failures + 1 if isinstance(outcome, RetryLater) else 0
