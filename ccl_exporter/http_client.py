@@ -214,11 +214,6 @@ class _DeadlineSocket(socket.socket):
 class _SecureSocket(_DeadlineSocket, ssl.SSLSocket):
     """The same over TLS, whose handshake knows a deadline by itself."""
 
-    def send(self, *args: Any, **kwargs: Any) -> int:
-        """Called for each 16 kB of what is sent; the wait for each would begin anew."""
-        self.settimeout(self.exchange.left())
-        return super().send(*args, **kwargs)
-
 
 class _Connection(HTTPConnection):
     """A connection that keeps the deadline of its exchange, from the name to the last byte."""

@@ -47,10 +47,10 @@ class Login:
             return False
         self.refusal = "the charger does not take the user name and password"
         asked = _DIGEST.search(challenge)
-        digest = self._digest_of(asked[1]) if asked is not None else None
-        if digest is not None and digest.build_digest_header("GET", url) is not None:
-            # That was a trial: the first request with a nonce has the count 1 (RFC 7616 3.4).
-            digest._thread_local.last_nonce = ""
+        trial = self._digest_of(asked[1]) if asked is not None else None
+        if asked is not None and trial is not None and trial.build_digest_header("GET", url) is not None:
+            # Another one, as the first request with a nonce has the count 1 (RFC 7616 3.4).
+            digest = self._digest_of(asked[1])
             again = self._digest is None or self._granted or "stale=true" in challenge.lower().replace('"', "")
             self._digest, self._basic, self._granted = digest, False, False
             return again
@@ -68,6 +68,7 @@ class Login:
         if self._credentials is None or not (fields.get("realm") and fields.get("nonce")):
             return None
         digest: Any = HTTPDigestAuth(self._credentials.username, self._credentials.password)
-        # requests keeps this by thread; here one reader at a time comes, though not always the same thread.
+        # Private, as requests takes a challenge only from a response of its own, and keeps it by thread; here one
+        # reader at a time comes, though not always the same thread.
         digest._thread_local = SimpleNamespace(init=True, last_nonce="", nonce_count=0, chal=fields)
         return digest

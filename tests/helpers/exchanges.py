@@ -5,16 +5,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from time import monotonic
 
 from ccl_exporter.config.charger_source import ChargerSource
 from ccl_exporter.control.follow.sources import LatestValue, PromQuery
 from ccl_exporter.errors import CclError
+from ccl_exporter.http_client import HttpClient, HttpError
 from ccl_exporter.outputs.influxdb.client import InfluxClient
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import InfluxSettings, Settings, SpoolSettings
 
+UPLOAD = 32 * 1024 * 1024
 SECRET = "hunter-4711"  # noqa: S105 - nobody's
 
 
@@ -36,16 +37,22 @@ def charger(url: str, seconds: float) -> str:
         transport.close()
 
 
-def database(url: str, seconds: float, lines: tuple[str, ...] = ("m x=1 1",)) -> str:
+def database(url: str, seconds: float) -> str:
     client = InfluxClient(InfluxSettings("db", url, 2, SpoolSettings(Path("x")), token=SECRET, timeout=seconds))
-    outcome = client.write(lines)
+    outcome = client.write(["m x=1 1"])
     client.close()
     return getattr(outcome, "reason", "")
 
 
-def large_batch(url: str, seconds: float) -> str:
-    """A batch of 4 MB that does not compress."""
-    return database(url, seconds, tuple(Random(1).randbytes(1024).hex() for _ in range(4096)))
+def upload(url: str, seconds: float) -> str:
+    """More than the buffers of two kernels hold."""
+    client = HttpClient(url)
+    try:
+        return str(client.request("POST", "/", monotonic() + seconds, body=bytes(UPLOAD), most_bytes=0).status)
+    except HttpError as error:
+        return str(error)
+    finally:
+        client.close()
 
 
 def inventory(url: str, seconds: float) -> str:
@@ -75,7 +82,7 @@ KINDS = {
     "database": Kind(database, 400),
     "inventory": Kind(inventory, 200),
     "query": Kind(query, 200),
-    "large batch": Kind(large_batch, 400),
+    "upload": Kind(upload, 200),
 }
 
 

@@ -33,6 +33,9 @@ LAYERS = (
 )
 """Lowest first. A module may import its own part and whatever lies lower, never a part beside its own."""
 
+HTTP_CLIENT = "ccl_exporter.http_client"
+"""The only module that speaks HTTP as a client: its deadline holds for a whole exchange, whatever is asked."""
+
 APART = "simulator"
 """Imports nothing but itself, and only commands import it."""
 
@@ -180,6 +183,20 @@ def test_only_one_module_reads_xml_from_the_network() -> None:
     assert readers == {"ccl_exporter.powerstudio.xml_parser"}
 
 
+def test_only_one_module_is_a_client_of_http() -> None:
+    libraries = ("http.client", "urllib.request", "urllib3", "requests", "httpx")
+    found = set()
+    for module, tree in trees().items():
+        for node in ast.walk(tree):
+            names = {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = {node.module}
+            found |= {(module, name) for name in names if name.startswith(libraries)}
+
+    digest = {("ccl_exporter.powerstudio.login", f"requests.{name}") for name in ("auth", "utils")}
+    assert found == {(HTTP_CLIENT, "http.client")} | digest
+
+
 def test_only_commands_print() -> None:
     assert {part(module) for module, path in MODULES.items() if re.search(r"\btyper\b", path.read_text())} == {
         "cli"
@@ -221,6 +238,8 @@ def test_nothing_that_the_service_imports_can_write_to_a_charger() -> None:
                 named = [arg for arg in node.args[:1] if not isinstance(arg, ast.Starred)]
                 verbs |= {arg.value if isinstance(arg, ast.Constant) else "?" for arg in named}
         assert not words & {"PUT", "PATCH", "DELETE"}, module
+        # The client itself sends what it was called with; whoever calls it says what that is.
+        assert "?" not in verbs or module == HTTP_CLIENT, f"{module} sends what nobody sees here"
         if part(module) == "powerstudio":
             sent |= verbs
         elif "POST" in verbs:
