@@ -1,6 +1,8 @@
 """The connection to a broker and what is kept on it, against brokers that are slow, broken or hostile."""
 
 import logging
+import os
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -111,7 +113,7 @@ def test_who_ends_before_being_known_as_there_is_known_as_gone() -> None:
 
         assert broker.published(STATUS) == [ONLINE, OFFLINE]
         assert broker.published("ccl/owner")[-1] == ""
-        assert broker.packets[-1][1] == (DISCONNECT, b"")
+        broker.wait(lambda: broker.packets[-1][1] == (DISCONNECT, b""))
 
 
 GARBAGE = {
@@ -332,3 +334,16 @@ def test_a_last_will_that_comes_late_is_overwritten(tmp_path: Path) -> None:
         listener.wait(
             lambda: [m for t, m, _, _ in listener.heard if t == STATUS] == [b"online", b"offline", b"online"]
         )
+
+
+def test_more_open_files_than_select_knows_are_no_obstacle() -> None:
+    """A fleet has a connection for each of its chargers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as opened:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(2048, hard)), hard))
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1100):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        broker = opened.enter_context(pretending(FakeBroker()))
+        opened.enter_context(at_work(client_of("127.0.0.1", broker.port)))
+        broker.wait(partial(has_been_published, broker, ONLINE))
