@@ -4,6 +4,13 @@ A charger is read into a `Snapshot`, `station` says what its values mean, `metri
 and outputs write the samples down. README.md beside this file has the architecture and a glossary.
 """
 
-from importlib.metadata import version
+__version__: str
 
-__version__ = version("ccl-exporter")
+
+def __getattr__(name: str) -> str:
+    """The version is looked up when it is asked for: that takes as long as the start of the interpreter."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version  # noqa: PLC0415 - see above
+
+    return version("ccl-exporter")

@@ -1,16 +1,46 @@
-"""What a service manager such as systemd wants to hear: sd_notify(3), without its library."""
+"""What a service manager such as systemd is told about a service: sd_notify(3), without its library."""
 
+import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
+from time import monotonic_ns
+
+READY, STOPPING = "READY=1", "STOPPING=1"
+_WATCHDOG = "WATCHDOG=1"
+_PATIENCE = 1.0  # seconds that a manager which does not read may hold up the service
 
 
-def notify_ready(environment: Mapping[str, str]) -> None:
-    """Tell the manager that is listening on `$NOTIFY_SOCKET`, if any, that the service takes requests."""
+def reloading() -> tuple[str, str]:
+    """The state of a service that reads its configuration again, until it is `READY`."""
+    return "RELOADING=1", f"MONOTONIC_USEC={monotonic_ns() // 1000}"
+
+
+def notify(environment: Mapping[str, str], *state: str) -> None:
+    """Send the state to the manager that listens on `$NOTIFY_SOCKET`, if any; one that is gone is no error."""
     path = environment.get("NOTIFY_SOCKET", "")
     if path[:1] not in ("/", "@"):
         return
     # `@` stands for the zero byte of an abstract address.
     address = f"\0{path[1:]}" if path.startswith("@") else path
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.sendto(b"READY=1", address)
+        manager.settimeout(_PATIENCE)
+        manager.sendto("\n".join(state).encode(), address)
+
+
+class Watchdog:
+    """Tells the manager that the service works, if it asks for that with `$WATCHDOG_USEC`; else does nothing."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        asked = environment.get("WATCHDOG_USEC", "")
+        ours = environment.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+        self.interval = int(asked) / 2e6 if ours and asked.isascii() and asked.isdecimal() else 0.0
+        """Seconds between two beats, half of what the manager allows; 0 if it does not ask."""
+        self._due = float("-inf")
+
+    def beat(self, now: float, healthy: bool) -> None:
+        """Send a beat if one is due and the service is healthy; to be called each second, `now` monotonic."""
+        if self.interval and healthy and now >= self._due:
+            self._due = now + self.interval
+            notify(self._environment, _WATCHDOG)

@@ -156,6 +156,16 @@ class ListenAddress:
     host: str
     port: int
 
+    def failure(self, error: Exception) -> UsageError:
+        """What to say if nothing can listen there; the reason is the system's, which a library may wrap."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        wrapped = ", ".join(re.findall(r"\[Errno -?[0-9]+\] ([^)]+)", str(error)))
+        reason = getattr(error, "strerror", None) or wrapped or str(error)
+        return UsageError(
+            f"cannot listen on {host}:{self.port}: {reason[:1].lower()}{reason[1:]};"
+            " --web.listen-address takes another address or port"
+        )
+
 
 def charger_settings(text: str, environment: Mapping[str, str]) -> ChargerSettings:
     """A charger from a URL (`http://evse`) or a host (`evse`, `192.0.2.10:8080`); raises `UsageError`.

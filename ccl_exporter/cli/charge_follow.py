@@ -230,7 +230,7 @@ def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> F
     if task.listen is not None:
         where = listen_address(task.listen)
         info = {"mode": rules.mode, "plug": plug.name}
-        port, end = serve_metrics(where.host, where.port, lambda: follower.status, info)
+        port, end = serve_metrics(where, lambda: follower.status, info)
         running.callback(end)
         say(f"Metrics of the follower are on http://{where.host}:{port}/metrics.")
     return follower

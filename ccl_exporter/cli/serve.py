@@ -3,8 +3,7 @@
 import logging
 import os
 import resource
-import signal
-import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ccl_exporter.cli.shared import STOP_SIGNALS, ConfigFile, Listen, address, configuration, on_signals
+from ccl_exporter.cli.service_signals import SIGNALS
+from ccl_exporter.cli.shared import ConfigFile, Listen, address, configuration, flush_streams, say
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.service import Options, Service
 from ccl_exporter.exporter.web.app import allowed_hosts
@@ -20,8 +20,11 @@ from ccl_exporter.exporter.web.security import WebSecurity
 from ccl_exporter.gc_tuning import collect_seldom, share_memory
 from ccl_exporter.locks import state_folder
 from ccl_exporter.logs import to_stderr
-from ccl_exporter.sd_notify import notify_ready
-from ccl_exporter.settings import Settings, listen_address
+from ccl_exporter.sd_notify import READY, STOPPING, Watchdog, notify, reloading
+from ccl_exporter.settings import ChargerSettings, Settings, listen_address
+from ccl_exporter.text import count
+
+log = logging.getLogger(__name__)
 
 LISTEN = "127.0.0.1:9986"
 
@@ -92,37 +95,62 @@ def _allow_many_connections() -> None:
 
 
 def run_service(charger: str | None, config_file: Path | None, options: Options, state: Path | None) -> None:
+    SIGNALS.install()
+    more = ""
     _allow_many_connections()
     share_memory()
     collect_seldom()
     if config_file is None:
-        settings = address(charger)
-        what = settings.url
-        service = Service(Settings({settings.name: settings}), options, state)
+        named = address(charger)
+        settings = Settings({named.name: named})
+        service = Service(settings, options, state)
     else:
         if charger is not None:
             raise UsageError("name a charger or a configuration file, not both")
         read = configuration(config_file, fetch=False)
-        what = f"{len(read.settings.chargers)} chargers"
-        service = Service(read.settings, options, state, partial(configuration, config_file), read)
+        settings = read.settings
+        more = f" and those of {read.source.shown}" if read.pending and read.source is not None else ""
+        service = Service(settings, options, state, partial(configuration, config_file), read)
     url = service.bind()
-    with (
-        on_signals(lambda: threading.Thread(target=service.stop, name="stop").start(), *STOP_SIGNALS),
-        on_signals(
-            lambda: threading.Thread(target=_reload, args=(service,), name="reload").start(), signal.SIGHUP
-        ),
-    ):
-        typer.echo(f"Metrics of {what} are on {url}/metrics. Stop with Ctrl-C.")
-        notify_ready(os.environ)
-        service.run()
+    say(_where(settings.chargers, more, url))
+    notify(os.environ, READY)
+    with SIGNALS.handled_by(partial(_stop, service), partial(_reload, service)):
+        service.run(Watchdog(os.environ).beat)
+    flush_streams()
+
+
+def _where(chargers: Mapping[str, ChargerSettings], more: str, url: str) -> str:
+    """The sentence that says what is served where; `more` are the chargers that are not known yet."""
+    if len(chargers) == 1 and not more:
+        (charger,) = chargers.values()
+        return f"Metrics of {charger.url} are on {url}/metrics. Stop with Ctrl-C."
+    return (
+        f"{count(len(chargers), 'charger')}{more}: {url}/probe?target=NAME, list on {url}/sd, own metrics on {url}/metrics."
+        " Stop with Ctrl-C."
+    )
+
+
+def _stop(service: Service) -> None:
+    notify(os.environ, STOPPING)
+    try:
+        service.stop()
+    except Exception:  # it must end, whatever that was
+        log.exception("the service could not be stopped in good order")
+        os._exit(1)
 
 
 def _reload(service: Service) -> None:
-    with suppress(UsageError):
+    notify(os.environ, *reloading())
+    try:
         service.reload()
+    except UsageError:
+        pass  # the service has logged it
+    except Exception:  # the next signal must be answered all the same
+        log.exception("the configuration could not be read again")
+    notify(os.environ, READY)
 
 
 def log_to_stderr(level: LogLevel, format: LogFormat) -> None:
     to_stderr(level, format == "json")
     if os.geteuid() == 0:
-        logging.getLogger(__name__).warning("running as root, which an exporter does not need")
+        log.warning("running as root, which an exporter does not need")

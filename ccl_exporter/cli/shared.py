@@ -74,10 +74,18 @@ def say(sentence: str, err: bool = False) -> None:
     try:
         typer.echo(sentence, err=err)
     except OSError:
-        # Nor may what could not be printed fail again when Python flushes it at its end.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())
-        os.close(nowhere)
+        flush_streams()
+
+
+def flush_streams() -> None:
+    """Drop what cannot be printed: else Python tries it again at its end, and makes a failure of that."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def warn(sentence: str) -> None:

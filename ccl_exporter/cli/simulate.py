@@ -1,19 +1,21 @@
 """`simulate`: a PowerStudio engine to try an exporter on."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import STOP_SIGNALS, Listen, Speed, on_signals
+from ccl_exporter.cli.shared import STOP_SIGNALS, Listen, Speed, on_signals, say
 from ccl_exporter.errors import UsageError
-from ccl_exporter.settings import listen_address
+from ccl_exporter.settings import ListenAddress, listen_address
 from ccl_exporter.simulator import DIALECTS, FAULTS, MODELS, Dialect, Fault, Simulator
 
 SIMULATE_LISTEN = "127.0.0.1:9987"
+
+_ROWS = 20  # how many rows of ports are tried
 
 
 def simulate(
@@ -54,14 +56,13 @@ def simulate(
                 speed=speed,
                 recordings=recordings,
                 host=where.host,
-                port=where.port + number if where.port else 0,
                 seed=number + 1,
             )
             for number in range(chargers)
         ]
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return _simulate(simulators)
+    return _simulate(simulators, where)
 
 
 def _list(rows: Mapping[str, str]) -> None:
@@ -70,14 +71,36 @@ def _list(rows: Mapping[str, str]) -> None:
         typer.echo(f"{name:{width}}  {says}")
 
 
-def _simulate(simulators: list[Simulator]) -> None:
+def _simulate(simulators: Sequence[Simulator], where: ListenAddress) -> None:
     stopped = threading.Event()
-    with on_signals(stopped.set, *STOP_SIGNALS), ExitStack() as running:
-        for simulator in simulators:
-            try:
-                simulator.start()
-            except OSError as error:
-                raise UsageError(f"cannot listen: {error.strerror or error}") from error
-            running.callback(simulator.stop)
-            typer.echo(f"A simulated charger answers on {simulator.url}. Stop it with Ctrl-C.")
+    with on_signals(stopped.set, *STOP_SIGNALS), _started(simulators, where):
+        first, last = simulators[0], simulators[-1]
+        if first is last:
+            say(f"A simulated charger answers on {first.url}. Stop it with Ctrl-C.")
+        else:
+            count, host = len(simulators), first.url.rpartition(":")[0]
+            say(f"{count} simulated chargers answer on {first.url} to {last.url}. Stop them with Ctrl-C.")
+            entry = f"  sim-$port: {{url: '{host}:$port'}}"
+            ports = f"$(seq {first.port} {last.port})"
+            say(
+                f'A configuration: (echo chargers:; for port in {ports}; do echo "{entry}"; done) > simulated.yaml'
+            )
         stopped.wait()
+
+
+def _started(simulators: Sequence[Simulator], where: ListenAddress) -> ExitStack:
+    """Start them on ports in a row; where any port will do, the first row that is free."""
+    for _ in range(1 if where.port else _ROWS):
+        port = where.port
+        with ExitStack() as running:
+            try:
+                for simulator in simulators:
+                    simulator.port = port
+                    simulator.start()
+                    running.callback(simulator.stop)
+                    port = simulator.port + 1
+            except (OSError, OverflowError) as error:  # no port is above 65535
+                failure = ListenAddress(where.host, port).failure(error)
+            else:
+                return running.pop_all()
+    raise failure

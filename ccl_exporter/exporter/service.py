@@ -120,7 +120,7 @@ class Service:
         try:
             self._server.prepare()
         except OSError as error:
-            raise UsageError(f"cannot listen: {error.strerror or error}") from error
+            raise self._options.listen.failure(error) from error
         host, port = self._server.bind_addr[:2]
         shown = f"[{host}]" if ":" in str(host) else host
         return f"{self._security.scheme}://{shown}:{port}"

@@ -454,7 +454,8 @@ def footprint(process: Process) -> tuple[int, int]:
 def test_prometheus_discovers_the_chargers_of_a_car_park(start: Start, tmp_path: Path) -> None:
     count = 50
     simulate = start("simulate", "--chargers", str(count), "--web.listen-address", "127.0.0.1:0")
-    urls = [simulate.line(r"http://127\.0\.0\.1:\d+")[0] for _ in range(count)]
+    first = int(simulate.line(r"http://127\.0\.0\.1:(\d+)")[1])
+    urls = [f"http://127.0.0.1:{first + number}" for number in range(count)]
     path = tmp_path / "ccl.yaml"
     path.write_text(
         "chargers:\n"

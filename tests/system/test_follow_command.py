@@ -154,6 +154,14 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
         process.line(TO_BE)
         process.process.kill()
         process.process.wait()
+    planned = subprocess.run(
+        [str(COMMAND), "charge", "follow", "--restore", "--dry-run", "-c", charging.url],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (planned.returncode, planned.stdout) == (0, "would set the safe current that is still pending\n")
+    assert reduction(charging) != 81
     put_back = [str(COMMAND), "charge", *command, "-c", charging.url]
     subprocess.run(put_back, capture_output=True, check=False)
     assert reduction(charging) == 81

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic_ns
 
 import pytest
 from helpers.support import COMMAND, PROJECT, Start, get, scrape, server
@@ -119,6 +120,33 @@ def test_the_service_says_ready_once_it_answers(abstract: bool, tmp_path: Path, 
             url = process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0]
 
             assert get(f"{url}/-/healthy") == "Healthy\n"
+
+
+def test_the_service_says_when_it_reloads_and_when_it_stops(tmp_path: Path, start: Start) -> None:
+    config = tmp_path / "ccl.yaml"
+    config.write_text("chargers: {garage: {url: 'http://192.0.2.1'}}\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(60)
+        manager.bind(str(tmp_path / "notify"))
+        process = start(
+            "serve",
+            "--config.file",
+            str(config),
+            "--web.listen-address",
+            "127.0.0.1:0",
+            env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
+        )
+        assert manager.recv(100) == b"READY=1"
+        for mistake in ("", "chargers: none"):
+            config.write_text(config.read_text() + mistake)
+            before = monotonic_ns() // 1000
+            process.process.send_signal(signal.SIGHUP)
+            found = re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=([0-9]+)", manager.recv(100))
+            assert found is not None
+            assert before <= int(found[1]) <= monotonic_ns() // 1000
+            assert manager.recv(100) == b"READY=1"
+        assert process.stop() == 0
+        assert manager.recv(100) == b"STOPPING=1"
 
 
 def test_a_service_manager_that_is_gone_does_not_stop_the_service(tmp_path: Path, start: Start) -> None:

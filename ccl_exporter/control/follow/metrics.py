@@ -8,8 +8,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from ccl_exporter.control.follow.follower import Status
-from ccl_exporter.errors import UsageError
 from ccl_exporter.metrics import families as f
+from ccl_exporter.settings import ListenAddress
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +44,15 @@ class _Shown(Collector):
 
 
 def serve_metrics(
-    host: str, port: int, status: Callable[[], Status], info: dict[str, str]
+    where: ListenAddress, status: Callable[[], Status], info: dict[str, str]
 ) -> tuple[int, Callable[[], None]]:
     """Serve them; returns the port and what ends it. Raises `UsageError` if it cannot listen there."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Shown(status, info))
     try:
-        server, thread = start_http_server(port, host, registry)
+        server, thread = start_http_server(where.port, where.host, registry)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        raise where.failure(error) from error
 
     def stop() -> None:
         server.shutdown()
