@@ -124,10 +124,8 @@ def _where(chargers: Mapping[str, ChargerSettings], more: str, url: str) -> str:
     if len(chargers) == 1 and not more:
         (charger,) = chargers.values()
         return f"Metrics of {charger.url} are on {url}/metrics. Stop with Ctrl-C."
-    return (
-        f"{count(len(chargers), 'charger')}{more}: {url}/probe?target=NAME, list on {url}/sd, own metrics on {url}/metrics."
-        " Stop with Ctrl-C."
-    )
+    what = f"{count(len(chargers), 'charger')}{more}"
+    return f"{what}: {url}/probe?target=NAME, list on {url}/sd, own metrics on {url}/metrics. Stop with Ctrl-C."
 
 
 def _stop(service: Service) -> None:
