@@ -33,7 +33,7 @@ def dripping() -> Iterator[str]:
 
 
 def address(process: Process) -> str:
-    return process.line(r"http://127\.0\.0\.1:\d+")[0]
+    return process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0]
 
 
 def workers(found: Scrape) -> dict[str, float]:

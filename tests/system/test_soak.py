@@ -423,7 +423,7 @@ def test_everything_goes_wrong_and_nothing_is_lost(start: Start, tmp_path: Path,
             *("--config.file", str(config), "--web.config.file", str(tmp_path / "web.yaml"), *LISTEN),
             within=("prlimit", "--nofile=400:400"),
         )
-        url = process.line(r"http://127\.0\.0\.1:\d+")[0]
+        url = process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0]
         faults.port = int(url.rpartition(":")[2])
         seconds = MINUTES * 60
         with Watch(url) as watch:
