@@ -6,9 +6,8 @@ from collections.abc import Sequence
 MASK = "(hidden)"
 DURATION_EXAMPLES = "it looks like 200ms, 10s, 1m, 1h or 30d"
 
-# A login may hold any character, badly quoted; what ends a sentence or a bracket behind a URL is no part of it.
-_LOGIN = re.compile(r"((?:https?|mqtts?)://)[^\s?]*@", re.IGNORECASE)
-_QUERY = re.compile(r"((?:https?|mqtts?)://[^\s?]*\?)\S+?(?=[]:;,.!)}>\"']*(?:\s|$))", re.IGNORECASE)
+_URL = re.compile(r"((?:https?|mqtts?)://)(\S+)", re.IGNORECASE)
+_ENDS = "]:;,.!)}>\"'"
 _DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>ms|s|m|h|d)")
 _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -39,9 +38,17 @@ def printable_text(text: str) -> str:
 
 def mask_urls(text: str) -> str:
     """A text without the logins and queries of URLs in it, which often hold a password or a token."""
-    if "://" not in text:
-        return text
-    return _QUERY.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1{MASK}@", text))
+    return _URL.sub(_masked, text) if "://" in text else text
+
+
+def _masked(url: re.Match[str]) -> str:
+    # A login may hold any character, badly quoted.
+    before, _, query = url[2].partition("?")
+    _, is_login, after = before.rpartition("@")
+    shown = f"{url[1]}{MASK}@{after}" if is_login else f"{url[1]}{before}"
+    # What ends a sentence or a bracket is no part of the query.
+    hidden = query.rstrip(_ENDS)
+    return f"{shown}{url[2][len(before) :]}" if not hidden else f"{shown}?{MASK}{query[len(hidden) :]}"
 
 
 def quote_short(value: object) -> str:

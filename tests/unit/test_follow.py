@@ -10,7 +10,8 @@ from helpers.plugs import Car
 
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue, Unit, What
 from ccl_exporter.control.follow.policy import Budget, Decision, Mode, Observation, Policy, Rules
-from ccl_exporter.control.follow.sources import LatestValue, NoValueError, answered, reading
+from ccl_exporter.control.follow.sources import LatestValue, NoValueError, answered, prom_query, reading
+from ccl_exporter.errors import UsageError
 from ccl_exporter.station.current_limit import amperes_left
 
 CHARGING = Car()
@@ -423,6 +424,20 @@ def test_a_number_may_be_dated_and_may_be_a_member_of_json() -> None:
 def test_what_is_no_number_is_told(text: str, field: str | None) -> None:
     with pytest.raises(NoValueError):
         reading(text, field)
+
+
+@pytest.mark.parametrize("url", ["", "http://", "ftp://host", "http://host:port", "http://[", "file:///x"])
+def test_what_is_no_prometheus_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match=r"--prometheus\.url is not the URL of a Prometheus"):
+        prom_query(url, "up", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("localhost:9090", "http://localhost:9090"), ("https://me:hunter@host/p", "https://(hidden)@host/p")],
+)
+def test_a_prometheus_is_named_without_its_login(url: str, shown: str) -> None:
+    assert prom_query(url, "up", 1.0).says == f"the query up at {shown}"
 
 
 def test_the_answers_of_prometheus_are_understood_with_the_date_of_a_sample() -> None:

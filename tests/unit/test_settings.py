@@ -30,6 +30,9 @@ class TestCharger:
             pytest.param("http://evse/site/", "evse", "http://evse/site", id="path"),
             pytest.param("evse/site", "evse", "http://evse/site", id="host and path"),
             pytest.param("  evse\n", "evse", "http://evse", id="blanks around"),
+            pytest.param("http://Bücher.example", "bücher.example", "http://bücher.example", id="any script"),
+            pytest.param("क्षेत्र.example", "क्षेत्र.example", "http://क्षेत्र.example", id="another script"),
+            pytest.param("my_evse", "my_evse", "http://my_evse", id="underscore"),
             pytest.param("[2001:db8::1]", "[2001:db8::1]", "http://[2001:db8::1]", id="IPv6"),
             pytest.param(
                 "http://[2001:db8::1]:81/", "[2001:db8::1]:81", "http://[2001:db8::1]:81", id="IPv6, port"
