@@ -118,11 +118,11 @@ class SlowConnection:
         return True
 
 
-def _attack(port: int, requests: int, random_source: random.Random) -> None:
+def _attack(port: int, requests: int, random_source: random.Random, answers: list[bytes]) -> None:
     for _ in range(requests):
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 30, (SOURCE, 0)) as connection:
             connection.sendall(hostile(random_source, port))
-            connection.recv(200)
+            answers.append(connection.recv(200)[:12])
 
 
 def main(port: int, requests: int, seed: int) -> None:
@@ -140,8 +140,9 @@ def main(port: int, requests: int, seed: int) -> None:
     for each in slow:
         each.open()
     print(f"{len(slow)} slow connections", flush=True)  # noqa: T201 - for whoever started it
+    answers: list[bytes] = []
     threads = [
-        threading.Thread(target=_attack, args=(port, requests // _THREADS, random.Random(seed + number)))
+        threading.Thread(target=_attack, args=(port, requests // _THREADS, random.Random(seed + number), answers))
         for number in range(_THREADS)
     ]
     began = monotonic()
@@ -155,7 +156,10 @@ def main(port: int, requests: int, seed: int) -> None:
         renewed += len(ended[:_RENEWED])
         sleep(_PAUSE)
     seconds = monotonic() - began
-    print(f"{requests} hostile requests, {renewed} more slow connections, {seconds:.0f} s")  # noqa: T201 - likewise
+    answered = sum(map(bool, answers))
+    print(  # noqa: T201 - likewise
+        f"{requests} hostile requests, {answered} answered; {renewed} more slow connections; {seconds:.0f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -583,6 +583,47 @@ class TestLogins:
         assert known[0] / 3 < unknown[0] < known[0] * 3
 
 
+class TestCommand:
+    def test_a_file_that_is_emptied_while_it_runs_opens_nothing(self, site: Site, start: Start) -> None:
+        site.path.write_text(user("alice", "x"))
+        flags = ("--web.listen-address", "127.0.0.1:0", "--web.config.file", str(site.path))
+        command = start("serve", "http://127.0.0.1:1", *flags)
+        site.port = int(command.line(r"http://127\.0\.0\.1:(\d+)/metrics")[1])
+        site.path.write_text("")
+
+        assert site.http("/-/healthy").status == 401
+        assert site.http("/-/healthy", authorization=basic("alice:x")).status == 200
+        command.wait_for_log("stays as it was: .*only a restart removes all users")
+
+    def test_an_empty_file_is_a_warning_at_the_start_and_of_the_check(self, site: Site, start: Start) -> None:
+        site.path.write_text("")
+        flags = ("serve", "http://127.0.0.1:1", "--web.config.file", str(site.path))
+        for more in (["--web.listen-address", "127.0.0.1:0"], ["--config.check"]):
+            warning = start(*flags, *more).wait_for_log("web configuration .*web.yml is empty")
+
+            assert "level=warn" in warning
+
+    def test_only_allowed_hosts_are_answered(self, site: Site, start: Start) -> None:
+        hosts = ("--web.allowed-hosts", "evse.example, [::1]:80", "--web.allowed-hosts", "127.0.0.1")
+        command = start("serve", "http://127.0.0.1:1", "--web.listen-address", "127.0.0.1:0", *hosts)
+        site.port = int(command.line(r"http://127\.0\.0\.1:(\d+)/metrics")[1])
+        head = b"GET /-/healthy HTTP/1.1\r\nConnection: close\r\nHost: %s\r\n\r\n"
+
+        def status(host: bytes) -> bytes:
+            with socket.create_connection(("127.0.0.1", site.port), timeout=20) as connection:
+                connection.sendall(head % host)
+                return connection.recv(100).split()[1]
+
+        assert site.http("/-/healthy").status == 200
+        assert {host: status(host) for host in (b"evse.example:9986", b"[::1]", b"evil.example")} == {
+            b"evse.example:9986": b"200",
+            b"[::1]": b"421",
+            b"evil.example": b"421",
+        }
+        wrong = start("serve", "http://127.0.0.1:1", "--web.allowed-hosts", "http://evse")
+        assert wrong.process.wait(60) == 2
+
+
 GOOD = [
     pytest.param("", id="empty"),
     pytest.param(tls(), id="a pair"),

@@ -28,6 +28,7 @@ LEAST_SCRAPES, MOST_SCRAPES = 8, 512
 _GRACE = 1.0  # seconds in which honest peers send the rest, also when many of them begin at once
 _ACCEPT_PAUSE = 0.1  # seconds
 _MOST_HEAD = 16384
+_HEAD_END = re.compile(rb"\n\r?\n")  # without the CR it is refused, but at once
 _TLS_RECORDS = (b"\x14", b"\x15", b"\x16", b"\x17")
 _STEADY = 10.0  # seconds without a failure after which accepting works again
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]+)(:[0-9]*)?")
@@ -130,7 +131,7 @@ class PeerSocket(socket.socket):
                 # A record has its length in its fourth and fifth byte. What is none gets an answer at once.
                 whole = found[:1] not in _TLS_RECORDS or len(found) >= 5 + int.from_bytes(found[3:5])
             else:
-                whole = b"\r\n\r\n" in found
+                whole = _HEAD_END.search(found) is not None
             whole = whole or len(found) == _MOST_HEAD
             self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(found) + 1)
         except OSError:
