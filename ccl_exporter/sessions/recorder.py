@@ -113,8 +113,9 @@ class SessionRecorder:
         with self._memory:
             self._closing = True
         self.worker.stop()
-        self.worker.join(monotonic() + _LAST_WRITE)
-        if self._writing.acquire(timeout=_LAST_WRITE):
+        deadline = monotonic() + _LAST_WRITE
+        self.worker.join(deadline)
+        if self._writing.acquire(timeout=max(deadline - monotonic(), 0.0)):
             with suppress(Exception):  # what cannot be committed now comes from the charger's next reading
                 # A second time for a file that turned out to be damaged.
                 if self._write() == _AT_ONCE:

@@ -135,6 +135,7 @@ def test_what_an_output_knows_is_samples_and_sessions() -> None:
         "settings",
         "sqlite_file",
         "text",
+        "workers",
         "metrics",
         "sessions",
         "outputs",

@@ -384,8 +384,8 @@ def test_a_file_that_goes_while_it_is_used_is_begun_anew_with_what_is_known(
 ) -> None:
     station, ledger = Station(), SessionRecorder(path)
     with supervised(ledger.worker):
-        began_at = station.at
         ledger.note("garage", station.read())
+        began_at = station.at
         station.charge(7000, 3600)
         ledger.note("garage", station.read())
         ((first, _),) = await_finished(ledger, 0)
