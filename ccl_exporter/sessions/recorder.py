@@ -165,8 +165,12 @@ class SessionRecorder:
     def _write(self) -> float:
         """Commit what is to be; the seconds until it should be tried again."""
         if self._connection is not None and not are_in_place(self._opened):
-            self._begin_anew("was removed, replaced or moved while it was used")
-        if self._connection is None:
+            # Where only the journal was removed, closing brings what it held into the file.
+            is_moved = not are_in_place(self._opened[:1])
+            self._close_file()
+            if not is_moved or self._can_set_aside("was removed, replaced or moved while it was used"):
+                self._open()
+        elif self._connection is None:
             self._open()
         connection = self._connection
         if connection is None:
@@ -184,7 +188,9 @@ class SessionRecorder:
             if not isinstance(error, sqlite3.Error):
                 raise
             if is_damaged(error):
-                self._begin_anew(f"is damaged ({error})")
+                self._close_file()
+                if self._can_set_aside(f"is damaged ({error})"):
+                    self._open()
                 return _AT_ONCE
             self._say(f"cannot be written for now, its charges wait: {error}")
         else:
@@ -226,18 +232,13 @@ class SessionRecorder:
                 self._is_loaded = True
         self._say("")
 
-    def _begin_anew(self, trouble: str) -> None:
-        """Begin a new file; one that cannot be is tried again."""
-        is_moved = not are_in_place(self._opened[:1])
-        self._close_file()
+    def _can_set_aside(self, trouble: str) -> bool:
         try:
-            # Where only the journal was removed, closing has brought what it held into the file.
-            if is_moved or "damaged" in trouble:
-                self._set_aside(trouble)
+            self._set_aside(trouble)
         except OSError as error:
             self._say(f"{trouble} and cannot be set aside: {error.strerror or error}")
-            return
-        self._open()
+            return False
+        return True
 
     def _set_aside(self, trouble: str) -> None:
         done = "a new one begins"

@@ -54,12 +54,16 @@ class Server:
     targets: set[tuple[str, str]] = field(default_factory=set)
     refuses: str = ""
     refused: int = 0
+    bad: str = "no such text"
+    answer_to_bad: tuple[int, dict[str, str], str] = (0, {}, "")
     _calm: bool = True
 
     def answer(self, lines: list[str]) -> tuple[int, dict[str, str], str]:
         if self.refuses:
             self.refused += len(lines)
             return 400, {}, json.dumps({"code": "invalid", "message": self.refuses})
+        if any(self.bad in line for line in lines):
+            return self.answer_to_bad
         self._calm = not self._calm
         if self.troubles and not self._calm:
             self.met.append(self.troubles.pop(0))
@@ -148,6 +152,57 @@ def test_a_server_that_refuses_the_request_as_such_costs_nothing(server: tuple[s
             assert monotonic() - began < 60
             sleep(0.05)
         assert metric("rejected") == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (422, {}, '{"code": "unprocessable entity", "message": "field type conflict dropped=1"}'),
+        (400, {}, '{"code": "invalid", "message": "write buffer error: parsing for line protocol failed"}'),
+        (500, {}, '{"code": "internal error", "message": "unexpected panic"}'),
+        (0, {}, ""),
+    ],
+    ids=["refused", "refused whole", "an error", "closes the connection"],
+)
+@pytest.mark.parametrize("when", [1, 3])
+def test_a_batch_that_is_never_accepted_blocks_none_behind_it(
+    answer: tuple[int, dict[str, str], str], when: int, server: tuple[str, Server], state: Path
+) -> None:
+    url, behind = server
+    behind.troubles, behind.bad, behind.answer_to_bad = [], "device=bad", answer
+    reads = 0
+
+    def read(
+        charger: Charger, timeout: float, modules: Sequence[Module], max_age: float
+    ) -> tuple[Snapshot, list[Sample]]:
+        nonlocal reads
+        reads += 1
+        return Snapshot(time(), 0.0, timeout, 1, up=True), [
+            Sample(f.DEVICE_STATUS, ("bad" if reads == when else "good",), float(reads))
+        ]
+
+    entry = InfluxSettings("db", url, 3, SpoolSettings(Path("s.db")), bucket="evse", interval=0.2)
+    loop = PollLoop(
+        InfluxPusher(entry, state),
+        Source(lambda: [Charger(ChargerSettings("garage", "http://garage"))], read),
+    )
+    loop.start()
+    began = monotonic()
+    try:
+        while True:
+            found = {sample.family.name: sample.value for sample in loop.output.samples()}
+            if (
+                len(behind.taken) >= 5
+                and found["ccl_influxdb_rejected_points_total"] == 1
+                and found["ccl_influxdb_spool_points"] <= 2
+            ):
+                break
+            assert monotonic() - began < 60, f"{len(behind.taken)} arrived"
+            sleep(0.05)
+    finally:
+        loop.stop()
+        loop.wait(monotonic() + 10)
+    assert not [line for line in behind.taken if "device=bad" in line]
 
 
 def test_everything_arrives_in_order_whatever_the_server_answers(

@@ -381,7 +381,7 @@ def test_serve_goes_on_where_the_ledger_is_damaged_or_cannot_be(site: Site, stat
     (state / "charges.db").write_bytes(b"rubbish" * 1000)
     site.look()
     assert len(await_rows(1)) == 1
-    assert "is damaged" in site.exporter.wait_for_log("ledger")
+    assert "is damaged" in site.exporter.wait_for_log("session log")
     site.exporter.stop()
     for part in state.glob("charges.db*"):
         part.unlink()

@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -343,3 +343,122 @@ def test_a_file_that_is_being_made_holds_nothing_yet(path: Path) -> None:
 def test_what_is_read_of_no_file_is_nothing(path: Path) -> None:
     assert read(path).charges == ()
     assert not path.exists()
+
+
+# The file goes
+
+
+def remove(path: Path) -> None:
+    for part in path.parent.iterdir():
+        part.unlink()
+
+
+def remove_only_the_file(path: Path) -> None:
+    path.unlink()
+
+
+def remove_folder(path: Path) -> None:
+    remove(path)
+    path.parent.rmdir()
+
+
+def move_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+def remove_journal(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+def replace_by_text(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_text("not a database")
+    other.rename(path)
+
+
+@pytest.mark.parametrize(
+    "happens", [remove, remove_only_the_file, remove_folder, move_folder, remove_journal, replace_by_text]
+)
+def test_a_file_that_goes_while_it_is_used_is_begun_anew_with_what_is_known(
+    happens: Callable[[Path], None], path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    station, ledger = Station(), SessionRecorder(path)
+    with supervised(ledger.worker):
+        ledger.note("garage", station.read())
+        began_at = station.at
+        station.charge(7000, 3600)
+        ledger.note("garage", station.read())
+        ((first, _),) = await_finished(ledger, 0)
+        station.begin()
+        station.flow(3500, 3600)
+        ledger.note("garage", station.read())
+        happens(path)
+        station.end()
+        station.at += 60
+        ledger.note("garage", station.read())
+        ((second, charge),) = await_finished(ledger, first)
+    ledger.close()
+
+    assert second > first
+    assert charge.joules == 3.5 * KWH
+    ((began, grown, unassigned),) = [
+        (account.began, account.grown, account.unassigned)
+        for _, plug, account in read(path).accounts
+        if plug == PLUG
+    ]
+    assert (grown, unassigned) == (10.5 * KWH, 0), "the account does not go on"
+    assert began == began_at
+    said = [record for record in caplog.records if "removed, replaced or moved" in record.getMessage()]
+    assert len(said) == (happens != remove_journal)
+
+
+def test_a_file_that_cannot_be_opened_at_the_start_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "file" / "charges.db"
+    path.parent.touch()
+    station, ledger = Station(), SessionRecorder(path)
+    ledger.note("garage", station.read())
+    path.parent.unlink()
+    ledger.worker.attempt(0.0)
+    ledger.note("garage", station.read())
+    station.charge(7000, 3600)
+    ledger.note("garage", station.read())
+    ledger.worker.attempt(10.0)
+    assert [charge.joules for _, charge in ledger.finished(0)] == [7 * KWH]
+    ledger.close()
+
+    assert energies(path) == [7 * KWH]
+
+
+def test_sessions_wait_in_memory_while_there_is_no_thread_or_folder(path: Path) -> None:
+    station, ledger = Station(), SessionRecorder(path)
+    ledger.note("garage", station.read())
+    remove_folder(path)
+    path.parent.touch()
+    for _ in range(3):
+        station.charge(7000, 3600)
+        ledger.note("garage", station.read())
+        ledger.worker.attempt(0.0)
+        assert ledger.finished(0) == []
+    assert not ledger.worker.restarts
+    path.parent.unlink()
+    ledger.close()
+
+    assert energies(path) == [7 * KWH] * 3
+
+
+def test_what_a_commit_raises_loses_no_session(path: Path) -> None:
+    station, ledger = Station(), SessionRecorder(path)
+    ledger.note("garage", station.read())
+    ledger.worker.attempt(0.0)
+    station.charge(7000, 3600)
+    ledger.note("garage", station.read())
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE finished RENAME TO hidden")
+    ledger.worker.attempt(1.0)
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE hidden RENAME TO finished")
+    connection.close()
+    ledger.worker.attempt(2.0)
+    ledger.close()
+
+    assert energies(path) == [7 * KWH]
