@@ -231,7 +231,7 @@ class Mqtt:
 
     @property
     def says(self) -> str:
-        return f"the topic {self.topic} at {self.broker.shown}"
+        return f"the topic {self.topic} at {self.broker.host}:{self.broker.port}"
 
     def run(self, latest: LatestValue, stopped: threading.Event) -> None:
         from ccl_exporter.mqtt_client import MqttConnection  # noqa: PLC0415 - its library is an extra
