@@ -275,10 +275,12 @@ BACKOFF_UNTIL = _gauge(
 )
 
 WORKER_UP = _gauge(
-    "ccl_exporter_worker_up", "1 if a worker of the exporter works, 0 while it waits to be restarted.", "worker"
+    "ccl_exporter_worker_up",
+    "Whether a part of the exporter works; 0 while it waits to be restarted after an error.",
+    "worker",
 )
 WORKER_RESTARTS = _counter(
-    "ccl_exporter_worker_restarts_total", "Restarts of a worker of the exporter after an error.", "worker"
+    "ccl_exporter_worker_restarts_total", "Restarts of a part of the exporter after an error.", "worker"
 )
 
 INFLUXDB_SPOOL_POINTS = _gauge(

@@ -186,9 +186,8 @@ def test_a_batch_that_is_never_accepted_blocks_none_behind_it(
         InfluxPusher(entry, state),
         Source(lambda: [Charger(ChargerSettings("garage", "http://garage"))], read),
     )
-    loop.start()
-    began = monotonic()
-    try:
+    with polling(loop):
+        began = monotonic()
         while True:
             found = {sample.family.name: sample.value for sample in loop.output.samples()}
             if (
@@ -199,9 +198,6 @@ def test_a_batch_that_is_never_accepted_blocks_none_behind_it(
                 break
             assert monotonic() - began < 60, f"{len(behind.taken)} arrived"
             sleep(0.05)
-    finally:
-        loop.stop()
-        loop.wait(monotonic() + 10)
     assert not [line for line in behind.taken if "device=bad" in line]
 
 
