@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,13 +105,20 @@ def test_a_field_that_is_taken_again_is_trusted_again() -> None:
     assert database.requests == 1
 
 
-def test_readings_older_than_the_database_keeps_cost_one_request() -> None:
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "partial write: points beyond retention policy",
+        "partial write: dropped 100 points outside retention policy of duration 1h0m0s",  # InfluxDB 2.8
+    ],
+)
+def test_readings_older_than_the_database_keeps_cost_one_request(reason: str) -> None:
     asked = 0
 
     def write(lines: Sequence[str]) -> Outcome:
         nonlocal asked
         asked += 1
-        return Rejected("partial write: points beyond retention policy", len(lines))
+        return Rejected(reason, len(lines))
 
     result = deliver(BisectingSender(write), [line(number, "abc") for number in range(100)])
 
@@ -118,6 +126,29 @@ def test_readings_older_than_the_database_keeps_cost_one_request() -> None:
     assert result.rejected == 100
     assert not result.nothing, "a database that says this has understood the lines"
     assert asked == 1
+
+
+def test_what_was_refused_before_anything_was_accepted_is_sent_once_more() -> None:
+    database = Picky({"a"}, partial=False, counts=False)
+    delivery, sent = BisectingSender(database.write), [line(number, "ab") for number in range(4)]
+    delivery.begin(sent)
+    while not database.stored:
+        assert delivery.go_on() is None
+    database.bad = set()
+
+    assert go_on(delivery) == Delivered()
+    assert database.stored == {piece for item in sent for piece in by_field(item)}
+
+
+def test_a_delivery_of_which_everything_is_refused_is_given_up() -> None:
+    database = Picky({"a", "b"})
+    delivery = BisectingSender(database.write)
+    delivery.begin([line(number, "ab") for number in range(100)], most=5)
+    result = go_on(delivery)
+
+    assert isinstance(result, Delivered)
+    assert result.nothing
+    assert database.requests == 5
 
 
 def test_a_database_that_took_nothing_at_all_is_told_apart() -> None:

@@ -268,7 +268,8 @@ def test_an_outage_changes_no_order_and_costs_nothing(pushing: Pushing) -> None:
     pushing.run(2 * LONGEST_REST)
 
     assert pushing.database.stored == pushing.put
-    assert max(later - sooner for sooner, later in pairwise(pushing.database.times)) <= LONGEST_REST
+    # A pause ends with a step, which takes a moment of this clock too.
+    assert max(later - sooner for sooner, later in pairwise(pushing.database.times)) <= LONGEST_REST + 1
 
 
 def test_errors_that_a_database_answers_to_everything_are_no_poison(pushing: Pushing) -> None:
