@@ -241,7 +241,7 @@ class _Connection(HTTPConnection):
 
     def _connected(self) -> _DeadlineSocket:
         failure: OSError = OSError("no address")
-        for family, kind, protocol, _, address in _addresses(self.host, self.port, self._exchange.left()):
+        for family, kind, protocol, _, address in addresses_of(self.host, self.port, self._exchange.left()):
             left = self._exchange.left()
             sock = _DeadlineSocket(family, kind, protocol)
             try:
@@ -265,8 +265,11 @@ class _Connection(HTTPConnection):
         raise failure
 
 
-def _addresses(host: str, port: int, seconds: float) -> list[Any]:
-    """Resolve a host name within `seconds`; the system's resolver knows no deadline of its own."""
+def addresses_of(host: str, port: int, seconds: float) -> list[Any]:
+    """Resolve a host name within `seconds`; the system's resolver knows no deadline of its own.
+
+    The answer is that of `socket.getaddrinfo`. Raises `OSError`.
+    """
     answer: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
 
     def resolve() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
+from traceback import format_exception
 
 from ccl_exporter.text import mask_urls
 
@@ -25,6 +26,8 @@ def _fields(record: logging.LogRecord) -> dict[str, str]:
     }
     if record.exc_info and record.exc_info[0] is not None:
         fields["error"] = mask_urls(f"{record.exc_info[0].__name__}: {record.exc_info[1]}")
+        if logging.getLogger("ccl_exporter").isEnabledFor(logging.DEBUG):
+            fields["traceback"] = mask_urls("".join(format_exception(*record.exc_info)))
     return fields
 
 

@@ -16,16 +16,18 @@ def reloading() -> tuple[str, str]:
     return "RELOADING=1", f"MONOTONIC_USEC={monotonic_ns() // 1000}"
 
 
-def notify(environment: Mapping[str, str], *state: str) -> None:
-    """Send the state to the manager that listens on `$NOTIFY_SOCKET`, if any; one that is gone is no error."""
+def notify(environment: Mapping[str, str], *state: str) -> bool:
+    """Send the state to the manager that listens on `$NOTIFY_SOCKET`, if any; False if it could not be sent."""
     path = environment.get("NOTIFY_SOCKET", "")
     if path[:1] not in ("/", "@"):
-        return
+        return False
     # `@` stands for the zero byte of an abstract address.
     address = f"\0{path[1:]}" if path.startswith("@") else path
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(_PATIENCE)
         manager.sendto("\n".join(state).encode(), address)
+        return True
+    return False
 
 
 class Watchdog:
@@ -41,6 +43,5 @@ class Watchdog:
 
     def beat(self, now: float, healthy: bool) -> None:
         """Send a beat if one is due and the service is healthy; to be called each second, `now` monotonic."""
-        if self.interval and healthy and now >= self._due:
+        if self.interval and healthy and now >= self._due and notify(self._environment, _WATCHDOG):
             self._due = now + self.interval
-            notify(self._environment, _WATCHDOG)

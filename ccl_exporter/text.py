@@ -42,13 +42,18 @@ def mask_urls(text: str) -> str:
 
 
 def _masked(url: re.Match[str]) -> str:
-    # A login may hold any character, badly quoted.
-    before, _, query = url[2].partition("?")
-    _, is_login, after = before.rpartition("@")
-    shown = f"{url[1]}{MASK}@{after}" if is_login else f"{url[1]}{before}"
+    rest = url[2]
+    # A login may hold any character, badly quoted; an @ behind a path and a question mark is one of the query.
+    path, mark, _ = rest.partition("?")
+    login, is_login, _ = (path if mark and "/" in path else rest).rpartition("@")
+    before = ""
+    if is_login:
+        before, rest = f"{MASK}@", rest[len(login) + 1 :]
+    shown = re.split("[?#]", rest, maxsplit=1)[0]
     # What ends a sentence or a bracket is no part of the query.
-    hidden = query.rstrip(_ENDS)
-    return f"{shown}{url[2][len(before) :]}" if not hidden else f"{shown}?{MASK}{query[len(hidden) :]}"
+    hidden = rest[len(shown) + 1 :].rstrip(_ENDS)
+    end = rest[len(shown) + 1 + len(hidden) :]
+    return f"{url[1]}{before}{shown}{rest[len(shown) : len(shown) + 1]}{MASK if hidden else ''}{end}"
 
 
 def quote_short(value: object) -> str:

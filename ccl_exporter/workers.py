@@ -16,7 +16,9 @@ DOWN_TOO_LONG = 120.0
 
 _STEADY = 10.0  # seconds after which a step that has not failed yet counts as a successful restart
 _LOOK_EVERY = 1.0
-_MOST_SAID = 20  # different errors that are logged of one failure
+_STUCK = 600.0  # seconds after which a step that has not ended counts as a failure
+_MOST_SAID = 20  # different errors that are remembered of each worker
+_SAY_AGAIN = 3600.0  # seconds after which an error that goes on is logged once more
 _IDLE_THREAD = 60.0  # seconds after which a thread of a pool ends that has nothing to do
 
 StartThread = Callable[[Callable[[], None], str], threading.Thread]
@@ -39,7 +41,7 @@ class Health:
         self._failures = 0
         self._failing_since: float | None = None
         self._step_began: float | None = None
-        self._said: set[str] = set()
+        self._said: dict[str, float] = {}
 
     def is_up(self, now: float) -> bool:
         """`now` is in monotonic seconds, here and below."""
@@ -48,7 +50,9 @@ class Health:
     def down_for(self, now: float) -> float:
         """Seconds since the first failure after which nothing succeeded; 0 if it works."""
         failing, began = self._failing_since, self._step_began
-        if failing is None or (began is not None and now - began >= _STEADY):
+        if began is not None and now - began >= _STEADY:
+            return max(now - began - _STUCK, 0.0)
+        if failing is None:
             return 0.0
         return max(now - failing, 1e-9)
 
@@ -76,12 +80,12 @@ class Health:
         return min(FIRST_BACKOFF * 2.0 ** min(self._failures - 1, 10), LONGEST_BACKOFF)
 
     def log_once(self, error: BaseException) -> None:
-        """Log an error in one sentence, unless that was logged since all was well."""
-        said = f"{type(error).__name__}: {error}"
-        if said in self._said:
-            return
-        if len(self._said) < _MOST_SAID:
-            self._said.add(said)
+        """Log an error in one sentence, unless it was logged in the last hour and goes on."""
+        said, now = f"{type(error).__name__}: {error}", monotonic()
+        if now - self._said.get(said, float("-inf")) > _SAY_AGAIN:
+            while len(self._said) >= _MOST_SAID:
+                del self._said[next(iter(self._said))]
+            self._said[said] = now
             log.error("worker %s: failed and will be restarted: %s", self.name, said)
         log.debug("worker %s: the traceback of its failure", self.name, exc_info=error)
 
@@ -101,6 +105,7 @@ class Worker(Health):
         self._changed = threading.Condition()
         self._woken = False
         self._stopped = False
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._start_at = float("-inf")
 
@@ -117,13 +122,9 @@ class Worker(Health):
             self._changed.notify_all()
 
     @property
-    def is_stopping(self) -> bool:
-        return self._stopped
-
-    def wait(self, seconds: float) -> None:
-        """Wait, for a step; ends at once when the worker is to stop."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped, max(min(seconds, threading.TIMEOUT_MAX), 0.0))
+    def is_running(self) -> bool:
+        """Whether it has a thread."""
+        return self._thread is not None and self._thread.is_alive()
 
     def join(self, deadline: float) -> None:
         """Wait until `deadline` (monotonic) for the step that is under way; call `stop` first."""
@@ -133,7 +134,11 @@ class Worker(Health):
 
     def check(self, now: float) -> None:
         """Start the thread if there is none: at the beginning, and when it ended or could not be started."""
-        if self._stopped or (self._thread is not None and self._thread.is_alive()) or now < self._start_at:
+        with self._starting:
+            self._check(now)
+
+    def _check(self, now: float) -> None:
+        if self._stopped or self.is_running or now < self._start_at:
             return
         if self._thread is not None and self._failing_since is None:
             self._start_at = now + self.failed(RuntimeError("its thread has ended"), now)
@@ -178,18 +183,22 @@ class Pool(Health):
         self._most = most
         self._start = start
         self._changed = threading.Condition()
+        self._urgent: deque[Callable[[], None]] = deque()
         self._work: deque[Callable[[], None]] = deque()
         self._threads = 0
         self._idle = 0
         self._stopped = False
         self._start_at = float("-inf")
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Have a function run as soon as there is a thread for it; not at all once the pool was stopped."""
+    def submit(self, work: Callable[[], None], is_urgent: bool = False) -> None:
+        """Have a function run as soon as there is a thread for it, urgent ones before all others.
+
+        Once the pool was stopped it does not run at all.
+        """
         with self._changed:
             if self._stopped:
                 return
-            self._work.append(work)
+            (self._urgent if is_urgent else self._work).append(work)
             self._changed.notify()
         self.check(monotonic())
 
@@ -197,6 +206,7 @@ class Pool(Health):
         """Begin no further function; returns at once."""
         with self._changed:
             self._stopped = True
+            self._urgent.clear()
             self._work.clear()
             self._changed.notify_all()
 
@@ -208,7 +218,10 @@ class Pool(Health):
     def check(self, now: float) -> None:
         """Start a thread if there is work for it."""
         with self._changed:
-            enough = len(self._work) <= self._idle or self._threads >= self._most
+            waiting = len(self._urgent) + len(self._work)
+            if not waiting and self._failing_since is not None:
+                self.succeeded()  # the threads that there are have done it
+            enough = waiting <= self._idle or self._threads >= self._most
             if self._stopped or enough or now < self._start_at:
                 return
             self._threads += 1
@@ -239,10 +252,11 @@ class Pool(Health):
         with self._changed:
             self._idle += 1
             try:
-                self._changed.wait_for(lambda: self._stopped or self._work, _IDLE_THREAD)
+                self._changed.wait_for(lambda: self._stopped or self._urgent or self._work, _IDLE_THREAD)
             finally:
                 self._idle -= 1
-            return self._work.popleft() if self._work and not self._stopped else None
+            waiting = self._urgent or self._work
+            return waiting.popleft() if waiting and not self._stopped else None
 
 
 class Supervisor:

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from types import FrameType
 
+_END_WITHIN = 4.7
+"""Seconds after the first signal to stop in which the process ends in any case."""
+
 _LAST_WORDS = 0.5
 """Seconds for the end of a stop of which the service did not wait for all, such as answers to slow clients."""
 
@@ -59,6 +62,10 @@ class ServiceSignals:
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         if not (self._running or self._stopping):
             os._exit(0)  # without waiting for what is being imported, read or bound
+        if not self._stopping:
+            # Whatever holds up the end then, such as a disk that hangs or a log that is not read, is left.
+            signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+            signal.setitimer(signal.ITIMER_REAL, _END_WITHIN)
         self._stopping = True
         self._stops.put(None)
 

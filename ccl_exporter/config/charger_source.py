@@ -79,8 +79,8 @@ class ChargerInventory:
         self._tried: float | None = None
         self._stamp: tuple[int, ...] | None = None
         self._refreshing = threading.Lock()
-        self.was_tried = False
-        """Whether an attempt to read it has ended since it was made."""
+        self.was_read = False
+        """Whether it was read with success since this was made."""
 
     def refresh(self, now: float) -> bool:
         """Read the source again if it is due, and say whether the settings are others now; raises nothing.
@@ -93,7 +93,6 @@ class ChargerInventory:
         try:
             return self._refresh(now)
         finally:
-            self.was_tried = True
             self._refreshing.release()
 
     def _refresh(self, now: float) -> bool:
@@ -109,6 +108,7 @@ class ChargerInventory:
             self.error = str(error)
             return False
         self.error = None
+        self.was_read = True
         return self.settings != before
 
 

@@ -31,6 +31,9 @@ MORE_PATIENT = 0.5
 MOST_ABSENT_READS = 128
 """Chargers whose last read failed that are read at a time; more are skipped, so that healthy ones have readers."""
 
+PROMPT = 1.0
+"""Seconds within which a prompt charger is read; those have readers before the others."""
+
 FIRST_BACKOFF = 2.0
 LONGEST_BACKOFF = 30.0
 """Seconds that an absent charger is left alone, doubled from the first to the longest."""
@@ -51,7 +54,7 @@ class Charger:
     """Guards an engine; safe to be called from several threads. `now` gives monotonic seconds.
 
     `state` is the folder whose locks keep commands of the same machine apart; without it there are none.
-    `absent_reads` is what chargers share: while an absent one is read, or its reader waited for, one is taken.
+    `absent_reads` is what chargers share: while an absent one is read, one is taken.
     """
 
     def __init__(
@@ -78,6 +81,17 @@ class Charger:
         self._backoff_until = float("-inf")
         self.counts = ReadCounts()
 
+    @property
+    def last_read_at(self) -> float:
+        """When the charger itself was asked last, on the governor's clock; minus infinity if it never was."""
+        return self._result.begun if self._result is not None else -inf
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether the last read brought values, and within a second."""
+        result = self._result
+        return result is not None and result.snapshot.up and result.read_until - result.begun <= PROMPT
+
     def close(self) -> None:
         self._engine.close()
 
@@ -90,17 +104,6 @@ class Charger:
         """
         if self.settings.timeout is not None:
             timeout = min(timeout, self.settings.timeout)
-        if not self._absent:
-            return self._read(timeout, wanted, oldest)
-        if not self._absent_reads.acquire(blocking=False):
-            with self._turn:
-                return self._skipped(monotonic(), timeout)
-        try:
-            return self._read(timeout, wanted, oldest)
-        finally:
-            self._absent_reads.release()
-
-    def _read(self, timeout: float, wanted: Selector | None, oldest: float) -> Snapshot:
         started, began = monotonic(), self._now()
         with self._turn:
             if not self._turn.wait_for(lambda: not self._reading, timeout):
@@ -112,12 +115,17 @@ class Charger:
                 return result.snapshot
             if self._now() < self._backoff_until and left <= self._absent_within + MORE_PATIENT:
                 return self._skipped(started, timeout)
+            is_absent = self._absent > 0
+            if is_absent and not self._absent_reads.acquire(blocking=False):
+                return self._skipped(started, timeout)
             self._reading = True
             begun = self._now()
         snapshot = None
         try:
             snapshot = replace(self._filter.apply(self._engine.read(left, wanted)), timeout=timeout)
         finally:
+            if is_absent:
+                self._absent_reads.release()
             with self._turn:
                 self._reading = False
                 if snapshot is not None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from time import monotonic
 
 from ccl_exporter.exporter.charger import Charger
@@ -19,7 +20,8 @@ from ccl_exporter.workers import Pool, Supervisor, Worker
 MOST_READERS = 256
 """Chargers that are read at a time for one output; threads are started when they are needed."""
 
-LONGEST_READ = 30.0
+LONGEST_READ = 10.0
+"""Seconds that a read may take, as Prometheus allows by default: a charger that hangs must free its reader."""
 
 _READY_AGAIN = 2.0  # seconds until an output that is not ready is asked again
 _STOP_WITHIN = 1.5
@@ -85,8 +87,9 @@ class PollLoop:
             self.output.missed(missed)
         # Outputs of one interval read at the same moments, and so share their readings.
         self._due = now + interval - now % interval
-        for charger in free:
-            self._readers.submit(partial(self._read, charger))
+        # So that each absent charger has its turn, although only some of them are read at a time.
+        for charger in sorted(free, key=attrgetter("last_read_at")):
+            self._readers.submit(partial(self._read, charger), is_urgent=charger.is_prompt)
         self.output.after_round()
         return max(self._due - now, 0.0)
 

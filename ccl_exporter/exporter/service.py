@@ -170,7 +170,14 @@ class Service:
             if not self._stopping.is_set():
                 self._loops.update(wanted)
 
-    def _urls(self) -> Mapping[str, str]:
+    def _knows_chargers(self) -> bool:
+        """Whether the inventory, if there is one, was read since the start."""
+        configuration, inventory = self._configuration, self._inventory
+        return configuration is None or not configuration.pending or inventory is None or inventory.was_read
+
+    def _urls(self) -> Mapping[str, str] | None:
+        if not self._knows_chargers():
+            return None
         return {name: charger.url for name, charger in self._registry.settings.chargers.items()}
 
     def _refresh_inventory(self, now: float) -> float:
@@ -208,8 +215,7 @@ class Service:
         return self._supervisor.down(monotonic())
 
     def targets(self) -> Sequence[tuple[str, Mapping[str, str]]] | None:
-        configuration, inventory = self._configuration, self._inventory
-        if configuration is not None and configuration.pending and inventory and not inventory.was_tried:
+        if not self._knows_chargers():
             return None
         return [(name, charger.labels) for name, charger in self._registry.settings.chargers.items()]
 

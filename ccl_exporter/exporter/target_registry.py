@@ -3,7 +3,6 @@
 Nothing else is ever contacted: a probe is no way to make this machine talk to others.
 """
 
-import socket
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,7 +13,10 @@ from urllib.parse import urlsplit
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.charger import MOST_ABSENT_READS, Charger
+from ccl_exporter.http_client import addresses_of
 from ccl_exporter.settings import ChargerSettings, Settings, charger_settings
+
+_RESOLVE_WITHIN = 5.0  # seconds
 
 MOST_UNNAMED_TARGETS = 1000
 """Chargers without a name that are remembered; each holds its inventory."""
@@ -82,7 +84,7 @@ class TargetRegistry:
         """A host of an admitted network, by its resolved address, so that its name cannot lead elsewhere later."""
         parts = urlsplit(settings.url)
         try:
-            found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+            found = addresses_of(parts.hostname or "", parts.port or 80, _RESOLVE_WITHIN)
         except OSError as error:
             raise UsageError("this target is not in the configuration and its name is not known") from error
         addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

@@ -24,11 +24,14 @@ class ChargerReading:
 
 @dataclass(frozen=True, slots=True)
 class OutputContext:
-    """What an output may need besides its settings: state folder, session log, the chargers' URLs by name."""
+    """What an output may need besides its settings: state folder, session log, the chargers' URLs by name.
+
+    The URLs are None while not all chargers are known, so that nothing can be said of others.
+    """
 
     state: Path
     recorder: SessionRecorder | None
-    urls: Callable[[], Mapping[str, str]]
+    urls: Callable[[], Mapping[str, str] | None]
 
 
 class Output(Protocol):

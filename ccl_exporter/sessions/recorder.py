@@ -73,6 +73,12 @@ class SessionRecorder:
 
     def note(self, charger_name: str, read: Snapshot | Station) -> None:
         """Record what a read brought; the same one again, or one that tells nothing new, costs nothing."""
+        try:
+            self._note(charger_name, read)
+        except Exception as error:  # noqa: BLE001 - a session that cannot be recorded must not cost a reading
+            self.worker.log_once(error)
+
+    def _note(self, charger_name: str, read: Snapshot | Station) -> None:
         station = read if isinstance(read, Station) else Station(read)
         snapshot = station.snapshot
         if not snapshot.up or not snapshot.charges:
@@ -91,7 +97,8 @@ class SessionRecorder:
                     if result.finished is not None:
                         self._pending.finished.append((snapshot.taken, result))
             urgent = self._urgent
-        if urgent:
+        # Without a file it is tried again in time, whatever is urgent.
+        if urgent and self._connection is not None:
             self.worker.wake()
 
     def finished(self, after: int) -> list[tuple[int, FinishedSession]]:

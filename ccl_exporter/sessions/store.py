@@ -80,12 +80,16 @@ def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
         )
 
 
+MOST_AT_ONCE = 200
+"""Sessions that are read at a time for an output, which may have to catch up with years."""
+
+
 def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
-    """The charges whose id is above `after`, ascending; raises `sqlite3.Error`."""
+    """The first sessions whose id is above `after`, ascending; raises `sqlite3.Error`."""
     with _reading(path) as connection:
         rows = connection.execute(
-            f"SELECT id, {_CHARGE} FROM finished WHERE id > ? ORDER BY id",  # noqa: S608 - our own names
-            (after,),
+            f"SELECT id, {_CHARGE} FROM finished WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - our own names
+            (after, MOST_AT_ONCE),
         )
         return [(row[0], FinishedSession(*row[1:])) for row in rows]
 

@@ -178,6 +178,33 @@ def test_a_healthy_charger_needs_no_slot(clock: Clock) -> None:
         simulator.stop()
 
 
+def test_each_absent_charger_is_asked_in_its_turn(clock: Clock) -> None:
+    """With readers for two of ten at a time, one that comes back is found soon wherever it is configured."""
+    asked: Counter[str] = Counter()
+    output = Recorded(interval=1000.0)
+
+    def read_for_a_while(charger: Charger, *_: object) -> tuple[Snapshot, list[Sample]]:
+        before = charger.counts.reads
+        snapshot = charger.read(0.2)
+        asked[charger.settings.name] += charger.counts.reads - before
+        return snapshot, []
+
+    with silent_host() as silent:
+        slots = threading.Semaphore(2)
+        chargers = [
+            Charger(ChargerSettings(f"c{number}", f"http://{silent}/{number}"), now=clock, absent_reads=slots)
+            for number in range(10)
+        ]
+        loop = PollLoop(output, Source(lambda: chargers, read_for_a_while))
+        for number in range(1, 9):
+            clock.at += 1000.0
+            loop.step(1000.0 * number)
+            with output.changed:
+                assert output.changed.wait_for(lambda: output.down.total() >= 10 * number, 30)  # noqa: B023 - called here
+        loop.stop()
+    assert min(asked.values()) >= 2, asked
+
+
 def is_taken(slots: threading.Semaphore) -> bool:
     if slots.acquire(blocking=False):
         slots.release()

@@ -3,6 +3,8 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 import pytest
@@ -72,7 +74,8 @@ def test_a_failure_is_one_line_of_the_log_with_its_traceback_at_debug(caplog: py
     step.broken = False
     for now in range(5, 8):
         worker.attempt(float(now))
-    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    lines = list(dict.fromkeys((record.levelname, record.getMessage()) for record in caplog.records))
+    assert [level for level, _ in lines].count("ERROR") == 1
     assert lines == [
         (
             "ERROR",
@@ -214,3 +217,73 @@ def test_work_of_a_pool_waits_for_a_thread_that_cannot_be_started() -> None:
     assert done.wait(10)
     assert pool.is_up(monotonic())
     pool.stop()
+
+
+def test_a_pool_whose_threads_did_the_work_after_all_is_up_again() -> None:
+    done = threading.Semaphore(0)
+    threads = Threads()
+    threads.there_are_some = True
+    pool = Pool("mqtt", 2, threads)
+    gate = threading.Event()
+    pool.submit(lambda: gather_event(gate))
+    threads.there_are_some = False
+    pool.submit(done.release)
+    assert not pool.is_up(monotonic())
+    gate.set()
+    assert done.acquire(timeout=10)
+    pool.check(monotonic())
+    assert pool.is_up(monotonic())
+    pool.stop()
+    pool.join(monotonic() + 10)
+
+
+def gather_event(gate: threading.Event) -> None:
+    assert gate.wait(10)
+
+
+def test_urgent_work_of_a_pool_comes_before_what_waits() -> None:
+    order: list[str] = []
+    gate, done = threading.Event(), threading.Semaphore(0)
+    pool = Pool("mqtt", 1)
+    with supervised(pool):
+        pool.submit(lambda: gather_event(gate))
+        for name in ("one", "two"):
+            pool.submit(partial(note, order, name, done))
+        pool.submit(partial(note, order, "urgent", done), is_urgent=True)
+        gate.set()
+        for _ in range(3):
+            assert done.acquire(timeout=10)
+    assert order == ["urgent", "one", "two"]
+
+
+def note(order: list[str], name: str, done: threading.Semaphore) -> None:
+    order.append(name)
+    done.release()
+
+
+def test_a_worker_that_two_threads_look_after_has_one_thread() -> None:
+    started: list[threading.Thread] = []
+    both = threading.Barrier(2)
+
+    def slow_start(target: Callable[[], None], name: str) -> threading.Thread:
+        started.append(start_thread(nothing if started else target, name))
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)  # where the second one comes here, too, both go on at once
+        return started[-1]
+
+    worker = Worker("sessions", lambda now: 60.0, slow_start)
+    looking = [threading.Thread(target=worker.check, args=(0.0,)) for _ in range(2)]
+    for thread in looking:
+        thread.start()
+    for thread in looking:
+        thread.join()
+    worker.stop()
+    worker.join(monotonic() + 10)
+    assert len(started) == 1
+
+
+def test_a_step_that_never_ends_counts_as_down() -> None:
+    worker = Worker("sessions", lambda now: 60.0)
+    worker.begins(0.0)
+    assert worker.is_up(300.0)
+    assert worker.down_for(600.0 + DOWN_TOO_LONG + 1) > DOWN_TOO_LONG

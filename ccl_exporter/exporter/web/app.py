@@ -22,7 +22,7 @@ DEFAULT_TIMEOUT = 30.0
 TIMEOUT_OFFSET = 0.5
 """Seconds kept back of the scraper's patience, so that the answer arrives before it gives up."""
 
-MIN_TIMEOUT = 0.1
+MIN_TIMEOUT, MAX_TIMEOUT = 0.1, 120.0
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -219,7 +219,7 @@ def read_timeout(environ: WSGIEnvironment) -> float:
         return DEFAULT_TIMEOUT
     if not 0 < patience < 3600:
         return DEFAULT_TIMEOUT
-    return max(patience - TIMEOUT_OFFSET, MIN_TIMEOUT)
+    return min(max(patience - TIMEOUT_OFFSET, MIN_TIMEOUT), MAX_TIMEOUT)
 
 
 def accepts_gzip(header: str) -> bool:

@@ -7,7 +7,9 @@ import resource
 import select
 import socket
 import ssl
+import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 
 LEAST_SCRAPES, MOST_SCRAPES = 8, 512
 """Scrapes at once: each charger that does not answer holds one up for as long as its scraper waits."""
+
+MOST_SCRAPES_OF_A_PEER = 384
+"""Scrapes at once of one peer, so that others are answered whatever one of them asks for."""
 
 _GRACE = 1.0  # seconds in which honest peers send the rest, also when many of them begin at once
 _ACCEPT_PAUSE = 0.1  # seconds
@@ -62,7 +67,8 @@ class WaitingConnections:
 
     def __init__(self) -> None:
         # Together they take less than all descriptors.
-        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most = sys.maxsize if limit == resource.RLIM_INFINITY else limit // 8
         self._lock = threading.Lock()
         self._began: dict[tuple[str, Wait], dict[PeerSocket, float]] = {}
         self._closed = False
@@ -229,6 +235,16 @@ class ServedRequest(HTTPRequest):
         self.close_connection = self.close_connection or self.chunked_read
         return True
 
+    def respond(self) -> None:
+        if self.server.begin_answer(self.conn.socket.peer):
+            try:
+                super().respond()
+            finally:
+                self.server.end_answer(self.conn.socket.peer)
+        else:
+            self.close_connection = True
+            self.simple_response("503 Service Unavailable", "This address has too many requests under way.")
+
     def send_headers(self) -> None:
         if (remaining := getattr(self.rfile, "remaining", 0)) > 0:
             # No route reads a body, but closing with one unread could destroy the answer on its way.
@@ -289,6 +305,22 @@ class WebServer(Server):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting = WaitingConnections()
+        self._answering: Counter[str] = Counter()
+        self._counting = threading.Lock()
+
+    def begin_answer(self, peer: str) -> bool:
+        """Whether one more request of a peer is answered; `end_answer` follows."""
+        with self._counting:
+            if self._answering[peer] >= MOST_SCRAPES_OF_A_PEER:
+                return False
+            self._answering[peer] += 1
+            return True
+
+    def end_answer(self, peer: str) -> None:
+        with self._counting:
+            self._answering[peer] -= 1
+            if not self._answering[peer]:
+                del self._answering[peer]
 
     def prepare(self) -> None:
         super().prepare()

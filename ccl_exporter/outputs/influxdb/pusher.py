@@ -53,8 +53,10 @@ class InfluxPusher:
     def close(self, deadline: float) -> None:
         """Wait for what is under way; what is not sent then is sent another time."""
         self._worker.join(deadline)
-        self._spool.close()
-        self._client.close()
+        self._spool.close(deadline)
+        if not self._worker.is_running:
+            # Only its thread may close it: it would be waited for until the end of the request.
+            self._client.close()
 
     # Storing
 
@@ -75,9 +77,9 @@ class InfluxPusher:
 
     def after_round(self) -> None:
         """Store the sessions that have ended since."""
-        if self._sessions is None:
+        if self._sessions is None or (last := self._spool.mark(_LEDGER)) is None:
             return
-        for number, charge in self._sessions.finished(self._spool.mark(_LEDGER)):
+        for number, charge in self._sessions.finished(last):
             known = (charge.ended, charge.begun, charge.requested, time())
             at = next(moment for moment in known if moment is not None)
             found = lines(finished_samples(charge), charge.charger, round(at * 1000))

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from errno import EWOULDBLOCK
+from math import inf
 from pathlib import Path
 from time import monotonic, time
 from typing import TypeVar
@@ -163,9 +164,16 @@ class Spool:
                 self._close()
                 raise SpoolError(f"the spool {self.path} cannot be used: {_why(error)}") from error
 
-    def close(self) -> None:
-        with self._turn:
-            self._close()
+    def close(self, deadline: float = inf) -> None:
+        """Close the file, so that others can use it; waits until `deadline` (monotonic) for a use to end."""
+        if self._turn.acquire(timeout=min(max(deadline - monotonic(), 0.0), threading.TIMEOUT_MAX)):
+            try:
+                self._close()
+            finally:
+                self._turn.release()
+        else:
+            with suppress(RuntimeError):  # no more threads can be started
+                threading.Thread(target=self.close, name="close spool", daemon=True).start()
 
     def _close(self) -> None:
         self._close_db()
@@ -316,12 +324,12 @@ class Spool:
             self._bound()
         return stored
 
-    def mark(self, name: str) -> int:
-        """A number that was remembered with a batch; 0 if there is none."""
+    def mark(self, name: str) -> int | None:
+        """A number that was remembered with a batch; 0 if there is none, None if that cannot be read."""
         query = "SELECT value FROM mark WHERE name = ?"
         with self._turn:
-            row = self._attempt("read a mark", lambda db: db.execute(query, (name,)).fetchone())
-        return int(row[0]) if row else 0
+            rows = self._attempt("read a mark", lambda db: db.execute(query, (name,)).fetchall())
+        return None if rows is None else int(rows[0][0]) if rows else 0
 
     # Out
 

@@ -35,14 +35,17 @@ _CHARGE = [family for family in f.CORE if family.name.startswith("ccl_charge_")]
 class MqttPublisher:
     """Keeps what chargers say on a broker.
 
-    `chargers` gives the URLs of all there are now, by name; `state` is the folder of the exporter's id.
+    `chargers` gives the URLs of all there are now, by name, or None while they are not known: nothing is taken
+    away then. `state` is the folder of the exporter's id.
     """
 
     name = "mqtt"
     max_age = 0.2
     """Seconds that a reading may be old, so that a change is heard in time."""
 
-    def __init__(self, settings: MqttSettings, chargers: Callable[[], Mapping[str, str]], state: Path) -> None:
+    def __init__(
+        self, settings: MqttSettings, chargers: Callable[[], Mapping[str, str] | None], state: Path
+    ) -> None:
         self.settings = settings
         self.interval = settings.interval
         self.modules: Sequence[Module] = settings.modules
@@ -67,7 +70,9 @@ class MqttPublisher:
         self._topics: dict[str, frozenset[str]] = {}
         self._introduced: dict[str, frozenset[str]] = {}
         self._seen: dict[str, tuple[Seen, tuple[str, ...]]] = {}
+        self._old = old
         self._list = ""
+        self._knew_all = True
         self._missed = 0
 
     def is_ready(self) -> bool:
@@ -95,7 +100,7 @@ class MqttPublisher:
         own = f"{self._own}{level(name)}"
         if self._stations.get(name, reading.url) != reading.url:
             # Another charger has this name now.
-            self._forget(name, self._chargers().values())
+            self._forget(name, (self._chargers() or {}).values())
         self._stations[name] = reading.url
         messages = {}
         if reading.up:
@@ -142,6 +147,16 @@ class MqttPublisher:
     def after_round(self) -> None:
         """Take away what is of chargers that are gone, say which there are, and send what waits."""
         urls = self._chargers()
+        if urls is not None:
+            self._tidy(urls)
+        self._knew_all = urls is not None
+        self._client.catch_up()
+        self._client.end_lookups()
+
+    def _tidy(self, urls: Mapping[str, str]) -> None:
+        if not self._knew_all:
+            # What the broker had was passed over, as it could not be told what of it is old.
+            self._client.subscribe_once(self._old)
         for name in [name for name in list(self._stations) if name not in urls]:
             self._client.publish_retained(f"{self._own}{level(name)}/status", "")
             self._replace(name, {})
@@ -150,29 +165,23 @@ class MqttPublisher:
         if (now := listing(urls)) != self._list:
             self._list = now
             self._client.publish_retained(self._listed, now)
-        self._client.catch_up()
-        self._client.end_lookups()
 
     def _received(self, topic: str, message: bytes, retained: bool) -> None:
         """What the broker has from earlier is taken away if it is of a charger that is gone meanwhile."""
         if topic == self._birth:
             if message == _BIRTH:
                 self._client.send_again()
-        elif not retained or not message:
+        elif not retained or not message or (urls := self._chargers()) is None:
             return
         elif topic == self._listed:
             # Others may have topics beside ours; only what was listed is ours.
-            if gone := parse_listing(message) - self._names():
+            if gone := parse_listing(message) - {level(name) for name in urls}:
                 self._client.subscribe_once([f"{self._own}{name}/#" for name in gone])
-        elif self._is_old(topic, message):
+        elif self._is_old(topic, message, urls):
             self._client.publish_retained(topic, "")
 
-    def _names(self) -> set[str]:
-        return {level(name) for name in self._chargers()}
-
-    def _is_old(self, topic: str, message: bytes) -> bool:
+    def _is_old(self, topic: str, message: bytes, urls: Mapping[str, str]) -> bool:
         if topic.startswith(self._own):
-            return topic.removeprefix(self._own).partition("/")[0] not in self._names()
+            return topic.removeprefix(self._own).partition("/")[0] not in {level(name) for name in urls}
         station = station_of(self._place, message)
-        stations = {identity(url) for url in self._chargers().values()}
-        return station is not None and station not in stations
+        return station is not None and station not in {identity(url) for url in urls.values()}
