@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
+BODY = HEAD + b"Content-Length: 100000\r\n\r\n"
+"""The whole head of an answer whose body comes slowly."""
 
 
 @contextmanager
@@ -16,8 +18,11 @@ def silent_host() -> Iterator[str]:
 
 
 @contextmanager
-def dripping_host(pause: float = 0.5) -> Iterator[str]:
-    """Address and port of a host that answers with endless headers, a byte each `pause` seconds."""
+def dripping_host(pause: float = 0.5, head: bytes = HEAD) -> Iterator[str]:
+    """Address and port of a host that answers with a head and then a byte each `pause` seconds.
+
+    By default the head never ends.
+    """
     over = threading.Event()
     connections: list[socket.socket] = []
 
@@ -30,7 +35,7 @@ def dripping_host(pause: float = 0.5) -> Iterator[str]:
 
     def drip(connection: socket.socket) -> None:
         with suppress(OSError):
-            connection.sendall(HEAD)
+            connection.sendall(head)
             while not over.wait(pause):
                 connection.sendall(b"x")
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import urllib.error
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic, sleep
@@ -24,6 +24,7 @@ import trustme
 from helpers.hostile import hostile
 from helpers.prometheus import await_value, running
 from helpers.support import COMMAND, OPENMETRICS, PROJECT, Process, Scrape, Start, get, scrape
+from helpers.trouble import silent_host
 
 from ccl_exporter.simulator import Simulator
 
@@ -437,6 +438,21 @@ def test_another_peer_delays_no_health_check(config: Path, start: Start, tmp_pat
     assert max(seconds) < 1, seed
     assert "Traceback" not in "".join(process.log)
     assert len(process.log) < 20
+
+
+def test_one_peer_that_waits_for_a_silent_charger_shuts_nobody_out(start: Start) -> None:
+    """More requests than the exporter has threads, each of which waits for the charger's only reader."""
+    with silent_host() as silent, ExitStack() as stack:
+        process = start("serve", f"http://{silent}", "--web.listen-address", "127.0.0.1:0")
+        port = int(process.line(r"http://127\.0\.0\.1:(\d+)(?=/metrics)")[1])
+        for _ in range(700):
+            connection = socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.2", 0))
+            stack.callback(connection.close)
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        for _ in range(5):
+            began = monotonic()
+            assert get(f"http://127.0.0.1:{port}/-/healthy") == "Healthy\n"
+            assert monotonic() - began < 1
 
 
 def footprint(process: Process) -> tuple[int, int]:

@@ -16,6 +16,7 @@ import trustme
 from benchmarks.processes import farm
 from helpers.brokers import PATIENCE, Broker, Listener, listening, running, worked
 from helpers.support import OPENMETRICS, Process, Scrape, Start, get, server
+from helpers.trouble import silent_host
 from paho.mqtt.client import Client
 
 from ccl_exporter.outputs.mqtt.client import MqttClient
@@ -451,6 +452,26 @@ class TestHomeAssistant:
             )
 
         assert listener.text("ccl/garage/status") == "online"
+
+    def test_nothing_is_taken_away_while_a_remote_inventory_is_not_known(
+        self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
+    ) -> None:
+        """A restart while the server of the inventory is away."""
+        with Simulator("twin", autopilot=False) as twin:
+            more = ", discovery: homeassistant"
+            process = serve_file(configuration(broker, more, garage=garage, north=twin))
+            listener.wait(lambda: len(discovered(listener)) == 5)
+            process.process.kill()
+            with silent_host() as silent:
+                remote = configuration(broker, more, garage=garage)
+                restarted = serve_file(f"{remote}chargers_from: {{url: 'http://{silent}/chargers.yaml'}}\n")
+                before = len(listener.heard)
+                # The owner record is renewed after the garage was published, and what was there was read before.
+                listener.wait(lambda: sum(topic == "ccl/owner" for topic, *_ in listener.heard[before:]) >= 3)
+                restarted.stop()
+            assert not [
+                topic for topic, message, *_ in listener.heard[before:] if not message and topic != "ccl/owner"
+            ]
 
     def test_what_others_have_on_the_broker_is_left_alone(
         self, garage: Simulator, broker: Broker, serve_file: Serve

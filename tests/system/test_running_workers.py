@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from helpers.support import Process, Scrape, Start, get, scrape
-from helpers.trouble import dripping_host, silent_host
+from helpers.trouble import BODY, dripping_host, silent_host
 
 from ccl_exporter.simulator.simulator import Simulator
 
@@ -29,6 +29,12 @@ def silent() -> Iterator[str]:
 @pytest.fixture
 def dripping() -> Iterator[str]:
     with dripping_host() as host:
+        yield host
+
+
+@pytest.fixture
+def dripping_body() -> Iterator[str]:
+    with dripping_host(head=BODY) as host:
         yield host
 
 
@@ -84,13 +90,14 @@ def test_serving_begins_before_a_remote_inventory_is_there(start: Start, tmp_pat
         with pytest.raises(urllib.error.HTTPError, match="503"):
             get(f"{url}/sd")
         assert scrape(f"{url}/probe?target=garage").get("ccl_up") == 1
-        # Without an answer in ten seconds the chargers of the file itself are what there is.
+        # Without an answer in ten seconds Prometheus keeps the list that it has.
         process.wait_for_log("the inventory cannot be used")
-        assert '"garage"' in get(f"{url}/sd")
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            get(f"{url}/sd")
 
 
 def test_sigterm_ends_the_process_in_time_whatever_it_waits_for(
-    start: Start, tmp_path: Path, silent: str, dripping: str
+    start: Start, tmp_path: Path, silent: str, dripping: str, dripping_body: str
 ) -> None:
     """An inventory, a database and a broker that drip, chargers that say nothing, and people who wait for them."""
     chargers = "".join(f"  silent-{number}: {{url: 'http://{silent}/{number}'}}\n" for number in range(20))
@@ -100,6 +107,7 @@ def test_sigterm_ends_the_process_in_time_whatever_it_waits_for(
         f"chargers_from: {{url: 'http://{dripping}/chargers.yaml', interval: 1s}}\n"
         f"influxdb:\n  - {{url: 'http://{dripping}', version: 1, database: evse, name: one, interval: 1s}}\n"
         f"  - {{url: 'http://{silent}', version: 3, bucket: evse, name: two, interval: 1s}}\n"
+        f"  - {{url: 'http://{dripping_body}', version: 1, database: evse, name: three, interval: 1s}}\n"
         f"mqtt: {{url: 'mqtt://{dripping}', interval: 1s}}\n"
     )
     process = start("serve", "--config.file", str(file), *LISTEN)
