@@ -134,7 +134,9 @@ def test_how_many_lines_were_left_out_is_understood() -> None:
     [
         ("7", 7, 7),
         ("0", 0, 0),
-        ("999999", 3600, 3600),
+        ("9999", 3600, 3600),
+        ("999999", None, None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None, None),
         ("in ten minutes", 1, 600),
         ("ten minutes ago", 0, 0),
         ("soon", None, None),

@@ -131,6 +131,7 @@ def scraped(url: str, expression: str) -> dict[str, list[tuple[float, float]]]:
     }
 
 
+@pytest.mark.alone
 def test_each_charger_is_read_once_an_interval_even_when_an_exporter_dies(cluster: Cluster) -> None:
     """By one exporter and for one Prometheus; none is missed for longer than two intervals.
 

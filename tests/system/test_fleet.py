@@ -384,6 +384,7 @@ def test_hostile_requests_reach_nobody_break_nothing_and_leave_nothing_behind(
     assert "Traceback" not in "".join(process.log), (seed, "".join(process.log)[-4000:])
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 def test_another_peer_delays_no_health_check(config: Path, start: Start, tmp_path: Path, secure: bool) -> None:
     """The peer keeps 1,000 slow connections open and sends hostile requests as fast as it can."""
@@ -440,6 +441,7 @@ def test_another_peer_delays_no_health_check(config: Path, start: Start, tmp_pat
     assert len(process.log) < 20
 
 
+@pytest.mark.alone
 def test_one_peer_that_waits_for_a_silent_charger_shuts_nobody_out(start: Start) -> None:
     """More requests than the exporter has threads, each of which waits for the charger's only reader."""
     with silent_host() as silent, ExitStack() as stack:

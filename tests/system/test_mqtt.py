@@ -598,6 +598,7 @@ class TestTwoExportersOnOneTopic:
         listener.document("ccl/first/plug/EVSE.PLUG")
         id = listener.document("ccl/owner")["id"]
         first.process.kill()
+        first.process.wait()
         listener.text("ccl/status", "offline")
         second = another("first")
 

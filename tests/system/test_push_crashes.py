@@ -66,8 +66,8 @@ def spooled(shown: Scrape) -> dict[str, float]:
 def batches_ever(spool: Path) -> int:
     """How many readings and charges the spool has ever stored, in all lives: its file numbers them."""
     with closing(sqlite3.connect(spool)) as db:
-        (found,) = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batch'").fetchone()
-    return int(found)
+        found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'batch'").fetchone()
+    return int(found[0]) if found else 0  # killed each time before a first reading
 
 
 def batches_in(victoria: Victoria) -> set[tuple[str, str, int]]:

@@ -13,6 +13,7 @@ from statistics import median
 from time import monotonic, sleep, time
 from typing import Literal
 
+import pytest
 from helpers.databases import Influx, running
 from helpers.workers import polling
 
@@ -40,6 +41,7 @@ def moments(count: int) -> list[float]:
     return [end - INTERVAL * number for number in reversed(range(count))]
 
 
+@pytest.mark.alone
 def test_a_day_of_a_hundred_chargers_is_caught_up_while_readings_go_on(tmp_path: Path, state: Path) -> None:
     settings = SpoolSettings(Path("spool.db"))
     with Simulator() as simulator:

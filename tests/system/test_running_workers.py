@@ -96,6 +96,7 @@ def test_serving_begins_before_a_remote_inventory_is_there(start: Start, tmp_pat
             get(f"{url}/sd")
 
 
+@pytest.mark.alone
 def test_sigterm_ends_the_process_in_time_whatever_it_waits_for(
     start: Start, tmp_path: Path, silent: str, dripping: str, dripping_body: str
 ) -> None:
@@ -123,6 +124,7 @@ def test_sigterm_ends_the_process_in_time_whatever_it_waits_for(
         assert stopping_seconds(process) < STOPS_WITHIN
 
 
+@pytest.mark.alone
 def test_sigterm_ends_a_process_that_has_just_begun(start: Start, tmp_path: Path, dripping: str) -> None:
     file = tmp_path / "ccl.yaml"
     file.write_text(f"chargers_from: {{url: 'http://{dripping}/chargers.yaml'}}\n")

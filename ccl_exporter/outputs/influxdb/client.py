@@ -26,6 +26,8 @@ _MOST_SHOWN = 200
 LONGEST_PATIENCE = 120.0
 """Seconds that an answer is waited for in the end, where a database needs longer than configured."""
 
+_A_DAY = 86_400.0
+
 LONGEST_WAIT = 3600.0
 """Seconds that a server may ask us to wait; more would look as if nothing was sent any more."""
 
@@ -156,9 +158,11 @@ def _message(text: str) -> str:
 
 
 def _wait(headers: Message | Mapping[str, str]) -> float | None:
-    """Seconds of Retry-After, a number or a date (RFC 9110, 10.2.3)."""
+    """Seconds of Retry-After, a number or a date (RFC 9110, 10.2.3); what asks for more than a day is no advice."""
     text = headers.get("Retry-After", "").strip()
     if text.isdecimal():
-        return min(float(text[:9]), LONGEST_WAIT)
-    until = unix_time(text)
-    return min(max(until - time(), 0.0), LONGEST_WAIT) if until is not None else None
+        wanted: float | None = float(text[:9])
+    else:
+        until = unix_time(text)
+        wanted = max(until - time(), 0.0) if until is not None else None
+    return None if wanted is None or wanted > _A_DAY else min(wanted, LONGEST_WAIT)

@@ -25,6 +25,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import bcrypt
+import pytest
 from helpers.brokers import Broker, running
 from helpers.support import Process, Start
 from helpers.trouble import dripping_host, silent_host
@@ -97,8 +98,8 @@ def handler(behind: Misbehaving) -> type[BaseHTTPRequestHandler]:
         def misbehave(self, mode: str) -> None:
             match mode:
                 case "9999":
-                    self.send(503, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"})
-                    behind.mode = "well"  # else the queue waits an hour for this
+                    self.send(503, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 -0100"})
+                    behind.mode = "well"
                 case "later" | "error":
                     self.send(503)
                 case "login":
@@ -396,6 +397,7 @@ class Use:
         return cls(resident / 1024, len(os.listdir(f"/proc/{pid}/fd")), threads)
 
 
+@pytest.mark.alone
 def test_everything_goes_wrong_and_nothing_is_lost(start: Start, tmp_path: Path, state: Path) -> None:
     with ExitStack() as stack:
         behind, server = stack.enter_context(misbehaving())
