@@ -158,7 +158,7 @@ def _message(text: str) -> str:
 
 
 def _wait(headers: Message | Mapping[str, str]) -> float | None:
-    """Seconds of Retry-After, a number or a date (RFC 9110, 10.2.3); what asks for more than a day is no advice."""
+    """Seconds of Retry-After, a number or a date (RFC 9110, 10.2.3); more than a day is no advice."""
     text = headers.get("Retry-After", "").strip()
     if text.isdecimal():
         wanted: float | None = float(text[:9])
