@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
@@ -29,6 +29,9 @@ LEAST_SCRAPES, MOST_SCRAPES = 8, 512
 
 MOST_SCRAPES_OF_A_PEER = 384
 """Scrapes at once of one peer, so that others are answered whatever one of them asks for."""
+
+MOST_QUEUED_OF_A_PEER = 2048
+"""Requests of one peer that wait for its others; of more the oldest is closed."""
 
 _GRACE = 1.0  # seconds in which honest peers send the rest, also when many of them begin at once
 _ACCEPT_PAUSE = 0.1  # seconds
@@ -235,16 +238,6 @@ class ServedRequest(HTTPRequest):
         self.close_connection = self.close_connection or self.chunked_read
         return True
 
-    def respond(self) -> None:
-        if self.server.begin_answer(self.conn.socket.peer):
-            try:
-                super().respond()
-            finally:
-                self.server.end_answer(self.conn.socket.peer)
-        else:
-            self.close_connection = True
-            self.simple_response("503 Service Unavailable", "This address has too many requests under way.")
-
     def send_headers(self) -> None:
         if (remaining := getattr(self.rfile, "remaining", 0)) > 0:
             # No route reads a body, but closing with one unread could destroy the answer on its way.
@@ -281,12 +274,15 @@ class Connection(HTTPConnection):
                 self.wfile.close()
 
     def communicate(self) -> bool:
-        if self.hung_up:
-            return False
-        self.socket.expect(Wait.REST, self.server.timeout)
-        keep = bool(super().communicate())  # type: ignore[no-untyped-call] # it has no types
-        self.socket.expect(Wait.HEAD)
-        return keep
+        try:
+            if self.hung_up:
+                return False
+            self.socket.expect(Wait.REST, self.server.timeout)
+            keep = bool(super().communicate())  # type: ignore[no-untyped-call] # it has no types
+            self.socket.expect(Wait.HEAD)
+            return keep
+        finally:
+            self.server.answered(self.socket.peer)
 
 
 class WebServer(Server):
@@ -305,22 +301,39 @@ class WebServer(Server):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiting = WaitingConnections()
+        self._shares = threading.Lock()
         self._answering: Counter[str] = Counter()
-        self._counting = threading.Lock()
+        self._queued: dict[str, deque[Any]] = {}
 
-    def begin_answer(self, peer: str) -> bool:
-        """Whether one more request of a peer is answered; `end_answer` follows."""
-        with self._counting:
-            if self._answering[peer] >= MOST_SCRAPES_OF_A_PEER:
-                return False
-            self._answering[peer] += 1
-            return True
+    def _has_share(self, conn: Any) -> bool:
+        """Whether a peer's request may have a thread now; if not it waits for the peer's other requests."""
+        peer = conn.socket.peer
+        with self._shares:
+            if self._answering[peer] < MOST_SCRAPES_OF_A_PEER:
+                self._answering[peer] += 1
+                return True
+            queued = self._queued.setdefault(peer, deque())
+            queued.append(conn)
+            oldest = queued.popleft() if len(queued) > MOST_QUEUED_OF_A_PEER else None
+        if oldest is not None:
+            oldest.close()
+        return False
 
-    def end_answer(self, peer: str) -> None:
-        with self._counting:
-            self._answering[peer] -= 1
-            if not self._answering[peer]:
-                del self._answering[peer]
+    def answered(self, peer: str) -> None:
+        """A request of a peer has been answered: the next one that waits gets a thread."""
+        with self._shares:
+            queued = self._queued.get(peer)
+            if queued:
+                following = queued.popleft()
+                if not queued:
+                    del self._queued[peer]
+            else:
+                following = None
+                self._answering[peer] -= 1
+                if not self._answering[peer]:
+                    del self._answering[peer]
+        if following is not None:
+            super().process_conn(following)
 
     def prepare(self) -> None:
         super().prepare()
@@ -349,7 +362,8 @@ class WebServer(Server):
                 with suppress(RuntimeError):
                     self.requests.grow(self._threads)
                 self._threads = min(self._threads * 2, MOST_SCRAPES)
-            super().process_conn(conn)
+            if self._has_share(conn):
+                super().process_conn(conn)
 
     def stop(self) -> None:
         """Answer what is being asked; a peer that is slow to ask or to take an answer is not waited for."""
