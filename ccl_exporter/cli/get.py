@@ -24,7 +24,7 @@ def get(
         snapshot = read_variable(connection, variable, timeout)
     row = find_row(variable_rows(snapshot, sensitive) if snapshot is not None else [], variable)
     if row.value == MASK:
-        raise AccessDenied(f"{variable} is personal; ask for it with --sensitive")
+        raise AccessDenied(f"{variable} is personal or may be; ask for it with --sensitive")
     if row.value is None:
         raise Garbled(f"{variable} has no value now")
     typer.echo(" ".join(filter(None, (format_number(row.value), row.unit if unit else ""))))

@@ -222,7 +222,7 @@ def _unread(plan: Written, failure: ChargerError | None) -> Unreachable:
 
 def _personal(snapshot: Snapshot, names: Iterable[str]) -> frozenset[str]:
     reading = Reading(snapshot)
-    return frozenset(name for name in names if (known := reading.variable(name)) is not None and known.sensitive)
+    return frozenset(filter(reading.is_personal, names))
 
 
 def _entry(url: str, command: str, written: Written, result: str) -> WriteEntry:

@@ -39,6 +39,7 @@ class Report:
     documents: tuple[str, ...]
     failing: tuple[str, ...]
     silent: tuple[str, ...]
+    untyped: tuple[str, ...]
     first_requests: int
     first_seconds: float
     scrape_requests: int
@@ -52,7 +53,7 @@ class Report:
     def lines(self) -> list[str]:
         """The report for a person, worst news last."""
         report = [
-            f"{self.url} is a PowerStudio engine: {self.product or 'it tells no name'} {self.version}".rstrip(),
+            f"{self.url} is a PowerStudio engine: {self.product or 'unnamed product'} {self.version}".rstrip(),
             f"devices:    {self.devices}, variables: {self.variables} "
             f"({self.understood} with a number or date now, {self.described} with a description)",
             f"plugs:      {', '.join(self.plugs) or 'none'}",
@@ -63,6 +64,10 @@ class Report:
         ]
         report += [f"failing:    {failing}" for failing in self.failing]
         report += [f"silent:     device {device} does not report STATUS 1" for device in self.silent]
+        report += [
+            f"hidden:     the type of device {device} is not known, so its texts and unknown numbers are not shown"
+            for device in self.untyped
+        ]
         if self.described < self.variables:
             report.append("missing:    without a description from the engine, units come from the catalogue")
         if self.cves:
@@ -105,6 +110,7 @@ def check(name: str, transport: Transport, patience: float) -> Report:
                 f"{document.name}: {document.failure}" for document in last.documents if not document.success
             ),
             silent=tuple(device for device in reading.devices if not reading.status_ok(device)),
+            untyped=tuple(device.id for device in last.inventory.devices if device.type is None),
             first_requests=first.requests,
             first_seconds=first.seconds,
             scrape_requests=min(snapshot.requests for snapshot in later),

@@ -1,7 +1,7 @@
 """A recording of a charger, laid out like its URLs, with everything personal masked before it is written.
 
-What is masked: values that the catalogue marks as personal or that look like it, every free text, serial numbers,
-users, identifiers of devices, charges and systems (alike ones stay alike), network and mail addresses,
+What is masked: values that the exporter does not show, every free text, serial numbers, users,
+identifiers of devices, charges and systems (alike ones stay alike), network and mail addresses,
 and the names of devices but for their shape.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from ccl_exporter.errors import Absent, ChargerError, UsageError
+from ccl_exporter.errors import Absent, ChargerError, TooLarge, UsageError
 from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.inventory import Device, owner
 from ccl_exporter.powerstudio.transport import Transport
@@ -23,6 +23,9 @@ MASK = "masked"
 
 _PATIENCE = 15.0
 """Seconds for each document."""
+
+_LONGEST_NAME = 255
+"""Bytes that a file system takes for a file's name."""
 
 _PLAIN = (
     endpoints.USER_DEVICES,
@@ -77,7 +80,6 @@ _OPEN = frozenset(
     }
 )
 _NAMES = frozenset({"id", "var", "idEx", "device", "meter", "EVCommDevice"})
-_SECRET = frozenset({"serialNumber", "user"})
 _PICTURES = frozenset({"image", "appImage", "icon"})
 _TEXTS = frozenset({"textStr", "textValue"})
 _SIMPLE = re.compile(r"-?[0-9]+(\.[0-9]+)?|[TF]")
@@ -158,7 +160,7 @@ class Masker:
         ):
             child.text = self.text(text)
         elif text in ("", "-") or (
-            _SIMPLE.fullmatch(text) and child.tag not in _SECRET and child.tag not in _TEXTS
+            _SIMPLE.fullmatch(text) and child.tag not in _TEXTS and not self.facts.looks_personal(child.tag)
         ):
             child.text = text
         else:
@@ -265,5 +267,7 @@ class _Dump:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.folder / name
+        if max(len(part.encode()) for part in path.parts) > _LONGEST_NAME:
+            raise TooLarge("the name is too long for a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

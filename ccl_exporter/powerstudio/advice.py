@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from ccl_exporter.errors import (
+    Absent,
     AccessDenied,
     ChargerError,
     ConnectTimedOut,
@@ -37,5 +38,10 @@ def advice(error: ChargerError, url: str) -> str:
             return f"something has the address {host}, but no web server on this port; is the address right?"
         case AccessDenied():
             return "the engine asks for a login; it is read from CCL_USERNAME and CCL_PASSWORD_FILE"
+        case Absent():
+            return (
+                f"{url} answers, but not with the values of a PowerStudio engine; is the address right? "
+                "A Wibeee, which has the same paths and other names, is not supported"
+            )
         case _:
             return f"what answers on {url} does not speak as a PowerStudio engine; is the address right?"

@@ -310,7 +310,7 @@ class Engine:
             self._notice_changes(read)
             silent = [device.id for device in askable if device.variables and device.id not in found.answered]
             if silent:
-                raise Garbled(f"the engine tells nothing of the device {silent[0]}")
+                raise Garbled(f"the engine sends no value of the device {silent[0]}")
 
         self._attempt("values", ask, read)
         if needed is not None:

@@ -211,7 +211,7 @@ class InventoryReader:
             if any(device.id == ids[0] for device in found):
                 self._device_info = question
                 return found
-        raise Absent(f"the engine tells nothing of the device {ids[0]}")
+        raise Absent(f"the engine does not describe the device {ids[0]}")
 
     def _skip_device_info(self) -> bool:
         del self._undescribed[:1]

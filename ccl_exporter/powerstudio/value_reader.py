@@ -11,6 +11,7 @@ from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.endpoints import Endpoint
 from ccl_exporter.powerstudio.inventory import Device, owner
 from ccl_exporter.powerstudio.snapshot import Value
+from ccl_exporter.text import quote_short
 
 MAX_BATCH = 40
 """Variables in one request, as live installations use (protocol 6)."""
@@ -241,11 +242,11 @@ class _Asking(ValuesRead):
             if len(names) == 1:
                 found = self._dialect.one(question, names[0], xml_parser.values, deadline)
                 if not covered(found):
-                    found = None
+                    raise _uncovered(names[0], found)
             else:
                 found = self._dialect.several(question, names, xml_parser.values, covered, self._deadline)
             if found is None:
-                raise Absent(f"the engine answers nothing for {names[0]}")
+                raise Absent(f"the engine does not answer for several names, {names[0]} among them, at once")
         except (TimedOut, Unreachable) as error:
             self.failures.append(error)
             return False
@@ -259,3 +260,11 @@ class _Asking(ValuesRead):
         """A variable that the engine does not know has no sample; that is no failure of the document."""
         if self.answered:
             self.failures = [failure for failure in self.failures if not isinstance(failure, Absent)]
+
+
+def _uncovered(name: str, found: xml_parser.Readings) -> Absent:
+    """Why an answer is none to what was asked."""
+    if not found:
+        return Absent(f"the engine sends no value for {name}")
+    first = quote_short(", ".join(found))
+    return Absent(f"the engine answers for {name} with values of other names ({first}), which is not supported")

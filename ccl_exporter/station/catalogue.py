@@ -100,6 +100,13 @@ class _Group:
     phases: bool
     variables: Mapping[str, Known]
 
+    def row(self, last: str) -> Known | None:
+        """The row of a variable by the last part of its name."""
+        row = self.variables.get(last)
+        if row is None and self.phases and last[-1:] in ("1", "2", "3"):
+            row = self.variables.get(last[:-1])
+        return row
+
 
 ROLES = frozenset({"meter", "engine", "vehicle", "board", "reader", "display", ""})
 """Which part of a station a device may be."""
@@ -124,6 +131,7 @@ class Catalogue:
     names: frozenset[str]
     registers: re.Pattern[str]
     personal: re.Pattern[str]
+    innocent: re.Pattern[str]
 
     def plug_state(self, code: float | None) -> PlugState | None:
         """The row of a code; one that is not known has the row of the word `unknown`, no code has none."""
@@ -145,19 +153,35 @@ class Catalogue:
         for group in self.groups:
             if device_type not in group.types and "*" not in group.types:
                 continue
-            row = group.variables.get(last)
-            if row is None and group.phases and last[-1:] in ("1", "2", "3"):
-                row = group.variables.get(last[:-1])
+            row = group.row(last)
             if row is not None:
                 return row
         return None
 
-    def sensitive(self, device_type: str | None, name: str) -> bool:
-        """Whether a variable holds personal data: marked so, or unknown and its last part looks like it."""
+    def sensitive(self, device_type: str | None, name: str, *, text: bool = False, measured: bool = False) -> bool:
+        """Whether what a variable holds must not be shown: the one judgement of privacy, which fails closed.
+
+        Without a row of its own a `text` is hidden, and a number if the variable is personal in another device
+        or its name looks like it. Unless it is `measured`, which is that the engine gives it a unit, a number is
+        hidden too in a part of the device whose name looks like it, and while `device_type` is not known
+        if no other device has the variable.
+        """
         row = self.known(device_type, name)
         if row is not None:
             return row.sensitive
-        return self.personal.search(last_part(name)) is not None
+        if text:
+            return True
+        rows = [row for group in self.groups if (row := group.row(last_part(name))) is not None]
+        if rows:
+            return any(row.sensitive for row in rows)
+        if self.looks_personal(last_part(name)):
+            return True
+        return not measured and (not device_type or self.looks_personal(name))
+
+    def looks_personal(self, name: str) -> bool:
+        """Whether an identifier has a word in it that stands for a person or a secret."""
+        words = _NO_LETTER.sub("_", f"_{_HUMP.sub('_', name)}_").upper()
+        return self.personal.search(self.innocent.sub("_", words)) is not None
 
     def register(self, name: str, sample_mode: str | None) -> bool:
         """Whether an energy only grows: the engine counts differences of it, or it is named like a register."""
@@ -172,6 +196,8 @@ class Catalogue:
 
 
 _UNKNOWN_STATE = -99
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_NO_LETTER = re.compile(r"[\W\d_]+")
 
 
 def last_part(name: str) -> str:
@@ -230,4 +256,5 @@ def parse_catalogue(text: str) -> Catalogue:
         names=frozenset(name for row in rows["devices"] for name in row.get("names", ())),
         registers=re.compile(rows["registers"]["pattern"]),
         personal=re.compile(rows["sensitive"]["pattern"]),
+        innocent=re.compile(rows["sensitive"]["innocent"]),
     )

@@ -42,7 +42,7 @@ def variable_rows(snapshot: Snapshot, sensitive: bool = False) -> list[VariableR
         low, high = known.range if known is not None and known.range is not None else (None, None)
         is_shown = variable.has_value and (is_status(name) or reading.trusted(variable))
         value = _plain(snapshot.values.get(variable.id)) if is_shown else None
-        if value is not None and not sensitive and variable.sensitive:
+        if value is not None and not sensitive and reading.is_personal(variable.id):
             value = MASK
         found.append(
             VariableRow(

@@ -56,6 +56,7 @@ class Variable:
     `within` are its device and the sub-devices that it is in: all must be well for a reading to be trusted.
     `unit` is None where nobody knows a unit, `described` where nobody was asked yet;
     `symbol` is the unit of the value as sent, as a person reads it, `power` the power of ten that it is told in.
+    `sensitive` says that its values are personal or may be, `sensitive_text` that a text of it would be.
     `hidden` are the values that are not shown: personal ones, those that the engine says are none, those of which
     nothing was asked yet; `date` says that it is an instant even if it was sent as a number.
     `series` names it, as device and variable; `about` adds title, symbol and whether it may be written
@@ -72,6 +73,7 @@ class Variable:
     symbol: str
     power: float
     sensitive: bool
+    sensitive_text: bool
     has_value: bool
     hidden: bool
     date: bool
@@ -110,7 +112,8 @@ class Variables:
         info = self._infos.get(name)
         described = self._describe(name, short, device, info)
         unit = self._facts.units.get(described.code or "") if described is not None else None
-        sensitive = self._facts.sensitive(device.type, short)
+        date = (info is not None and info.type == "date") or (unit is not None and unit.quantity == "timestamp")
+        sensitive = self._facts.sensitive(device.type, short, measured=unit is not None or date)
         has_value = info is None or info.has_value
         return Variable(
             id=name,
@@ -123,9 +126,10 @@ class Variables:
             symbol=self._symbol(described),
             power=10.0**described.factor if described is not None else 1.0,
             sensitive=sensitive,
+            sensitive_text=self._facts.sensitive(device.type, short, text=True),
             has_value=has_value,
             hidden=sensitive or described is None or not has_value,
-            date=(info is not None and info.type == "date") or (unit is not None and unit.quantity == "timestamp"),
+            date=date,
             series=(device.id, short),
             about=None if sensitive or described is None else (device.id, short, *self._about(info, described)),
             register=unit is not None
@@ -194,6 +198,13 @@ class Reading:
     def variable(self, name: str) -> Variable | None:
         """What is known of a variable, by full id; None if no device has it."""
         return self._variables.get(name)
+
+    def is_personal(self, name: str) -> bool:
+        """Whether the value of a variable, by full id, must not be shown; so is what belongs to no device."""
+        variable = self._variables.get(name)
+        return variable is None or (
+            variable.sensitive_text if isinstance(self.snapshot.values.get(name), str) else variable.sensitive
+        )
 
     def walk(self) -> Iterator[Variable]:
         """All variables that the engine listed or sent, in the order of their ids."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -24,7 +24,7 @@ PLACE = Place("ccl", "homeassistant")
 URL = "http://192.0.2.10"
 ABOUT = {"company": "Circontrol", "product": "CirCarLife Scada", "version": "4.2.3"}
 Read = tuple[Seen, Mapping[str, Document]]
-CHARGE = (f.CHARGE_ENERGY, f.CHARGE_END, f.CHARGE_STOP_REASON)
+CHARGE = (f.CHARGE_ENERGY, f.CHARGE_REQUEST, f.CHARGE_END, f.CHARGE_STOP_REASON)
 
 
 @pytest.fixture(scope="module", params=["wallbox", "twin"])
@@ -67,6 +67,61 @@ def test_two_plugs_of_three_phases_are_two_devices_behind_one(read: Read) -> Non
         expected = {f"{key}_{phase}" for key in phases for phase in ("l1", "l2", "l3")} | {"power_watts"}
         assert {name for name in plug["components"] if name.startswith(tuple(phases))} == expected
         assert plug["components"]["power_watts_l2"]["name"] == "Power L2"
+
+
+@pytest.mark.parametrize(
+    ("energies", "counted"),
+    [
+        pytest.param([(1, 0.0), (1, 3.0), (2, 5.0)], 8, id="a larger one that was not seen from its begin"),
+        pytest.param([(1, 0.0), (1, 3.0), (2, 2.0)], 5, id="a smaller one"),
+        pytest.param([(1, 0.0), (1, 3.0), (2, 3.0)], 6, id="one of the same energy"),
+        pytest.param([(1, 0.0), (1, 3.0), (1, 4.0), (1, 4.0)], 4, id="one that goes on"),
+        pytest.param([(1, 0.0), (1, 3.0), (2, None), (2, 0.0), (2, 5.0)], 8, id="one that had no energy at first"),
+        pytest.param([(1, 0.0), (1, 3.0), (None, 0.0), (None, 5.0), (2, 6.0)], 9, id="one without a request"),
+    ],
+)
+def test_the_energy_of_each_session_is_counted_whole(
+    energies: Sequence[tuple[int | None, float | None]], counted: float
+) -> None:
+    plug = ("EVSE.PLUG",)
+    messages = [
+        documents(
+            [Sample(f.PLUG_LOCKED, plug, 1.0)]
+            + [Sample(f.CHARGE_ENERGY, plug, kwh * 3.6e6) for kwh in [energy] if kwh is not None]
+            + [Sample(f.CHARGE_REQUEST, plug, 1_790_000_000.25 + at) for at in [request] if at is not None]
+        )["plug/EVSE.PLUG"]
+        for request, energy in energies
+    ]
+    found = seen([Sample(f.PLUG_LOCKED, plug, 1.0)], CHARGE)
+    *_, discovered = parsed(discovery(PLACE, "garage", URL, found, ABOUT)).values()
+
+    assert counted_energy(discovered["components"]["charge_energy_kwh"], messages) == pytest.approx(counted)
+
+
+def counted_energy(component: Mapping[str, str], messages: Iterable[Document]) -> float:
+    """What Home Assistant's statistics count (its documentation of entities, "long-term statistics").
+
+    `total` counts growth and fall, and from zero on after another `last_reset`; `total_increasing` takes a fall
+    for a new cycle.
+    """
+
+    def first_key(option: str, message: Document) -> Any:
+        """The value of the first key of a template, if all of its keys are defined."""
+        keys = re.findall(r"value_json\.(\w+)", component.get(option, ""))
+        return message[keys[0]] if keys and all(key in message for key in keys) else None
+
+    total, before, reset_before = 0.0, None, None
+    for message in messages:
+        value = first_key("value_template", message)
+        reset = first_key("last_reset_value_template", message) or reset_before
+        if value is not None:
+            is_fall = component["state_class"] == "total_increasing" and before is not None and value < before
+            if before is not None:
+                total += value - (0.0 if is_fall or reset != reset_before else before)
+            before = value
+        if value is not None:
+            reset_before = reset
+    return total
 
 
 def test_what_identifies_a_device_does_not_depend_on_its_name(read: Read) -> None:

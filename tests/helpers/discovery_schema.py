@@ -142,6 +142,7 @@ class Sensor(Entity):
     def _fits(self) -> "Sensor":
         assert (self.options is None) == (self.device_class != "enum"), "options go with enum, and enum with them"
         assert self.options is None or len(set(self.options)) == len(self.options), "an option twice"
+        assert self.last_reset_value_template is None or self.state_class == "total", "only a total is reset"
         if self.device_class is not None:
             units, classes = UNITS[self.device_class], STATE_CLASSES[self.device_class]
             assert (self.unit_of_measurement or "") in (units or {""}), self.unit_of_measurement

@@ -57,11 +57,18 @@ _UNITS = _words(
 )
 _NAMES = _words(
     "EVSE|Plug - Meter|Plug - Mode 3|CVM.1|a.b.c|Zähler Süd|電表 3|R&D|Why?|A+B|#7|50%|%41|100%25|'x'|"
-    'the "big" one|Sen\u0303or|a/b=c;d|<tag>|back\\slash|R$SYS|⚡️|{x}|dot.|.hidden|two  blanks|~-_|PLUG|Mod2'
+    'the "big" one|Sen\u0303or|a/b=c;d|<b>|back\\slash|R$SYS|⚡️|{x}|dot.|.hidden|two  blanks|~-_|PLUG|Mod2'
 )
-_LASTS = _words("X1|Pressure bar|THD V1|ÄÖ|a&b|c?d|e+f|g=h|50%|P#1|名|LASTDATE|PEAK|Q")
-_VENDOR_LASTS = _words("AE|NAE|API|VI|STATE|ERROR|VMX|IEB")
-_PERSONAL = _words("TAG|TAG_EX|userName|CARDNO|Rfid|RESERVE|RESERVE_EX|PIN|SERIAL|lastTag2")
+_LASTS = _words(
+    "X1|Pressure bar|THD V1|ÄÖ|a&b|c?d|e+f|g=h|50%|P#1|名|LASTDATE|PEAK|Q|KEYPAD_STATE|ERROR_CODE|BYPASS|"
+    "LIQUID_FLOW"
+)
+VENDOR_LASTS = _words("AE|NAE|API|VI|STATE|ERROR|VMX|IEB")
+PERSONAL = _words(
+    "TAG|TAG_EX|userName|CARDNO|Rfid|RESERVE|RESERVE_EX|PIN|SERIAL|lastTag2|WIFI_KEY|wifiKey|WIFIPASSWORD|SECURKEY|"
+    "ACCESSCODE|EVCCID|emaId|EMAID1|VIN|IDENTITY|ICCID|macAddr|MAC|ssid|PHONE1|E_MAIL|CONTRACT_ID|clientId|SN|UID|"
+    "FIRST_NAME|USER1|TEXT|KEYPAD1"
+)
 _TITLES = _words('Voltage|He said "1"|two\nlines|⚡ 5 µs|back\\slash\\n|a=b, {c}|テスト|r\rx\tz|')
 _DATES = (883_612_800, 946_684_800, 1_633_452_620, 1_790_000_000, 2_061_158_399)
 _STATUSES = (*[1.0] * 12, 34.0, 1282.0, 0.0, None)
@@ -261,15 +268,19 @@ def _fill(random: Random, site: Site, device: Device, taken: set[str], names: Se
     subs = [f"{sub}." for sub in random.sample(("PLUG", "Mod2", "Mod 3", device.id, *names), 2)]
     for _ in range(random.randrange(most)):
         # A vendor's device that gives its own names another meaning would be wrong by its own doing.
-        last = random.choice(_LASTS if known else (*_LASTS, *_VENDOR_LASTS))
+        last = random.choice(_LASTS if known else (*_LASTS, *VENDOR_LASTS))
         last += str(random.randrange(30)) if random.random() < 0.5 else ""
-        add(_drawn_variable(random, random.choice(("", "", *subs)) + last, ""))
+        variable = _drawn_variable(random, random.choice(("", "", *subs)) + last, "")
+        if variable.kind == "text" and random.random() < 0.5:
+            variable.value = f"Anna{random.randrange(10**10)}"
+            site.secrets.append(variable.value)
+        add(variable)
     if random.random() < 0.85 or (not device.variables and device.id == names[0]):
         add(Variable("STATUS", value=random.choice(_STATUSES)))
     for sub in subs:
         if random.random() < 0.3 and any(variable.name.startswith(sub) for variable in device.variables):
             add(Variable(f"{sub}STATUS", value=random.choice(_STATUSES)))
-    for name in random.sample(_PERSONAL, random.choice((0, 1, 3))):
+    for name in random.sample(PERSONAL, random.choice((0, 1, 3, 5))):
         secret = str(random.randrange(10**10, 10**11))
         site.secrets.append(secret)
         number = random.random() < 0.5

@@ -31,7 +31,7 @@ class TestRows:
         assert wrong == []
 
     def test_what_looks_personal_is_marked(self) -> None:
-        wrong = [(type, name) for type, name, row in ROWS if not row.sensitive and FACTS.personal.search(name)]
+        wrong = [(type, name) for type, name, row in ROWS if not row.sensitive and FACTS.looks_personal(name)]
 
         assert wrong == []
 
@@ -196,10 +196,73 @@ class TestSensitive:
         *("TAG", "TAG_EX", "TAGEX", "TAG2", "LAST_TAG", "PLUG.TAG", "tag", "Tag", "TAGID", "TAGEX2"),
         *("USER", "LASTUSER", "USERPIN", "USER_NAME", "CARD_ID", "IDCARD", "RFID1", "RFID"),
         *("RESERVE", "RESERVE_EX", "PIN", "PINCODE", "SERIALNUMBER", "SERIAL"),
+        *("WIFI_KEY", "wifiKey", "WiFiKey", "WIFIPASSWORD", "WLAN_PSK", "KEY", "SECURKEY", "securKey", "API_KEY2"),
+        *("ACCESSCODE", "CODE", "accessCode", "PASS", "WIFIPASS", "passWord", "PASSPHRASE", "SSID", "ssid2"),
+        *(
+            "MAC",
+            "macAddr",
+            "MACADDRESS",
+            "ETH_MAC",
+            "PHONE",
+            "PHONE1",
+            "MAIL",
+            "E_MAIL",
+            "userMail",
+            "UID",
+            "TAG_UID",
+        ),
+        *(
+            "EVCCID",
+            "evccId",
+            "EMAID",
+            "emaId",
+            "EMA_ID",
+            "CONTRACT",
+            "ContractId",
+            "VIN",
+            "EV_VIN",
+            "ICCID",
+            "iccId",
+        ),
+        *(
+            "IDENTITY",
+            "EvIdentity",
+            "CLIENT",
+            "CLIENT_ID",
+            "SN",
+            "SN2",
+            "FIRST_NAME",
+            "lastName",
+            "OWNER",
+            "ID_TOKEN",
+        ),
+        *("TEXT", "KEYPAD1"),
     )
     NOT_PERSONAL = (
         *("VOLTAGE", "VOLTAGE1", "PERCENTAGE", "STAGE", "STAGE2", "VI", "AE", "STATE", "STATUS"),
         *("TEMPERATURE", "LEAKAGE", "USAGE", "TAG.VI", "USER.AE"),
+        *(
+            "KEYPAD_STATE",
+            "keyPadState",
+            "CODEC",
+            "ERROR_CODE",
+            "errorCode",
+            "FAULTCODES",
+            "STATUS_CODE",
+            "DECODED",
+        ),
+        *(
+            "BYPASS",
+            "BYPASS_STATE",
+            "PASSES",
+            "LIQUID_FLOW",
+            "FLUIDTEMP",
+            "MACHINE",
+            "PROCESS_ID",
+            "PING",
+            "CLIENTS",
+        ),
+        *("DISCARDED", "CONTRACTED_POWER", "TIMEINTERVAL", "SNR", "MONITOR", "VINPUT", "V_IN", "DI1", "CREDITS"),
     )
 
     @pytest.mark.parametrize("type", ["SOMETHING_NEW", None])
@@ -208,6 +271,22 @@ class TestSensitive:
 
     def test_an_unknown_variable_that_does_not_look_personal_is_not(self) -> None:
         assert [name for name in self.NOT_PERSONAL if FACTS.sensitive("SOMETHING_NEW", name)] == []
+
+    @pytest.mark.parametrize("type", ["CVM1D", "SOMETHING_NEW", None])
+    def test_a_text_of_an_unknown_variable_is(self, type: str | None) -> None:
+        assert FACTS.sensitive(type, "REMARK", text=True)
+        assert not FACTS.sensitive(type, "STATUS", text=True)
+
+    def test_a_number_in_a_personal_part_of_a_device_is_unless_it_has_a_unit(self) -> None:
+        assert FACTS.sensitive("SOMETHING_NEW", "PLUG.USER.NUMBER")
+        assert not FACTS.sensitive("SOMETHING_NEW", "PLUG.USER.NUMBER", measured=True)
+
+    def test_while_the_type_is_not_known_a_number_is_unless_it_is_certainly_harmless(self) -> None:
+        assert FACTS.sensitive(None, "COUNT")
+        assert not FACTS.sensitive("SOMETHING_NEW", "COUNT")
+        assert not FACTS.sensitive(None, "COUNT", measured=True)
+        assert [name for name in ("AE", "PLUG.STATE", "VI3", "DI1", "STATUS") if FACTS.sensitive(None, name)] == []
+        assert [name for name in self.PERSONAL if not FACTS.sensitive(None, name, measured=True)] == []
 
     @pytest.mark.parametrize(
         ("type", "name"),

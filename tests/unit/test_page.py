@@ -440,8 +440,16 @@ class TestWhatIsPrivate:
             "New.CARD_NUMBER": 6655443322.0,
             "New.USERNAME": "PLANT-user",
             "New.SERIAL": None,
+            "New.EMAID": "PLANT-emaid",
+            "New.VIN": "PLANT-vin",
+            "New.PASSWORD": "PLANT-password",
+            "New.wifiKey": 8877665544.0,
+            "New.REMARK": "PLANT-remark",
+            "Blank.REMARK": "PLANT-blank",
+            "Blank.X": 9988776655.0,
         }
         types = {"Reader": "TAGREADER", "Display": "DISPLAYCCL1MINI", "Board": "CCL1MINIEMBEDDED", "New": "NEW"}
+        types |= {"Blank": ""}
         told = snapshot({**CHARGING, **secrets, "New.COUNT": 5.0}, {**TYPES, **types})
         html = page([ChargerView("garage", told), ChargerView("again", told)], NOW, "0.1.0").decode()
 

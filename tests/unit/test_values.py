@@ -232,6 +232,26 @@ class TestWithheld:
 
         assert shown == []
 
+    def test_while_the_type_of_its_device_is_not_known_an_unknown_number_waits(self) -> None:
+        assert one(4711.0, "COUNT", None, told()) is None
+        assert one(Moment(JUNE), "COUNT", None, told()) is None
+        assert one(4711.0, "COUNT", None, told("#V", 0)) == ("volts", 4711)
+        assert one(Moment(JUNE), "COUNT", None, told(type="date")) == ("timestamp", JUNE)
+        assert one(4711.0, "ANRCCC", None, told()) == (None, 4711)
+        assert one(4711.0, "COUNT", STRANGER, told()) == (None, 4711)
+
+    def test_what_must_not_be_shown_is_decided_by_name_type_and_value(self) -> None:
+        read = reading(
+            {"Yard.REMARK": "Anna", "Yard.COUNT": 3.0, "Yard.STATUS": 1.0, "Blank.COUNT": 3.0, "X": 1.0},
+            {"Yard": STRANGER, "Blank": None},
+        )
+
+        assert {name for name in read.snapshot.values if read.is_personal(name)} == {
+            "Yard.REMARK",
+            "Blank.COUNT",
+            "X",
+        }
+
     def test_a_variable_of_no_known_device_is_not_shown(self) -> None:
         read = reading({"Yard.X": 1.0, "Other.X": 2.0, "X": 3.0}, {"Yard": STRANGER})
 

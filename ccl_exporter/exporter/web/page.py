@@ -211,7 +211,7 @@ class _ChargerSection:
         snapshot, reading = station.snapshot, station.reading
         shown: dict[str, list[VariableRow]] = {device: [] for device in reading.devices}
         for row in variable_rows(snapshot):
-            if not reading.facts.sensitive(reading.devices[row.device].type, row.variable):
+            if not reading.is_personal(row.id):
                 shown[row.device].append(row)
         parts = []
         for index, (device, found) in enumerate(shown.items(), 1):

@@ -27,6 +27,13 @@ _IS = _template("('ON' if value_json.{key} else 'OFF')")
 _IS_NOT = _template("('OFF' if value_json.{key} else 'ON')")
 _WORDS = _template("(value_json.{key} | join(', ') or 'none')")
 _CHARGING = _template("('ON' if value_json.{key} == 'charging' else 'OFF')")
+# The session is known by its request. Without one, a session could be added to another one's energy.
+_REQUEST = "value_json.charge_request_timestamp_seconds"
+_OF_SESSION = (
+    f"{{{{{{{{ value_json.{{key}} if value_json.{{key}} is defined and {_REQUEST} is defined else none }}}}}}}}"
+)
+# Home Assistant ignores an empty text here, and warns of `None`.
+_LAST_RESET = f"{{{{ ({_REQUEST} | as_datetime).isoformat() if {_REQUEST} is defined else '' }}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,7 @@ class Entity:
     precision: int | None = None
     diagnostic: bool = False
     template: str = _VALUE
+    last_reset: str = ""
     suffix: str = ""
 
 
@@ -63,9 +71,15 @@ _PLUG: Mapping[str, Sequence[Entity]] = {
     "vehicle_connected": (Entity("Vehicle", "binary_sensor", "plug", template=_IS),),
     "locked": (Entity("Lock", "binary_sensor", "lock", diagnostic=True, template=_IS_NOT),),
     "enabled": (Entity("Enabled", "binary_sensor", diagnostic=True, template=_IS),),
-    # A meter that never begins again is `total`; what begins at zero with each charge is `total_increasing`.
     "energy_kwh": (Entity("Energy", "sensor", "energy", "kWh", "total", 2),),
-    "charge_energy_kwh": (Entity("Energy of this charge", "sensor", "energy", "kWh", "total_increasing", 2),),
+    # `total_increasing` would not see that a session began at zero if the one before was smaller.
+    "charge_energy_kwh": (
+        Entity(
+            *("Energy of this charge", "sensor", "energy", "kWh", "total", 2),
+            template=_OF_SESSION,
+            last_reset=_LAST_RESET,
+        ),
+    ),
     "power_watts": (Entity("Power", "sensor", "power", "W", "measurement", 0),),
     "current_amperes": (Entity("Current", "sensor", "current", "A", "measurement", 1),),
     "voltage_volts": (Entity("Voltage", "sensor", "voltage", "V", "measurement", 0),),
@@ -195,6 +209,7 @@ def _components(
                 "device_class": entity.device_class,
                 "unit_of_measurement": entity.unit,
                 "state_class": entity.state_class,
+                "last_reset_value_template": entity.last_reset,
                 "suggested_display_precision": entity.precision,
                 "entity_category": "diagnostic" if entity.diagnostic else "",
                 "options": list(words) if entity.device_class == "enum" else "",
