@@ -40,7 +40,7 @@ def advice(error: ChargerError, url: str) -> str:
             return "the engine asks for a login; it is read from CCL_USERNAME and CCL_PASSWORD_FILE"
         case Absent():
             return (
-                f"{url} answers, but not with the values of a PowerStudio engine; is the address right? "
+                f"what answers on {url} does not speak as a PowerStudio engine; is the address right? "
                 "A Wibeee, which has the same paths and other names, is not supported"
             )
         case _:
