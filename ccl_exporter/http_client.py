@@ -121,7 +121,7 @@ class HttpClient:
         is_new = is_connected = False
         try:
             if connection.sock is not None and _has_news(connection.sock):
-                # It was closed meanwhile, or holds what nobody asked for.
+                # It was closed meanwhile, or holds what was not asked for.
                 connection.close()
             if connection.sock is None:
                 is_new = True

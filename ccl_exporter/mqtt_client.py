@@ -1,7 +1,7 @@
 """One connection to an MQTT broker: login, TLS, deadlines, a backoff, and in words why it failed.
 
 The library only encodes and decodes here: the network loop is ours, so that it runs in a supervised worker,
-is not limited to 1,024 open files as the library's `select` is, and calls nobody while the library holds a lock.
+is not limited to 1,024 open files as the library's `select` is, and makes no call while the library holds a lock.
 """
 
 import logging

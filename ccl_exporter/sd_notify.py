@@ -1,4 +1,4 @@
-"""What a service manager such as systemd is told about a service: sd_notify(3), without its library."""
+"""The state of a service for a service manager such as systemd: sd_notify(3), without its library."""
 
 import os
 import socket

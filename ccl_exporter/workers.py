@@ -276,7 +276,7 @@ class Supervisor:
                 try:
                     self.check(self._clock())
                     each_look()
-                except Exception:  # nobody looks after this thread
+                except Exception:  # this thread has no supervisor
                     log.exception("the supervisor failed")
 
         start_thread(run, "supervisor")

@@ -21,7 +21,7 @@ from ccl_exporter.simulator.simulator import Simulator
 from ccl_exporter.workers import Worker
 
 UNREACHABLE = 100
-ROUNDS = 15
+ROUNDS = 8
 
 
 @dataclass
@@ -83,7 +83,7 @@ def test_a_healthy_charger_is_read_each_round_beside_a_hundred_that_are_not_reac
             settings = [ChargerSettings(f"silent-{n}", f"http://{silent}/{n}") for n in range(UNREACHABLE)]
             chargers = [Charger(one) for one in settings]
             chargers.insert(UNREACHABLE // 2, Charger(ChargerSettings("healthy", simulator.url)))
-            output = Recorded(interval=0.5)
+            output = Recorded(interval=1.5)
             with polling(PollLoop(output, Source(lambda: chargers, read))), output.changed:
                 assert output.changed.wait_for(lambda: output.rounds > ROUNDS, 120)
                 # The reading of the last round may be under way.

@@ -31,3 +31,5 @@ def polling(loop: PollLoop) -> Iterator[PollLoop]:
     finally:
         loop.stop()
         loop.wait(monotonic() + 10)
+        for member in loop.members:
+            member.join(monotonic() + 10)

@@ -23,7 +23,7 @@ from ccl_exporter.locks import try_lock
 log = logging.getLogger(__name__)
 
 LONGEST_RENEWAL = 60.0
-"""Seconds between two renewals at most, so that after a kill nobody waits for longer than three minutes."""
+"""Seconds between two renewals at most, so that after a kill another exporter waits three minutes at most."""
 
 EXPIRES_AFTER = 3
 """Intervals without a renewal after which a topic may be taken over."""
@@ -178,7 +178,7 @@ class TopicOwnership:
         elif (record.id, record.run) == self._self:
             if self.role is Role.LOOKING:
                 self._own(now)
-        elif retained and self.role is Role.LOOKING and record.id == self._self[0]:
+        elif retained and self.role in (Role.LOOKING, Role.CLAIMING) and record.id == self._self[0]:
             self._own(now)  # it is ours from before a restart
         elif self.has_record:
             self._contend(record, retained, now, wall)

@@ -155,7 +155,7 @@ class MqttPublisher:
 
     def _tidy(self, urls: Mapping[str, str]) -> None:
         if not self._knew_all:
-            # What the broker had was passed over, as it could not be told what of it is old.
+            # What the broker had was passed over, as what of it is old was not known.
             self._client.subscribe_once(self._old)
         for name in [name for name in list(self._stations) if name not in urls]:
             self._client.publish_retained(f"{self._own}{level(name)}/status", "")
