@@ -7,18 +7,16 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic, sleep, time
+from time import sleep, time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from ccl_exporter import __version__
 from ccl_exporter.exporter.charger import SHARED_FOR
-from ccl_exporter.workers import Supervisor, Worker
 
 PROJECT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("ccl-exporter")
@@ -148,19 +146,6 @@ class Process:
 
 
 Start = Callable[..., Process]
-
-
-@contextmanager
-def supervised(*workers: Worker) -> Iterator[None]:
-    """Workers that run meanwhile, as the service runs them."""
-    supervisor = Supervisor()
-    supervisor.add(*workers)
-    try:
-        yield
-    finally:
-        supervisor.stop()
-        for worker in workers:
-            worker.join(monotonic() + 30)
 
 
 class Clock:

@@ -10,7 +10,8 @@ from time import monotonic, sleep, time
 
 import pytest
 from helpers.databases import Database, Influx, Victoria, running
-from helpers.support import COMMAND, OPENMETRICS, Process, Scrape, Start, get, supervised
+from helpers.support import COMMAND, OPENMETRICS, Process, Scrape, Start, get
+from helpers.workers import supervised
 
 from ccl_exporter.outputs.influxdb.pusher import InfluxPusher
 from ccl_exporter.sessions.tracker import FinishedSession

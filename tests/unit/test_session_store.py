@@ -11,7 +11,7 @@ from time import sleep, time
 
 import pytest
 from helpers.charging import OTHER, PLUG, Station
-from helpers.support import supervised
+from helpers.workers import supervised
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
