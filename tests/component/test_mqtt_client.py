@@ -42,7 +42,7 @@ DRIP = 0.02
 
 def client_of(host: str, port: int) -> MqttClient:
     settings = MqttSettings(BrokerSettings(host, port), interval=5.0)
-    return MqttClient(settings, TopicOwnership("a", "b", 5.0), STATUS, (), (), lambda *_: None)
+    return MqttClient(settings, TopicOwnership("a", "b", 5.0, began=0.0), STATUS, (), (), lambda *_: None)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class Topic:
         self.most = 0  # exporters that published at a time
 
     def peer(self, id: str, run: str = "r", interval: float = INTERVAL, skew: float = 0.0) -> Peer:
-        peer = Peer(TopicOwnership(id, run, interval), skew)
+        peer = Peer(TopicOwnership(id, run, interval, began=WALL + self.now + skew), skew)
         self.peers.append(peer)
         self.connect(peer)
         return peer
@@ -176,15 +176,34 @@ def test_it_takes_over_at_once_after_a_clean_end(topic: Topic) -> None:
     assert second.publishes
 
 
-def test_the_same_exporter_has_its_topic_at_once_after_a_kill(topic: Topic) -> None:
-    first = topic.peer("b", "before")
+@pytest.mark.parametrize("runs", [("one", "two"), ("two", "one")])
+def test_the_same_exporter_has_its_topic_at_once_after_a_kill(topic: Topic, runs: tuple[str, str]) -> None:
+    first = topic.peer("b", runs[0])
     topic.run(60.0)
     topic.kill(first)
-    again = topic.peer("b", "after")
+    again = topic.peer("b", runs[1])
     topic.run(0.5)
 
     assert again.publishes
     assert again.roles == [Role.LOOKING, Role.OWNER]
+    topic.run(60.0)
+    assert again.publishes
+
+
+@pytest.mark.parametrize("runs", [("one", "two"), ("two", "one")])
+@pytest.mark.parametrize("after", [0.1, 0.3, 1.0])
+def test_its_own_record_from_before_a_kill_may_come_late(
+    topic: Topic, runs: tuple[str, str], after: float
+) -> None:
+    """A busy broker delivers what the killed one sent last after the new one has subscribed."""
+    last = OwnerRecord("b", runs[0], INTERVAL, WALL + topic.now - 1).text().encode()
+    again = topic.peer("b", runs[1])
+    topic.run(after)
+    topic.publish(last)
+    topic.run(2.0)
+
+    assert again.publishes
+    assert Role.STANDBY not in again.roles
 
 
 def test_a_record_that_is_old_by_its_own_words_is_not_waited_for(topic: Topic) -> None:
@@ -371,7 +390,7 @@ JSON = st.recursive(
 )
 def test_no_message_raises(message: bytes) -> None:
     for role in Role:
-        ownership = TopicOwnership("a", "b", INTERVAL)
+        ownership = TopicOwnership("a", "b", INTERVAL, began=WALL)
         ownership.role = role
         ownership.heard(message, True, 0.0, WALL)
         ownership.heard(message, False, 0.0, WALL)

@@ -116,13 +116,17 @@ class Role(Enum):
 
 
 class TopicOwnership:
-    """Decides who publishes, from the records on the topic. Pure: `now` is monotonic, `wall` Unix seconds."""
+    """Decides who publishes, from the records on the topic. Pure: `now` is monotonic, `wall` Unix seconds.
 
-    def __init__(self, id: str, run: str, interval: float) -> None:
+    `began` is when this process began, in Unix seconds.
+    """
+
+    def __init__(self, id: str, run: str, interval: float, began: float) -> None:
         self.role = Role.LOOKING
         self.other: OwnerRecord | None = None
         """The latest record of another exporter that publishes on the topic, while it does."""
         self._self = (id, run)
+        self._began = began
         self._interval = min(interval, LONGEST_RENEWAL)
         self._other_until = float("-inf")
         self._decide_at = float("inf")
@@ -178,8 +182,11 @@ class TopicOwnership:
         elif (record.id, record.run) == self._self:
             if self.role is Role.LOOKING:
                 self._own(now)
-        elif retained and self.role in (Role.LOOKING, Role.CLAIMING) and record.id == self._self[0]:
-            self._own(now)  # it is ours from before a restart
+        elif self._is_from_before(record, retained) and self.role is not Role.STANDBY:
+            if self.is_owner:
+                self._dispute()
+            else:
+                self._own(now)
         elif self.has_record:
             self._contend(record, retained, now, wall)
         elif record != self.other:
@@ -188,6 +195,11 @@ class TopicOwnership:
                     self._claim(now)
             else:
                 self._stand_by(record, now)
+
+    def _is_from_before(self, record: OwnerRecord, retained: bool) -> bool:
+        """Whether a record is ours from before a restart; a busy broker may deliver the last one of a killed
+        process after we have subscribed."""
+        return record.id == self._self[0] and (retained or record.time < self._began)
 
     def _contend(self, record: OwnerRecord, retained: bool, now: float, wall: float) -> None:
         """Another one has a record while we have one: one of the two steps back."""

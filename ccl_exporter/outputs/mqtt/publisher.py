@@ -7,6 +7,7 @@ takes over. Read only: nothing that comes from the broker reaches a charger.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from time import time
 from uuid import uuid4
 
 from ccl_exporter.metrics import families as f
@@ -61,7 +62,7 @@ class MqttPublisher:
         # One for each topic of each broker, as two exporters may share a folder.
         name = sha256(f"{settings.broker.shown}/{settings.topic}".encode()).hexdigest()[:16]
         self._id = ExporterId(state / f"mqtt-{name}.id")
-        ownership = TopicOwnership(self._id.value, uuid4().hex[:16], settings.interval)
+        ownership = TopicOwnership(self._id.value, uuid4().hex[:16], settings.interval, time())
         self._client = MqttClient(settings, ownership, self._place.status, old, listen, self._received)
         self._network = Worker("mqtt_network", self._client.step)
         self.workers: Sequence[Worker] = (self._network,)
