@@ -19,6 +19,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
+from ccl_exporter.http_client import addresses_of
 from ccl_exporter.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
@@ -256,6 +257,8 @@ class MqttConnection:
 
     def _connect(self) -> None:
         try:
+            # The library resolves the name itself, without a deadline: by then the answer is known.
+            addresses_of(self._broker.host, self._broker.port, self._patience)
             client = Client(CallbackAPIVersion.VERSION2, self._client_id)
             self._link = _Link(client, self._broker, self._patience, self.will)
         except Exception as error:  # noqa: BLE001 - the library raises more than OSError, for a host name for example

@@ -24,8 +24,8 @@ from helpers.brokers import (
     pretending,
     running,
     topic_of,
-    worked,
 )
+from helpers.workers import supervised
 
 from ccl_exporter.control.follow.sources import LatestValue, Mqtt
 from ccl_exporter.mqtt_client import MqttConnection
@@ -47,7 +47,7 @@ def client_of(host: str, port: int) -> MqttClient:
 
 @contextmanager
 def at_work(client: MqttClient, start: StartThread = start_thread) -> Iterator[MqttClient]:
-    with worked(Worker("mqtt_network", client.step, start)):
+    with supervised(Worker("mqtt_network", client.step, start)):
         yield client
         client.close(monotonic() + PATIENCE)
 
@@ -89,7 +89,7 @@ class Notes:
 def connecting(broker: BrokerSettings, patience: float = PATIENCE) -> Iterator[tuple[MqttConnection, Notes]]:
     notes = Notes()
     connection = MqttConnection(broker, notes, patience)
-    with worked(Worker("mqtt_network", connection.step)):
+    with supervised(Worker("mqtt_network", connection.step)):
         yield connection, notes
         connection.close(monotonic())
 
@@ -196,11 +196,23 @@ def test_an_error_in_a_callback_ends_the_connection_and_not_the_thread() -> None
         notes = Notes()
         notes.error = ZeroDivisionError("a mistake of ours")
         connection = MqttConnection(BrokerSettings("127.0.0.1", broker.port), notes)
-        with worked(Worker("mqtt_network", connection.step)):
+        with supervised(Worker("mqtt_network", connection.step)):
             notes.wait(lambda: notes.opened == 2)
             connection.close(monotonic() + PATIENCE)
 
     assert notes.failures == ["ZeroDivisionError: a mistake of ours"]
+
+
+def test_a_name_server_that_is_silent_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer.wait(PATIENCE) and [])
+
+    with ExitStack() as ended:
+        ended.callback(answer.set)
+        with connecting(BrokerSettings("broker.invalid", 1883), patience=0.1) as (_, notes):
+            notes.wait(lambda: notes.failures)
+
+    assert notes.failures[0] == "no answer from the name server"
 
 
 def test_a_thread_that_cannot_be_started_is_started_later(caplog: pytest.LogCaptureFixture) -> None:
@@ -273,7 +285,7 @@ def silent_after(kind: int, topic: str = "") -> Callable[[int, Packet, socket.so
 def test_the_end_comes_by_its_deadline_though_the_broker_answers_nothing(kind: int) -> None:
     with pretending(FakeBroker(silent_after(kind))) as broker:
         client = client_of("127.0.0.1", broker.port)
-        with worked(Worker("mqtt_network", client.step)):
+        with supervised(Worker("mqtt_network", client.step)):
             broker.wait(lambda: any(packet[0] == kind for _, packet in broker.packets))
             ending = threading.Thread(target=client.close, args=(monotonic() + 0.2,))
             ending.start()

@@ -14,7 +14,6 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from ccl_exporter.workers import Supervisor, Worker
 from helpers.databases import free_port
 from helpers.support import server
 
@@ -212,17 +211,3 @@ def pretending(broker: FakeBroker) -> Iterator[FakeBroker]:
         yield broker
     finally:
         broker.close()
-
-
-@contextmanager
-def worked(*workers: Worker) -> Iterator[None]:
-    """Have workers run under a supervisor, as the service does."""
-    supervisor = Supervisor()
-    supervisor.start()
-    supervisor.add(*workers)
-    try:
-        yield
-    finally:
-        supervisor.stop()
-        for worker in workers:
-            worker.join(monotonic() + PATIENCE)

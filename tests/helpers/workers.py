@@ -7,18 +7,21 @@ from time import monotonic
 from ccl_exporter.exporter.poll_loop import PollLoop
 from ccl_exporter.workers import Pool, Supervisor, Worker
 
+PATIENCE = 90.0
+
 
 @contextmanager
 def supervised(*members: Worker | Pool) -> Iterator[Supervisor]:
-    """Workers and pools that run."""
+    """Workers and pools that run, and are started again where they are not."""
     supervisor = Supervisor()
+    supervisor.start()
     supervisor.add(*members)
     try:
         yield supervisor
     finally:
         supervisor.stop()
         for member in members:
-            member.join(monotonic() + 10)
+            member.join(monotonic() + PATIENCE)
 
 
 @contextmanager
@@ -30,6 +33,6 @@ def polling(loop: PollLoop) -> Iterator[PollLoop]:
         yield loop
     finally:
         loop.stop()
-        loop.wait(monotonic() + 10)
+        loop.wait(monotonic() + PATIENCE)
         for member in loop.members:
-            member.join(monotonic() + 10)
+            member.join(monotonic() + PATIENCE)

@@ -14,9 +14,10 @@ from urllib.parse import quote
 import pytest
 import trustme
 from benchmarks.processes import farm
-from helpers.brokers import PATIENCE, Broker, Listener, listening, running, worked
+from helpers.brokers import PATIENCE, Broker, Listener, listening, running
 from helpers.support import OPENMETRICS, Process, Scrape, Start, get, server
 from helpers.trouble import silent_host
+from helpers.workers import supervised
 from paho.mqtt.client import Client
 
 from ccl_exporter.outputs.mqtt.client import MqttClient
@@ -530,7 +531,7 @@ def test_a_message_that_nobody_expected_is_a_line_in_the_log_and_the_next_is_rec
     settings = MqttSettings(BrokerSettings("127.0.0.1", broker.port))
     ownership = TopicOwnership("a", "b", settings.interval, began=0.0)
     client = MqttClient(settings, ownership, "ccl/status", ["ccl/chargers"], ["said"], receive)
-    with worked(Worker("mqtt_network", client.step)):
+    with supervised(Worker("mqtt_network", client.step)):
         listener.text("ccl/status", "online")
         listener.client.publish("said", "first", qos=1)
         listener.client.publish("said", "second", qos=1)
