@@ -32,14 +32,14 @@ class WritableTransport(Transport):
     """A transport that can write, too."""
 
     def put(self, device: str, values: Mapping[str, float], deadline: float) -> None:
-        """Force variables of one device; `deadline` is in monotonic seconds.
+        """Force variables of one device before `deadline`, as in `get`.
 
         That the engine accepts it does not say that it does it: read back what came of it.
         Raises `Unsure` if it may have been taken though no answer came;
         with `Unreachable`, `AccessDenied`, `Absent`, `TimedOut` or `Garbled` nothing was written.
         """
         target = f"{self._path}/{_FORCE}?id={quoted(device)}"
-        document = body(values)
+        document, deadline = body(values), self._real(deadline)
         with self._lock.turn(deadline) if self._lock is not None else nullcontext():
             try:
                 answer = self._logged_in(target, lambda: self._write(target, document, deadline))

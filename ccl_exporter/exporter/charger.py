@@ -5,12 +5,11 @@ and is left alone for a while when it is absent, but for those who would wait lo
 """
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
-from time import monotonic, time
 
+from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.locks import ChargerLock
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.inventory import Selector
@@ -51,24 +50,27 @@ class ReadCounts:
 
 
 class Charger:
-    """Guards an engine; safe to be called from several threads. `now` gives monotonic seconds.
+    """Guards an engine; safe to be called from several threads.
 
     `state` is the folder whose locks keep commands of the same machine apart; without it there are none.
     `absent_reads` is what chargers share: while an absent one is read, one is taken.
+    `transport` asks the charger, by default over the network with `clock`.
     """
 
     def __init__(
         self,
         settings: ChargerSettings,
         state: Path | None = None,
-        now: Callable[[], float] = monotonic,
+        clock: Clock = SYSTEM,
         absent_reads: threading.Semaphore | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.settings = settings
-        self._now = now
-        lock = ChargerLock(state, settings.url, settings.pause) if state is not None else None
-        transport = Transport(settings.url, settings.credentials, settings.source_address, lock)
-        self._engine = Engine(settings.name, transport, now)
+        if transport is None:
+            lock = ChargerLock(state, settings.url, settings.pause) if state is not None else None
+            transport = Transport(settings.url, settings.credentials, settings.source_address, lock, clock)
+        self._clock = transport.clock
+        self._engine = Engine(settings.name, transport)
         self._filter = RegisterFilter()
         self._turn = threading.Condition()
         self._reading = False
@@ -104,22 +106,24 @@ class Charger:
         """
         if self.settings.timeout is not None:
             timeout = min(timeout, self.settings.timeout)
-        started, began = monotonic(), self._now()
+        started = self._clock.monotonic()
         with self._turn:
             if not self._turn.wait_for(lambda: not self._reading, timeout):
-                return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False)
+                return Snapshot(
+                    self._clock.wall(), self._clock.monotonic() - started, timeout, requests=0, up=False
+                )
             result = self._result
-            left = max(timeout - (monotonic() - started), 0.0)
-            if result is not None and result.serves(wanted, began, oldest, left):
+            left = max(timeout - (self._clock.monotonic() - started), 0.0)
+            if result is not None and result.serves(wanted, started, oldest, left):
                 self.counts = replace(self.counts, shared=self.counts.shared + 1)
                 return result.snapshot
-            if self._now() < self._backoff_until and left <= self._absent_within + MORE_PATIENT:
+            if self._clock.monotonic() < self._backoff_until and left <= self._absent_within + MORE_PATIENT:
                 return self._skipped(started, timeout)
             is_absent = self._absent > 0
             if is_absent and not self._absent_reads.acquire(blocking=False):
                 return self._skipped(started, timeout)
             self._reading = True
-            begun = self._now()
+            begun = self._clock.monotonic()
         snapshot = None
         try:
             snapshot = replace(self._filter.apply(self._engine.read(left, wanted)), timeout=timeout)
@@ -129,7 +133,7 @@ class Charger:
             with self._turn:
                 self._reading = False
                 if snapshot is not None:
-                    self._note(_Result(snapshot, wanted, left, begun, self._now()))
+                    self._note(_Result(snapshot, wanted, left, begun, self._clock.monotonic()))
                 self._turn.notify_all()
         return snapshot
 
@@ -142,19 +146,26 @@ class Charger:
         backoff = 0.0
         if self._absent >= PATIENT_READS:
             backoff = min(FIRST_BACKOFF * 2.0 ** min(self._absent - PATIENT_READS, 10), LONGEST_BACKOFF)
-        self._backoff_until = self._now() + backoff if backoff else float("-inf")
+        self._backoff_until = self._clock.monotonic() + backoff if backoff else float("-inf")
         self.counts = replace(
             self.counts,
             reads=self.counts.reads + 1,
             failed=self.counts.failed + (not snapshot.up),
-            backoff_until=time() + backoff if backoff else 0.0,
+            backoff_until=self._clock.wall() + backoff if backoff else 0.0,
         )
 
     def _skipped(self, started: float, timeout: float) -> Snapshot:
         """The answer for a charger that is left alone: absent, without asking it."""
         self.counts = replace(self.counts, skipped=self.counts.skipped + 1)
         documents = self._result.snapshot.documents if self._result is not None else ()
-        return Snapshot(time(), monotonic() - started, timeout, requests=0, up=False, documents=documents)
+        return Snapshot(
+            self._clock.wall(),
+            self._clock.monotonic() - started,
+            timeout,
+            requests=0,
+            up=False,
+            documents=documents,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from time import monotonic, time
 
 from ccl_exporter.errors import Absent
 from ccl_exporter.powerstudio import endpoints, xml_parser
@@ -43,13 +42,14 @@ class CommandReader:
 
     def read(self, timeout: float, only: Collection[str] | None = None, *, charges: bool = False) -> Snapshot:
         """The values of the devices that were learnt, or of `only` some by id; the last `charges`, if wanted."""
-        taken, started = time(), monotonic()
+        clock = self._transport.clock
+        taken, started = clock.wall(), clock.monotonic()
         inventory = self._inventory.inventory
         asked = [device for device in inventory.devices if only is None or device.id in only]
         found = self._values.read(asked, started + timeout)
         return Snapshot(
             taken=taken,
-            seconds=monotonic() - started,
+            seconds=clock.monotonic() - started,
             timeout=timeout,
             requests=self._transport.requests,
             up=True,
@@ -72,11 +72,11 @@ def read_variable(transport: Transport, name: str, timeout: float) -> Snapshot |
 
     `timeout` is in seconds. Raises what goes wrong.
     """
-    deadline = monotonic() + timeout
+    deadline = transport.clock.monotonic() + timeout
     lookup = CommandReader(transport)
     device = owner(name, lookup.devices(deadline))
     if device is None:
         return None
     lookup.learn([device], deadline)
     lookup.describe([name], deadline)
-    return lookup.read(max(deadline - monotonic(), 0.001))
+    return lookup.read(max(deadline - transport.clock.monotonic(), 0.001))

@@ -4,7 +4,6 @@ Separators between parameters differ from engine to engine (protocol 6): nothing
 """
 
 from collections.abc import Callable, Sequence
-from time import monotonic
 from typing import TypeVar
 
 from ccl_exporter.errors import Absent, Garbled, TimedOut
@@ -19,6 +18,7 @@ _Parsed = TypeVar("_Parsed")
 class NegotiatedDialect:
     """The memory of one engine's ways, and the only place that asks its transport for documents.
 
+    Deadlines are by the transport's clock.
     `absent` holds the paths of documents that the engine was found not to have; they are not asked for again.
     `charset` is how names that are not ASCII are written: UTF-8, as answers are, unless it finds nothing.
     `doubt` tells that a way was passed over although the engine never said that it does not know it.
@@ -86,7 +86,7 @@ class NegotiatedDialect:
         for candidate in dict.fromkeys((*self.separators, *SEPARATORS)):
             if (question, candidate) in self._refuted:
                 continue
-            left = deadline - monotonic()
+            left = deadline - self.transport.clock.monotonic()
             try:
                 parsed = parse(
                     self.transport.get(question.target(names, candidate, self.charset), deadline - left * 2 / 3)

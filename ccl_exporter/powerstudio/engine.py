@@ -8,7 +8,6 @@ Only the first read and a changed inventory may take more.
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from time import monotonic, time
 from typing import Literal
 
 from ccl_exporter.errors import Absent, ChargerError, Garbled, TimedOut, Unreachable
@@ -72,7 +71,7 @@ class CachedResponse:
 
 @dataclass
 class ReadState:
-    """One read under way, since `began` on the schedule's clock; `over` once time or charger is gone."""
+    """One read under way, since `began` (monotonic); `over` once time or charger is gone."""
 
     began: float
     deadline: float
@@ -119,18 +118,18 @@ class SlowValueCache:
 class Engine:
     """Reads one engine and remembers what it learned of it; one caller at a time.
 
-    `now` gives monotonic seconds for the schedule.
+    It goes by the clock of its transport.
     """
 
-    def __init__(self, name: str, transport: Transport, now: Callable[[], float] = monotonic) -> None:
+    def __init__(self, name: str, transport: Transport) -> None:
         self.name = name
-        self._now = now
         self._transport = transport
+        self._clock = transport.clock
         self._dialect = NegotiatedDialect(self._transport)
         self._values = ValuesReader(self._dialect)
         self._inventory = InventoryReader(self._dialect)
         self._inventory.begin()
-        self._inventory_at = now()
+        self._inventory_at = self._clock.monotonic()
         self._changed_at = float("-inf")
         self._changed = False
         self._thorough = True
@@ -163,20 +162,21 @@ class Engine:
 
     def reach(self, timeout: float) -> None:
         """See that the engine answers and lists devices; raises what is wrong."""
-        self._inventory.device_ids(monotonic() + timeout)
+        self._inventory.device_ids(self._clock.monotonic() + timeout)
 
     def read(self, timeout: float, wanted: Selector | None = None) -> Snapshot:
         """Everything that can be read within `timeout` seconds; never raises for what the charger does.
 
         `wanted` may leave out variables whose values are not needed.
         """
-        taken, started, before = time(), monotonic(), self._transport.requests
-        self._transport.clock = None
-        read = ReadState(self._now(), started + timeout, wanted)
+        clock, before = self._clock, self._transport.requests
+        taken, started = clock.wall(), clock.monotonic()
+        self._transport.date = None
+        read = ReadState(started, started + timeout, wanted)
         self._read_all(read)
         return Snapshot(
             taken=taken,
-            seconds=monotonic() - started,
+            seconds=clock.monotonic() - started,
             timeout=timeout,
             requests=self._transport.requests - before,
             up=read.up,
@@ -188,15 +188,20 @@ class Engine:
             plug_states=self._plug_states,
             charges=self._charges,
             status=self._status,
-            clock=self._transport.clock,
+            clock=self._transport.date,
         )
 
     def _read_all(self, read: ReadState) -> None:
         if self._inventory.next_document is None:
-            self._keep_inventory(self._now() - self._inventory_at)
+            self._keep_inventory(self._clock.monotonic() - self._inventory_at)
         # Values are understood once the devices are known; yet half the time is for the values.
-        half = monotonic() + (read.deadline - monotonic()) / 2
-        while self._thorough and not self._inventory.knows_devices and not read.over and monotonic() < half:
+        half = self._clock.monotonic() + (read.deadline - self._clock.monotonic()) / 2
+        while (
+            self._thorough
+            and not self._inventory.knows_devices
+            and not read.over
+            and self._clock.monotonic() < half
+        ):
             if not self._step(read) and not self._inventory.inventory.devices:
                 break
         if self._inventory.inventory.devices and not read.over:
@@ -215,12 +220,12 @@ class Engine:
 
         That an engine lacks a document is no failure, unless nothing goes without it.
         """
-        started, before = monotonic(), self._transport.requests
+        started, before = self._clock.monotonic(), self._transport.requests
         try:
             ask()
         except ChargerError as error:
             read.over = isinstance(error, Unreachable) or (
-                isinstance(error, TimedOut) and monotonic() >= read.deadline - 0.05
+                isinstance(error, TimedOut) and self._clock.monotonic() >= read.deadline - 0.05
             )
             if isinstance(error, Absent) and name not in ("devices", "values"):
                 self._documents.pop(name, None)
@@ -228,13 +233,15 @@ class Engine:
             else:
                 # It is kept until the next try, but not all that its way here holds on to.
                 error.__traceback__ = error.__cause__ = error.__context__ = None
-                self._documents[name] = Document(name, False, monotonic() - started, error)
+                self._documents[name] = Document(name, False, self._clock.monotonic() - started, error)
                 if name not in self._failing:
                     log.warning("%s: cannot read %s: %s", self.name, name, error)
                 self._failing.add(name)
             return False
         if self._transport.requests > before or name in self._failing:
-            self._documents[name] = Document(name, name not in self._failed_in_round, monotonic() - started)
+            self._documents[name] = Document(
+                name, name not in self._failed_in_round, self._clock.monotonic() - started
+            )
         if name not in self._failed_in_round:
             self._recovered(name)
         return True
@@ -251,7 +258,7 @@ class Engine:
 
         `forget` what was found out about the engine's ways too, as it may be another one by now.
         """
-        self._inventory_at = self._now()
+        self._inventory_at = self._clock.monotonic()
         self._thorough = thorough
         self._failed_in_round.clear()
         if forget:
@@ -334,9 +341,9 @@ class Engine:
     def _look_again(self, reason: str, level: int) -> None:
         """Read the inventory again because of what the values showed, but not all the time."""
         reading = self._inventory.next_document is not None
-        if not reading and self._now() - self._changed_at >= SLOW:
+        if not reading and self._clock.monotonic() - self._changed_at >= SLOW:
             log.log(level, "%s: %s; reading the inventory again", self.name, reason)
-            self._changed_at = self._now()
+            self._changed_at = self._clock.monotonic()
             self._changed = False
             self._begin_inventory(thorough=True, forget=False)
 
@@ -361,7 +368,7 @@ class Engine:
 
     def _due(self, side: _Side, read: ReadState) -> bool:
         held = self._held[side]
-        waited = self._now() - held.asked
+        waited = self._clock.monotonic() - held.asked
         if _PATHS.get(side) in self._dialect.absent:
             return False
         match side:
@@ -413,7 +420,7 @@ class Engine:
 
     def _read_side(self, side: _Side, read: ReadState) -> None:
         held = self._held[side]
-        held.asked, held.missed = self._now(), False
+        held.asked, held.missed = self._clock.monotonic(), False
         match side:
             case "charge_info":
                 held.good = self._attempt(side, lambda: self._read_charges(read), read)

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from time import monotonic
 from urllib.parse import urlsplit
 
+from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.errors import (
     Absent,
     AccessDenied,
@@ -48,7 +49,8 @@ class Transport:
 
     `source_address` is the address of this machine to ask from, `lock` keeps other processes apart.
     `url` is the engine's root, such as `http://192.0.2.10` or `http://evse:8080`.
-    Counts what it sends in `requests` and remembers the last `Date` header in `clock` (Unix seconds).
+    Counts what it sends in `requests` and remembers the last `Date` header in `date` (Unix seconds).
+    Deadlines are by the monotonic time of `clock`.
     """
 
     def __init__(
@@ -57,14 +59,16 @@ class Transport:
         credentials: Credentials | None = None,
         source_address: str | None = None,
         lock: ChargerLock | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
         self.url = url.rstrip("/")
         self._lock = lock
+        self.clock = clock
         self._login = Login(credentials)
         self.host = urlsplit(url).hostname or url
         self._path = target_of(self.url).rstrip("/")
         self.requests = 0
-        self.clock: float | None = None
+        self.date: float | None = None
         self._client = HttpClient(self.url, {"Accept": "text/xml, application/xml"}, source_address)
 
     def close(self) -> None:
@@ -75,16 +79,19 @@ class Transport:
     def get(self, target: str, deadline: float) -> bytes:
         """The body of `target` (path and query without the leading slash), complete before `deadline`.
 
-        `deadline` is in monotonic seconds.
         Raises `Unreachable`, `TimedOut`, `AccessDenied`, `Absent`, `Garbled` or `TooLarge`.
         """
-        target = f"{self._path}/{target}"
+        target, deadline = f"{self._path}/{target}", self._real(deadline)
         with self._lock.turn(deadline) if self._lock is not None else nullcontext():
             try:
                 answer = self._logged_in(target, lambda: self._resent(target, deadline))
             except HttpError as error:
                 raise charger_error(error) from error
         return self._content(answer)
+
+    def _real(self, deadline: float) -> float:
+        """A deadline by the clock of the machine, which locks and sockets wait by."""
+        return deadline - self.clock.monotonic() + monotonic()
 
     def _logged_in(self, target: str, send: Callable[[], Answer]) -> Answer:
         """Send a request, and again with what its answer asks for."""
@@ -126,7 +133,7 @@ class Transport:
         self._login.granted()
         if not answer.whole:
             raise TooLarge(f"the answer is larger than {MAX_BYTES} bytes")
-        self.clock = unix_time(answer.header("Date"))
+        self.date = unix_time(answer.header("Date"))
         return answer.body
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from time import monotonic
 
 from ccl_exporter.errors import Absent, AccessDenied, ChargerError, Garbled, TimedOut, Unreachable
 from ccl_exporter.powerstudio import endpoints, xml_parser
@@ -106,7 +105,8 @@ class ValuesReader:
             failures.extend(read.failures)
             if way is self.way and not read.unknown:
                 break
-            if monotonic() >= deadline or any(isinstance(failure, Unreachable) for failure in read.failures):
+            is_late = self._dialect.transport.clock.monotonic() >= deadline
+            if is_late or any(isinstance(failure, Unreachable) for failure in read.failures):
                 break
             if not read.unknown:
                 self._dialect.doubt = True
@@ -228,7 +228,7 @@ class _Asking(ValuesRead):
         """
         deadline = self._deadline
         if not (self.proven or self.answered):
-            deadline -= (deadline - monotonic()) * 2 / 3
+            deadline -= (deadline - self._dialect.transport.clock.monotonic()) * 2 / 3
 
         def covered(found: xml_parser.Readings) -> int:
             owners.update((name, owner(name, known)) for name in found)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
+from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
 from ccl_exporter.sessions import store
@@ -53,8 +54,9 @@ class SessionRecorder:
     tried again; until it was opened once, nothing is recorded, as nobody knows what has been recorded already.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock = SYSTEM) -> None:
         self._path = path
+        self._clock = clock
         self._memory = threading.Lock()
         self._accounts: dict[tuple[str, str], RegisterAccount] = {}
         self._checks: dict[tuple[str, str], RegisterCheck] = {}
@@ -218,12 +220,12 @@ class SessionRecorder:
         """Open the file; its accounts are those of the last run at first, later those in memory go into it."""
         try:
             try:
-                self._connection, found = store.opened(self._path)
+                self._connection, found = store.opened(self._path, self._clock.wall())
             except sqlite3.Error as error:
                 if not is_damaged(error):
                     raise
                 self._set_aside(f"is damaged ({error})")
-                self._connection, found = store.opened(self._path)
+                self._connection, found = store.opened(self._path, self._clock.wall())
             self._opened = opened_parts(self._path)
         except (OSError, sqlite3.Error, StateError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -250,7 +252,9 @@ class SessionRecorder:
     def _set_aside(self, trouble: str) -> None:
         done = "a new one begins"
         if self._path.exists():
-            aside = set_aside(self._path, f"damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}")
+            aside = set_aside(
+                self._path, f"damaged-{datetime.fromtimestamp(self._clock.wall(), UTC):%Y%m%dT%H%M%S%fZ}"
+            )
             done = f"it is {aside} now and {done}"
         log.error("the session log %s %s; %s", self._path, trouble, done)
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
-from time import time
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount, Running, TrackerResult
@@ -55,14 +54,15 @@ class PendingChanges:
     accounts: dict[tuple[str, str, int], RegisterAccount] = field(default_factory=dict)
 
 
-def opened(path: Path) -> tuple[sqlite3.Connection, list[tuple[str, str, RegisterAccount]]]:
+def opened(path: Path, now: float) -> tuple[sqlite3.Connection, list[tuple[str, str, RegisterAccount]]]:
     """A ledger to be written, made if there is none, and its accounts as in `Recorded`.
 
+    `now` is in Unix seconds.
     Raises `OSError`, `sqlite3.Error` or `StateError`.
     """
     connection = open_database(path)
     try:
-        _upgrade(connection, path)
+        _upgrade(connection, path, now)
         return connection, _accounts(connection)
     except BaseException:
         connection.close()
@@ -126,7 +126,7 @@ def _schema_of(connection: sqlite3.Connection, path: Path) -> int:
     return schema
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+def _upgrade(connection: sqlite3.Connection, path: Path, now: float) -> None:
     """Make the tables of a new file."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -134,7 +134,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
             for statement in filter(str.strip, _TABLES.split(";")):
                 connection.execute(statement)
             # Ids go on ascending where a file is lost, as those who follow remember the last one.
-            began = int(time() * 1000)
+            began = int(now * 1000)
             connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', ?)", (began,))
             connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 

@@ -57,7 +57,7 @@ def on_the_charger(short: bool) -> Iterator[Row]:
         ):
             clock = Clock(0.0)
             name = f"{site}-{module}"
-            charger = Charger(ChargerSettings(name, chargers.url(name)), now=clock)
+            charger = Charger(ChargerSettings(name, chargers.url(name)), clock=clock.still)
             wanted = core_variables if module == "core" else None
             for _ in range(8):
                 clock.at += 15

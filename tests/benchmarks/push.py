@@ -43,7 +43,7 @@ def readings(modules: Modules) -> list[list[Sample]]:
     """Readings of a vehicle that charges, a quarter of a minute of its time apart."""
     clock = Clock(time())
     with Simulator(clock=clock) as simulator:
-        charger = Charger(ChargerSettings("garage", simulator.url), now=clock)
+        charger = Charger(ChargerSettings("garage", simulator.url), clock=clock.still)
         found: list[list[Sample]] = []
         while len(found) < DISTINCT:
             clock.at += 15

@@ -60,7 +60,7 @@ class Trial:
         plug.authorise()
         time.at += 600
         assert plug.watts > 0
-        self._engine = Engine("test", Transport(through(self.simulator.url)), now=clock)
+        self._engine = Engine("test", Transport(through(self.simulator.url), clock=clock.running))
 
     def read(self, timeout: float = 10) -> tuple[Snapshot, Shown]:
         """A read and what it shows of the charger; what it shows of itself is another matter."""

@@ -26,7 +26,7 @@ def meaning(snapshot: Snapshot) -> set[Sample]:
 
 def settled(simulator: Simulator, clock: Clock) -> Charger:
     """A charger that has read everything once, in both modules."""
-    charger = Charger(ChargerSettings("evse", simulator.url, LOGIN), now=clock)
+    charger = Charger(ChargerSettings("evse", simulator.url, LOGIN), clock=clock.still)
     for wanted in (core_variables, None, core_variables):
         for _ in range(6):
             charger.read(60, wanted)

@@ -151,7 +151,7 @@ def test_absent_chargers_share_a_bounded_number_of_readers(clock: Clock) -> None
     with silent_host() as silent:
         slots = threading.Semaphore(1)
         one, two = (
-            Charger(ChargerSettings(name, f"http://{silent}/{name}"), now=clock, absent_reads=slots)
+            Charger(ChargerSettings(name, f"http://{silent}/{name}"), clock=clock.running, absent_reads=slots)
             for name in ("one", "two")
         )
         for charger in (one, two):
@@ -192,7 +192,9 @@ def test_each_absent_charger_is_asked_in_its_turn(clock: Clock) -> None:
     with silent_host() as silent:
         slots = threading.Semaphore(2)
         chargers = [
-            Charger(ChargerSettings(f"c{number}", f"http://{silent}/{number}"), now=clock, absent_reads=slots)
+            Charger(
+                ChargerSettings(f"c{number}", f"http://{silent}/{number}"), clock=clock.running, absent_reads=slots
+            )
             for number in range(10)
         ]
         loop = PollLoop(output, Source(lambda: chargers, read_for_a_while))

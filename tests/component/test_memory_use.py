@@ -77,7 +77,7 @@ def test_what_lies_in_a_ring_is_counted() -> None:
 )
 def test_a_reading_leaves_no_ring(simulated: Callable[..., str], fault: str) -> None:
     clock = Clock(0.0)
-    charger = Charger(ChargerSettings("wallbox", simulated(*([fault] if fault else []))), now=clock)
+    charger = Charger(ChargerSettings("wallbox", simulated(*([fault] if fault else []))), clock=clock.running)
 
     def read() -> bool:
         clock.at += 60
@@ -114,7 +114,7 @@ def test_a_charger_that_was_never_read_whole_is_gone_when_it_leaves_the_configur
 def test_inventories_that_were_read_again_are_not_kept(simulated: Callable[..., str]) -> None:
     """They are read again every hour, in several pieces."""
     clock = Clock(0.0)
-    charger = Charger(ChargerSettings("wallbox", simulated()), now=clock)
+    charger = Charger(ChargerSettings("wallbox", simulated()), clock=clock.still)
 
     def hours(count: int) -> int:
         for _ in range(count * 12):

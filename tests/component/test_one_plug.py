@@ -55,7 +55,7 @@ class Views:
     folder: Path
 
     def __post_init__(self) -> None:
-        self._charger = Charger(ChargerSettings("garage", self.simulator.url), now=self.clock)
+        self._charger = Charger(ChargerSettings("garage", self.simulator.url), clock=self.clock.still)
         self._charger.read(30)
 
     def close(self) -> None:
@@ -250,7 +250,7 @@ def test_everybody_has_the_same_reason(views: Views, limits: Mapping[str, float]
 
 def test_a_contradiction_of_the_inventory_is_logged_once(views: Views, caplog: pytest.LogCaptureFixture) -> None:
     collector = Collector(None)
-    charger = Charger(ChargerSettings("garage", views.simulator.url), now=views.clock)
+    charger = Charger(ChargerSettings("garage", views.simulator.url), clock=views.clock.still)
     collector.read_and_record(charger, 30)
     assert caplog.records == []
     doubled = charger.read(30).inventory

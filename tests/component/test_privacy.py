@@ -90,7 +90,7 @@ def server() -> Iterator[Server]:
 
 def test_of_a_device_of_an_unknown_type_no_secret_is_shown(server: Server, tmp_path: Path, clock: Clock) -> None:
     server.serve(Site(0, Dialect(), (), [GATEWAY]))
-    snapshot = Engine("gateway", Transport(server.url), now=clock).read(30)
+    snapshot = Engine("gateway", Transport(server.url, clock=clock.still)).read(30)
 
     assert leaks(shown(snapshot)) == []
     assert 'ccl_variable_value{device="GW",variable="COUNT"} 7.0' in shown(snapshot)
@@ -106,7 +106,7 @@ def test_while_the_types_of_devices_are_not_known_only_what_is_harmless_is_shown
     absent = frozenset({"deviceInfo"} if kind == "absent" else ())
     troubles = () if absent else (Trouble("deviceInfo", kind, 1),)
     server.serve(Site(0, Dialect(absent=absent), troubles, [GATEWAY, BOARD]))
-    engine = Engine("charger", Transport(server.url), now=clock)
+    engine = Engine("charger", Transport(server.url, clock=clock.still))
     server.read = 1
     text = shown(engine.read(30))
 

@@ -15,7 +15,7 @@ class Scrapes:
     """An engine that is read every so many seconds of the clock, and what each read asked for."""
 
     def __init__(self, simulator: Simulator, clock: Clock) -> None:
-        self.engine = Engine("test", Transport(simulator.url), now=clock)
+        self.engine = Engine("test", Transport(simulator.url, clock=clock.still))
         self._simulator = simulator
         self._clock = clock
         self.asked: list[list[str]] = []
@@ -177,7 +177,7 @@ def test_a_variable_that_appears_is_understood_like_the_others(scrapes: Scrapes,
 def test_discovery_goes_on_where_the_deadline_stopped_it(clock: Clock) -> None:
     dialect = Dialect.parse(["wallbox-proven"])
     with Simulator(dialect=dialect, autopilot=False, clock=clock, latency=0.01) as simulator:
-        engine = Engine("test", Transport(simulator.url), now=clock)
+        engine = Engine("test", Transport(simulator.url, clock=clock.running))
         targets: list[str] = []
         settled = []
         for _ in range(12):
@@ -200,7 +200,7 @@ def test_until_the_discovery_is_complete_the_catalogue_stands_in(clock: Clock) -
     faults = [Fault.parse("silent@varInfo.xml")]
     dialect = Dialect.parse(["wallbox-proven"])
     with Simulator(dialect=dialect, autopilot=False, clock=clock, faults=faults) as simulator:
-        snapshot = Engine("test", Transport(simulator.url), now=clock).read(1.5)
+        snapshot = Engine("test", Transport(simulator.url, clock=clock.running)).read(1.5)
         found = {(sample.family.name, sample.labels) for sample in samples(snapshot)}
 
     assert not snapshot.inventory.settled & {"EVSE.PLUG.AE"}

@@ -279,7 +279,7 @@ def test_of_a_site_all_that_is_true_is_shown_and_nothing_else(
     caplog.set_level(logging.DEBUG)
     site, random = drawn_site(seed), Random(seed)
     server.serve(site)
-    engine = Engine(f"site {seed}", Transport(server.url), now=clock)
+    engine = Engine(f"site {seed}", Transport(server.url, clock=clock.running))
     trouble = max((trouble.last for trouble in site.troubles if trouble.kind != "slow"), default=0)
     settling = trouble + SETTLING if trouble else 0
     for number in range(1, settling + 1 + SETTLED):

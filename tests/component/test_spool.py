@@ -14,6 +14,7 @@ from textwrap import dedent
 import pytest
 from helpers.support import Clock
 
+from ccl_exporter.clock import Clock as ExporterClock
 from ccl_exporter.outputs.influxdb.spool import SCHEMA, SURELY_TOO_OLD, RefusedLine, Spool, SpoolError
 
 DAY = 86400.0
@@ -36,7 +37,7 @@ def opened(path: Path, clock: Clock, steady: Clock) -> Iterator[Callable[..., Sp
     spools: list[Spool] = []
 
     def run(max_bytes: int = 2**30, max_age: float = 30 * DAY) -> Spool:
-        spools.append(Spool(path, max_bytes, max_age, clock, steady))
+        spools.append(Spool(path, max_bytes, max_age, ExporterClock(clock, steady)))
         spools[-1].open()
         return spools[-1]
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from helpers.raw_server import DRIP, OK, PATIENCE, Peer, Server, serving, with_body
 
+from ccl_exporter.clock import Clock
 from ccl_exporter.errors import (
     Absent,
     AccessDenied,
@@ -437,6 +438,17 @@ class TestNonsense:
 
 
 class TestDeadline:
+    @pytest.mark.parametrize("at", [-1e9, 1e9])
+    def test_it_is_by_the_clock_of_the_transport(self, at: float) -> None:
+        clock = Clock(monotonic=lambda: at)
+        with talking(always(OK), clock=clock) as (_, transport):
+            assert transport.get("x.xml", at + PATIENCE) == b"ok"
+            with pytest.raises(TimedOut):
+                transport.get("x.xml", at - 0.001)
+            assert transport.requests == 1
+        with talking(Peer.hang, clock=clock) as (_, transport), pytest.raises(TimedOut):
+            transport.get("x.xml", at + 0.05)
+
     @pytest.mark.parametrize(
         "answer",
         [
@@ -731,9 +743,9 @@ class TestClock:
 
     def clock(self, *headers: bytes) -> float | None:
         with talking(always(with_body(b"ok", *headers))) as (_, transport):
-            assert transport.clock is None
+            assert transport.date is None
             assert get(transport) == b"ok"
-            return transport.clock
+            return transport.date
 
     def test_the_servers_date_is_remembered(self) -> None:
         assert self.clock(b"Date: Thu, 01 Jun 2023 12:00:00 GMT") == self.NOON

@@ -77,7 +77,7 @@ def days(folder: Path, length: float) -> Days:
         readers = []
         for name, model in ((GARAGE, "wallbox"), (DOUBLE, "twin")):
             simulator = stack.enter_context(Simulator(model, clock=clock))
-            readers.append(_Reader(name, simulator, Engine(name, Transport(simulator.url), now=clock)))
+            readers.append(_Reader(name, simulator, Engine(name, Transport(simulator.url, clock=clock.still))))
             stack.callback(readers[-1].engine.close)
         events = _events(*(reader.simulator for reader in readers))
         while clock.at <= END:
@@ -98,7 +98,7 @@ def an_hour(dialect: Dialect) -> Days:
     """The hour before `END` of one wallbox that speaks otherwise, read but for the walk."""
     found, clock = Days(END - 3600), Clock(END - 3600)
     with Simulator(dialect=dialect, clock=clock) as simulator:
-        reader = _Reader(GARAGE, simulator, Engine(GARAGE, Transport(simulator.url), now=clock))
+        reader = _Reader(GARAGE, simulator, Engine(GARAGE, Transport(simulator.url, clock=clock.still)))
         while clock.at <= END:
             _note(found, GARAGE, clock.at, samples(reader.read(clock.at, ("core",)), modules=("core",)))
             clock.at += STEP

@@ -133,7 +133,7 @@ def live(role: Role, database: str) -> Life:
         stage = Stage(role.name, simulator, clock, life)
         stage.labels = dict(role.labels)
         # Without the governor, whose clock is that of the wall.
-        engine = Engine(role.name, Transport(simulator.url), now=clock)
+        engine = Engine(role.name, Transport(simulator.url, clock=clock.running))
         register_filter = RegisterFilter()
         script = role.script(stage)
         due = START + next(script, float("inf"))

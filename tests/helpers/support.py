@@ -10,12 +10,13 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import sleep, time
+from time import monotonic, sleep, time
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from ccl_exporter import __version__
+from ccl_exporter.clock import Clock as ExporterClock
 from ccl_exporter.exporter.charger import SHARED_FOR
 
 PROJECT = Path(__file__).parents[2]
@@ -156,6 +157,16 @@ class Clock:
 
     def __call__(self) -> float:
         return self.at
+
+    @property
+    def still(self) -> ExporterClock:
+        """Monotonic time that only the test moves, for a charger that answers: no deadline passes meanwhile."""
+        return ExporterClock(monotonic=self)
+
+    @property
+    def running(self) -> ExporterClock:
+        """Monotonic time that passes besides, for a charger that may hang."""
+        return ExporterClock(monotonic=lambda: self() + monotonic())
 
 
 def project_files() -> list[str]:

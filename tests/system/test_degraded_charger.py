@@ -53,7 +53,7 @@ def test_a_charger_that_is_switched_on_later_comes_by_itself(serve: Callable[...
 
 def test_a_slow_document_does_not_hide_what_came_before_it(clock: Clock) -> None:
     with Simulator(dialect=PROVEN, autopilot=False, clock=clock) as simulator:
-        engine = Engine("test", Transport(simulator.url), now=clock)
+        engine = Engine("test", Transport(simulator.url, clock=clock.running))
         engine.read(60)
         simulator.faults = (Fault.parse("silent@id=Reader"),)
         slow = engine.read(1.0)
@@ -69,7 +69,7 @@ def test_a_slow_document_does_not_hide_what_came_before_it(clock: Clock) -> None
 
 def test_a_device_that_is_always_too_slow_starves_no_other(clock: Clock) -> None:
     with Simulator(dialect=PROVEN, autopilot=False, clock=clock) as simulator:
-        engine = Engine("test", Transport(simulator.url), now=clock)
+        engine = Engine("test", Transport(simulator.url, clock=clock.running))
         engine.read(60)
         simulator.faults = (Fault.parse("silent@id=CCL1Mini"),)
         engine.read(0.5)
@@ -107,7 +107,7 @@ def test_one_broken_document_hides_no_other(document: str, fault: str) -> None:
 @pytest.mark.parametrize("fault", ["garbled", "status-500", "html", "close", "reset", "cut", "empty"])
 def test_a_charger_that_garbles_its_values_is_right_again_at_the_next_scrape(clock: Clock, fault: str) -> None:
     with Simulator(autopilot=False, clock=clock) as simulator:
-        engine = Engine("test", Transport(simulator.url), now=clock)
+        engine = Engine("test", Transport(simulator.url, clock=clock.still))
         before = engine.read(10)
         simulator.faults = (Fault.parse(f"{fault}@values.xml"),)
         during = [engine.read(10) for _ in range(3)]

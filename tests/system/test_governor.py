@@ -84,7 +84,7 @@ def test_there_is_a_pause_between_two_requests_of_any_process(simulator: Simulat
 def test_a_reading_of_everything_serves_those_who_want_less_and_not_the_reverse(
     simulator: Simulator, clock: Clock
 ) -> None:
-    charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
+    charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.still)
     charger.read(10, core_variables)
     clock.at += SHARED_FOR + 0.1
     less = charger.read(10, core_variables)
@@ -101,7 +101,7 @@ def test_a_reading_of_everything_serves_those_who_want_less_and_not_the_reverse(
 
 
 def test_who_wants_to_hear_of_changes_gets_a_reading_as_new_as_he_says(simulator: Simulator, clock: Clock) -> None:
-    charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
+    charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.still)
     first = charger.read(10)
     clock.at += 0.2
     shared = charger.read(10, oldest=0.25)
@@ -116,7 +116,7 @@ def test_who_wants_to_hear_of_changes_gets_a_reading_as_new_as_he_says(simulator
 
 
 def test_what_the_meaning_does_not_need_is_not_asked_for(simulator: Simulator, clock: Clock) -> None:
-    charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
+    charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.still)
     for _ in range(3):
         clock.at += SHARED_FOR + 0.1
         simulator.clear_requests()
@@ -129,7 +129,7 @@ def test_what_the_meaning_does_not_need_is_not_asked_for(simulator: Simulator, c
 
 def test_an_absent_charger_is_left_alone_for_longer_and_longer_and_comes_back(clock: Clock) -> None:
     with Simulator(autopilot=False) as simulator:
-        charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
+        charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.still)
         simulator.stop()
         asked = []
         for _ in range(120):
@@ -148,7 +148,7 @@ def test_an_absent_charger_is_left_alone_for_longer_and_longer_and_comes_back(cl
 
 def test_who_waits_longer_asks_a_slow_charger_that_others_have_no_patience_for(clock: Clock) -> None:
     with Simulator(autopilot=False, clock=clock, latency=0.6) as simulator:
-        charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
+        charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.running)
         impatient = []
         for _ in range(PATIENT_READS):
             impatient.append(charger.read(0.3))
@@ -166,7 +166,7 @@ def test_who_waits_longer_asks_a_slow_charger_that_others_have_no_patience_for(c
 
 def test_a_silent_charger_is_asked_once_by_who_waits_longer_and_then_left_alone_for_all(clock: Clock) -> None:
     with Simulator(autopilot=False, clock=clock, latency=3.0) as simulator:
-        charger = Charger(ChargerSettings("evse", simulator.url), now=clock)
+        charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.running)
         for _ in range(PATIENT_READS):
             charger.read(0.1)
             clock.at += SHARED_FOR + 0.1

@@ -20,7 +20,7 @@ MODULES = {
 LAYERS = (
     ("ccl_exporter",),
     ("errors",),
-    ("gc_tuning", "http_client", "locks", "sd_notify", "settings", "sqlite_file", "text", "workers"),
+    ("clock", "gc_tuning", "http_client", "locks", "sd_notify", "settings", "sqlite_file", "text", "workers"),
     ("logs", "mqtt_client", "yaml_reader"),
     ("powerstudio",),
     ("station",),
@@ -133,6 +133,7 @@ def test_there_is_no_import_cycle() -> None:
 def test_what_an_output_knows_is_samples_and_sessions() -> None:
     known = {
         "ccl_exporter",
+        "clock",
         "errors",
         "http_client",
         "locks",
@@ -157,7 +158,11 @@ def test_what_an_output_knows_is_samples_and_sessions() -> None:
 
 
 def test_the_queue_knows_nothing_of_what_it_stores() -> None:
-    assert imports("ccl_exporter.outputs.influxdb.spool") == {"ccl_exporter.locks", "ccl_exporter.sqlite_file"}
+    assert imports("ccl_exporter.outputs.influxdb.spool") == {
+        "ccl_exporter.clock",
+        "ccl_exporter.locks",
+        "ccl_exporter.sqlite_file",
+    }
 
 
 def test_the_web_reads_no_charger_by_itself() -> None:

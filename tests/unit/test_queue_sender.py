@@ -12,6 +12,7 @@ from helpers.support import Clock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ccl_exporter.clock import Clock as ExporterClock
 from ccl_exporter.outputs.influxdb.client import Accepted, Outcome, Rejected, RequestTooLarge, RetryLater
 from ccl_exporter.outputs.influxdb.line_protocol import by_field
 from ccl_exporter.outputs.influxdb.queue_sender import LONGEST_REST, QueueSender
@@ -61,10 +62,11 @@ class Pushing:
     def __init__(self, path: Path) -> None:
         self.clock = Clock(0.0)
         self.path = path
-        self.spool = Spool(path, 2**30, 1e9, lambda: 1_790_000_000.0 + self.clock.at, self.clock)
+        both = ExporterClock(lambda: 1_790_000_000.0 + self.clock.at, self.clock)
+        self.spool = Spool(path, 2**30, 1e9, both)
         self.spool.open()
         self.database = Database(self.clock)
-        self.sender = QueueSender("db", "http://db", self.spool, self.database, self.clock)
+        self.sender = QueueSender("db", "http://db", self.spool, self.database, both)
         self.put: list[str] = []
 
     def reading(self, *words: str) -> None:

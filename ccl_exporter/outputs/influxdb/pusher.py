@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from math import inf
 from pathlib import Path
-from time import time
 
+from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.influxdb.client import InfluxClient
@@ -31,15 +31,22 @@ class InfluxPusher:
 
     max_age = inf
 
-    def __init__(self, settings: InfluxSettings, state: Path, sessions: SessionRecord | None = None) -> None:
+    def __init__(
+        self,
+        settings: InfluxSettings,
+        state: Path,
+        sessions: SessionRecord | None = None,
+        clock: Clock = SYSTEM,
+    ) -> None:
         self.settings = settings
         self.name = f"influxdb_push:{settings.name}"
         self.interval = settings.interval
         self.modules: Sequence[Module] = settings.modules
         self._sessions = sessions
-        self._spool = Spool(state / settings.spool.path, settings.spool.max_bytes, settings.spool.max_age)
+        self._clock = clock
+        self._spool = Spool(state / settings.spool.path, settings.spool.max_bytes, settings.spool.max_age, clock)
         self._client = InfluxClient(settings)
-        self._sender = QueueSender(settings.name, settings.url, self._spool, self._client)
+        self._sender = QueueSender(settings.name, settings.url, self._spool, self._client, clock)
         self._worker = Worker(f"influxdb_send:{settings.name}", self._sender.step)
         self.workers: Sequence[Worker] = (self._worker,)
         self._said = ""
@@ -80,10 +87,10 @@ class InfluxPusher:
         if self._sessions is None or (last := self._spool.mark(_LEDGER)) is None:
             return
         for number, charge in self._sessions.finished(last):
-            known = (charge.ended, charge.begun, charge.requested, time())
+            known = (charge.ended, charge.begun, charge.requested, self._clock.wall())
             at = next(moment for moment in known if moment is not None)
             found = lines(finished_samples(charge), charge.charger, round(at * 1000))
-            if not self._spool.put(found, time(), **{_LEDGER: number}):
+            if not self._spool.put(found, self._clock.wall(), **{_LEDGER: number}):
                 return
             self._worker.wake()
 

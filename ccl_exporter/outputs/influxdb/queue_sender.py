@@ -8,11 +8,11 @@ While nothing at all is accepted, nothing is dropped, as perhaps no line is at f
 
 import logging
 import random
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from math import inf
-from time import monotonic, time
 from typing import Protocol, TypeVar
 
+from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.outputs.influxdb.bisecting_sender import BisectingSender, Delivered
 from ccl_exporter.outputs.influxdb.client import Accepted, Outcome, Rejected, RequestTooLarge, RetryLater
 from ccl_exporter.outputs.influxdb.line_protocol import field_of
@@ -55,20 +55,18 @@ _Course = Generator[float, None, _Result]
 
 
 class QueueSender:
-    """Sends the batches of `spool` to `database`; the log calls it by `name` and `url`, `now` gives Unix seconds.
+    """Sends the batches of `spool` to `database`; the log calls it by `name` and `url`.
 
     What a step raises loses no batch: a request is sent again, and otherwise the next step begins with the first
     batch on disk.
     """
 
-    def __init__(
-        self, name: str, url: str, spool: Spool, database: Database, now: Callable[[], float] = time
-    ) -> None:
+    def __init__(self, name: str, url: str, spool: Spool, database: Database, clock: Clock = SYSTEM) -> None:
         self._name = name
         self._url = url
         self._spool = spool
         self._database = database
-        self._unix_now = now
+        self._clock = clock
         self._now = 0.0
         self._bisecting = BisectingSender(self._write)
         self._course = self._run()
@@ -201,13 +199,13 @@ class QueueSender:
         self._bisecting.begin([line for batch in batches for line in batch.lines], most)
 
     def _write(self, lines: Sequence[str]) -> Outcome:
-        began = monotonic()
+        began = self._clock.monotonic()
         try:
             outcome = self._database.write(lines)
         except Exception as error:  # noqa: BLE001 - the step raises it; perhaps it comes with these lines each time
             self._raised = error
             outcome = RetryLater(f"{type(error).__name__}: {error}")
-        self.send_seconds = monotonic() - began
+        self.send_seconds = self._clock.monotonic() - began
         self._failures = self._failures + 1 if isinstance(outcome, RetryLater) else 0
         if isinstance(outcome, Rejected | RequestTooLarge):
             self.refusals += 1
@@ -217,7 +215,7 @@ class QueueSender:
     def _settle(self, batches: Sequence[Batch], result: Delivered) -> None:
         self._spool.settle(batches, result.refused, result.rejected)
         if not result.nothing:
-            self.last_success = self._unix_now()
+            self.last_success = self._clock.wall()
         self._say(Accepted())
         self._say_refused(result.refused)
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass, replace
 from errno import EWOULDBLOCK
 from math import inf
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic
 from typing import TypeVar
 
+from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.locks import try_lock
 from ccl_exporter.sqlite_file import (
     DamagedFile,
@@ -113,7 +114,7 @@ class SpoolCounts:
 
 
 class Spool:
-    """One queue, safe to be used from several threads; `now` gives Unix seconds, `clock` monotonic ones.
+    """One queue, safe to be used from several threads.
 
     Between `open` and `close` no other process can use the file. Nothing but `open` raises.
     """
@@ -123,15 +124,13 @@ class Spool:
         path: Path,
         max_bytes: int,
         max_age: float,
-        now: Callable[[], float] = time,
-        clock: Callable[[], float] = monotonic,
+        clock: Clock = SYSTEM,
     ) -> None:
         self.path = path
         self._lock_path = path.with_name(f"{path.name}.lock")
         self._fresh_path = path.with_name(f"{path.name}.new")  # until it is complete
         self._max_bytes = max_bytes
         self._max_age = max_age
-        self._now = now
         self._clock = clock
         self._turn = threading.Lock()
         self._lock_file: int | None = None
@@ -192,7 +191,7 @@ class Spool:
     def _current(self) -> sqlite3.Connection:
         """The open file, which is looked for at its place each time: that costs microseconds."""
         if self._db is None or not self._has_place():
-            now = self._clock()
+            now = self._clock.monotonic()
             if now >= self._again_at:
                 self._again_at = now + _TRY_AGAIN
                 try:
@@ -267,7 +266,7 @@ class Spool:
                     _copy(old, fresh, self._newest)
         # Before: closing deletes the journal by its name.
         self._close_db()
-        aside = set_aside(self.path, f"aside-{int(self._now())}") if self.path.exists() else None
+        aside = set_aside(self.path, f"aside-{int(self._clock.wall())}") if self.path.exists() else None
         move(self._fresh_path, self.path)
         self._db = open_database(self.path, *_PRAGMAS)
         if aside is not None and not is_ours:
@@ -363,7 +362,7 @@ class Spool:
         What it `refused` of these is set aside. Where the disk is too full for that, the batches are not
         sent again all the same, and go when there is room.
         """
-        now = self._now()
+        now = self._clock.wall()
 
         def forget(db: sqlite3.Connection) -> bool:
             with db:
@@ -412,7 +411,7 @@ class Spool:
 
     def _age_limit(self) -> float:
         """What was taken before this was too old at each look of the last ten minutes, whatever the clock said."""
-        at, limit = self._clock(), self._now() - self._max_age
+        at, limit = self._clock.monotonic(), self._clock.wall() - self._max_age
         if self._limits and at - self._limits[-1][0] < _LIMIT_EVERY:
             self._limits[-1] = self._limits[-1][0], min(limit, self._limits[-1][1])
         else:
