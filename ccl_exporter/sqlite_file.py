@@ -45,13 +45,15 @@ def open_database(path: Path, *pragmas: str) -> sqlite3.Connection:
 
 def opened_parts(path: Path) -> Parts:
     """What an open file consists of: itself and its journal; raises `OSError`."""
-    return [(part, os.stat(part)) for part in (path, path.with_name(f"{path.name}-wal")) if part.exists()]
+    journal = path.with_name(f"{path.name}-wal")
+    return [(part, os.stat(part)) for part in (path, journal) if part == path or part.exists()]
 
 
 def are_in_place(parts: Parts) -> bool:
-    """Whether the paths name what was opened: not if something was removed, replaced or moved since."""
+    """Whether the paths name what was opened: not if something was removed, replaced or moved since, nor if
+    nothing was opened."""
     try:
-        return all(os.path.samestat(os.stat(path), opened) for path, opened in parts)
+        return bool(parts) and all(os.path.samestat(os.stat(path), opened) for path, opened in parts)
     except OSError:
         return False
 

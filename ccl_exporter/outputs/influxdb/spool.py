@@ -13,9 +13,9 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from errno import EWOULDBLOCK
+from errno import ENOENT, EWOULDBLOCK
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -50,7 +50,10 @@ _ROOM_LEFT = 10 * 1024**2
 _PAGES_GIVEN_BACK = 256  # to the file system after each settling; more would hold up who stores
 _CLOCK_WAS_SET = 1_577_836_800.0  # 2020; a time before it is that of a computer without a clock, and no age
 _LIMIT_EVERY = 10.0  # seconds between two limits of age that are remembered
-_TRY_AGAIN = 5.0  # seconds between two tries to have the file at its place again
+_TRY_AGAIN = 1.0  # seconds between two tries to have the file at its place again
+
+_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN)
+"""Errors that say nothing about what a file holds."""
 
 _T = TypeVar("_T")
 
@@ -136,6 +139,7 @@ class Spool:
         self._lock_file: int | None = None
         self._db: sqlite3.Connection | None = None
         self._opened: Parts = []
+        self._is_copy = False  # whether what is open is only a copy, which is not at its place yet
         self._again_at = float("-inf")
         self._newest = 0  # id of the last batch that was stored or taken
         self._settled: set[int] = set()  # batches that are done with but could not be deleted yet
@@ -184,7 +188,7 @@ class Spool:
         if self._db is not None:
             with suppress(OSError):
                 close_database(self._db, self._opened)
-            self._db = None
+            self._db, self._is_copy = None, False
 
     # The file and its place; these raise `OSError` and `sqlite3.Error`
 
@@ -195,7 +199,10 @@ class Spool:
             if now >= self._again_at:
                 self._again_at = now + _TRY_AGAIN
                 try:
-                    self._have_place()
+                    try:
+                        self._have_place()
+                    except FileNotFoundError:  # it was removed or moved meanwhile
+                        self._have_place()
                 except (OSError, sqlite3.Error) as error:
                     # What cannot be at its place can still be used where it was.
                     self._say_failing("be begun anew", error)
@@ -207,7 +214,7 @@ class Spool:
         return self._db
 
     def _has_place(self) -> bool:
-        return self._holds_lock() and are_in_place(self._opened)
+        return self._holds_lock() and not self._is_copy and are_in_place(self._opened)
 
     def _holds_lock(self) -> bool:
         return self._lock_file is not None and are_in_place([(self._lock_path, os.fstat(self._lock_file))])
@@ -225,7 +232,7 @@ class Spool:
             self._lock_file = file
         if self._db is None:
             self._open()
-        elif not are_in_place(self._opened):
+        elif self._is_copy or not are_in_place(self._opened):
             is_ours = are_in_place(self._opened[:1])
             self._begin_anew("was removed, replaced or moved while it was used", is_ours)
 
@@ -234,27 +241,38 @@ class Spool:
             move(self._fresh_path, self.path)  # the process ended just before it did this
         trouble = ""
         try:
-            self._db = open_database(self.path, *_PRAGMAS)
-            version, tables = schema_version(self._db), _tables_of(self._db)
-            if version == 0 and not tables:
-                self._db.executescript(_TABLES)
-            elif version != SCHEMA or not tables >= _TABLE_NAMES:
-                trouble = f"is of version {version} where this program writes {SCHEMA}"
+            db = open_database(self.path, *_PRAGMAS)
         except sqlite3.Error as error:
             if not is_damaged(error):
                 raise
             trouble = f"is damaged ({error})"
+        else:
+            trouble = self._used(db)
         if trouble:
             self._begin_anew(trouble)
-        elif self._db is not None:
-            self._remember(self._db)
+
+    def _used(self, db: sqlite3.Connection) -> str:
+        """Use a file that was opened; what is wrong with it, and then it is closed."""
+        try:
+            version, tables = schema_version(db), _tables_of(db)
+            if version == 0 and not tables:
+                db.executescript(_TABLES)
+            elif version != SCHEMA or not tables >= _TABLE_NAMES:
+                db.close()
+                return f"is of version {version} where this program writes {SCHEMA}"
+            self._remember(db)
+        except BaseException as error:
+            db.close()
+            if isinstance(error, sqlite3.Error) and is_damaged(error):
+                return f"is damaged ({error})"
+            raise
+        return ""
 
     def _begin_anew(self, trouble: str, is_ours: bool = True) -> None:
         """Make a new file of what can still be read; `is_ours` says whether that is what stands at the path.
 
         Until the new file is complete, the old one stays as it is.
         """
-        before = self._counts.points
         for suffix in ("", "-wal", "-shm"):
             self._fresh_path.with_name(self._fresh_path.name + suffix).unlink(missing_ok=True)
         with closing(open_database(self._fresh_path, *_PRAGMAS)) as fresh:
@@ -264,28 +282,43 @@ class Spool:
             else:
                 with closing(sqlite3.connect(self.path)) as old:
                     _copy(old, fresh, self._newest)
-        # Before: closing deletes the journal by its name.
+            content = _content(fresh)
+        # From here on a file that is open holds what was copied, wherever others move it.
+        copy = _opened_copy(self._fresh_path, content)
+        # Before the file is replaced: closing deletes the journal by its name.
         self._close_db()
+        self._db, self._is_copy = copy, True
         aside = set_aside(self.path, f"aside-{int(self._clock.wall())}") if self.path.exists() else None
+        self._opened = [(self.path, os.stat(self._fresh_path))]
         move(self._fresh_path, self.path)
-        self._db = open_database(self.path, *_PRAGMAS)
-        if aside is not None and not is_ours:
-            _append(aside, self._db)
-        self._remember(self._db)
-        counts = self._counts
-        lost = max(before - counts.points, 0)
-        self._counts = replace(counts, damaged=counts.damaged + (aside is not None), dropped=counts.dropped + lost)
+        db = open_database(self.path, *_PRAGMAS)
+        try:
+            if not _holds(db, content):
+                raise _removed_again()
+            if aside is not None and not is_ours:
+                _append(aside, db)
+            self._remember(db)
+        except BaseException:
+            db.close()
+            raise
+        copy.close()
+        self._counts = replace(self._counts, damaged=self._counts.damaged + (aside is not None))
         done = "a new one begins" if aside is None else f"it is set aside as {aside}"
-        log.error("the spool %s %s: %s; %d points of it go on", self.path, trouble, done, counts.points)
+        log.error("the spool %s %s: %s; %d points of it go on", self.path, trouble, done, self._counts.points)
 
     def _remember(self, db: sqlite3.Connection) -> None:
-        """Note which file is open, and count what waits in it."""
+        """Use a file, and count what waits in it, and what is lost."""
         points, oldest, newest = db.execute(
             "SELECT total(points), (SELECT taken FROM batch ORDER BY id LIMIT 1), max(id) FROM batch"
         ).fetchone()
-        self._opened = opened_parts(self.path)
+        used, opened = _bytes_used(db), opened_parts(self.path)
+        self._db, self._opened, self._is_copy = db, opened, False
         self._newest = max(self._newest, newest or 0)
-        self._counts = replace(self._counts, points=int(points), bytes=_bytes_used(db), oldest=oldest)
+        counts = self._counts
+        lost = max(counts.points - int(points), 0)
+        self._counts = replace(
+            counts, points=int(points), bytes=used, oldest=oldest, dropped=counts.dropped + lost
+        )
 
     # In
 
@@ -516,25 +549,67 @@ def _copy(old: sqlite3.Connection, fresh: sqlite3.Connection, newest: int) -> No
         fresh.execute("INSERT INTO sqlite_sequence VALUES ('batch', ?)", (newest,))
         for row in _readable(old):
             fresh.execute("INSERT OR IGNORE INTO batch VALUES (?, ?, ?, ?)", row)
-        with suppress(sqlite3.Error):
+        with _as_far_as_readable():
             rows = old.execute("SELECT name, value FROM mark").fetchall()
             fresh.executemany("INSERT INTO mark VALUES (?, ?)", rows)
-        with suppress(sqlite3.Error):
+        with _as_far_as_readable():
             rows = old.execute("SELECT * FROM refused").fetchall()
             fresh.executemany("INSERT INTO refused VALUES (?, ?, ?, ?)", rows)
 
 
+def _content(db: sqlite3.Connection) -> tuple[int, int | None]:
+    """What tells whether two files hold the same batches."""
+    count, newest = db.execute("SELECT count(*), max(id) FROM batch").fetchone()
+    return int(count), newest
+
+
+def _holds(db: sqlite3.Connection, content: tuple[int, int | None]) -> bool:
+    """Whether a file has these batches; one that was made a moment ago in the place of another has no table."""
+    try:
+        return _content(db) == content
+    except sqlite3.OperationalError:
+        return False
+
+
+def _opened_copy(path: Path, content: tuple[int, int | None]) -> sqlite3.Connection:
+    """A complete file, to be read without its journal; raises `FileNotFoundError` if it is not at its path."""
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+    except sqlite3.OperationalError as error:
+        raise _removed_again() from error
+    if not _holds(db, content):
+        db.close()
+        raise _removed_again()
+    return db
+
+
+def _removed_again() -> FileNotFoundError:
+    return FileNotFoundError(ENOENT, "it was removed or moved again")
+
+
 def _append(path: Path, db: sqlite3.Connection) -> None:
     """Take over the batches of another queue's file, behind those that wait already."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as other, db:
+    with _as_far_as_readable(), closing(sqlite3.connect(path)) as other, db:
         for _, *row in _readable(other):
             db.execute("INSERT INTO batch (taken, points, body) VALUES (?, ?, ?)", row)
+
+
+@contextmanager
+def _as_far_as_readable() -> Iterator[None]:
+    """End reading where a file cannot be read; raises what will be over in a moment."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+            raise
+    except (ValueError, TypeError):
+        pass
 
 
 def _readable(db: sqlite3.Connection) -> Iterator[tuple[int, float, int, bytes]]:
     """The batches of a damaged or foreign file: from the front until one cannot be read, then from the back."""
     for order in ("", "DESC"):
-        with suppress(sqlite3.Error, ValueError, TypeError):
+        with _as_far_as_readable():
             query = f"SELECT id, taken, points, body FROM batch ORDER BY id {order}"  # noqa: S608 - ours
             for id_, taken, points, body in db.execute(query):
                 if len(_unpacked(body)) != points:
