@@ -483,7 +483,8 @@ def remove_folder(path: Path) -> None:
 
 
 def move_folder(path: Path) -> None:
-    path.parent.rename(path.parent.with_name("elsewhere"))
+    number = len(list(path.parent.parent.iterdir()))
+    path.parent.rename(path.parent.with_name(f"elsewhere-{number}"))
 
 
 def remove_journal(path: Path) -> None:
@@ -554,6 +555,69 @@ def test_a_file_that_goes_while_it_is_used_is_begun_anew_with_what_waits(
     assert again.mark("ledger") == 7
     assert not list(path.parent.glob("*.new*"))
     assert path.stat().st_mode & 0o077 == 0
+
+
+class Step:
+    """Does something before the given one of the steps by which a file is begun anew."""
+
+    STEPS = ("open", "os.rename", "os.remove", "sqlite3.connect")
+    current: "Step | None" = None
+
+    def __init__(self, number: int, act: Callable[[], object]) -> None:
+        self.left = number
+        self._act = act
+
+    def __enter__(self) -> "Step":
+        Step.current = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Step.current = None
+
+    @staticmethod
+    def audit(event: str, _arguments: object) -> None:
+        step = Step.current
+        if step is not None and event in Step.STEPS:
+            step.left -= 1
+            if step.left == 0:
+                Step.current = None
+                step._act()
+
+
+sys.addaudithook(Step.audit)  # once, as it cannot be removed
+
+
+@pytest.mark.parametrize("again", [remove, remove_folder, move_folder])
+@pytest.mark.parametrize("first", [remove, remove_folder, move_folder])
+def test_a_file_that_goes_again_while_it_is_begun_anew_loses_nothing(
+    first: Callable[[Path], None],
+    again: Callable[[Path], None],
+    opened: Callable[..., Spool],
+    clock: Clock,
+    steady: Clock,
+    path: Path,
+) -> None:
+    def happens() -> None:
+        if path.parent.exists():
+            again(path)
+
+    spool = opened()
+    lines = fill(spool, clock, 5)
+    number = 0
+    while True:
+        number += 1
+        first(path)
+        with Step(number, happens) as step:
+            if spool.put(lines[:2], clock.at):
+                lines += lines[:2]
+        steady.at += 60
+        lines += fill(spool, clock, 1)
+
+        assert waiting(spool) == lines, number
+        assert spool.counts.points == len(lines)
+        if step.left > 0:
+            break
+    assert number > 5
 
 
 def test_where_no_file_can_be_the_old_one_is_used_until_there_can(
