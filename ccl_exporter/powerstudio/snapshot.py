@@ -93,6 +93,8 @@ class Snapshot:
     `values` holds what was read now, by full variable id.
     `asked` names the devices whose values were wanted, None is all of them, `answered` those whose values came.
     `rejected` counts, by variable id and reason, the readings of registers that were held back so far.
+    `partial_registers` names registers that may fall, by full variable id; `changes` are sentences for the log about
+    what changed in the judgement of values with this read.
     `taken` is Unix seconds at the start of the read, `seconds` its length, `timeout` what it was given.
     """
 
@@ -111,3 +113,5 @@ class Snapshot:
     status: SystemStatus | None = None
     clock: float | None = None
     rejected: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    partial_registers: frozenset[str] = frozenset()
+    changes: tuple[str, ...] = ()

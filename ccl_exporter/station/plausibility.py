@@ -8,6 +8,7 @@ until it has stayed there long enough to be the truth.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal
 
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
@@ -20,6 +21,9 @@ SETTLE_SECONDS = 60.0
 SETTLE_READINGS = 4
 """A strange register is believed once it has stayed for both this long and this many readings."""
 
+MOST_WATTS = 1e6
+"""No register grows faster, whatever belongs to it."""
+
 _VOLTS = 264.0  # the highest voltage of a supply of 240 V (EN 50160: 10 % above)
 _AMPERES = 63.0  # the largest socket of IEC 62196, for a plug that does not tell its own
 _SLACK = 1.25
@@ -27,17 +31,22 @@ _STEP = 72_000.0  # joules: meters count in tens of watt-hours, and two steps ma
 
 
 @dataclass(frozen=True, slots=True)
-class _Level:
-    """Where a register stands: joules (or like), Unix seconds of the reading, and of the device's own clock.
+class RegisterLevel:
+    """The level at which a register is believed to be, as it is stored: joules, or var or voltampere seconds.
 
-    The device's clock counts where it runs faster: after a break of the connection, or in a simulation.
+    `at` is the time of the read and `clock` that of the device's own clock, in Unix seconds: the latter counts
+    where it runs faster, after a break of the connection or in a simulation. `falls` are the Unix seconds of the
+    register's falls within the last 24 hours. `is_partial` says that it may fall, and stays so.
     """
 
     value: float
     at: float
     clock: float | None = None
+    falls: tuple[float, ...] = ()
+    is_partial: bool = False
 
-    def seconds_since(self, before: "_Level") -> float:
+    def seconds_since(self, before: "RegisterLevel") -> float:
+        """The seconds by the clock that ran faster; never negative."""
         own = 0.0 if self.clock is None or before.clock is None else self.clock - before.clock
         return max(self.at - before.at, own, 0.0)
 
@@ -46,7 +55,7 @@ class _Level:
 class _Candidate:
     """A strange level that waits to be believed."""
 
-    level: _Level
+    level: RegisterLevel
     since: float
     readings: int
 
@@ -54,13 +63,26 @@ class _Candidate:
 class RegisterFilter:
     """Holds back registers that cannot be right, for one charger; one caller at a time."""
 
-    def __init__(self) -> None:
-        self._believed: dict[str, _Level] = {}
+    def __init__(
+        self, levels: Mapping[str, RegisterLevel] = MappingProxyType({}), most_watts: float = MOST_WATTS
+    ) -> None:
+        self._believed: dict[str, RegisterLevel] = dict(levels)
+        self._most_watts = most_watts
         self._waiting: dict[str, _Candidate] = {}
         self._counts: dict[tuple[str, str], int] = {}
         self._doubted: frozenset[str] = frozenset()
 
-    def apply(self, snapshot: Snapshot) -> Snapshot:
+    @property
+    def levels(self) -> Mapping[str, RegisterLevel]:
+        """The level of each register by full variable id, of chargeInfo's copy by `chargeInfo PLUG`; to be stored."""
+        return dict(self._believed)
+
+    @property
+    def needs_second_read(self) -> bool:
+        """Whether the last read brought a first value that only another read can confirm."""
+        return False
+
+    def apply(self, snapshot: Snapshot, now: float) -> Snapshot:
         """The snapshot without the values that are held back, and with the counts so far."""
         if not snapshot.up:
             return replace(snapshot, rejected=dict(self._counts))
@@ -75,7 +97,7 @@ class RegisterFilter:
             if name in held:
                 continue
             clock = reading.number(f"{understood.device}.VDTTM", "timestamp")
-            level = _Level(understood.value, snapshot.taken, clock)
+            level = RegisterLevel(understood.value, snapshot.taken, clock)
             reason_now = self._judge(name, level, watts.get(name), reported.get(name, 0.0))
             if reason_now is not None:
                 self._counts[name, reason_now] += 1
@@ -89,11 +111,11 @@ class RegisterFilter:
         if charge.meter_watt_hours is None:
             return charge
         clock = reading.number(f"{reading.owner(charge.name)}.VDTTM", "timestamp")
-        level = _Level(charge.meter_watt_hours * 3600, reading.snapshot.taken, clock)
+        level = RegisterLevel(charge.meter_watt_hours * 3600, reading.snapshot.taken, clock)
         strange = self._judge(f"chargeInfo {charge.name}", level, watts.get(f"{charge.name}.AE"), 0.0)
         return charge if strange is None else replace(charge, meter_watt_hours=None)
 
-    def _judge(self, name: str, level: _Level, watts: float | None, reported: float) -> Reason | None:
+    def _judge(self, name: str, level: RegisterLevel, watts: float | None, reported: float) -> Reason | None:
         """Why a reading is to be held back, or None; `told` is what chargeInfo says of the register."""
         before = self._believed.get(name)
         reason = _strange(before, level, watts)
@@ -122,7 +144,7 @@ def _counted(name: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, reason) for reason in REASONS)
 
 
-def _strange(before: _Level | None, level: _Level, watts: float | None) -> Reason | None:
+def _strange(before: RegisterLevel | None, level: RegisterLevel, watts: float | None) -> Reason | None:
     """What is wrong with a level after another one; nothing with the very first."""
     if before is None:
         return None

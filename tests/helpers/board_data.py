@@ -66,7 +66,7 @@ class _Reader:
 
     def read(self, at: float, modules: tuple[Module, ...]) -> Snapshot:
         snapshot = self.engine.read(10, None if "variables" in modules else core_variables)
-        return self.register_filter.apply(replace(snapshot, taken=at))
+        return self.register_filter.apply(replace(snapshot, taken=at), at)
 
 
 def days(folder: Path, length: float) -> Days:

@@ -156,7 +156,8 @@ def live(role: Role, database: str) -> Life:
                 continue
             if chance < 1.5 * role.noise and stage.reachable:
                 simulator.faults = (*simulator.faults, Fault("close"))
-            snapshot = register_filter.apply(replace(engine.read(stage.timeout, core_variables), taken=clock.at))
+            snapshot = replace(engine.read(stage.timeout, core_variables), taken=clock.at)
+            snapshot = register_filter.apply(snapshot, clock.at)
             if stage.reachable:
                 simulator.faults = tuple(fault for fault in simulator.faults if fault.kind != "close")
             text, _ = exposition(samples(snapshot, modules=("core",)), FAMILIES, "")

@@ -39,7 +39,7 @@ class Meter:
         if clock is not None:
             values["EVSE.VDTTM"] = Moment(clock)
         snapshot = Snapshot(self.at, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values, charges=self.charges)
-        apply = self.register_filter.apply(snapshot)
+        apply = self.register_filter.apply(snapshot, snapshot.taken)
         self.counts = {
             reason: count for (name, reason), count in apply.rejected.items() if name == self.name and count
         }
@@ -63,7 +63,8 @@ def test_a_reading_that_cannot_be_is_held_back_counted_and_forgotten(glitch: flo
 def test_every_reason_is_counted_from_the_start() -> None:
     register_filter = RegisterFilter()
     values: dict[str, Value] = {AE: 1.0, "EVSE.STATUS": 1.0}
-    apply = register_filter.apply(Snapshot(1_790_000_000, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values))
+    snapshot = Snapshot(1_790_000_000, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values)
+    apply = register_filter.apply(snapshot, 0.0)
 
     assert apply.rejected == {(AE, "zero"): 0, (AE, "rollback"): 0, (AE, "jump"): 0}
 
@@ -134,7 +135,7 @@ def test_a_register_whose_unit_was_contradicted_is_held_back_while_charge_info_i
     def shown(inventory: Inventory, charges: dict[str, ChargeRecord]) -> bool:
         values: dict[str, Value] = {AE: 4855.39, "EVSE.STATUS": 1.0}
         snapshot = Snapshot(1.79e9, 0.1, 10, 1, up=True, inventory=inventory, values=values, charges=charges)
-        return AE in register_filter.apply(snapshot).values
+        return AE in register_filter.apply(snapshot, snapshot.taken).values
 
     assert [shown(wrong, told), shown(wrong, {}), shown(wrong, {}), shown(wrong, told)] == [
         True,
@@ -153,7 +154,7 @@ def test_what_charge_info_says_of_the_meter_is_held_back_when_it_cannot_be() -> 
         values: dict[str, Value] = {"EVSE.STATUS": 1.0}
         at = 1_790_000_000.0 + 15 * step
         snapshot = Snapshot(at, 0.1, 10, 1, up=True, inventory=INVENTORY, values=values, charges=charges)
-        apply.append(register_filter.apply(snapshot).charges["EVSE.PLUG"])
+        apply.append(register_filter.apply(snapshot, snapshot.taken).charges["EVSE.PLUG"])
 
     assert [charge.meter_watt_hours for charge in apply] == [4_855_390.0, None, 4_855_420.0, None, 4_855_450.0]
     assert {charge.watt_hours for charge in apply} == {30.0}
@@ -164,7 +165,7 @@ def test_a_silent_charger_changes_nothing() -> None:
     meter.show(4855.39)
     down = replace(Snapshot(meter.at, 0.1, 10, 1, up=False), values={AE: 0.0})
 
-    assert meter.register_filter.apply(down).values == down.values
+    assert meter.register_filter.apply(down, meter.at).values == down.values
     assert meter.show(4855.40) == 4855.40
 
 
