@@ -92,9 +92,9 @@ class Snapshot:
 
     `values` holds what was read now, by full variable id.
     `asked` names the devices whose values were wanted, None is all of them, `answered` those whose values came.
-    `rejected` counts, by variable id and reason, the readings of registers that were held back so far.
-    `partial_registers` names registers that may fall, by full variable id; `changes` are sentences for the log about
-    what changed in the judgement of values with this read.
+    `rejected` counts, by variable id and reason, the values that were rejected so far.
+    `partial_registers` names the registers that may fall, by full variable id.
+    `changes` are sentences for the log: what this read changed in the judgement of values.
     `taken` is Unix seconds at the start of the read, `seconds` its length, `timeout` what it was given.
     """
 

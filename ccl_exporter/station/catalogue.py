@@ -5,7 +5,7 @@ It answers what a variable is; which metric it becomes is decided in `samples`.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cache
@@ -129,6 +129,8 @@ class Catalogue:
     bits: Mapping[str, tuple[str, ...]]
     groups: tuple[_Group, ...]
     names: frozenset[str]
+    ranges: Mapping[str, tuple[float, float]]
+    charger_ranges: Mapping[str, tuple[float, float]]
     registers: re.Pattern[str]
     personal: re.Pattern[str]
     innocent: re.Pattern[str]
@@ -188,11 +190,12 @@ class Catalogue:
         return sample_mode == "differential" or self.registers.fullmatch(last_part(name)) is not None
 
     def symbol(self, code: str, factor: int) -> str:
-        """A unit as a person reads it, `kWh` for (`#WH`, 3); codes that nobody knows stay as sent."""
+        """A unit as a person reads it, `kWh` for (`#WH`, 3); an unknown code as sent, `10^3 KgCO2`."""
         unit = self.units.get(code)
-        if unit is None or factor not in _PREFIXES:
-            return code
-        return _PREFIXES[factor] + unit.symbol
+        if unit is not None and factor in _PREFIXES:
+            return _PREFIXES[factor] + unit.symbol
+        symbol = unit.symbol if unit is not None else code
+        return f"10^{factor} {symbol}" if factor else symbol
 
 
 _UNKNOWN_STATE = -99
@@ -233,8 +236,12 @@ def _group(row: Mapping[str, Any]) -> _Group:
 
 def _known(place: str, row: Mapping[str, Any]) -> Known:
     _check_keys(place, row, _ROW_KEYS)
-    low_high = row.get("range")
-    return Known(**{**row, "range": (float(low_high[0]), float(low_high[1])) if low_high else None})
+    return Known(**{**row, "range": _range(row["range"]) if "range" in row else None})
+
+
+def _range(row: Sequence[float]) -> tuple[float, float]:
+    low, high = row
+    return float(low), float(high)
 
 
 @cache
@@ -254,6 +261,8 @@ def parse_catalogue(text: str) -> Catalogue:
         bits={name: tuple(words) for name, words in rows["bits"].items()},
         groups=tuple(map(_group, rows["devices"])),
         names=frozenset(name for row in rows["devices"] for name in row.get("names", ())),
+        ranges={quantity: _range(row) for quantity, row in rows["ranges"].items()},
+        charger_ranges={quantity: _range(row) for quantity, row in rows["charger_ranges"].items()},
         registers=re.compile(rows["registers"]["pattern"]),
         personal=re.compile(rows["sensitive"]["pattern"]),
         innocent=re.compile(rows["sensitive"]["innocent"]),

@@ -1,33 +1,51 @@
-"""The gate before an energy register is shown: a glitch never becomes a bill.
+"""Implausible values are rejected before they are shown: a glitch never becomes a bill.
 
-Prometheus takes a register that falls for a reset and counts its whole value again.
-So a reading that falls to zero, rolls back, or grows faster than the plug can deliver is held back,
-until it has stayed there long enough to be the truth.
+Prometheus takes a register that falls for a reset and counts its whole value again. So a register that falls to
+zero, rolls back, or grows faster than can be is held back until it has stayed there long enough to be true.
+A number that stands for none, or lies outside what its quantity can be, is held back for as long as it is sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
+from ccl_exporter.station.bounds import (
+    SENTINELS,
+    SETTLE_READINGS,
+    SETTLE_SECONDS,
+    USUAL_WATTS,
+    RegisterBounds,
+    bounds,
+)
+from ccl_exporter.station.plug import IN_SESSION
+from ccl_exporter.station.unit_watch import UnitWatch
 from ccl_exporter.station.values import Reading
 
-Reason = Literal["zero", "rollback", "jump"]
-REASONS: tuple[Reason, ...] = ("zero", "rollback", "jump")
+__all__ = ["SETTLE_READINGS", "SETTLE_SECONDS", "RegisterFilter", "RegisterLevel"]
 
-SETTLE_SECONDS = 60.0
-SETTLE_READINGS = 4
-"""A strange register is believed once it has stayed for both this long and this many readings."""
+Reason = Literal["zero", "rollback", "jump", "sentinel", "range", "unit"]
+REASONS: tuple[Reason, ...] = ("zero", "rollback", "jump")
+"""What is counted of each register from the start; the other reasons are counted once they occur."""
+
+Verdict = Reason | Literal["unconfirmed"]
+"""Why a value is held back. A first value that waits for another read is not implausible, so it is not counted."""
 
 MOST_WATTS = 1e6
 """No register grows faster, whatever belongs to it."""
 
-_VOLTS = 264.0  # the highest voltage of a supply of 240 V (EN 50160: 10 % above)
-_AMPERES = 63.0  # the largest socket of IEC 62196, for a plug that does not tell its own
+MOST_FALLS = 3
+FALLS_WITHIN = 86_400.0
+"""A register that fell so often within so many seconds is that of a net meter."""
+
 _SLACK = 1.25
-_STEP = 72_000.0  # joules: meters count in tens of watt-hours, and two steps may fall between two readings
+_STEP = 72_000.0  # joules: meters count in tens of watt-hours, and two steps may fall between two reads
+_BETWEEN = 60.0  # seconds that may lie between the values and the chargeInfo of one snapshot
+_NONE = -1.0  # what engines send for none
+_MOST_WATT_HOURS = 1e12
+_COPY = "chargeInfo "
+_NO_BOUNDS = RegisterBounds(None, (), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,126 +69,322 @@ class RegisterLevel:
         return max(self.at - before.at, own, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A strange level that waits to be believed."""
+class _Read(NamedTuple):
+    """A level with the monotonic time of its read; None if an earlier process read it."""
 
     level: RegisterLevel
+    now: float | None
+
+    def seconds_since(self, before: "_Read") -> float:
+        """By the clock that ran fastest: that of a suspended host stands, and any other may be set back."""
+        monotonic = 0.0 if self.now is None or before.now is None else self.now - before.now
+        return max(self.level.seconds_since(before.level), monotonic)
+
+
+class _Candidate(NamedTuple):
+    """A level that waits to be believed: its last read, the monotonic time of its first, how many there were."""
+
+    read: _Read
     since: float
     readings: int
 
 
+class _Claim(NamedTuple):
+    """What a read says of a register, and what it is judged by.
+
+    `raw` is the number as sent, `is_within` whether it is in the range of its quantity, `watts` the most that can
+    flow. `reported` is what another document says of the register, `tolerance` by how much the two may differ.
+    `symbol` is its unit for the log.
+    """
+
+    name: str
+    raw: float
+    read: _Read
+    watts: float
+    is_within: bool
+    may_fall: bool
+    reported: float | None
+    tolerance: float
+    symbol: str
+
+    @property
+    def value(self) -> float:
+        return self.read.level.value
+
+    @property
+    def is_confirmed(self) -> bool:
+        return self.reported is not None and abs(self.value - self.reported) <= self.tolerance
+
+
+class _Register(NamedTuple):
+    """A register of a read: its name, the number as sent, whether that is in its range, and what bounds it."""
+
+    name: str
+    raw: float
+    is_within: bool
+    bounds: RegisterBounds
+
+
 class RegisterFilter:
-    """Holds back registers that cannot be right, for one charger; one caller at a time."""
+    """Holds back what cannot be right, for one charger; one caller at a time.
+
+    `levels` are those that an earlier process believed in. No register grows by more than `most_watts`.
+    """
 
     def __init__(
         self, levels: Mapping[str, RegisterLevel] = MappingProxyType({}), most_watts: float = MOST_WATTS
     ) -> None:
-        self._believed: dict[str, RegisterLevel] = dict(levels)
+        self._believed = {name: _Read(level, None) for name, level in levels.items()}
+        self._partial = frozenset(name for name, level in levels.items() if level.is_partial)
         self._most_watts = most_watts
         self._waiting: dict[str, _Candidate] = {}
         self._counts: dict[tuple[str, str], int] = {}
-        self._doubted: frozenset[str] = frozenset()
+        self._powers: dict[tuple[str, ...], tuple[float, float, float]] = {}
+        self._units = UnitWatch()
+        self._changes: list[str] = []
+        self._needs_second_read = False
 
     @property
     def levels(self) -> Mapping[str, RegisterLevel]:
-        """The level of each register by full variable id, of chargeInfo's copy by `chargeInfo PLUG`; to be stored."""
-        return dict(self._believed)
+        """The level of each register by full variable id, and of chargeInfo's copy by `chargeInfo PLUG`."""
+        return {name: read.level for name, read in self._believed.items()}
 
     @property
     def needs_second_read(self) -> bool:
         """Whether the last read brought a first value that only another read can confirm."""
-        return False
+        return self._needs_second_read
 
     def apply(self, snapshot: Snapshot, now: float) -> Snapshot:
-        """The snapshot without the values that are held back, and with the counts so far."""
+        """The snapshot without the values that are held back, and with the counts so far; `now` is monotonic."""
+        self._needs_second_read, self._changes = False, []
         if not snapshot.up:
-            return replace(snapshot, rejected=dict(self._counts))
+            return replace(snapshot, rejected=dict(self._counts), partial_registers=self._partial)
         reading = Reading(snapshot)
-        watts, reported = _watts(reading), _reported_registers(reading)
-        # A register whose unit chargeInfo contradicted is not believed because chargeInfo is silent for once.
-        self._doubted = self._doubted - reading.register_checks.keys() | reading.unit_conflicts
-        held = set(self._doubted - reading.unit_conflicts)
-        for name, understood in reading.registers():
-            for counted in _counted(name):
-                self._counts.setdefault(counted, 0)
-            if name in held:
+        held = self._judge_units(reading, now)
+        registers = self._judge_gauges(reading, held)
+        self._note_powers(reading, registers, held)
+        for claim in self._claims(reading, registers, now):
+            verdict = self._judge(claim)
+            if verdict is not None:
+                held[claim.name] = verdict
+        for name, verdict in held.items():
+            if verdict != "unconfirmed" and not name.startswith(_COPY):
+                self._counts[name, verdict] = self._counts.get((name, verdict), 0) + 1
+        values = snapshot.values
+        if held:
+            values = {name: value for name, value in values.items() if name not in held}
+        return replace(
+            snapshot,
+            values=values,
+            charges={key: _without(charge, held) for key, charge in snapshot.charges.items()},
+            rejected=dict(self._counts),
+            partial_registers=self._partial,
+            changes=tuple(self._changes),
+        )
+
+    def _judge_units(self, reading: Reading, now: float) -> dict[str, Verdict]:
+        """What is held back as its unit is not confirmed."""
+        at = reading.snapshot.taken
+
+        def continues(name: str, value: float) -> bool | None:
+            before = self._believed.get(name)
+            if before is None:
+                return None
+            read = _Read(RegisterLevel(value, at), now)
+            return 0 <= value - before.level.value <= _flown(self._most_watts, before, read)
+
+        unsure, sentences = self._units.judge(reading, continues, now)
+        self._changes += sentences
+        return dict.fromkeys(unsure, "unit")
+
+    def _judge_gauges(self, reading: Reading, held: dict[str, Verdict]) -> Sequence[_Register]:
+        """Hold back the gauges that cannot be; the registers, which are judged by more than their range."""
+        table, registers = bounds(reading.snapshot.inventory), []
+        for name, value in reading.snapshot.values.items():
+            bound = table[name]
+            if bound is None or type(value) is not float:
                 continue
-            clock = reading.number(f"{understood.device}.VDTTM", "timestamp")
-            level = RegisterLevel(understood.value, snapshot.taken, clock)
-            reason_now = self._judge(name, level, watts.get(name), reported.get(name, 0.0))
-            if reason_now is not None:
-                self._counts[name, reason_now] += 1
-                held.add(name)
-        values = {name: value for name, value in snapshot.values.items() if name not in held}
-        charges = {key: self._apply_to_charge(charge, reading, watts) for key, charge in snapshot.charges.items()}
-        return replace(snapshot, values=values, charges=charges, rejected=dict(self._counts))
+            is_within = bound.low <= value <= bound.high
+            if bound.register is not None:
+                if reading.raw(name) is None or name in reading.unit_conflicts:
+                    continue
+                if (name, REASONS[0]) not in self._counts:
+                    self._counts.update({(name, reason): 0 for reason in REASONS})
+                if name not in held:
+                    registers.append(_Register(name, value, is_within, bound.register))
+            elif (not is_within or value in SENTINELS) and reading.raw(name) is not None:
+                held[name] = "sentinel" if value in SENTINELS else "range"
+        return registers
 
-    def _apply_to_charge(self, charge: ChargeRecord, reading: Reading, watts: Mapping[str, float]) -> ChargeRecord:
-        """A charge without its meter's energy if that cannot be right: it stands for a register not listed."""
-        if charge.meter_watt_hours is None:
-            return charge
-        clock = reading.number(f"{reading.owner(charge.name)}.VDTTM", "timestamp")
-        level = RegisterLevel(charge.meter_watt_hours * 3600, reading.snapshot.taken, clock)
-        strange = self._judge(f"chargeInfo {charge.name}", level, watts.get(f"{charge.name}.AE"), 0.0)
-        return charge if strange is None else replace(charge, meter_watt_hours=None)
+    def _note_powers(self, reading: Reading, registers: Sequence[_Register], held: Mapping[str, Verdict]) -> None:
+        """Keep the watts that registers count: the highest so far, those of this read and of the last one."""
+        copies = bounds(reading.snapshot.inventory).copies.values()
+        for names in {found.powers for found in (*(register.bounds for register in registers), *copies)}:
+            highest, last, _ = self._powers.get(names, (0.0, 0.0, 0.0))
+            watts = [None if name in held else reading.number(name, "watts") for name in names]
+            power = sum(abs(each) for each in watts if each is not None) if None not in watts else last
+            self._powers[names] = max(highest, power), power, last
 
-    def _judge(self, name: str, level: RegisterLevel, watts: float | None, reported: float) -> Reason | None:
-        """Why a reading is to be held back, or None; `told` is what chargeInfo says of the register."""
-        before = self._believed.get(name)
-        reason = _strange(before, level, watts)
-        if before is None and level.value == 0 and reported > 0:
-            reason = "zero"
-        if reason is None:
-            self._believed[name] = level
-            self._waiting.pop(name, None)
-            return None
-        candidate = self._waiting.get(name)
-        if candidate is None or _strange(candidate.level, level, watts) is not None:
-            self._waiting[name] = _Candidate(level, level.at, 1)
-            return reason
-        candidate = _Candidate(level, candidate.since, candidate.readings + 1)
-        self._waiting[name] = candidate
-        if candidate.readings < SETTLE_READINGS or level.at - candidate.since < SETTLE_SECONDS:
-            return reason
-        self._believed[name] = level
-        del self._waiting[name]
+    def _watts(self, register: RegisterBounds) -> float:
+        """The most power that can have flowed through a register since the read before."""
+        highest, *recent = self._powers.get(register.powers, (0.0, 0.0, 0.0))
+        if register.watts is not None:
+            return min(max(register.watts, *recent), self._most_watts)
+        return min(max(highest, USUAL_WATTS), self._most_watts) if register.powers else self._most_watts
+
+    def _claims(self, reading: Reading, registers: Sequence[_Register], now: float) -> Iterator[_Claim]:
+        """What a read says of registers and of chargeInfo's copies of them; each may confirm the other."""
+        copies = {
+            charge.name: charge.meter_watt_hours
+            for charge in reading.snapshot.charges.values()
+            if charge.meter_watt_hours is not None
+        }
+        reported = {name: wh * 3600 for name, wh in copies.items() if wh and wh not in SENTINELS}
+        originals: dict[str, float] = {}
+        for register in registers:
+            variable = reading.variable(register.name)
+            if variable is None or variable.described is None:
+                continue
+            value, plug = variable.base(register.raw), register.bounds.plug or ""
+            if plug and value and register.is_within and register.raw not in SENTINELS:
+                originals.setdefault(plug, value)
+            symbol = reading.facts.symbol(variable.described.code or "", 3)
+            yield self._claim(reading, register, value, reported.get(plug), symbol, now)
+        table = bounds(reading.snapshot.inventory)
+        for plug, wh in copies.items():
+            copy = _Register(_COPY + plug, wh, wh <= _MOST_WATT_HOURS, table.copies.get(plug, _NO_BOUNDS))
+            yield self._claim(reading, copy, wh * 3600, originals.get(plug), "kWh", now)
+
+    def _claim(
+        self, reading: Reading, register: _Register, value: float, reported: float | None, symbol: str, now: float
+    ) -> _Claim:
+        found, watts = register.bounds, self._watts(register.bounds)
+        level = RegisterLevel(value, reading.snapshot.taken, reading.number(found.clock, "timestamp"))
+        flows = reported is not None and found.plug is not None and _is_in_session(reading, found.plug)
+        return _Claim(
+            name=register.name,
+            raw=register.raw,
+            read=_Read(level, now),
+            watts=watts,
+            is_within=register.is_within,
+            may_fall=found.may_fall,
+            reported=reported,
+            tolerance=_STEP + (watts * _BETWEEN if flows else 0.0),
+            symbol=symbol,
+        )
+
+    def _judge(self, claim: _Claim) -> Verdict | None:
+        """Why a register is to be held back; None if its level is believed, and kept."""
+        before = self._believed.get(claim.name)
+        verdict: Verdict | None = None
+        if before is not None and self._is_next(before, claim):
+            self._believe(claim)
+        elif claim.raw in SENTINELS:
+            verdict = "sentinel"
+        elif not claim.is_within or (claim.may_fall and claim.raw == _NONE):
+            verdict = "range"
+        elif before is None and claim.value and claim.is_confirmed:
+            self._believe(claim)
+        elif before is not None and self._is_net(before, claim):
+            self._believe(claim, is_partial=True)
+        else:
+            verdict = self._wait(
+                claim, _reason(before.level.value if before is not None else claim.reported, claim.value)
+            )
+        return verdict
+
+    def _is_next(self, before: _Read, claim: _Claim) -> bool:
+        """Whether a register may have come to this level since it was read last."""
+        change = claim.value - before.level.value
+        is_net = before.level.is_partial or (claim.may_fall and claim.value < 0 and claim.raw != _NONE)
+        watts = self._most_watts if claim.is_confirmed else claim.watts
+        return 0 <= (abs(change) if is_net else change) <= _flown(watts, before, claim.read)
+
+    def _is_net(self, before: _Read, claim: _Claim) -> bool:
+        """Count a fall that may be one of a net meter; whether there were enough of them."""
+        waiting = self._waiting.get(claim.name)
+        previous = waiting.read if waiting is not None else before
+        fallen = before.level.value - claim.value
+        if not (
+            claim.may_fall
+            and claim.value
+            and claim.value < previous.level.value
+            and 0 < fallen <= _flown(self._most_watts, before, claim.read)
+        ):
+            return False
+        at = claim.read.level.at
+        falls = (*(fall for fall in before.level.falls if abs(at - fall) < FALLS_WITHIN), at)
+        self._believed[claim.name] = before._replace(level=replace(before.level, falls=falls))
+        return len(falls) >= MOST_FALLS
+
+    def _wait(self, claim: _Claim, verdict: Verdict) -> Verdict | None:
+        """Hold a level back until it has stayed: a first value until a second read, any other one for longer."""
+        waiting, now = self._waiting.get(claim.name), claim.read.now or 0.0
+        is_first = verdict == "unconfirmed" and claim.value != 0
+        if waiting is not None and self._stays(waiting.read, claim):
+            waiting = _Candidate(claim.read, waiting.since, waiting.readings + 1)
+        else:
+            self._needs_second_read |= is_first and waiting is None
+            waiting = _Candidate(claim.read, now, 1)
+        readings, seconds = (2, 0.0) if is_first else (SETTLE_READINGS, SETTLE_SECONDS)
+        if waiting.readings < readings or now - waiting.since < seconds:
+            self._waiting[claim.name] = waiting
+            return verdict
+        before = self._believed.get(claim.name)
+        if before is not None:
+            was, now_at = (f"{level / 3.6e6:.10g} {claim.symbol}" for level in (before.level.value, claim.value))
+            self._changes.append(f"{claim.name}: the register was {was} and goes on at {now_at}")
+        self._believe(claim)
         return None
 
+    def _stays(self, before: _Read, claim: _Claim) -> bool:
+        """Whether a level that waits is still the same, or has grown meanwhile."""
+        change = claim.value - before.level.value
+        return 0 <= (abs(change) if claim.may_fall else change) <= _flown(self._most_watts, before, claim.read)
 
-@lru_cache(maxsize=10_000)
-def _counted(name: str) -> tuple[tuple[str, str], ...]:
-    """What is counted of a register, by id and reason; chargers of one make share it."""
-    return tuple((name, reason) for reason in REASONS)
+    def _believe(self, claim: _Claim, is_partial: bool = False) -> None:
+        before, level = self._believed.get(claim.name), claim.read.level
+        falls: tuple[float, ...] = ()
+        if before is not None:
+            is_partial |= before.level.is_partial
+            # A register that came back had not fallen.
+            is_back = level.value >= before.level.value
+            falls = tuple(fall for fall in before.level.falls if not is_back or fall <= before.level.at)
+        if is_partial or level.value < 0:
+            level = replace(level, is_partial=True)
+            self._partial |= {claim.name}
+        elif falls:
+            level = replace(level, falls=falls)
+        self._believed[claim.name] = claim.read._replace(level=level)
+        self._waiting.pop(claim.name, None)
 
 
-def _strange(before: RegisterLevel | None, level: RegisterLevel, watts: float | None) -> Reason | None:
-    """What is wrong with a level after another one; nothing with the very first."""
+def _flown(watts: float, before: _Read, read: _Read) -> float:
+    """Joules that may have flowed between two reads."""
+    return watts * read.seconds_since(before) * _SLACK + _STEP
+
+
+def _reason(before: float | None, value: float) -> Verdict:
+    """What speaks against a value: that of before, or that of another document; nothing if there is none."""
     if before is None:
-        return None
-    if level.value < before.value:
-        return "zero" if level.value == 0 else "rollback"
-    if watts is not None and level.value - before.value > watts * level.seconds_since(before) * _SLACK + _STEP:
-        return "jump"
-    return None
+        return "unconfirmed"
+    if value < 0:
+        return "range"
+    if value < before:
+        return "rollback" if value else "zero"
+    return "jump"
 
 
-def _reported_registers(reading: Reading) -> Mapping[str, float]:
-    """What chargeInfo says of the registers of plugs and their meters, in watt-hours by variable id."""
-    meters = {plug.name: plug.meter for plug in reading.snapshot.inventory.plugs}
-    return {
-        f"{device}.AE": charge.meter_watt_hours or 0.0
-        for charge in reading.snapshot.charges.values()
-        for device in (charge.name, meters.get(charge.name))
-    }
+def _is_in_session(reading: Reading, plug: str) -> bool:
+    """Whether energy may flow: the state of the plug, or that of its chargeInfo, says so or is not known."""
+    charge = reading.snapshot.charges.get(plug)
+    states = reading.raw(f"{plug}.STATE"), charge.state if charge is not None else None
+    known = [state for state in map(reading.facts.plug_state, states) if state is not None]
+    return not known or any(state.activity in IN_SESSION for state in known)
 
 
-def _watts(reading: Reading) -> Mapping[str, float]:
-    """The most power that can flow through a register, by variable id, for those that belong to a plug."""
-    found: dict[str, float] = {}
-    for plug in reading.snapshot.inventory.plugs:
-        phases = 3 if any(f"{plug.meter}.AI{phase}" in reading.listed for phase in "123") else 1
-        watts = (plug.supported_amperes or _AMPERES) * _VOLTS * phases
-        for device in (plug.name, plug.meter):
-            found.update({f"{device}.AE{phase}": watts for phase in ("", "1", "2", "3")})
-    return found
+def _without(charge: ChargeRecord, held: Mapping[str, Verdict]) -> ChargeRecord:
+    """A charge without the energies that are held back."""
+    if _COPY + charge.name in held:
+        charge = replace(charge, meter_watt_hours=None)
+    return replace(charge, watt_hours=None) if charge.watt_hours in SENTINELS else charge

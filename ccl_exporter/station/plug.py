@@ -273,7 +273,7 @@ def _is_plug(reading: Reading, prefix: str) -> bool:
 
 
 @cached_per_inventory
-def _shared_meters(inventory: Inventory) -> frozenset[str]:
+def shared_meters(inventory: Inventory) -> frozenset[str]:
     """Meters that several plugs name: what they measure belongs to none of these alone."""
     meters = [plug.meter for plug in {plug.name: plug for plug in inventory.plugs}.values() if plug.meter]
     return frozenset(meter for meter in meters if meters.count(meter) > 1)
@@ -288,7 +288,7 @@ def conflicts(inventory: Inventory) -> tuple[str, ...]:
         *(f"plugInfo lists the plug {name} several times; only the last one is used" for name in twice),
         *(
             f"several plugs name the meter {meter}; what it measures is attributed to none of them"
-            for meter in sorted(_shared_meters(inventory))
+            for meter in sorted(shared_meters(inventory))
         ),
     )
 
@@ -306,7 +306,7 @@ class _Judge:
         self._info = info
         self._record = reading.snapshot.plug_states.get(info.name, PlugStateRecord(info.name))
         self._charge = reading.snapshot.charges.get(info.name)
-        shared = _shared_meters(reading.snapshot.inventory)
+        shared = shared_meters(reading.snapshot.inventory)
         self._meter = info.meter if info.meter not in shared else None
 
     def plug(self) -> Plug:

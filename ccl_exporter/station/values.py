@@ -32,7 +32,7 @@ _ENERGIES = ("joules", "var_seconds", "voltampere_seconds")
 class VariableValue(NamedTuple):
     """A reading in base units; `quantity` None means that it has no unit and `value` is the number as sent.
 
-    Energies that only grow have `_total` behind their quantity.
+    Energies that only grow have `_total` behind their quantity; of a register that may fall it is left out.
     """
 
     device: str
@@ -80,6 +80,13 @@ class Variable:
     register: bool
     series: tuple[str, str]
     about: tuple[str, str, str, str, str] | None
+
+    def base(self, value: float) -> float:
+        """A number as sent in base units; without a unit it is what it is."""
+        if self.unit is None:
+            return value
+        # Nine decimals keep all that was sent (six) and leave out what the multiplication adds.
+        return round((value * self.power + self.unit.offset) * self.unit.scale, 9)
 
 
 class Variables:
@@ -257,15 +264,6 @@ class Reading:
         found = ((name, self.understand(name)) for name in self.snapshot.values)
         return {name: reading for name, reading in found if reading is not None}
 
-    def registers(self) -> Iterator[tuple[str, VariableValue]]:
-        """Of those the energies that only grow."""
-        for name in self.snapshot.values:
-            variable = self._variables.get(name)
-            if variable is not None and variable.register:
-                found = self.understand(name)
-                if found is not None and found.quantity is not None:
-                    yield name, found
-
     def understand(self, name: str) -> VariableValue | None:
         """The reading of a variable, by full id; None if there is none that can be trusted and shown."""
         if name not in self._understood:
@@ -289,24 +287,27 @@ class Reading:
             unit.maximum is not None and value > unit.maximum
         ):
             return None
-        # Nine decimals keep all that was sent (six) and leave out what the multiplication adds.
-        base = round((value * variable.power + unit.offset) * unit.scale, 9)
+        base = variable.base(value)
         if not isfinite(base):
             return None
-        if variable.register:
+        if variable.register and variable.id not in self.snapshot.partial_registers:
             return VariableValue(device, name, f"{unit.quantity}_total", base) if base >= 0 else None
         return VariableValue(device, name, unit.quantity, base)
 
     @cached_property
     def unit_conflicts(self) -> frozenset[str]:
-        """Registers whose unit contradicts chargeInfo by a factor of a thousand."""
-        return frozenset(name for name, contradicted in self.register_checks.items() if contradicted)
+        """Registers whose unit contradicts chargeInfo by a factor of a thousand, or a million."""
+        return frozenset(
+            name
+            for name, ratio in self.register_ratios.items()
+            if any(abs(ratio / wrong - 1) < 0.02 for wrong in (1e-6, 1e-3, 1e3, 1e6))
+        )
 
     @cached_property
-    def register_checks(self) -> Mapping[str, bool]:
-        """The registers that chargeInfo tells of, and whether it contradicts their unit.
+    def register_ratios(self) -> Mapping[str, float]:
+        """By how much a register in its unit is more than what chargeInfo says of it, where both say something.
 
-        chargeInfo tells the same register in Wh for sure (protocol 3.4, 9).
+        The unit of chargeInfo is Wh for sure (protocol 3.4, 9).
         """
         found = {}
         meters = {plug.name: plug.meter for plug in self.snapshot.inventory.plugs}
@@ -317,10 +318,8 @@ class Reading:
                 value = self.snapshot.values.get(name)
                 variable = self._variables.get(name)
                 described = variable.described if variable is not None else None
-                if described is None or described.code != "#WH" or not isinstance(value, float):
-                    continue
-                ratio = value * 10.0**described.factor / charge.meter_watt_hours
-                found[name] = any(abs(ratio / wrong - 1) < 0.02 for wrong in (1000.0, 0.001))
+                if described is not None and described.code == "#WH" and isinstance(value, float):
+                    found[name] = value * 10.0**described.factor / charge.meter_watt_hours
         return found
 
 
