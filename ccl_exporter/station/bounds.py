@@ -4,13 +4,14 @@ Worked out once for each inventory.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import inf, nextafter
+from typing import NamedTuple
 
 from ccl_exporter.powerstudio.inventory import Inventory, PlugInfo, cached_per_inventory, owner
-from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.powerstudio.snapshot import Snapshot, Value
 from ccl_exporter.station.catalogue import catalogue, last_part
 from ccl_exporter.station.plug import PHASES, plug_infos, shared_meters
 from ccl_exporter.station.values import Reading, Variable, variables
@@ -65,8 +66,7 @@ class RegisterBounds:
     may_fall: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Between what a number as sent lies, and more of it if it is a register."""
 
     low: float
@@ -74,11 +74,10 @@ class Bounds:
     register: RegisterBounds | None = None
 
 
-class BoundsTable(dict[str, Bounds | None]):
-    """By full variable id; None for dates, for what is not shown, and where there is no unit or it has limits."""
+class BoundsTable:
+    """The bounds of variables, but of dates, of what is not shown, and where there is no unit or it has limits."""
 
     def __init__(self, inventory: Inventory) -> None:
-        super().__init__()
         # Not the inventory itself: this is kept for as long as that lives, which would then be for ever.
         reading = Reading(Snapshot(0.0, 0.0, 0.0, 0, up=True, inventory=inventory))
         self._variables = variables(inventory)
@@ -100,10 +99,14 @@ class BoundsTable(dict[str, Bounds | None]):
                 if device is not None:
                     self._amperes[device] = self._amperes.get(device, 0.0) + _amperes(plug)
 
-    def __missing__(self, name: str) -> Bounds | None:
-        variable = self._variables.get(name)
-        self[name] = found = self._bounds(variable) if variable is not None else None
-        return found
+        self._listed = [(name, found) for name in sorted(self._variables.listed) if (found := self._bounds(name))]
+
+    def of(self, values: Mapping[str, Value]) -> Iterable[tuple[str, Bounds]]:
+        """The bounds of all listed variables, by full id, and of those that were sent without being listed."""
+        if values.keys() <= self._variables.listed:
+            return self._listed
+        others = values.keys() - self._variables.listed
+        return [*self._listed, *((name, found) for name in others if (found := self._bounds(name)))]
 
     def _phases(self, plug: PlugInfo) -> int:
         """One only where the plug's meter tells one: which meter serves a plug is not always known."""
@@ -111,8 +114,15 @@ class BoundsTable(dict[str, Bounds | None]):
         phases = any(f"{plug.meter}.AI{phase}" in listed for phase in PHASES)
         return 1 if f"{plug.meter}.AI" in listed and not phases else 3
 
-    def _bounds(self, variable: Variable) -> Bounds | None:
-        if variable.hidden or variable.date or variable.described is None or not variable.described.code:
+    def _bounds(self, name: str) -> Bounds | None:
+        variable = self._variables.get(name)
+        if (
+            variable is None
+            or variable.hidden
+            or variable.date
+            or variable.described is None
+            or not variable.described.code
+        ):
             return None
         unit = variable.unit
         if unit is None:

@@ -93,19 +93,17 @@ class _Claim(NamedTuple):
     """What a read says of a register, and what it is judged by.
 
     `raw` is the number as sent, `is_within` whether it is in the range of its quantity, `watts` the most that can
-    flow. `reported` is what another document says of the register, `tolerance` by how much the two may differ.
-    `symbol` is its unit for the log.
+    flow. `reported` is what another document says of the register, in joules.
     """
 
     name: str
     raw: float
+    is_within: bool
+    bounds: RegisterBounds
     read: _Read
     watts: float
-    is_within: bool
-    may_fall: bool
     reported: float | None
-    tolerance: float
-    symbol: str
+    reading: Reading
 
     @property
     def value(self) -> float:
@@ -113,7 +111,13 @@ class _Claim(NamedTuple):
 
     @property
     def is_confirmed(self) -> bool:
-        return self.reported is not None and abs(self.value - self.reported) <= self.tolerance
+        """Whether the documents agree, as far as they can that are not of one moment."""
+        if self.reported is None:
+            return False
+        apart = abs(self.value - self.reported)
+        return apart <= _STEP or (
+            apart <= _STEP + self.watts * _BETWEEN and _is_in_session(self.reading, self.bounds.plug or "")
+        )
 
 
 class _Register(NamedTuple):
@@ -199,19 +203,19 @@ class RegisterFilter:
 
     def _judge_gauges(self, reading: Reading, held: dict[str, Verdict]) -> Sequence[_Register]:
         """Hold back the gauges that cannot be; the registers, which are judged by more than their range."""
-        table, registers = bounds(reading.snapshot.inventory), []
-        for name, value in reading.snapshot.values.items():
-            bound = table[name]
-            if bound is None or type(value) is not float:
+        registers, values = [], reading.snapshot.values
+        for name, (low, high, register) in bounds(reading.snapshot.inventory).of(values):
+            value = values.get(name)
+            if type(value) is not float:
                 continue
-            is_within = bound.low <= value <= bound.high
-            if bound.register is not None:
+            is_within = low <= value <= high
+            if register is not None:
                 if reading.raw(name) is None or name in reading.unit_conflicts:
                     continue
                 if (name, REASONS[0]) not in self._counts:
                     self._counts.update({(name, reason): 0 for reason in REASONS})
                 if name not in held:
-                    registers.append(_Register(name, value, is_within, bound.register))
+                    registers.append(_Register(name, value, is_within, register))
             elif (not is_within or value in SENTINELS) and reading.raw(name) is not None:
                 held[name] = "sentinel" if value in SENTINELS else "range"
         return registers
@@ -239,39 +243,29 @@ class RegisterFilter:
             for charge in reading.snapshot.charges.values()
             if charge.meter_watt_hours is not None
         }
-        reported = {name: wh * 3600 for name, wh in copies.items() if wh and wh not in SENTINELS}
         originals: dict[str, float] = {}
         for register in registers:
             variable = reading.variable(register.name)
-            if variable is None or variable.described is None:
+            if variable is None:
                 continue
-            value, plug = variable.base(register.raw), register.bounds.plug or ""
-            if plug and value and register.is_within and register.raw not in SENTINELS:
-                originals.setdefault(plug, value)
-            symbol = reading.facts.symbol(variable.described.code or "", 3)
-            yield self._claim(reading, register, value, reported.get(plug), symbol, now)
+            value, plug, reported = variable.base(register.raw), register.bounds.plug, None
+            if plug is not None:
+                if value and register.is_within and register.raw not in SENTINELS:
+                    originals.setdefault(plug, value)
+                copy = copies.get(plug)
+                reported = copy * 3600 if copy and copy not in SENTINELS else None
+            yield self._claim(reading, register, value, reported, now)
         table = bounds(reading.snapshot.inventory)
-        for plug, wh in copies.items():
-            copy = _Register(_COPY + plug, wh, wh <= _MOST_WATT_HOURS, table.copies.get(plug, _NO_BOUNDS))
-            yield self._claim(reading, copy, wh * 3600, originals.get(plug), "kWh", now)
+        for plug, copy in copies.items():
+            register = _Register(_COPY + plug, copy, copy <= _MOST_WATT_HOURS, table.copies.get(plug, _NO_BOUNDS))
+            yield self._claim(reading, register, copy * 3600, originals.get(plug), now)
 
     def _claim(
-        self, reading: Reading, register: _Register, value: float, reported: float | None, symbol: str, now: float
+        self, reading: Reading, register: _Register, value: float, reported: float | None, now: float
     ) -> _Claim:
-        found, watts = register.bounds, self._watts(register.bounds)
-        level = RegisterLevel(value, reading.snapshot.taken, reading.number(found.clock, "timestamp"))
-        flows = reported is not None and found.plug is not None and _is_in_session(reading, found.plug)
-        return _Claim(
-            name=register.name,
-            raw=register.raw,
-            read=_Read(level, now),
-            watts=watts,
-            is_within=register.is_within,
-            may_fall=found.may_fall,
-            reported=reported,
-            tolerance=_STEP + (watts * _BETWEEN if flows else 0.0),
-            symbol=symbol,
-        )
+        clock = reading.number(register.bounds.clock, "timestamp")
+        read = _Read(RegisterLevel(value, reading.snapshot.taken, clock), now)
+        return _Claim(*register, read, self._watts(register.bounds), reported, reading)
 
     def _judge(self, claim: _Claim) -> Verdict | None:
         """Why a register is to be held back; None if its level is believed, and kept."""
@@ -281,7 +275,7 @@ class RegisterFilter:
             self._believe(claim)
         elif claim.raw in SENTINELS:
             verdict = "sentinel"
-        elif not claim.is_within or (claim.may_fall and claim.raw == _NONE):
+        elif not claim.is_within or (claim.bounds.may_fall and claim.raw == _NONE):
             verdict = "range"
         elif before is None and claim.value and claim.is_confirmed:
             self._believe(claim)
@@ -296,9 +290,13 @@ class RegisterFilter:
     def _is_next(self, before: _Read, claim: _Claim) -> bool:
         """Whether a register may have come to this level since it was read last."""
         change = claim.value - before.level.value
-        is_net = before.level.is_partial or (claim.may_fall and claim.value < 0 and claim.raw != _NONE)
-        watts = self._most_watts if claim.is_confirmed else claim.watts
-        return 0 <= (abs(change) if is_net else change) <= _flown(watts, before, claim.read)
+        is_net = before.level.is_partial or (claim.bounds.may_fall and claim.value < 0 and claim.raw != _NONE)
+        change = abs(change) if is_net else change
+        if change == 0:
+            return True
+        if not 0 < change <= _flown(self._most_watts, before, claim.read):
+            return False
+        return change <= _flown(claim.watts, before, claim.read) or claim.is_confirmed
 
     def _is_net(self, before: _Read, claim: _Claim) -> bool:
         """Count a fall that may be one of a net meter; whether there were enough of them."""
@@ -306,7 +304,7 @@ class RegisterFilter:
         previous = waiting.read if waiting is not None else before
         fallen = before.level.value - claim.value
         if not (
-            claim.may_fall
+            claim.bounds.may_fall
             and claim.value
             and claim.value < previous.level.value
             and 0 < fallen <= _flown(self._most_watts, before, claim.read)
@@ -332,15 +330,17 @@ class RegisterFilter:
             return verdict
         before = self._believed.get(claim.name)
         if before is not None:
-            was, now_at = (f"{level / 3.6e6:.10g} {claim.symbol}" for level in (before.level.value, claim.value))
-            self._changes.append(f"{claim.name}: the register was {was} and goes on at {now_at}")
+            was, after = (_shown(level, claim) for level in (before.level.value, claim.value))
+            self._changes.append(f"{claim.name}: the register was {was} and goes on at {after}")
         self._believe(claim)
         return None
 
     def _stays(self, before: _Read, claim: _Claim) -> bool:
         """Whether a level that waits is still the same, or has grown meanwhile."""
         change = claim.value - before.level.value
-        return 0 <= (abs(change) if claim.may_fall else change) <= _flown(self._most_watts, before, claim.read)
+        return (
+            0 <= (abs(change) if claim.bounds.may_fall else change) <= _flown(self._most_watts, before, claim.read)
+        )
 
     def _believe(self, claim: _Claim, is_partial: bool = False) -> None:
         before, level = self._believed.get(claim.name), claim.read.level
@@ -373,6 +373,12 @@ def _reason(before: float | None, value: float) -> Verdict:
     if value < before:
         return "rollback" if value else "zero"
     return "jump"
+
+
+def _shown(level: float, claim: _Claim) -> str:
+    variable = claim.reading.variable(claim.name)
+    code = variable.described.code if variable is not None and variable.described is not None else None
+    return f"{level / 3.6e6:.10g} {claim.reading.facts.symbol(code or '#WH', 3)}"
 
 
 def _is_in_session(reading: Reading, plug: str) -> bool:

@@ -190,7 +190,7 @@ def test_a_first_value_that_nothing_confirms_waits_for_a_second_read() -> None:
     assert meter.show(4855.39) is None
     assert meter.register_filter.needs_second_read
     assert meter.show(4855.40, seconds=2) == 4855.40
-    assert not meter.register_filter.needs_second_read
+    assert meter.register_filter.needs_second_read is False
     assert meter.counts == {}
 
 
@@ -596,7 +596,7 @@ def test_the_catalogue_decides_where_nothing_else_does() -> None:
     engine = Changing({"Meter.IPI": 0.5}, {})
     engine.inventory = replace(
         engine.inventory,
-        variables=engine.inventory.variables | {"Meter.IPI": VariableInfo(unit="#VARL", factor=0)},
+        variables={**engine.inventory.variables, "Meter.IPI": VariableInfo(unit="#VARL", factor=0)},
     )
 
     assert engine.show({"Meter.IPI": 0.5}) == set()
