@@ -126,7 +126,9 @@ class Charger:
             begun = self._clock.monotonic()
         snapshot = None
         try:
-            snapshot = replace(self._filter.apply(self._engine.read(left, wanted), self._now()), timeout=timeout)
+            snapshot = replace(
+                self._filter.apply(self._engine.read(left, wanted), self._clock.monotonic()), timeout=timeout
+            )
         finally:
             if is_absent:
                 self._absent_reads.release()

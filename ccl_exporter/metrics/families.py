@@ -207,7 +207,7 @@ VARIABLE_INFO = _info(
 )
 REJECTED = _counter(
     "ccl_rejected_readings_total",
-    "Readings of energy registers that were held back because they cannot be.",
+    "Values that were rejected as implausible: `zero`, `rollback`, `jump`, `sentinel`, `range`, `unit`.",
     "device",
     "variable",
     "reason",

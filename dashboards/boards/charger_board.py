@@ -265,9 +265,9 @@ def _station(source: Source) -> Iterator[Line]:
     if firmware is not None:
         last.append(table("Firmware", about("", f.STATION_INFO), firmware, ()))
     if rejected is not None:
-        text = "Registers that lied, none is well; what was held back is in no panel here."
+        text = "Implausible values, normally none; no other panel shows them."
         last.append(
-            graph("Registers held back", about(text, f.REJECTED), rejected, "short", {"min": 0, "noValue": "none"})
+            graph("Rejected values", about(text, f.REJECTED), rejected, "short", {"min": 0, "noValue": "none"})
         )
     if last:
         yield Line(6, tuple(last))

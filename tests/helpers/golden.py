@@ -14,6 +14,7 @@ from ccl_exporter.outputs.mqtt.payload import documents, payload
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Simulator
+from ccl_exporter.station.plausibility import SETTLE_READINGS, SETTLE_SECONDS
 from helpers.support import PROJECT, Clock
 
 FOLDER = PROJECT / "tests" / "golden"
@@ -26,9 +27,14 @@ SESSION = (f.CHARGE_ENERGY, f.CHARGE_END, f.CHARGE_STOP_REASON)
 
 @cache
 def wallbox(milliseconds: int) -> Snapshot:
-    """A wallbox on which nothing happens, read at an instant."""
+    """A wallbox on which nothing happens, read at an instant, and often enough that its zeros are believed."""
+    clock = Clock(0.0)
     with Simulator(autopilot=False, clock=Clock(milliseconds / 1000)) as simulator:
-        return Charger(ChargerSettings("garage", simulator.url)).read(30)
+        charger = Charger(ChargerSettings("garage", simulator.url), clock=clock.still)
+        for _ in range(SETTLE_READINGS):
+            snapshot = charger.read(30)
+            clock.at += SETTLE_SECONDS
+        return snapshot
 
 
 def line_protocol() -> str:

@@ -135,9 +135,10 @@ class TestUnits:
             pytest.param("#VARL", 3, "kvar", id="reactive"),
             pytest.param("#PERCENT", 0, "%", id="percent"),
             pytest.param("fahrenheit", 0, "°F", id="fahrenheit"),
-            pytest.param("KgCO2", 3, "KgCO2", id="a user's own unit"),
+            pytest.param("KgCO2", 3, "10^3 KgCO2", id="a user's own unit"),
+            pytest.param("KgCO2", 0, "KgCO2", id="a user's own unit without a factor"),
             pytest.param("#FURLONG", 0, "#FURLONG", id="a code that nobody knows"),
-            pytest.param("#A", 2, "#A", id="a factor without a prefix"),
+            pytest.param("#A", 2, "10^2 A", id="a factor without a prefix"),
         ],
     )
     def test_a_unit_is_shown_as_a_person_reads_it(self, code: str, factor: int, shown: str) -> None:

@@ -279,7 +279,7 @@ class TestVariableInfo:
             pytest.param("Board.TFI", None, ("Board", "TFI", "", "°F", ""), id="catalogue only"),
             pytest.param("Board.TFI", VariableInfo("Heat"), ("Board", "TFI", "Heat", "°F", "false"), id="both"),
             pytest.param(
-                "Box.X", VariableInfo("X", "MyUnit", 3), ("Box", "X", "X", "MyUnit", "false"), id="own unit"
+                "Box.X", VariableInfo("X", "MyUnit", 3), ("Box", "X", "X", "10^3 MyUnit", "false"), id="own unit"
             ),
             pytest.param("Box.X", VariableInfo(writable=True), ("Box", "X", "", "", "true"), id="no unit"),
             pytest.param("Box.X", None, ("Box", "X", "", "", ""), id="nothing known"),
