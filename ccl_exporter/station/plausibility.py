@@ -45,7 +45,7 @@ _BETWEEN = 60.0  # seconds that may lie between the values and the chargeInfo of
 _NONE = -1.0  # what engines send for none
 _MOST_WATT_HOURS = 1e12
 _COPY = "chargeInfo "
-_NO_BOUNDS = RegisterBounds(None, (), "")
+_NO_BOUNDS = RegisterBounds(None, (), "", plug="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,7 @@ class RegisterFilter:
         self._units = UnitWatch()
         self._changes: list[str] = []
         self._needs_second_read = False
+        self._proven: set[str] = set()
 
     @property
     def levels(self) -> Mapping[str, RegisterLevel]:
@@ -160,14 +161,15 @@ class RegisterFilter:
 
     def apply(self, snapshot: Snapshot, now: float) -> Snapshot:
         """The snapshot without the values that are held back, and with the counts so far; `now` is monotonic."""
-        self._needs_second_read, self._changes = False, []
+        self._needs_second_read, self._changes, self._proven = False, [], set()
         if not snapshot.up:
             return replace(snapshot, rejected=dict(self._counts), partial_registers=self._partial)
         reading = Reading(snapshot)
         held = self._judge_units(reading, now)
         registers = self._judge_gauges(reading, held)
         self._note_powers(reading, registers, held)
-        for claim in self._claims(reading, registers, now):
+        # Those of zero come last: a device that has just started sends nothing else.
+        for claim in sorted(self._claims(reading, registers, now), key=lambda claim: claim.value == 0):
             verdict = self._judge(claim)
             if verdict is not None:
                 held[claim.name] = verdict
@@ -300,25 +302,25 @@ class RegisterFilter:
 
     def _is_net(self, before: _Read, claim: _Claim) -> bool:
         """Count a fall that may be one of a net meter; whether there were enough of them."""
-        waiting = self._waiting.get(claim.name)
+        waiting, at = self._waiting.get(claim.name), claim.read.level.at
         previous = waiting.read if waiting is not None else before
         fallen = before.level.value - claim.value
-        if not (
-            claim.bounds.may_fall
-            and claim.value
-            and claim.value < previous.level.value
-            and 0 < fallen <= _flown(self._most_watts, before, claim.read)
-        ):
-            return False
-        at = claim.read.level.at
         falls = (*(fall for fall in before.level.falls if abs(at - fall) < FALLS_WITHIN), at)
+        is_last = len(falls) >= MOST_FALLS
+        # One that has fallen before and is below zero now cannot be any other meter, however far it fell.
+        is_possible = fallen <= _flown(self._most_watts, before, claim.read) or (is_last and claim.value < 0)
+        if not claim.bounds.may_fall or not claim.value or not is_possible:
+            return False
+        if fallen <= 0 or claim.value >= previous.level.value:
+            return False
         self._believed[claim.name] = before._replace(level=replace(before.level, falls=falls))
-        return len(falls) >= MOST_FALLS
+        return is_last
 
     def _wait(self, claim: _Claim, verdict: Verdict) -> Verdict | None:
         """Hold a level back until it has stayed: a first value until a second read, any other one for longer."""
         waiting, now = self._waiting.get(claim.name), claim.read.now or 0.0
-        is_first = verdict == "unconfirmed" and claim.value != 0
+        is_awake = claim.value != 0 or (claim.bounds.plug is None and claim.bounds.clock in self._proven)
+        is_first = verdict == "unconfirmed" and is_awake
         if waiting is not None and self._stays(waiting.read, claim):
             waiting = _Candidate(claim.read, waiting.since, waiting.readings + 1)
         else:
@@ -355,6 +357,8 @@ class RegisterFilter:
             self._partial |= {claim.name}
         elif falls:
             level = replace(level, falls=falls)
+        if level.value and not claim.name.startswith(_COPY):
+            self._proven.add(claim.bounds.clock)
         self._believed[claim.name] = claim.read._replace(level=level)
         self._waiting.pop(claim.name, None)
 

@@ -15,7 +15,14 @@ from ccl_exporter.station.plausibility import SETTLE_READINGS, SETTLE_SECONDS, R
 from ccl_exporter.station.values import Reading
 
 AE = "EVSE.PLUG.AE"
-UNITS = {"AE": ("#WH", 3), "API": ("#W", 3), "AI": ("#A", 0), "VI": ("#V", 0), "HZI": ("#HZ", 0)}
+UNITS = {
+    "AE": ("#WH", 3),
+    "API": ("#W", 3),
+    "AI": ("#A", 0),
+    "VI": ("#V", 0),
+    "HZI": ("#HZ", 0),
+    "IE": ("#VARLH", 3),
+}
 TYPES = {"EVSE": "CCL1ENGINE", "Meter": "CVM1D", "Panel": "CVM-Z9"}
 
 
@@ -186,11 +193,9 @@ def test_a_first_value_that_charge_info_confirms_is_shown_at_once() -> None:
 
 def test_a_first_value_that_nothing_confirms_waits_for_a_second_read() -> None:
     meter = Meter()
+    found = [(meter.show(reading, 2), meter.register_filter.needs_second_read) for reading in (4855.39, 4855.40)]
 
-    assert meter.show(4855.39) is None
-    assert meter.register_filter.needs_second_read
-    assert meter.show(4855.40, seconds=2) == 4855.40
-    assert meter.register_filter.needs_second_read is False
+    assert found == [(None, True), (4855.40, False)]
     assert meter.counts == {}
 
 
@@ -224,6 +229,25 @@ def test_a_first_value_of_zero_has_to_settle_whatever_charge_info_says() -> None
     new = Meter()
     assert [new.show(0.0) for _ in range(6)][-1] == 0.0
     assert new.counts == {}
+
+
+def test_a_zero_beside_a_believed_register_of_its_device_waits_for_a_second_read_only() -> None:
+    inventory = site("Panel.IE", "EVSE.IE")
+    register_filter = RegisterFilter()
+    charges = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=4_855_390.0)}
+    values = {"EVSE.STATUS": 1.0, AE: 0.0, "EVSE.IE": 0.0, "Panel.AE": 100.0, "Panel.IE": 0.0}
+    shown = []
+    for step in range(4):
+        snapshot = register_filter.apply(read(1.79e9 + 2 * step, inventory, values, charges), 2.0 * step)
+        shown.append({name for name in values if name in snapshot.values} - {"EVSE.STATUS"})
+        values = values if step < 1 else {**values, AE: 4855.39}
+
+    assert shown == [
+        set(),
+        {"Panel.AE", "Panel.IE"},
+        {AE, "EVSE.IE", "Panel.AE", "Panel.IE"},
+        values.keys() - {"EVSE.STATUS"},
+    ]
 
 
 def test_a_first_value_within_a_charge_may_be_a_minute_ahead_of_charge_info() -> None:
@@ -422,6 +446,13 @@ def test_a_register_that_goes_on_falling_becomes_one_that_may_fall_for_good() ->
     again.register_filter = RegisterFilter(meter.register_filter.levels)
     assert again.show(19.95, seconds=300) == 19.95
     assert again.is_partial
+
+
+def test_a_register_that_fell_twice_and_is_below_zero_is_that_of_a_net_meter() -> None:
+    meter = Meter("Panel.AE", known=20.0)
+
+    assert [meter.show(reading, 1.0) for reading in (20.0, 19.9, 19.8, -0.5)] == [20.0, None, None, -0.5]
+    assert meter.is_partial
 
 
 def test_a_register_that_may_fall_has_another_quantity() -> None:
