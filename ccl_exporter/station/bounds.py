@@ -17,7 +17,7 @@ from ccl_exporter.station.plug import PHASES, plug_infos, shared_meters
 from ccl_exporter.station.values import Reading, Variable, variables
 
 _VOLTS = 264.0  # the highest voltage of a supply of 240 V (EN 50160: 10 % above)
-_AMPERES = 63.0  # the largest socket of IEC 62196, for a plug that does not tell its own
+_AMPERES = 63.0  # the largest socket of IEC 62196, for a plug that reports none
 _MOST_VOLTS = 1000.0  # of a DC plug
 _LEAST_WATTS = 2e5  # what a range of power has at least: a DC plug of 150 kW may call itself one of 32 A
 
@@ -109,7 +109,7 @@ class BoundsTable:
         return [*self._listed, *((name, found) for name in others if (found := self._bounds(name)))]
 
     def _phases(self, plug: PlugInfo) -> int:
-        """One only where the plug's meter tells one: which meter serves a plug is not always known."""
+        """One only where the plug's meter has one: which meter serves a plug is not always known."""
         listed = self._variables.listed
         phases = any(f"{plug.meter}.AI{phase}" in listed for phase in PHASES)
         return 1 if f"{plug.meter}.AI" in listed and not phases else 3

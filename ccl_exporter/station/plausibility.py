@@ -42,6 +42,7 @@ FALLS_WITHIN = 86_400.0
 _SLACK = 1.25
 _STEP = 72_000.0  # joules: meters count in tens of watt-hours, and two steps may fall between two reads
 _BETWEEN = 60.0  # seconds that may lie between the values and the chargeInfo of one snapshot
+_GAP = 3600.0  # seconds without a read that are worth a line in the log
 _NONE = -1.0  # what engines send for none
 _MOST_WATT_HOURS = 1e12
 _COPY = "chargeInfo "
@@ -274,6 +275,7 @@ class RegisterFilter:
         before = self._believed.get(claim.name)
         verdict: Verdict | None = None
         if before is not None and self._is_next(before, claim):
+            self._note_gap(before, claim)
             self._believe(claim)
         elif claim.raw in SENTINELS:
             verdict = "sentinel"
@@ -299,6 +301,13 @@ class RegisterFilter:
         if not 0 < change <= _flown(self._most_watts, before, claim.read):
             return False
         return change <= _flown(claim.watts, before, claim.read) or claim.is_confirmed
+
+    def _note_gap(self, before: _Read, claim: _Claim) -> None:
+        """Log what a plug delivered while nothing read it, as after a downtime or a suspended host."""
+        seconds, grown = claim.read.seconds_since(before), claim.value - before.level.value
+        if seconds >= _GAP and grown > 0 and claim.bounds.plug is not None and not claim.name.startswith(_COPY):
+            hours = f"{seconds / 3600:.1f} h"
+            self._changes.append(f"{claim.name}: grew by {_shown(grown, claim)} in {hours} without a read")
 
     def _is_net(self, before: _Read, claim: _Claim) -> bool:
         """Count a fall that may be one of a net meter; whether there were enough of them."""
@@ -333,7 +342,7 @@ class RegisterFilter:
         before = self._believed.get(claim.name)
         if before is not None:
             was, after = (_shown(level, claim) for level in (before.level.value, claim.value))
-            self._changes.append(f"{claim.name}: the register was {was} and goes on at {after}")
+            self._changes.append(f"{claim.name}: was {was} and goes on at {after}, which has stayed for a minute")
         self._believe(claim)
         return None
 

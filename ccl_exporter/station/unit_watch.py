@@ -89,9 +89,12 @@ class UnitWatch:
 
 def _is_rescaled(before: Variable, after: Variable) -> bool:
     one, other = before.unit, after.unit
+    # What the engine says goes before the catalogue, also if it comes later.
+    is_of_engine = before.info is not None and before.info.unit is not None
     return (
         one is not None
         and other is not None
+        and is_of_engine
         and one.quantity == other.quantity
         and (one.scale * before.power, one.offset) != (other.scale * after.power, other.offset)
     )
@@ -100,7 +103,7 @@ def _is_rescaled(before: Variable, after: Variable) -> bool:
 def _is_right_register(
     reading: Reading, variable: Variable, before: Variable, raw: float, continues: Continues
 ) -> bool | None:
-    """Whether a register has the right unit: by chargeInfo, else by its level; None if they do not say."""
+    """Whether a register has the right unit: by chargeInfo, else by its level; None if they cannot decide."""
     ratio = reading.register_ratios.get(variable.id)
     if ratio is not None and abs(ratio - 1) < 0.02:
         return True
@@ -144,17 +147,13 @@ def _is_share(share: float) -> bool:
 
 
 def _is_of_catalogue(reading: Reading, variable: Variable) -> bool:
-    """Whether the catalogue has a variable in this unit."""
-    known = reading.facts.known(variable.device.type, variable.name)
-    return (
-        variable.described is not None
-        and known is not None
-        and (known.unit, known.factor) == (variable.described.code, variable.described.factor)
-    )
+    """Whether the engine describes a variable as the catalogue does."""
+    known, info = reading.facts.known(variable.device.type, variable.name), variable.info
+    return known is not None and info is not None and (known.unit, known.factor) == (info.unit, info.factor)
 
 
 def _settles(change: _Change, raw: float, shift: float, now: float) -> tuple[bool, _Change]:
-    """Whether a unit is right that nothing else tells of: the number has changed as the unit has, and stays so."""
+    """Whether a unit is right that nothing else confirms: the number has changed as the unit has, and stays so."""
     if not change.raw or raw / change.raw < 0 or shift <= 0 or shift == 1:
         return False, change
     wanted = -log10(shift)

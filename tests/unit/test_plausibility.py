@@ -83,7 +83,7 @@ class Meter:
         if clock is not None:
             values["EVSE.VDTTM"] = Moment(clock)
         snapshot = read(self.at, self.inventory, values, self.charges)
-        shown = self.register_filter.apply(snapshot, self.now)
+        self.shown = shown = self.register_filter.apply(snapshot, self.now)
         self.counts = {
             reason: count for (name, reason), count in shown.rejected.items() if name == self.name and count
         }
@@ -157,7 +157,9 @@ def test_a_register_that_stays_at_another_level_is_believed_in_the_end_and_logge
     assert believed + 1 >= SETTLE_READINGS
     assert believed * 15 >= SETTLE_SECONDS
     assert shown[believed:] == [after + step * 0.03 for step in range(believed, 8)]
-    assert meter.changes == [f"{AE}: the register was 4855.39 kWh and goes on at {after + 0.12:.10g} kWh"]
+    assert meter.changes == [
+        f"{AE}: was 4855.39 kWh and goes on at {after + 0.12:.10g} kWh, which has stayed for a minute"
+    ]
 
 
 @pytest.mark.parametrize("set_by", [0.0, 3600.0, -3600.0])
@@ -277,6 +279,7 @@ def test_a_month_of_downtime_may_have_brought_much() -> None:
     by_device.register_filter = RegisterFilter({AE: level})
 
     assert by_wall.show(3100.0, seconds=30 * 86_400.0) == 3100.0
+    assert by_wall.changes == [f"{AE}: grew by 3000 kWh in 720.0 h without a read"]
     assert by_device.show(3100.0, clock=1_790_000_000 + 30 * 86_400.0) == 3100.0
     assert in_no_time.show(3100.0) is None
 
@@ -324,6 +327,7 @@ def test_a_jump_that_charge_info_confirms_passes() -> None:
     for step in range(1, 6):
         meter.tell(100_000.0 + 625 * step, state=8)
         shown.append(meter.show(100 + 0.625 * step))
+        assert meter.shown.charges == meter.charges
     absurd.tell(200_000.0, state=8)
 
     assert shown == [100.625, 101.25, 101.875, 102.5, 103.125]
@@ -600,6 +604,16 @@ def test_phases_are_judged_each_by_itself() -> None:
     assert engine.show(values | {"Panel.API1": 2300.0}) == values.keys() - {"Panel.API3"}
 
 
+def test_a_unit_of_the_catalogue_gives_way_to_that_of_the_engine() -> None:
+    engine = Changing({"Meter.IPI": 0.5}, {})
+    unit = VariableInfo(unit="#VARL", factor=0)
+    engine.inventory = replace(engine.inventory, variables={**engine.inventory.variables, "Meter.IPI": unit})
+
+    assert engine.show({"Meter.IPI": 0.5}) == {"Meter.IPI"}
+    engine.back()
+    assert engine.show({"Meter.IPI": 0.5}) == set(), "the engine has lost the description"
+
+
 def test_variables_that_changed_together_confirm_nothing_of_each_other() -> None:
     engine = Changing(FLOWING, {"EVSE.PLUG.API": 0, "EVSE.PLUG.AI": -3})
 
@@ -624,15 +638,16 @@ def test_the_register_of_a_plug_is_confirmed_by_charge_info() -> None:
 
 
 def test_the_catalogue_decides_where_nothing_else_does() -> None:
-    engine = Changing({"Meter.IPI": 0.5}, {})
-    engine.inventory = replace(
-        engine.inventory,
-        variables={**engine.inventory.variables, "Meter.IPI": VariableInfo(unit="#VARL", factor=0)},
-    )
+    engine = Changing({"Meter.API": 0.5}, {"Meter.API": 0})
 
-    assert engine.show({"Meter.IPI": 0.5}) == set()
-    engine.back()
-    assert engine.show({"Meter.IPI": 0.5}) == {"Meter.IPI"}
+    assert [engine.show({"Meter.API": 0.5}) for _ in range(10)] == [set()] * 10
+    again = Changing({"Meter.API": 0.5}, {})
+    again.inventory = site("Meter.API", factors={"Meter.API": 0})
+    again.register_filter = RegisterFilter()
+    again.show({"Meter.API": 0.5})
+    again.back()
+    assert again.show({"Meter.API": 0.5}) == {"Meter.API"}
+    assert again.changes[-1] == "Meter.API: the unit is kW, as other values confirm"
 
 
 def test_a_unit_that_nothing_tells_of_has_to_settle_at_a_number_that_changed_as_it_did() -> None:
