@@ -20,7 +20,7 @@ from ccl_exporter.station.bounds import (
     bounds,
 )
 from ccl_exporter.station.plug import IN_SESSION
-from ccl_exporter.station.unit_watch import UnitWatch
+from ccl_exporter.station.unit_watch import UnitWatch, is_of_catalogue
 from ccl_exporter.station.values import Reading
 
 __all__ = ["SETTLE_READINGS", "SETTLE_SECONDS", "RegisterFilter", "RegisterLevel"]
@@ -285,10 +285,11 @@ class RegisterFilter:
             self._believe(claim)
         elif before is not None and self._is_net(before, claim):
             self._believe(claim, is_partial=True)
+        elif before is not None and _is_rescaled(before, claim):
+            verdict = "unit"
         else:
-            verdict = self._wait(
-                claim, _reason(before.level.value if before is not None else claim.reported, claim.value)
-            )
+            level = before.level.value if before is not None else claim.reported
+            verdict = self._wait(claim, _reason(level, claim.value))
         return verdict
 
     def _is_next(self, before: _Read, claim: _Claim) -> bool:
@@ -375,6 +376,15 @@ class RegisterFilter:
 def _flown(watts: float, before: _Read, read: _Read) -> float:
     """Joules that may have flowed between two reads."""
     return watts * read.seconds_since(before) * _SLACK + _STEP
+
+
+def _is_rescaled(before: _Read, claim: _Claim) -> bool:
+    """Whether a register is wrong by a thousand after its unit changed while nothing watched it."""
+    variable = claim.reading.variable(claim.name)
+    if variable is None or claim.is_confirmed or is_of_catalogue(claim.reading, variable):
+        return False
+    level = before.level.value
+    return any(abs(claim.value * wrong - level) < 0.02 * level for wrong in (1e-3, 1e3))
 
 
 def _reason(before: float | None, value: float) -> Verdict:

@@ -78,7 +78,7 @@ class UnitWatch:
                 is_right = _is_right_register(reading, variable, change.before, raw, continues)
             else:
                 is_right = _is_right_power(reading, name, shift, self._changes.keys() - {name})
-            if is_right is None and _is_of_catalogue(reading, variable):
+            if is_right is None and is_of_catalogue(reading, variable):
                 is_right = True
             if is_right is None:
                 is_right, self._changes[name] = _settles(change, raw, shift, now)
@@ -146,7 +146,7 @@ def _is_share(share: float) -> bool:
     return 0.1 <= share <= 4
 
 
-def _is_of_catalogue(reading: Reading, variable: Variable) -> bool:
+def is_of_catalogue(reading: Reading, variable: Variable) -> bool:
     """Whether the engine describes a variable as the catalogue does."""
     known, info = reading.facts.known(variable.device.type, variable.name), variable.info
     return known is not None and info is not None and (known.unit, known.factor) == (info.unit, info.factor)

@@ -629,6 +629,17 @@ def test_a_register_whose_factor_changed_goes_on_from_its_level() -> None:
     assert right.show({"Panel.AE": 100_010.0}) == {"Panel.AE"}
 
 
+@pytest.mark.parametrize("sent", [0.1, 100_000.0])
+def test_a_register_that_is_wrong_by_a_thousand_after_a_restart_is_not_believed(sent: float) -> None:
+    unknown, known = Meter("Panel.AE", known=100.0), Meter("Meter.AE", known=100.0)
+    known.inventory = site("Meter.AE")
+
+    assert [unknown.show(sent) for _ in range(10)] == [None] * 10
+    assert unknown.counts == {"unit": 10}
+    assert unknown.show(100.01) == 100.01
+    assert [known.show(sent) for _ in range(6)][-1] == sent, "the catalogue has the unit"
+
+
 def test_the_register_of_a_plug_is_confirmed_by_charge_info() -> None:
     engine = Changing({AE: 100.0}, {AE: 0})
     told = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=100_000.0)}
