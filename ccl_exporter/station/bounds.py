@@ -86,19 +86,14 @@ class BoundsTable:
         self._amperes: dict[str, float] = {}
         self.copies: dict[str, RegisterBounds] = {}
         """What bounds chargeInfo's copy of the register of a plug."""
-        self.originals: dict[str, tuple[str, ...]] = {}
-        """The registers that chargeInfo has a copy of, by plug."""
         for plug in plug_infos(reading):
             prefixes = [prefix for prefix in (plug.name, plug.meter) if prefix is not None]
             for prefix in prefixes:
                 self._plugs.setdefault(prefix, []).append(plug)
-            own = [f"{prefix}.AE" for prefix in prefixes if prefix not in self._shared]
-            self.originals[plug.name] = tuple(name for name in own if name in self._variables.listed)
             self.copies[plug.name] = self._register_of([plug], plug.name, plug.name)
             for device in {reading.owner(f"{prefix}.AE") for prefix in prefixes}:
                 if device is not None:
                     self._amperes[device] = self._amperes.get(device, 0.0) + _amperes(plug)
-
         self._listed = [(name, found) for name in sorted(self._variables.listed) if (found := self._bounds(name))]
 
     def of(self, values: Mapping[str, Value]) -> Iterable[tuple[str, Bounds]]:

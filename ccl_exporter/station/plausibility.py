@@ -246,8 +246,9 @@ class RegisterFilter:
             for charge in reading.snapshot.charges.values()
             if charge.meter_watt_hours is not None
         }
+        own = {f"{plug}.AE": plug for plug in copies}
         originals: dict[str, float] = {}
-        for register in registers:
+        for register in (_of_plug(register, own) for register in registers):
             variable = reading.variable(register.name)
             if variable is None:
                 continue
@@ -260,7 +261,9 @@ class RegisterFilter:
             yield self._claim(reading, register, value, reported, now)
         table = bounds(reading.snapshot.inventory)
         for plug, copy in copies.items():
-            register = _Register(_COPY + plug, copy, copy <= _MOST_WATT_HOURS, table.copies.get(plug, _NO_BOUNDS))
+            register = _Register(
+                _COPY + plug, copy, 0 <= copy <= _MOST_WATT_HOURS, table.copies.get(plug, _NO_BOUNDS)
+            )
             yield self._claim(reading, register, copy * 3600, originals.get(plug), now)
 
     def _claim(
@@ -279,7 +282,7 @@ class RegisterFilter:
             self._believe(claim)
         elif claim.raw in SENTINELS:
             verdict = "sentinel"
-        elif not claim.is_within or (claim.bounds.may_fall and claim.raw == _NONE):
+        elif not claim.is_within or claim.raw == _NONE or (claim.value < 0 and not claim.bounds.may_fall):
             verdict = "range"
         elif before is None and claim.value and claim.is_confirmed:
             self._believe(claim)
@@ -371,6 +374,13 @@ class RegisterFilter:
             self._proven.add(claim.bounds.clock)
         self._believed[claim.name] = claim.read._replace(level=level)
         self._waiting.pop(claim.name, None)
+
+
+def _of_plug(register: _Register, own: Mapping[str, str]) -> _Register:
+    """A register as that of a plug, if only chargeInfo names the plug; `own` has plugs by their registers."""
+    if register.bounds.plug is not None or register.name not in own:
+        return register
+    return register._replace(bounds=replace(register.bounds, plug=own[register.name], may_fall=False))
 
 
 def _flown(watts: float, before: _Read, read: _Read) -> float:

@@ -509,9 +509,13 @@ def test_below_zero_is_no_plug_but_a_net_meter() -> None:
     assert plug.counts == {"range": 10}
 
 
-def test_the_energy_of_a_plug_never_falls() -> None:
-    meter = Meter(known=20.0)
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_the_energy_of_a_plug_never_falls(is_listed: bool) -> None:
+    meter = Meter(known=20.0, told=4711.0)
+    if not is_listed:
+        meter.inventory = replace(meter.inventory, plugs=())
 
+    assert [meter.show(-0.1) for _ in range(6)] == [None] * 6
     assert [meter.show(reading) for reading in (19.9, 19.8, 19.7, 19.6)] == [None] * 4
     assert not meter.is_partial
 
