@@ -1,7 +1,7 @@
 """Implausible values are rejected before they are shown: a glitch never becomes a bill.
 
 Prometheus takes a register that falls for a reset and counts its whole value again. So a register that falls to
-zero, rolls back, or grows faster than can be is held back until it has stayed there long enough to be true.
+zero, rolls back, or grows faster than can be is held back until it has been there long enough to be true.
 A number that stands for none, or lies outside what its quantity can be, is held back for as long as it is sent.
 """
 
@@ -55,7 +55,7 @@ class RegisterLevel:
 
     `at` is the time of the read and `clock` that of the device's own clock, in Unix seconds: the latter counts
     where it runs faster, after a break of the connection or in a simulation. `falls` are the Unix seconds of the
-    register's falls within the last 24 hours. `is_partial` says that it may fall, and stays so.
+    register's falls within the last 24 hours. `is_partial` says that it may fall, for good.
     """
 
     value: float
@@ -346,7 +346,7 @@ class RegisterFilter:
         before = self._believed.get(claim.name)
         if before is not None:
             was, after = (_shown(level, claim) for level in (before.level.value, claim.value))
-            self._changes.append(f"{claim.name}: was {was} and goes on at {after}, which has stayed for a minute")
+            self._changes.append(f"{claim.name}: was {was} and goes on at {after}, which lasted for a minute")
         self._believe(claim)
         return None
 

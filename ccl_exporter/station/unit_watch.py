@@ -41,10 +41,12 @@ class UnitWatch:
         """The variables whose unit is not confirmed, by full id, and what changed, as sentences for the log."""
         described, values = variables(reading.snapshot.inventory), reading.snapshot.values
         sentences = list(self._compare(reading)) if described is not self._variables else []
-        self._variables, self._values = described, values
+        self._variables = described
+        # A read of fewer variables does not replace the last one of all.
+        self._values = max(values, self._values, key=len)
         if self._changes:
             sentences += self._check(reading, continues, now)
-        # A register whose unit chargeInfo contradicted is not believed because chargeInfo is silent for once.
+        # A register whose unit chargeInfo contradicted is not believed because chargeInfo has no energy for once.
         self._contradicted = self._contradicted - reading.register_ratios.keys() | reading.unit_conflicts
         # A register in conflict has no unit, and its plug's energy is chargeInfo's. Zero is zero in any unit.
         unsure = {name for name in self._changes.keys() | self._contradicted if values.get(name)}
@@ -153,7 +155,7 @@ def is_of_catalogue(reading: Reading, variable: Variable) -> bool:
 
 
 def _settles(change: _Change, raw: float, shift: float, now: float) -> tuple[bool, _Change]:
-    """Whether a unit is right that nothing else confirms: the number has changed as the unit has, and stays so."""
+    """Whether a unit is right that nothing else confirms: the number has changed as the unit has, and remains so."""
     if not change.raw or raw / change.raw < 0 or shift <= 0 or shift == 1:
         return False, change
     wanted = -log10(shift)
