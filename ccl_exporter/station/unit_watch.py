@@ -155,7 +155,7 @@ def is_of_catalogue(reading: Reading, variable: Variable) -> bool:
 
 
 def _settles(change: _Change, raw: float, shift: float, now: float) -> tuple[bool, _Change]:
-    """Whether a unit is right that nothing else confirms: the number has changed as the unit has, and remains so."""
+    """Whether a unit is right that nothing else confirms: the number changed as the unit did, and remains so."""
     if not change.raw or raw / change.raw < 0 or shift <= 0 or shift == 1:
         return False, change
     wanted = -log10(shift)
