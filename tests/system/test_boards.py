@@ -41,7 +41,7 @@ PRICES: Mapping[str, str] = {"price": "0.30", "cheap_price": "0.10", "cheap_from
 
 RIGHTLY_EMPTY = {
     "Station": "the simulated engines, as some real ones, do not tell a STATE of their own",
-    "Registers held back": "no register lied on these days",
+    "Rejected values": "no value was rejected on these days",
     "Other reactive energy (kvarh)": "no simulated meter has such a variable",
     "Other apparent energy (kVAh)": "no simulated meter has such a variable",
 }
