@@ -308,8 +308,11 @@ class RegisterFilter:
 
     def _note_gap(self, before: _Read, claim: _Claim) -> None:
         """Log what a plug delivered while nothing read it, as after a downtime or a suspended host."""
-        seconds, grown = claim.read.seconds_since(before), claim.value - before.level.value
-        if seconds >= _GAP and grown > 0 and claim.bounds.plug is not None and not claim.name.startswith(_COPY):
+        grown = claim.value - before.level.value
+        if not grown or claim.bounds.plug is None or claim.name.startswith(_COPY):
+            return
+        seconds = claim.read.seconds_since(before)
+        if seconds >= _GAP:
             hours = f"{seconds / 3600:.1f} h"
             self._changes.append(f"{claim.name}: grew by {_shown(grown, claim)} in {hours} without a read")
 
@@ -358,21 +361,23 @@ class RegisterFilter:
         )
 
     def _believe(self, claim: _Claim, is_partial: bool = False) -> None:
-        before, level = self._believed.get(claim.name), claim.read.level
+        before, read = self._believed.get(claim.name), claim.read
+        level = read.level
         falls: tuple[float, ...] = ()
         if before is not None:
             is_partial |= before.level.is_partial
-            # A register that came back had not fallen.
-            is_back = level.value >= before.level.value
-            falls = tuple(fall for fall in before.level.falls if not is_back or fall <= before.level.at)
+            falls = before.level.falls
+            if falls and level.value >= before.level.value:
+                # A register that came back had not fallen.
+                falls = tuple(fall for fall in falls if fall <= before.level.at)
         if is_partial or level.value < 0:
-            level = replace(level, is_partial=True)
+            read = read._replace(level=replace(level, is_partial=True))
             self._partial |= {claim.name}
         elif falls:
-            level = replace(level, falls=falls)
+            read = read._replace(level=replace(level, falls=falls))
         if level.value and not claim.name.startswith(_COPY):
             self._proven.add(claim.bounds.clock)
-        self._believed[claim.name] = claim.read._replace(level=level)
+        self._believed[claim.name] = read
         self._waiting.pop(claim.name, None)
 
 
