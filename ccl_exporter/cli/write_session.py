@@ -29,7 +29,7 @@ from ccl_exporter.cli.shared import (
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.restore import TemporaryChange, restore_pending
 from ccl_exporter.control.state import ControlState
-from ccl_exporter.control.write import Outcome, WriteOptions, Writer, Written
+from ccl_exporter.control.write import LEAST_PAUSE, Outcome, WriteOptions, Writer, Written
 from ccl_exporter.errors import CclError, UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.settings import ChargerSettings
@@ -75,7 +75,7 @@ class Target:
     plug: PlugName = None
     dry_run: DryRun = False
     wait: Wait = 20.0
-    least_pause: LeastPause = 60.0
+    least_pause: LeastPause = LEAST_PAUSE
     length: For = None
     as_json: AsJson = False
     timeout: Patience = 15.0

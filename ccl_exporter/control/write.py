@@ -6,6 +6,7 @@ that is out of range, or that was written a moment ago.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from time import monotonic, sleep
 from typing import Literal
 
@@ -19,8 +20,10 @@ from ccl_exporter.station.rows import VariableRow, find_row, variable_rows
 from ccl_exporter.station.values import Reading
 from ccl_exporter.text import MASK, format_number
 
-LEAST_PAUSE = 60.0
-"""Seconds between two writes of a variable: each wears out the charger's memory (flash)."""
+LEAST_PAUSE = 59.0
+"""Seconds between two writes of a variable, as each wears out the charger's memory (flash).
+
+A minute less a second: a program that commands once a minute is never quite punctual."""
 
 TAKEN_WITHIN = 10.0
 """Seconds within which a write must show; the charger takes up to five, and reads as before until then
@@ -275,6 +278,6 @@ def _check_range(name: str, value: float, row: VariableRow, force: bool) -> None
 def _check_pause(name: str, since: float | None, least: float) -> None:
     if since is not None and since < least:
         raise WriteRejected(
-            f"{name} was written {since:.0f} s ago; wait {least - since:.0f} s more, as each write wears out"
+            f"{name} was written {int(since)} s ago; wait {ceil(least - since)} s more, as each write wears out"
             " the charger's memory, or say --min-interval 0"
         )
