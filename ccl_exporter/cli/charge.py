@@ -132,7 +132,13 @@ def disable(
 
 @write_command("charge limit")
 def limit(
-    current: Annotated[str, typer.Argument(metavar="LIMIT", help="16A, or 50% of what the plug has; 0A stops.")],
+    current: Annotated[
+        str,
+        typer.Argument(
+            metavar="LIMIT",
+            help="16A, or 50% of what the plug has; min is the minimum current of a car, 0A stops.",
+        ),
+    ],
     target: Target,
 ) -> None:
     """Limit the current, and see that a car that is charging follows."""

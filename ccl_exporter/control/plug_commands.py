@@ -29,28 +29,36 @@ CHARGE_PATIENCE = 3.0
 
 _A_DAY = 86_400.0
 
+MINIMUM = "min"
+"""The limit that is the minimum current."""
+
 _AMPERES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(A|%)")
 _SLACK, _MORE = 1.03, 0.5
 """What a current may be above its limit: a meter's class, and what its last digit may hide, in amperes."""
 
 
 def reduction(text: str, largest: float) -> int:
-    """The PREDUCTION for a limit such as `16A` or `50%` of the plug's largest current.
+    """The PREDUCTION for a limit such as `16A`, `50%` of the plug's largest current, or `min`.
 
+    `min` is the lowest current for a vehicle that whole per cent allow: the one limit that may exceed its number.
     Raises `UsageError` for what is no limit, `WriteRejected` for one that a car cannot use;
     0 is allowed, as it stops.
     """
     found = _AMPERES.fullmatch(text.strip())
-    if found is None:
-        raise UsageError(f"{text!r} is not a limit; it looks like 16A or 50%")
-    amperes = float(found[1]) * largest / 100 if found[2] == "%" else float(found[1])
+    if text.strip() == MINIMUM:
+        amperes = minimum_current(largest)
+    elif found is None:
+        raise UsageError(f"{text!r} is not a limit; it looks like 16A, 50% or {MINIMUM}")
+    else:
+        amperes = float(found[1]) * largest / 100 if found[2] == "%" else float(found[1])
     if amperes > largest:
         raise WriteRejected(f"{text} is more than the plug has, which is {largest:g} A")
     percent = percent_for(amperes, largest)
     if amperes > 0 and percent == 100:
         raise WriteRejected(
-            f"{text} is too little: a car needs {MINIMUM_AMPERES} A, and in whole per cent the least is"
-            f" {minimum_current(largest):.2f} A; `charge limit 0A` or `charge stop` stops it"
+            f"{text} is too little: a car needs {MINIMUM_AMPERES} A, and in whole per cent the minimum is"
+            f" {minimum_current(largest):.2f} A (`charge limit {MINIMUM}`);"
+            " `charge limit 0A` or `charge stop` stops it"
         )
     return percent
 
@@ -232,6 +240,9 @@ class PlugCommands(PlugReader):
         if not limits.rated:
             raise Absent(f"the charger does not tell the rated current of {self.name}, so a limit has no meaning")
         percent = reduction(text, limits.rated)
+        if text.strip() == MINIMUM and limits.cap is not None and limits.cap < MINIMUM_AMPERES:
+            cap = f"CURRENT_REDUCTION caps {self.name} at {limits.cap:.2f} A"
+            raise WriteRejected(f"{cap}, and a car needs {MINIMUM_AMPERES} A")
         allowed = amperes_left(percent, limits.rated)
         written = self._write(f"{vehicle}.PREDUCTION", float(percent), how)
         seen = self.look()

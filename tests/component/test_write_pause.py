@@ -1,4 +1,4 @@
-"""How soon a variable may be written again: a command a minute is in time, and what comes sooner is told to wait."""
+"""How soon a variable may be written again: a command a minute is in time, one that comes sooner is refused."""
 
 import re
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """Limits in whole per cent, and why a plug does not charge."""
 
+import re
+
 import pytest
 from helpers.plugs import plug
 from hypothesis import given
@@ -31,6 +33,10 @@ class TestLimits:
             ("0A", 32.0, 100),
             ("0%", 32.0, 100),
             ("8A", 10.0, 20),
+            ("min", 32.0, 81),
+            (" min ", 16.0, 62),
+            ("min", 10.0, 40),
+            ("min", 6.0, 0),
         ],
     )
     def test_a_limit_is_a_reduction_in_whole_per_cent(self, text: str, largest: float, percent: int) -> None:
@@ -59,19 +65,28 @@ class TestLimits:
         [
             ("33A", "33A is more than the plug has, which is 32 A"),
             ("120%", "more than the plug has"),
-            ("5A", "a car needs 6 A, and in whole per cent the least is 6.08 A"),
-            ("6A", "the least is 6.08 A; `charge limit 0A` or `charge stop` stops it"),
+            ("5A", "a car needs 6 A, and in whole per cent the minimum is 6.08 A"),
+            ("6A", "the minimum is 6.08 A (`charge limit min`); `charge limit 0A` or `charge stop` stops it"),
             ("1%", "a car needs 6 A"),
         ],
     )
     def test_a_limit_that_makes_no_sense_is_refused(self, text: str, says: str) -> None:
-        with pytest.raises(WriteRejected, match=says.replace("(", r"\(")):
+        with pytest.raises(WriteRejected, match=re.escape(says)):
             reduction(text, 32.0)
 
-    @pytest.mark.parametrize("text", ["", "16", "A", "-1A", "nanA", "1e3A", "16 V", "half", "16AA"])
+    @pytest.mark.parametrize("text", ["", "16", "A", "-1A", "nanA", "1e3A", "16 V", "half", "16AA", "MIN", "minA"])
     def test_what_is_no_limit_is_said(self, text: str) -> None:
-        with pytest.raises(UsageError, match="is not a limit; it looks like 16A or 50%"):
+        with pytest.raises(UsageError, match="is not a limit; it looks like 16A, 50% or min"):
             reduction(text, 32.0)
+
+    @given(rated=RATED)
+    def test_the_minimum_is_what_every_limit_begins_at(self, rated: float) -> None:
+        assert reduction("min", rated) == percent_for(minimum_current(rated), rated)
+        assert amperes_left(reduction("min", rated), rated) >= MINIMUM_AMPERES
+
+    def test_a_plug_that_has_less_than_a_vehicle_needs_has_no_minimum(self) -> None:
+        with pytest.raises(WriteRejected, match=r"min is more than the plug has, which is 5\.9 A"):
+            reduction("min", 5.9)
 
     @given(rated=RATED)
     def test_all_of_what_the_plug_has_is_no_reduction(self, rated: float) -> None:
