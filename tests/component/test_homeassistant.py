@@ -15,8 +15,9 @@ from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.metrics.samples import samples
+from ccl_exporter.outputs.key_values import Document
 from ccl_exporter.outputs.mqtt.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
-from ccl_exporter.outputs.mqtt.payload import Document, documents
+from ccl_exporter.outputs.mqtt.payload import documents
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Simulator
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.outputs.mqtt.payload import Document, documents, level, listing, parse_listing, payload, scalars
+from ccl_exporter.outputs.key_values import Document
+from ccl_exporter.outputs.mqtt.payload import documents, level, listing, parse_listing, payload, scalars
 
 PLUG = ("EVSE.PLUG",)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from ccl_exporter import __version__
 from ccl_exporter.metrics.families import Family, Sample
-from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE, STATION, documents, field_key, level
+from ccl_exporter.outputs.key_values import field_key
+from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE, STATION, documents, level
 
 
 def _template(then: str) -> str:

@@ -6,18 +6,17 @@
     ccl/garage/station            {"temperature_celsius": 31.5, ...}
     ccl/garage/device/CCL1Mini    {"VI_volts": 232.1, ...}
 
-Keys are the metrics' names without `ccl_plug_`, `ccl_` or `ccl_variable_`; energies are there in kWh, too,
-and the power of three phases as their sum.
-A value that nobody knows has no key.
+Keys and values are those of `outputs.key_values`.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from hashlib import sha256
 from urllib.parse import quote, unquote
 
 from ccl_exporter.metrics.families import Sample
+from ccl_exporter.outputs.key_values import Document, Subject, Value, by_subject
 
 ONLINE, OFFLINE = "online", "offline"
 
@@ -31,13 +30,6 @@ _NOT_IN_A_LEVEL = re.compile(rf"[/+#%\x00-\x1f\x7f-\x9f\ud800-\udfff{_NON_CHARAC
 # A topic has three levels that others named, and 65,535 bytes at most (MQTT 3.1.1, 4.7.3).
 _LONGEST_LEVEL = 1024
 _CUT = 64  # characters, of twelve bytes at most
-_PHASES = ("l1", "l2", "l3")
-_YES_OR_NO = ("vehicle_connected", "locked", "enabled")
-_JOULES_A_KWH = 3.6e6
-
-Scalar = float | int | bool | str
-Value = Scalar | list[str]
-Document = dict[str, Value]
 
 
 def level(name: str) -> str:
@@ -72,61 +64,11 @@ def parse_listing(message: bytes) -> set[str]:
 
 def documents(samples: Iterable[Sample]) -> dict[str, Document]:
     """What is known of each plug, of the station and of each device, by the end of its topic."""
-    found: dict[str, Document] = {}
-    for sample in samples:
-        labels = dict(zip(sample.family.labels, sample.labels, strict=True))
-        place = _place(sample.family.name, labels)
-        if place is None:
-            continue
-        document = found.setdefault(place, {})
-        if sample.family.kind == "info":
-            document.update(labels)
-        else:
-            document.update(_values(field_key(sample.family.name, labels), sample))
-    for document in found.values():
-        phases = [document.get(f"power_watts_{phase}") for phase in _PHASES]
-        watts = [value for value in phases if isinstance(value, int | float)]
-        if len(watts) == len(_PHASES):  # of a part of them no sum is told
-            document["power_watts"] = _number(round(float(sum(watts)), 6))
-    return found
+    return {_place(subject): document for subject, document in by_subject(samples).items()}
 
 
-def _place(name: str, labels: dict[str, str]) -> str | None:
-    """Where a family belongs; the labels that say so are taken out. None is nowhere."""
-    if "plug" in labels:
-        return f"plug/{level(labels.pop('plug'))}"
-    if name.startswith("ccl_station_"):
-        return STATION
-    if name.startswith("ccl_variable_") and name != "ccl_variable_info":
-        return f"device/{level(labels.pop('device'))}"
-    return None
-
-
-def field_key(name: str, labels: Mapping[str, str]) -> str:
-    """What a family's value is called in its document."""
-    for prefix in ("ccl_plug_", "ccl_station_"):
-        name = name.removeprefix(prefix)
-    if name.startswith("ccl_variable_"):
-        name = f"{labels['variable']}_{name.removeprefix('ccl_variable_')}"
-    phase = labels.get("phase")
-    return f"{name.removeprefix('ccl_')}_{phase}" if phase else name.removeprefix("ccl_")
-
-
-def _values(key: str, sample: Sample) -> Document:
-    if sample.family.kind == "stateset":
-        # Several errors may hold at once; of all else one word does.
-        return {key: list(sample.active) if key == "error" else ",".join(sample.active)}
-    if key in _YES_OR_NO:
-        return {key: sample.value != 0}
-    found: Document = {key: _number(sample.value)}
-    if "joules" in key:
-        kwh = key.removesuffix("_total").replace("joules", "kwh")
-        found[kwh] = _number(round(sample.value / _JOULES_A_KWH, 6))
-    return found
-
-
-def _number(value: float) -> float | int:
-    return int(value) if value.is_integer() else value
+def _place(subject: Subject) -> str:
+    return STATION if subject.kind == STATION else f"{subject.kind}/{level(subject.name)}"
 
 
 def payload(document: Document) -> str:
