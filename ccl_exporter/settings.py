@@ -17,6 +17,9 @@ MODULES: tuple[Module, ...] = get_args(Module)
 _OLD_MODULES: Mapping[str, Module] = {"meaning": "core", "walk": "variables"}
 """What modules were called in version 0.1; accepted in 0.2, gone in 0.3."""
 
+JSON_ENDING = ".json"
+"""What asks for a charger as JSON, so that no name of a configuration may end so."""
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _PORTS = range(65536)
@@ -55,6 +58,7 @@ class ChargerSettings:
     `timeout` bounds a read and `pause` lies between two requests, in seconds.
     `labels` are shown by `/sd`; `exclude` are patterns of `device.variable` that the walk leaves out.
     `source_address` is an address of this machine, as chargers answer only their own subnet (protocol 12).
+    `title` and `plug_titles`, by the names of plugs, are what a person calls them.
     """
 
     name: str
@@ -65,6 +69,8 @@ class ChargerSettings:
     labels: Mapping[str, str] = field(default_factory=dict)
     source_address: str | None = None
     exclude: tuple[str, ...] = ()
+    title: str = ""
+    plug_titles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,14 @@ from ccl_exporter.config.charger_source import ChargerSource
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.outputs.output import Output, OutputContext
-from ccl_exporter.settings import DEFAULT_PORTS, ChargerSettings, OutputSettings, Settings, charger_settings
+from ccl_exporter.settings import (
+    DEFAULT_PORTS,
+    JSON_ENDING,
+    ChargerSettings,
+    OutputSettings,
+    Settings,
+    charger_settings,
+)
 from ccl_exporter.text import format_duration, quote_short
 from ccl_exporter.yaml_reader import Mistakes, Place, Reader, read_text
 
@@ -42,6 +49,13 @@ def _inventory_url(text: str) -> str:
 Label = Annotated[
     str, fields.checked(_LABEL.fullmatch, "a label: letters, digits and `_`; no digit and no `__` first")
 ]
+ChargerName = Annotated[
+    fields.Name,
+    fields.checked(
+        lambda name: None if name.endswith(JSON_ENDING) else name,
+        f"a charger's name: with `{JSON_ENDING}` at its end it asks for JSON",
+    ),
+]
 Url = Annotated[str, fields.checked(partial(charger_settings, environment={}), "the address of a charger")]
 Address = Annotated[str, fields.checked(ip_address, "an address of this machine; it looks like 192.0.2.1")]
 Network = Annotated[
@@ -51,6 +65,10 @@ Network = Annotated[
 
 class _VariablesModel(fields.ConfigModel):
     exclude: list[fields.Text] = Field(default_factory=list)
+
+
+class _PlugModel(fields.ConfigModel):
+    title: fields.Text
 
 
 class _ChargerModel(fields.ConfigModel):
@@ -63,6 +81,8 @@ class _ChargerModel(fields.ConfigModel):
     labels: dict[Label, str] = Field(default_factory=dict)
     source_address: Address | None = None
     variables: _VariablesModel = _VariablesModel()
+    title: fields.Text | None = None
+    plugs: dict[fields.Text, _PlugModel] = Field(default_factory=dict)
     walk: _VariablesModel | None = None  # the name of version 0.1
 
     @field_validator("walk")
@@ -95,6 +115,8 @@ class _ChargerModel(fields.ConfigModel):
             labels=self.labels,
             source_address=self.source_address,
             exclude=tuple((self.walk or self.variables).exclude),
+            title=self.title or "",
+            plug_titles={name: plug.title for name, plug in self.plugs.items()},
         )
 
 
@@ -118,7 +140,7 @@ class _Probe(fields.ConfigModel):
 
 
 class _Chargers(fields.ConfigModel):
-    chargers: dict[fields.Name, _ChargerModel] = Field(default_factory=dict)
+    chargers: dict[ChargerName, _ChargerModel] = Field(default_factory=dict)
     chargers_from: _ChargersFrom | None = None
     probe: _Probe = _Probe()
 
@@ -135,6 +157,7 @@ _EXAMPLES = {
     "chargers_from": "{file: chargers.yaml}",
     "probe": "{allow_networks: [192.0.2.0/24]}",
     "labels": "{site: north}",
+    "plugs": "{EVSE.PLUG: {title: Left}}",
     "variables": '{exclude: ["Plug - Mode 3.PWM*"]}',
     "spool": "{path: spool.db, max_bytes: 1GiB, max_age: 30d}",
 }
@@ -342,5 +365,7 @@ def _masked(charger: ChargerSettings) -> dict[str, Any]:
         "labels": dict(charger.labels),
         "source_address": charger.source_address,
         "variables": {"exclude": list(charger.exclude)} if charger.exclude else None,
+        "title": charger.title,
+        "plugs": {name: {"title": title} for name, title in charger.plug_titles.items()},
     }
     return {key: value for key, value in shown.items() if value}

@@ -77,6 +77,8 @@ class Charger:
         self._result: _Result | None = None
         self.latest: Snapshot | None = None
         """What the last read of everything brought, or of a charger that is down, however old it is."""
+        self.last_up_at: float | None = None
+        """When the last read that brought values began, in Unix seconds."""
         self._absent = 0
         self._absent_within = 0.0
         self._absent_reads = absent_reads or threading.Semaphore(MOST_ABSENT_READS)
@@ -143,6 +145,8 @@ class Charger:
         self._result, snapshot = result, result.snapshot
         if result.wanted is None or not snapshot.up:
             self.latest = snapshot
+        if snapshot.up:
+            self.last_up_at = snapshot.taken
         self._absent = 0 if snapshot.up else self._absent + 1
         self._absent_within = 0.0 if snapshot.up else max(self._absent_within, result.within)
         backoff = 0.0

@@ -20,6 +20,7 @@ from ccl_exporter.exporter.collector import Collector
 from ccl_exporter.exporter.poll_loop import PollLoops, Source
 from ccl_exporter.exporter.target_registry import TargetRegistry
 from ccl_exporter.exporter.web.app import App, HttpResponse, Scrape
+from ccl_exporter.exporter.web.charger_json import TIMEOUT, charger_json
 from ccl_exporter.exporter.web.page import ChargerView, page
 from ccl_exporter.exporter.web.security import WebSecurity
 from ccl_exporter.exporter.web.server import LEAST_SCRAPES, MOST_SCRAPES, WebServer
@@ -30,7 +31,7 @@ from ccl_exporter.outputs.output import Output, OutputContext
 from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import SESSIONS_FILE
-from ccl_exporter.settings import ListenAddress, Settings
+from ccl_exporter.settings import MODULES, ListenAddress, Settings
 from ccl_exporter.text import count
 from ccl_exporter.workers import Pool, Supervisor, Worker
 
@@ -283,6 +284,18 @@ class Service:
         found, up = self._read(charger, scrape)
         body, kind = exposition(found, f.FAMILIES, scrape.accept)
         return self._answer(body, kind, up)
+
+    def charger_json(self, name: str, with_variables: bool) -> HttpResponse | None:
+        """What is known of a charger of the configuration, as JSON."""
+        charger = self._registry.named(name)
+        if charger is None:
+            return None
+        modules = MODULES if with_variables else ("core",)
+        snapshot, found = self._collector.collect(charger, TIMEOUT, modules)
+        read_at = snapshot.taken if snapshot.up else charger.last_up_at
+        settings = charger.settings
+        body = charger_json(settings.name, settings.title or settings.name, read_at, snapshot.up, found, modules)
+        return self._answer(body, "application/json", snapshot.up)
 
     def _answer(self, body: bytes, kind: str, up: bool) -> HttpResponse:
         failed = self._options.fail_on_down and not up

@@ -185,6 +185,11 @@ MISTAKES = {
     "a name with a blank": ("chargers: {a b: {url: evse}}", "1: chargers.'a b': ", "not a name"),
     "a name with a dot first": ("chargers: {.a: {url: evse}}", "1: chargers.'.a': ", "not a name"),
     "a long name": (f"chargers: {{{'a' * 65}: {{url: evse}}}}", "1: chargers.'aaa", "not a name"),
+    "a name that asks for JSON": (
+        "chargers: {a.json: {url: evse}}",
+        "1: chargers.a.json: ",
+        "'a.json' is not a charger's name: with `.json` at its end it asks for JSON",
+    ),
     "one name twice": (
         "chargers:\n  a: {url: evse}\n  b: {url: b}\n  a: {url: c}\n",
         "4: chargers.a: ",

@@ -36,6 +36,7 @@ class Bench:
     asked: list[tuple[float, str]] = field(default_factory=list)
 
     probed: list[tuple[str, tuple[str, ...], bool]] = field(default_factory=list)
+    json_asked: list[tuple[str, bool]] = field(default_factory=list)
     lifecycle: bool = False
     mistake: str = ""
     lost: Sequence[str] = ()
@@ -52,6 +53,10 @@ class Bench:
             raise UsageError("this target is not in the configuration")
         self.probed.append((target, scrape.modules, debug))
         return self.metrics(scrape)
+
+    def charger_json(self, name: str, with_variables: bool) -> Said | None:
+        self.json_asked.append((name, with_variables))
+        return Said(b"{}", "application/json") if name == "garage" else None
 
     def targets(self) -> Sequence[tuple[str, Mapping[str, str]]] | None:
         if self.pending:
@@ -320,6 +325,25 @@ class TestProbe:
 
         assert answer.status == "400 Bad Request"
         assert not bench.asked
+
+
+class TestJson:
+    def test_a_charger_is_asked_for_by_its_name(self, bench: Bench) -> None:
+        answers = [
+            bench.ask(f"/charger/{name}.json") for name in ("garage", "attic", "é".encode().decode("latin-1"))
+        ]
+
+        assert [answer.status for answer in answers] == ["200 OK", *["404 Not Found"] * 2]
+        assert bench.json_asked == [("garage", False), ("attic", False), ("é", False)]
+
+    def test_variables_are_there_on_demand(self, bench: Bench) -> None:
+        bench.ask("/charger/garage.json", QUERY_STRING="variables=true")
+
+        assert bench.json_asked == [("garage", True)]
+
+    def test_nothing_can_be_written(self, bench: Bench) -> None:
+        assert bench.ask("/charger/garage.json", "PUT").status == "405 Method Not Allowed"
+        assert bench.json_asked == []
 
 
 class TestRunning:

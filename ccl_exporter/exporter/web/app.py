@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from ccl_exporter.errors import UsageError
+from ccl_exporter.exporter.web.charger_json import charger_named
 from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import MODULES, Module, module_named
@@ -55,6 +56,10 @@ class Exporter(Protocol):
 
     def probe(self, target: str, scrape: Scrape, debug: bool) -> HttpResponse:
         """Raises `UsageError` for a target that may not be read."""
+        ...
+
+    def charger_json(self, name: str, with_variables: bool) -> HttpResponse | None:
+        """What is known of one charger as JSON; None if the configuration has no such charger."""
         ...
 
     def targets(self) -> Sequence[tuple[str, Mapping[str, str]]] | None:
@@ -120,6 +125,8 @@ class App:
         if environ["REQUEST_METHOD"] not in allowed:
             text, allow = f"Only {' and '.join(allowed)}.\n", (("Allow", ", ".join(allowed)),)
             return HttpResponse(text.encode(), status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
+        if (name := charger_named(path)) is not None:
+            return self._charger_json(environ, name)
         if path not in self._routes:
             text = "There is nothing here; see /metrics, /probe, /sd.\n"
             return HttpResponse(text.encode(), status=HTTPStatus.NOT_FOUND)
@@ -151,6 +158,11 @@ class App:
         except (UsageError, ValueError) as error:
             text = str(error) if isinstance(error, UsageError) else "the query cannot be read"
             return HttpResponse(f"{text}\n".encode(), status=HTTPStatus.BAD_REQUEST)
+
+    def _charger_json(self, environ: WSGIEnvironment, name: str) -> HttpResponse:
+        with_variables = parse_qs(environ.get("QUERY_STRING", "")).get("variables") == ["true"]
+        answer = self._exporter.charger_json(name, with_variables)
+        return answer or HttpResponse(b"There is no such charger; see /sd.\n", status=HTTPStatus.NOT_FOUND)
 
     def _targets(self, _: WSGIEnvironment) -> HttpResponse:
         targets = self._exporter.targets()
