@@ -95,6 +95,7 @@ def snippet(port: int, charger: str) -> str:
     """The configuration for Home Assistant as it stands there, with the addresses of this run."""
     text = SNIPPET.read_text(encoding="utf-8")
     text = text.replace("http://127.0.0.1:9986", f"http://127.0.0.1:{port}").replace("http://evse", charger)
+    text = text.replace("/charger/evse.json", f"/charger/{charger.removeprefix('http://')}.json")
     return text.replace("ccl-exporter charge", f"{COMMAND} charge").replace(
         "scan_interval: 30", "scan_interval: 1"
     )
