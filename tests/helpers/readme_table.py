@@ -1,13 +1,15 @@
-"""The tables of metrics and of fields, made from the families themselves."""
+"""The tables of pages: metrics and fields, made from the families themselves, and what was tried with what."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from ccl_exporter.metrics.families import EXPORTER, FAMILIES, FINISHED_CHARGE, Family, Sample
 from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
+from helpers import tried
 
 README = Path(__file__).parents[2] / "README.md"
 FIELDS_README = README.parent / "ccl_exporter" / "outputs" / "README.md"
+NEIGHBOURS_README = README.parent / "deploy" / "neighbours" / "README.md"
 TABLES = {"metrics": FAMILIES, "own metrics": EXPORTER}
 
 
@@ -50,9 +52,15 @@ def readme() -> str:
     text = README.read_text(encoding="utf-8")
     for name, families in TABLES.items():
         text = _replaced(text, name, table(families))
-    return text
+    return _replaced(text, "tried", tried.table("main"))
 
 
 def outputs_readme() -> str:
-    """The page of the outputs with the table as it should be."""
-    return _replaced(FIELDS_README.read_text(encoding="utf-8"), "fields", fields_table())
+    """The page of the outputs with the tables as they should be."""
+    text = _replaced(FIELDS_README.read_text(encoding="utf-8"), "fields", fields_table())
+    return _replaced(text, "tried", tried.table("outputs"))
+
+
+def neighbours_readme() -> str:
+    """The page of the neighbours with the table as it should be."""
+    return _replaced(NEIGHBOURS_README.read_text(encoding="utf-8"), "tried", tried.table("neighbours"))

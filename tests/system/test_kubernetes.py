@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -189,19 +190,109 @@ def test_probes_of_the_fleet_come_through_the_balancer() -> None:
     )
 
 
+def pods(objects: Sequence[Object]) -> list[Object]:
+    """The specification of every pod, wherever an object holds one."""
+    found = []
+
+    def look(part: object) -> None:
+        if isinstance(part, dict):
+            if "containers" in part:
+                found.append(part)
+            for inner in part.values():
+                look(inner)
+        elif isinstance(part, list):
+            for inner in part:
+                look(inner)
+
+    look(list(objects))
+    return found
+
+
+VOLUMES = frozenset(
+    {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+)
+SECCOMP = ("RuntimeDefault", "Localhost")
+SELINUX = (None, "", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
+SYSCTLS = frozenset(
+    {
+        *("kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"),
+        *("net.ipv4.ip_unprivileged_port_start", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range"),
+        *("net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl"),
+        *("net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"),
+    }
+)
+
+
+def not_restricted(pod: Object) -> list[str]:
+    """What the level "restricted" of Kubernetes' Pod Security Standards forbids and a pod has."""
+    whole = pod.get("securityContext", {})
+    wrong = [key for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key)]
+    for volume in pod.get("volumes", []):
+        wrong += [f"volume {kind}" for kind in volume.keys() - {"name"} - VOLUMES]
+    wrong += [item["name"] for item in whole.get("sysctls", []) if item["name"] not in SYSCTLS]
+    kinds = ("containers", "initContainers", "ephemeralContainers")
+    for container in (container for kind in kinds for container in pod.get(kind, [])):
+        own = container.get("securityContext", {})
+        context = {**whole, **own}
+        capabilities = own.get("capabilities", {})
+        allowed = {
+            "privileged": not own.get("privileged", False),
+            "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is False,
+            "capabilities.drop": "ALL" in capabilities.get("drop", []),
+            "capabilities.add": set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
+            "runAsNonRoot": context.get("runAsNonRoot") is True,
+            "runAsUser": all(one.get("runAsUser") != 0 for one in (whole, own)),
+            "seccompProfile": context.get("seccompProfile", {}).get("type") in SECCOMP,
+            "appArmorProfile": context.get("appArmorProfile", {}).get("type") != "Unconfined",
+            "seLinuxOptions": all(_is_plain(one.get("seLinuxOptions", {})) for one in (whole, own)),
+            "procMount": own.get("procMount", "Default") == "Default",
+            "hostPort": not any(port.get("hostPort") for port in container.get("ports", [])),
+            "probe.host": not any(
+                handler.get("host")
+                for probe in ("livenessProbe", "readinessProbe", "startupProbe")
+                for handler in container.get(probe, {}).values()
+                if isinstance(handler, dict)
+            ),
+        }
+        wrong += [f"{container['name']}: {what}" for what, is_allowed in allowed.items() if not is_allowed]
+    return wrong
+
+
+def _is_plain(options: Object) -> bool:
+    return options.get("type") in SELINUX and not options.get("user") and not options.get("role")
+
+
 @pytest.mark.parametrize("overlay", ["base", "fleet"])
-def test_every_pod_is_nobody_on_a_read_only_root(overlay: str) -> None:
-    """As the restricted Pod Security Standard asks."""
-    for one in built(overlay):
-        if one["kind"] == "Deployment":
-            pod = one["spec"]["template"]["spec"]
-            assert pod["securityContext"]["runAsNonRoot"] is True
-            assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-            assert pod["automountServiceAccountToken"] is False
-            for container in pod["containers"]:
-                assert container["securityContext"] == {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                }
-                assert re.search(r":\d+\.\d+\.\d+$", container["image"])
+def test_every_pod_is_admitted_by_the_level_restricted(overlay: str) -> None:
+    found = pods(built(overlay))
+
+    assert len(found) == {"base": 1, "fleet": 2}[overlay]
+    assert [not_restricted(pod) for pod in found] == [[]] * len(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"hostNetwork": True}, ["hostNetwork"]),
+        ({"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, ["volume hostPath"]),
+        ({"securityContext": {"runAsNonRoot": True}}, ["a: seccompProfile"]),
+        ({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}, ["a: runAsNonRoot"]),
+        ({"initContainers": [{"name": "b"}]}, ["b: allowPrivilegeEscalation", "b: capabilities.drop"]),
+    ],
+)
+def test_what_that_level_forbids_would_be_found(change: Object, wrong: Sequence[str]) -> None:
+    own = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    whole = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    good: Object = {"containers": [{"name": "a", "securityContext": own}], "securityContext": whole}
+
+    assert not_restricted(good) == []
+    assert not_restricted({**good, **change}) == wrong
+
+
+@pytest.mark.parametrize("overlay", ["base", "fleet"])
+def test_every_pod_has_a_read_only_root_no_token_and_a_fixed_version(overlay: str) -> None:
+    for pod in pods(built(overlay)):
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True
+            assert re.search(r":\d+\.\d+\.\d+$", container["image"])
