@@ -17,6 +17,7 @@ from ccl_exporter.diagnostics.check import check
 from ccl_exporter.diagnostics.dump import dump
 from ccl_exporter.diagnostics.variable_table import as_json, table
 from ccl_exporter.errors import Absent
+from ccl_exporter.exporter.web.charger_json import charger_json
 from ccl_exporter.exporter.web.page import ChargerView, page
 from ccl_exporter.metrics.families import FAMILIES
 from ccl_exporter.metrics.samples import samples
@@ -26,6 +27,7 @@ from ccl_exporter.powerstudio.advice import advice
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.settings import MODULES
 from ccl_exporter.station.rows import variable_rows
 
 GATEWAY = Device(
@@ -65,10 +67,11 @@ WIBEEE = {
 
 
 def shown(snapshot: Snapshot) -> str:
-    """All that leaves by the metrics, by MQTT, on the page and by `show`."""
+    """All that leaves by the metrics, by MQTT, as JSON, on the page and by `show`."""
     found = samples(snapshot)
     rows = variable_rows(snapshot)
     texts = [exposition(found, FAMILIES, "")[0].decode(), *map(payload, documents(found).values())]
+    texts.append(charger_json("charger", "charger", snapshot.taken, True, found, MODULES).decode())
     texts.append(page([ChargerView("charger", snapshot)], snapshot.taken, "0").decode())
     return "\n".join([*texts, table(rows), as_json(rows)])
 
