@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import bcrypt
 import pytest
-from helpers.support import Clock
+from helpers.support import PROJECT, Clock
 from helpers.trouble import silent_host
 
 from ccl_exporter.exporter.service import Options, Service
@@ -20,6 +21,8 @@ from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.mqtt.payload import documents
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Settings
 from ccl_exporter.simulator import Fault, Simulator
+
+NEIGHBOURS = PROJECT / "deploy" / "neighbours" / "README.md"
 
 
 class Bench:
@@ -83,6 +86,22 @@ def test_it_has_what_the_messages_have_by_the_names_of_the_engine(
     assert found["plugs"]["EVSE.PLUG"]["state"] == "charging"
     assert found["plugs"]["EVSE.PLUG"]["vehicle_connected"] is True
     assert found["devices"]["Plug - Meter"]["VI_volts"] > 200
+
+
+def test_the_example_of_the_page_is_one(wallbox: Simulator, garage: Bench, clock: Clock) -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", NEIGHBOURS.read_text(encoding="utf-8"), flags=re.DOTALL)
+    wallbox.site.plugs[0].plug_in()
+    wallbox.site.plugs[0].authorise()
+    clock.at += 60.0
+
+    def keys(document: object) -> set[str]:
+        """The keys of a document and of those in it, by their path."""
+        if not isinstance(document, dict):
+            return set()
+        inner = {f"{key}/{name}" for key, value in document.items() for name in keys(value)}
+        return inner | document.keys()
+
+    assert keys(json.loads(text)) <= keys(garage.document())
 
 
 @pytest.mark.parametrize("query", ["", "variables=false", "variables=true&variables=true", "variables", "%FF"])
