@@ -32,10 +32,11 @@ from helpers.home_assistant import HomeAssistant, python, running
 from helpers.support import COMMAND, PROJECT, Process
 from pydantic import BaseModel
 
-from ccl_exporter.simulator import Simulator
+from ccl_exporter.simulator import Fault, Simulator
 
 PLUG = "ccl/garage/plug/EVSE.PLUG"
 SNIPPET = PROJECT / "deploy" / "neighbours" / "homeassistant.yaml"
+SNIPPET_SENSORS = ("power", "energy", "status")
 States = Mapping[str, Mapping[str, Any]]
 
 
@@ -154,16 +155,28 @@ def _live(run: Run, found: Seen) -> None:
 
     # Commands, by the snippet
     call = "/api/services/shell_command/charger_limit?return_response"
-    found.answers["limit"] = run.house.ask(call, {"amperes": 16})["service_response"]
-    run.house.ask("/api/services/script/charger_limit", {"amperes": 16})
+    found.answers["limit"] = run.house.ask(call, {"amperes": 6})["service_response"]
+    run.house.ask("/api/services/script/charger_limit", {"amperes": 6})
     found.states["limited"] = run.until(
-        lambda states: states["sensor.garage_evse_plug_limit"]["state"] == "16", "the limit is seen"
+        lambda states: states["sensor.garage_evse_plug_limit"]["state"] == "6.08", "the limit is seen"
     )
     found.answers["stop"] = run.house.ask("/api/services/shell_command/charger_stop?return_response", {})[
         "service_response"
     ]
     found.states["stopped"] = run.until(
         lambda states: states["binary_sensor.garage_evse_plug_charging"]["state"] == "off", "it has stopped"
+    )
+
+    # A charger does not answer for a while
+    run.garage.faults = (Fault("close"),)
+    run.until(
+        lambda states: all(states[f"sensor.charger_{name}"]["state"] == "unavailable" for name in SNIPPET_SENSORS),
+        "no sensor has a value",
+    )
+    run.garage.faults = ()
+    run.until(
+        lambda states: all(states[f"sensor.charger_{name}"]["state"] != "unavailable" for name in SNIPPET_SENSORS),
+        "all have one again",
     )
 
     # A charger leaves, the other gets a new name
