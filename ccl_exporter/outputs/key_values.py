@@ -41,7 +41,7 @@ def by_subject(samples: Iterable[Sample]) -> dict[Subject, Document]:
     for document in found.values():
         phases = [document.get(f"power_watts_{phase}") for phase in _PHASES]
         watts = [value for value in phases if isinstance(value, int | float)]
-        if len(watts) == len(_PHASES):  # of a part of them no sum is told
+        if len(watts) == len(_PHASES):  # a partial sum is a wrong number
             document["power_watts"] = _number(round(float(sum(watts)), 6))
     return found
 

@@ -112,7 +112,7 @@ class Loadpoint:
         except PluginError as error:
             self.log.append(f"ERROR charge power: {error}")
         try:
-            self._look()
+            self._read_status()
             self._compare()
             self._limit(self._current(surplus - power) if self.status != "A" else 0)
         except PluginError as error:
@@ -125,7 +125,7 @@ class Loadpoint:
         if not enabled:
             self.offered = 0  # so that it is set again with the next start
 
-    def _look(self) -> None:
+    def _read_status(self) -> None:
         before, self.status = self.status, self.plugins.status(self.charger["status"])
         if before in ("", "A") and self.status != "A":
             self._timer = -inf  # a vehicle that comes need not wait

@@ -194,17 +194,17 @@ def pods(objects: Sequence[Object]) -> list[Object]:
     """The specification of every pod, wherever an object holds one."""
     found = []
 
-    def look(part: object) -> None:
+    def search(part: object) -> None:
         if isinstance(part, dict):
             if "containers" in part:
                 found.append(part)
             for inner in part.values():
-                look(inner)
+                search(inner)
         elif isinstance(part, list):
             for inner in part:
-                look(inner)
+                search(inner)
 
-    look(list(objects))
+    search(list(objects))
     return found
 
 
