@@ -174,7 +174,7 @@ def test_the_charge_follows_the_sun_stops_and_starts_again(house: House) -> None
 
 @pytest.mark.parametrize("sun", [2500.0, 0.0], ids=["evcc enables", "evcc disables"])
 class TestEnds:
-    """The car or a command ends the charge, the car is still connected, and evcc wants to charge on, or to stop."""
+    """The car or a command ends the charge, the car is still connected, and evcc wants to charge or to stop."""
 
     def test_a_full_car_is_not_started_again(self, house: House, sun: float) -> None:
         charging(house, need=150.0)
