@@ -1,17 +1,17 @@
 """The session log on disk: an SQLite file in the state folder, written by a worker.
 
-Readings are recorded in memory. A charge that begins or ends and a register that is reset are committed at once,
+Reads are recorded in memory. A session that begins or ends and a register that is reset are committed at once,
 what goes on once a minute, what rests once an hour, as flash wears.
-What a kill loses is recorded again from the charger's next reading.
+What a kill loses is recorded again from the charger's next read.
 """
 
 import logging
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic
 
@@ -19,17 +19,18 @@ from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
 from ccl_exporter.sessions import store
-from ccl_exporter.sessions.store import PendingChanges
+from ccl_exporter.sessions.store import MOST_DAYS, ChargerState, EndedSession, PendingChanges
 from ccl_exporter.sessions.tracker import (
     FinishedSession,
+    PlugReading,
     RegisterAccount,
-    RegisterCheck,
     plug_readings,
     update,
     watched,
 )
 from ccl_exporter.sqlite_file import Parts, are_in_place, close_database, is_damaged, opened_parts, set_aside
 from ccl_exporter.station.judge import Station
+from ccl_exporter.station.plausibility import RegisterLevel
 from ccl_exporter.workers import Worker
 
 log = logging.getLogger(__name__)
@@ -39,33 +40,59 @@ WRITE_EVERY = 60.0
 
 _AT_ONCE = 1.0  # seconds until what a damaged file did not take is committed to the next one
 _OPEN_EVERY = 10.0  # seconds between two tries to open a file that could not be opened
-_LOOK_EVERY = 60.0  # seconds after which a plug at rest is recorded although its charge is the same
+_LOOK_EVERY = 60.0  # seconds after which a plug at rest is recorded although its session is the same
 _WRITE_AT_REST = 3600.0  # seconds after which it is written that a register still stands where it stood
-_STALE = 60.0  # seconds; a reading that is older than the last by more was taken after the clock was set back
+_STALE = 60.0  # seconds; a read that is older than the last by more was taken after the clock was set back
 _LAST_WRITE = 5.0  # seconds that the last commit may take
 
 
-class SessionRecorder:
-    """Records the readings of all chargers; safe to be called from several threads, and never raises into them.
+@dataclass(slots=True)
+class _ChargerLog:
+    """What is in memory of a charger, and of what of it was last put aside for the next commit."""
 
-    Readings are recorded in memory; `worker`, once a supervisor has it, commits them, and so does `close`.
-    A file that is damaged, removed, replaced or moved is begun anew with the register accounts in memory; what
-    stands at its path is set aside. One that cannot be opened, or that a newer version made, is left alone and
-    tried again; until it was opened once, nothing is recorded, as nobody knows what has been recorded already.
+    state: ChargerState = field(default_factory=ChargerState)
+    last: tuple[float, Mapping[str, ChargeRecord]] | None = None
+    is_settled: bool = False
+    """Whether all plugs of the last read could be recorded."""
+    written: dict[str, float] = field(default_factory=dict)
+    written_levels: dict[str, RegisterLevel] = field(default_factory=dict)
+
+    def may_tell_more(self, snapshot: Snapshot) -> bool:
+        """Whether a snapshot may tell more than the last one."""
+        if self.last is None:
+            return True
+        taken, charges = self.last
+        since = snapshot.taken - taken
+        if snapshot.charges != charges:
+            return since >= 0 or since < -_STALE
+        if -_STALE < since <= 0:
+            return False
+        return not 0 < since < _LOOK_EVERY or not self._is_at_rest()
+
+    def _is_at_rest(self) -> bool:
+        return self.is_settled and all(account.running is None for account in self.state.accounts.values())
+
+
+class SessionRecorder:
+    """Records the reads of all chargers; safe to be called from several threads, and never raises into them.
+
+    Besides the sessions it keeps the levels of registers for the filter, and the energy of each plug by day.
+    Reads are recorded in memory; `worker`, once a supervisor has it, commits them, and so does `close`.
+    A file that is damaged, removed, replaced or moved is begun anew with what is in memory; what
+    stands at its path is set aside. One that cannot be opened, or that a newer version made, is not touched and
+    tried again; until it was opened once, nothing is recorded, as it is not known what has been recorded already.
     """
 
     def __init__(self, path: Path, clock: Clock = SYSTEM) -> None:
         self._path = path
         self._clock = clock
         self._memory = threading.Lock()
-        self._accounts: dict[tuple[str, str], RegisterAccount] = {}
-        self._checks: dict[tuple[str, str], RegisterCheck] = {}
-        self._last: dict[str, tuple[float, Mapping[str, ChargeRecord]]] = {}
-        self._written: dict[tuple[str, str], float] = {}
+        self._logs: dict[str, _ChargerLog] = {}
+        self._forgotten: set[str] = set()
         self._pending = PendingChanges()
         self._urgent = False
         self._closing = False
-        self._is_loaded = False  # whether the accounts are known
+        self._is_loaded = False  # whether it is known what has been recorded
         self._failing = ""
         self._writing = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -80,33 +107,69 @@ class SessionRecorder:
         except Exception as error:  # noqa: BLE001 - a session that cannot be recorded must not cost a reading
             self.worker.log_once(error)
 
-    def _note(self, charger_name: str, read: Snapshot | Station) -> None:
+    def _note(self, charger: str, read: Snapshot | Station) -> None:
         station = read if isinstance(read, Station) else Station(read)
         snapshot = station.snapshot
         if not snapshot.up or not snapshot.charges:
             return
         with self._memory:
-            if not self._is_loaded or self._closing or not self._new(charger_name, snapshot):
+            known = self._log_of(charger)
+            if known is None or not known.may_tell_more(snapshot):
                 return
-            self._last[charger_name] = (snapshot.taken, snapshot.charges)
-            for plug, reading in plug_readings(station).items():
-                name = (charger_name, plug)
-                account = self._accounts.get(name)
-                if not self._checks.setdefault(name, RegisterCheck()).passes(account, reading):
-                    self._keep(name, watched(account, reading))
-                elif (result := update(charger_name, account, reading)) is not None:
-                    self._keep(name, result.account)
-                    if result.finished is not None:
-                        self._pending.finished.append((snapshot.taken, result))
-            urgent = self._urgent
-        # Without a file it is tried again in time, whatever is urgent.
-        if urgent and self._connection is not None:
-            self.worker.wake()
+            known.last = (snapshot.taken, snapshot.charges)
+            recorded = [
+                self._record(charger, known, plug, reading) for plug, reading in plug_readings(station).items()
+            ]
+            known.is_settled = all(recorded)
+        self._wake_if_urgent()
+
+    def levels(self, charger: str) -> Mapping[str, RegisterLevel]:
+        """The levels at which a charger's registers were, for a filter that begins; empty if none are known."""
+        with self._memory:
+            known = self._log_of(charger)
+            return dict(known.state.levels) if known is not None else {}
+
+    def note_levels(self, charger: str, levels: Mapping[str, RegisterLevel]) -> None:
+        """Keep the levels of a charger's registers after a read."""
+        with self._memory:
+            known = self._log_of(charger)
+            if known is None:
+                return
+            known.state.levels.update(levels)
+            for register, level in levels.items():
+                before = known.written_levels.get(register)
+                if before is not None and _is_at_rest(before, level):
+                    continue
+                turned = level.value < before.value or level.is_partial != before.is_partial if before else True
+                self._urgent |= turned
+                known.written_levels[register] = level
+                self._pending.levels[charger, register] = level
+        self._wake_if_urgent()
+
+    def energy_by_day(self, charger: str, since_day: str) -> Mapping[str, Mapping[str, float]]:
+        """The joules of each plug by local calendar day (`2026-11-30`), from a day on.
+
+        The growth of a register between two reads is of the day of the later one.
+        """
+        with self._memory:
+            known = self._logs.get(charger)
+            plugs = known.state.days if known is not None else {}
+            return {
+                plug: {day: joules for day, joules in days.items() if day >= since_day}
+                for plug, days in plugs.items()
+            }
+
+    def forget_all_but(self, chargers: Collection[str]) -> None:
+        """Drop other chargers from memory; the log on disk keeps them."""
+        with self._memory:
+            for charger in self._logs.keys() - chargers - self._pending.chargers():
+                del self._logs[charger]
+                self._forgotten.add(charger)
 
     def finished(self, after: int) -> list[tuple[int, FinishedSession]]:
-        """The charges whose id is above `after`, ascending; ids are never used twice, nor after a damage.
+        """The sessions whose id is above `after`, ascending; ids are never used twice, nor after a damage.
 
-        A charge that went on after its end comes again under a new id, with the same request and begin.
+        A session that went on after its end comes again under a new id, with the same request and begin.
         """
         if not self._opened or not are_in_place(self._opened):
             self.worker.wake()
@@ -134,35 +197,59 @@ class SessionRecorder:
 
     # In the threads of those who read
 
-    def _new(self, charger: str, snapshot: Snapshot) -> bool:
-        """Whether a snapshot may tell more than the last one of this charger."""
-        last = self._last.get(charger)
-        if last is None:
-            return True
-        taken, charges = last
-        since = snapshot.taken - taken
-        if snapshot.charges != charges:
-            return since >= 0 or since < -_STALE
-        if -_STALE < since <= 0:
+    def _wake_if_urgent(self) -> None:
+        # Without a file it is tried again in time, whatever is urgent.
+        if self._urgent and self._connection is not None:
+            self.worker.wake()
+
+    def _log_of(self, charger: str) -> _ChargerLog | None:
+        """What is known of a charger; None if that cannot be said now."""
+        if not self._is_loaded or self._closing:
+            return None
+        if charger in self._forgotten:
+            try:
+                self._logs[charger] = _ChargerLog(store.state_of(self._path, charger))
+            except (sqlite3.Error, StateError):
+                return None
+            self._forgotten.discard(charger)
+        return self._logs.setdefault(charger, _ChargerLog())
+
+    def _record(self, charger: str, known: _ChargerLog, plug: str, reading: PlugReading) -> bool:
+        """Record what a read says of a plug; whether that could be done."""
+        before = known.state.accounts.get(plug)
+        result = update(charger, before, reading)
+        if result is None:
+            self._keep(charger, known, plug, watched(before, reading))
             return False
-        return not 0 < since < _LOOK_EVERY or not all(self._rests((charger, plug)) for plug in charges)
+        after = result.account
+        if before is not None and before.register_generation == after.register_generation:
+            self._add_to_day(charger, known, plug, after.at, after.latest - before.latest)
+        self._keep(charger, known, plug, after)
+        self._pending.finished += [
+            EndedSession(reading.taken, key, session, result.from_before) for key, session in result.finished
+        ]
+        return True
 
-    def _rests(self, name: tuple[str, str]) -> bool:
-        account, scrutiny = self._accounts.get(name), self._checks.get(name)
-        return account is not None and account.running is None and scrutiny is not None and scrutiny.settled
+    def _add_to_day(self, charger: str, known: _ChargerLog, plug: str, at: float, joules: float) -> None:
+        if joules == 0:
+            return
+        days, day = known.state.days.setdefault(plug, {}), date.fromtimestamp(at).isoformat()
+        days[day] = days.get(day, 0.0) + joules
+        self._pending.days[charger, plug, day] = days[day]
+        while len(days) > MOST_DAYS:
+            del days[min(days)]
 
-    def _keep(self, name: tuple[str, str], account: RegisterAccount | None) -> None:
+    def _keep(self, charger: str, known: _ChargerLog, plug: str, account: RegisterAccount | None) -> None:
         if account is None:
             return
-        before = self._accounts.get(name)
-        self._accounts[name] = account
+        before = known.state.accounts.get(plug)
+        known.state.accounts[plug] = account
         rests = before is not None and replace(before, at=account.at, clock=account.clock) == account
-        if rests and 0 <= account.at - self._written.get(name, float("-inf")) < _WRITE_AT_REST:
+        if rests and 0 <= account.at - known.written.get(plug, float("-inf")) < _WRITE_AT_REST:
             return
-        self._pending.accounts[*name, account.register_generation] = account
-        self._written[name] = account.at
-        if before is None or _turned(before, account):
-            self._urgent = True
+        self._pending.accounts[charger, plug, account.register_generation] = account
+        known.written[plug] = account.at
+        self._urgent |= before is None or _turned(before, account)
 
     # Writing, by the worker
 
@@ -186,14 +273,13 @@ class SessionRecorder:
             return _OPEN_EVERY
         with self._memory:
             batch, self._pending, self._urgent = self._pending, PendingChanges(), False
-        if not batch.accounts and not batch.finished:
+        if not batch:
             return WRITE_EVERY
         try:
             store.commit(connection, batch)
         except BaseException as error:
             with self._memory:
-                self._pending.finished[:0] = batch.finished
-                self._pending.accounts = batch.accounts | self._pending.accounts
+                self._pending.put_back(batch)
             if not isinstance(error, sqlite3.Error):
                 raise
             if is_damaged(error):
@@ -201,7 +287,7 @@ class SessionRecorder:
                 if self._can_set_aside(f"is damaged ({error})"):
                     self._open()
                 return _AT_ONCE
-            self._say(f"cannot be written for now, its charges wait: {error}")
+            self._say(f"cannot be written for now, sessions wait: {error}")
         else:
             self._say("")
         return WRITE_EVERY
@@ -217,7 +303,7 @@ class SessionRecorder:
     # The file
 
     def _open(self) -> None:
-        """Open the file; its accounts are those of the last run at first, later those in memory go into it."""
+        """Open the file; what it holds is known at first, later what is in memory goes into it."""
         try:
             try:
                 self._connection, found = store.opened(self._path, self._clock.wall())
@@ -229,15 +315,15 @@ class SessionRecorder:
             self._opened = opened_parts(self._path)
         except (OSError, sqlite3.Error, StateError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            what = "charges wait" if self._is_loaded else "charges are not recorded"
+            what = "sessions wait" if self._is_loaded else "sessions are not recorded"
             self._say(f"cannot be used for now, {what}: {why}")
             return
         with self._memory:
             if self._is_loaded:
-                known = {(*name, account.register_generation): account for name, account in self._accounts.items()}
-                self._pending.accounts = known | self._pending.accounts
+                for charger, known in self._logs.items():
+                    self._pending.put_back(PendingChanges.of(charger, known.state))
             else:
-                self._accounts = {(charger, plug): account for charger, plug, account in found}
+                self._logs = {charger: _ChargerLog(state, written_levels=dict(state.levels)) for charger, state in found.items()}
                 self._is_loaded = True
         self._say("")
 
@@ -263,6 +349,11 @@ class SessionRecorder:
             with suppress(OSError):
                 close_database(self._connection, self._opened)
         self._connection, self._opened = None, []
+
+
+def _is_at_rest(before: RegisterLevel, level: RegisterLevel) -> bool:
+    """Whether a level needs no commit yet."""
+    return replace(before, at=level.at, clock=level.clock) == level and 0 <= level.at - before.at < _WRITE_AT_REST
 
 
 def _turned(before: RegisterAccount, after: RegisterAccount) -> bool:

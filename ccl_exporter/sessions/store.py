@@ -1,83 +1,190 @@
-"""The ledger's SQLite file: its tables, what is written to it in one commit, what is read from it."""
+"""The SQLite file of the session log: its tables, what is written to it in one commit, what is read from it."""
 
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
+from time import time
+from typing import Any
 
 from ccl_exporter.errors import StateError
-from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount, Running, TrackerResult
-from ccl_exporter.sqlite_file import PATIENCE, open_database, schema_version
+from ccl_exporter.powerstudio.snapshot import ChargeRecord
+from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount, TrackedSession
+from ccl_exporter.sqlite_file import PATIENCE, DamagedFile, open_database, schema_version
+from ccl_exporter.station.plausibility import RegisterLevel
+from ccl_exporter.station.plug import judge_session
 
 SESSIONS_FILE = "charges.db"
-"""The name of the ledger in the state folder."""
+"""The name of the session log in the state folder."""
 
-_SCHEMA = 1
-_TABLES = """
+MOST_DAYS = 400
+"""Days of which a plug's energy is kept."""
+
+_SCHEMA = 2
+_FINISHED = """
 CREATE TABLE finished (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     charger TEXT NOT NULL, plug TEXT NOT NULL, key REAL NOT NULL, noted REAL NOT NULL,
-    requested REAL, begun REAL, ended REAL, joules REAL NOT NULL, seconds REAL NOT NULL,
+    requested REAL, begun REAL, ended REAL, joules REAL NOT NULL, seconds REAL,
     stop_reason INTEGER, highest_watts REAL,
     UNIQUE (charger, plug, key)
-);
+)"""
+_ACCOUNTS = """
 CREATE TABLE accounts (
     charger TEXT NOT NULL, plug TEXT NOT NULL, era INTEGER NOT NULL,
     began REAL NOT NULL, first REAL NOT NULL, latest REAL NOT NULL, at REAL NOT NULL, clock REAL,
-    charged REAL NOT NULL, recorded_key REAL, recorded_joules REAL,
-    running_key REAL, running_joules REAL, running_before REAL, running_watts REAL,
+    charged REAL NOT NULL, running TEXT NOT NULL, recorded TEXT NOT NULL,
     PRIMARY KEY (charger, plug, era)
-);
-"""
-_CHARGE = "charger, plug, requested, begun, ended, joules, seconds, stop_reason, highest_watts"
-_ACCOUNT = (
-    "charger, plug, era, began, first, latest, at, clock, charged, recorded_key, recorded_joules,"
-    " running_key, running_joules, running_before, running_watts"
+)"""
+_NEW_IN_2 = (
+    """
+CREATE TABLE levels (
+    charger TEXT NOT NULL, register TEXT NOT NULL,
+    value REAL NOT NULL, at REAL NOT NULL, clock REAL, falls TEXT NOT NULL, partial INTEGER NOT NULL,
+    PRIMARY KEY (charger, register)
+) WITHOUT ROWID""",
+    """
+CREATE TABLE days (
+    charger TEXT NOT NULL, plug TEXT NOT NULL, day TEXT NOT NULL, joules REAL NOT NULL,
+    PRIMARY KEY (charger, plug, day)
+) WITHOUT ROWID""",
 )
+_SESSION = "charger, plug, requested, begun, ended, joules, seconds, stop_reason, highest_watts"
+_BRIEFLY = 0.2  # seconds that a read may wait for a file that another process holds
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Everything that a ledger holds: charges in the order in which they were recorded with the time of it
+    """Everything that a log holds of sessions: these in the order in which they were recorded with the time of it
     (Unix seconds), accounts by charger and plug, oldest first."""
 
     charges: Sequence[tuple[float, FinishedSession]] = ()
     accounts: Sequence[tuple[str, str, RegisterAccount]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ChargerState:
+    """What a log holds of a charger: the last account and the joules of each day by plug, register levels."""
+
+    accounts: dict[str, RegisterAccount] = field(default_factory=dict)
+    days: dict[str, dict[str, float]] = field(default_factory=dict)
+    levels: dict[str, RegisterLevel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedSession:
+    """A session to be recorded, with the time of it and the key; see `TrackerResult`."""
+
+    noted: float
+    key: float
+    session: FinishedSession
+    from_before: bool
+
+
 @dataclass(slots=True)
 class PendingChanges:
     """What is to be committed."""
 
-    finished: list[tuple[float, TrackerResult]] = field(default_factory=list)
+    finished: list[EndedSession] = field(default_factory=list)
     accounts: dict[tuple[str, str, int], RegisterAccount] = field(default_factory=dict)
+    days: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    levels: dict[tuple[str, str], RegisterLevel] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, charger: str, state: ChargerState) -> "PendingChanges":
+        """Everything that is known of a charger, for a file that begins."""
+        return cls(
+            accounts={
+                (charger, plug, account.register_generation): account for plug, account in state.accounts.items()
+            },
+            days={
+                (charger, plug, day): joules for plug, days in state.days.items() for day, joules in days.items()
+            },
+            levels={(charger, register): level for register, level in state.levels.items()},
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.finished or self.accounts or self.days or self.levels)
+
+    def put_back(self, other: "PendingChanges") -> None:
+        """Take what could not be committed, where there is nothing newer."""
+        self.finished[:0] = other.finished
+        self.accounts = other.accounts | self.accounts
+        self.days = other.days | self.days
+        self.levels = other.levels | self.levels
+
+    def chargers(self) -> set[str]:
+        return {ended.session.charger for ended in self.finished} | {
+            key[0] for keys in (self.accounts, self.days, self.levels) for key in keys
+        }
 
 
-def opened(path: Path, now: float) -> tuple[sqlite3.Connection, list[tuple[str, str, RegisterAccount]]]:
-    """A ledger to be written, made if there is none, and its accounts as in `Recorded`.
+def opened(path: Path) -> tuple[sqlite3.Connection, Mapping[str, ChargerState]]:
+    """A log to be written, made if there is none, and what it holds of each charger.
 
-    `now` is in Unix seconds.
     Raises `OSError`, `sqlite3.Error` or `StateError`.
     """
     connection = open_database(path)
     try:
-        _upgrade(connection, path, now)
-        return connection, _accounts(connection)
+        _upgrade(connection, path)
+        return connection, _states(connection)
     except BaseException:
         connection.close()
         raise
 
 
+def state_of(path: Path, charger: str) -> ChargerState:
+    """What a log holds of one charger; raises `sqlite3.Error`."""
+    with _reading(path, _BRIEFLY) as connection:
+        return _states(connection, charger).get(charger) or ChargerState()
+
+
+def _states(connection: sqlite3.Connection, charger: str | None = None) -> Mapping[str, ChargerState]:
+    found: defaultdict[str, ChargerState] = defaultdict(ChargerState)
+    chosen, which = ("WHERE charger = ?", (charger,)) if charger is not None else ("", ())
+    for name, plug, account in _accounts(connection, chosen, which):
+        found[name].accounts[plug] = account
+    for name, plug, day, joules in connection.execute(f"SELECT * FROM days {chosen}", which):  # noqa: S608 - our own text
+        found[name].days.setdefault(plug, {})[day] = joules
+    for name, register, *numbers, falls, is_partial in connection.execute(f"SELECT * FROM levels {chosen}", which):  # noqa: S608 - our own text
+        found[name].levels[register] = RegisterLevel(*numbers, tuple(_parsed(falls)), bool(is_partial))
+    return found
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DamagedFile(f"a row is no JSON: {error}") from error
+
+
 def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
     """Write a batch, whole or not at all; raises `sqlite3.Error`."""
     with connection:
-        for noted, result in batch.finished:
-            _insert(connection, noted, result)
-        connection.executemany(
-            f"REPLACE INTO accounts ({_ACCOUNT}) VALUES ({', '.join('?' * 15)})",  # noqa: S608 - our own names
-            [(charger, plug, *_row(account)) for (charger, plug, _), account in batch.accounts.items()],
+        for ended in batch.finished:
+            _insert(connection, ended)
+        _replace(
+            connection,
+            "accounts",
+            ((charger, plug, *_row(account)) for (charger, plug, _), account in batch.accounts.items()),
         )
+        _replace(connection, "days", ((*key, joules) for key, joules in batch.days.items()))
+        _replace(
+            connection,
+            "levels",
+            (
+                (*key, level.value, level.at, level.clock, json.dumps(level.falls), level.is_partial)
+                for key, level in batch.levels.items()
+            ),
+        )
+
+
+def _replace(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+    for row in rows:
+        connection.execute(f"REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - our own names
 
 
 MOST_AT_ONCE = 200
@@ -88,14 +195,14 @@ def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
     """The first sessions whose id is above `after`, ascending; raises `sqlite3.Error`."""
     with _reading(path) as connection:
         rows = connection.execute(
-            f"SELECT id, {_CHARGE} FROM finished WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - our own names
+            f"SELECT id, {_SESSION} FROM finished WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - our own names
             (after, MOST_AT_ONCE),
         )
         return [(row[0], FinishedSession(*row[1:])) for row in rows]
 
 
 def read(path: Path) -> Recorded:
-    """Everything that a ledger holds, while it is written or not; nothing if there is none.
+    """The sessions that a log holds, while it is written or not; none if there is no file.
 
     Raises `StateError` if the file cannot be read.
     """
@@ -103,92 +210,140 @@ def read(path: Path) -> Recorded:
         return Recorded()
     try:
         with _reading(path) as connection:
-            if _schema_of(connection, path) == 0:  # it is being made
+            schema = _schema_of(connection, path)
+            if schema == 0:  # it is being made
                 return Recorded()
-            rows = connection.execute(f"SELECT noted, {_CHARGE} FROM finished ORDER BY id").fetchall()  # noqa: S608 - our own names
-            return Recorded([(row[0], FinishedSession(*row[1:])) for row in rows], _accounts(connection))
+            current = connection if schema == _SCHEMA else _upgraded_copy(connection, path)
+            rows = current.execute(f"SELECT noted, {_SESSION} FROM finished ORDER BY id").fetchall()  # noqa: S608 - our own names
+            return Recorded([(row[0], FinishedSession(*row[1:])) for row in rows], _accounts(current))
     except sqlite3.Error as error:
         raise StateError(f"{path} cannot be read: {error}") from error
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def _reading(path: Path, patience: float = PATIENCE) -> Iterator[sqlite3.Connection]:
     uri = f"{path.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
+    with closing(sqlite3.connect(uri, uri=True, timeout=patience)) as connection:
         yield connection
 
 
+def _upgraded_copy(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """A log of an older version as `serve` will make it, in memory."""
+    copy = sqlite3.connect(":memory:")
+    connection.backup(copy)
+    _upgrade(copy, path)
+    return copy
+
+
 def _schema_of(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of a ledger's tables, 0 while it is being made; raises `StateError` if it is not known here."""
+    """The version of a log's tables, 0 while it is being made; raises `StateError` if it is not known here."""
     schema = schema_version(connection)
     if schema > _SCHEMA:
         raise StateError(f"{path} was made by a newer version of ccl-exporter")
     return schema
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path, now: float) -> None:
-    """Make the tables of a new file."""
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file, or of those of version 1 the present ones with every row."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        if _schema_of(connection, path) == 0:
-            for statement in filter(str.strip, _TABLES.split(";")):
+        schema = _schema_of(connection, path)
+        if schema == 0:
+            for statement in (_FINISHED, _ACCOUNTS, *_NEW_IN_2):
                 connection.execute(statement)
             # Ids go on ascending where a file is lost, as those who follow remember the last one.
-            began = int(now * 1000)
+            began = int(time() * 1000)
             connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', ?)", (began,))
-            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+        elif schema == 1:
+            _upgrade_from_1(connection)
+        connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
 
-def _insert(connection: sqlite3.Connection, noted: float, result: TrackerResult) -> None:
-    """Record a charge once; one that went on after its end takes the place of what was recorded."""
-    charge = result.finished
-    if charge is None:
-        return
-    name = (charge.charger, charge.plug, result.key)
-    if result.from_before and _is_another_name(connection, charge, result.key):
+def _upgrade_from_1(connection: sqlite3.Connection) -> None:
+    """Durations may be empty, a session is known by both its dates, and the filter begins where accounts ended."""
+    # The sequence of ids is renamed with its table, but a new table begins another.
+    (last,) = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'finished'").fetchone()
+    for table in ("finished", "accounts"):
+        connection.execute(f"ALTER TABLE {table} RENAME TO {table}_1")
+    for statement in (_FINISHED, _ACCOUNTS, *_NEW_IN_2):
+        connection.execute(statement)
+    connection.execute("INSERT INTO finished SELECT * FROM finished_1")
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'finished'")
+    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', ?)", (last,))
+    for id, *dates in connection.execute("SELECT id, requested, begun, ended, seconds FROM finished_1"):
+        requested, begun, ended, seconds = dates
+        known = judge_session(ChargeRecord("", requested=requested, begun=begun, ended=ended, seconds=seconds))
+        connection.execute(
+            "UPDATE finished SET requested = ?, begun = ?, ended = ?, seconds = ? WHERE id = ?",
+            (known.requested, known.began, known.ended, known.duration, id),
+        )
+    rows = connection.execute(
+        "SELECT charger, plug, era, began, first, latest, at, clock, charged, running_key, running_joules,"
+        " running_before, running_watts, recorded_key, recorded_joules FROM accounts_1 ORDER BY era"
+    ).fetchall()
+    for charger, plug, *numbers, key, joules, before, watts, recorded_key, recorded_joules in rows:
+        running = TrackedSession(key, key, None, joules, before, watts) if key is not None else None
+        last_one = TrackedSession(recorded_key, recorded_key, None, recorded_joules) if recorded_key else None
+        account = RegisterAccount(*numbers, running, (last_one,) if last_one is not None else ())
+        _replace(connection, "accounts", [(charger, plug, *_row(account))])
+        level = (charger, f"chargeInfo {plug}", account.latest, account.at, account.clock, "[]", False)
+        _replace(connection, "levels", [level])
+    for table in ("finished_1", "accounts_1"):
+        connection.execute(f"DROP TABLE {table}")
+
+
+def _insert(connection: sqlite3.Connection, ended: EndedSession) -> None:
+    """Record a session once; one of which more is known now takes the place of what was recorded."""
+    session = ended.session
+    name = (session.charger, session.plug, ended.key)
+    if ended.from_before and _is_another_name(connection, session, ended.key):
         return
     before = connection.execute(
-        "SELECT joules, highest_watts FROM finished WHERE charger = ? AND plug = ? AND key = ?", name
+        "SELECT joules, highest_watts, ended FROM finished WHERE charger = ? AND plug = ? AND key = ?", name
     ).fetchone()
-    highest = charge.highest_watts
+    highest = session.highest_watts
     if before is not None:
-        if before[0] >= charge.joules:
+        if before[0] >= session.joules and (before[2] is not None or session.ended is None):
             return
         highest = max((watts for watts in (highest, before[1]) if watts is not None), default=None)
         connection.execute("DELETE FROM finished WHERE charger = ? AND plug = ? AND key = ?", name)
     connection.execute(
-        f"INSERT INTO finished ({_CHARGE}, key, noted) VALUES ({', '.join('?' * 11)})",  # noqa: S608 - our own names
-        (*astuple(charge)[:-1], highest, result.key, noted),
+        f"INSERT INTO finished ({_SESSION}, key, noted) VALUES ({', '.join('?' * 11)})",  # noqa: S608 - our own names
+        (*astuple(session)[:-1], highest, ended.key, ended.noted),
     )
 
 
-def _is_another_name(connection: sqlite3.Connection, charge: FinishedSession, key: float) -> bool:
-    """Whether the charge stands there under another charger's name: instants are told to the millisecond."""
+def _is_another_name(connection: sqlite3.Connection, session: FinishedSession, key: float) -> bool:
+    """Whether the session stands there under another charger's name: instants are told to the millisecond."""
     found = connection.execute(
         "SELECT 1 FROM finished WHERE charger <> ? AND plug = ? AND key = ? AND ended IS ? AND joules = ?",
-        (charge.charger, charge.plug, key, charge.ended, charge.joules),
+        (session.charger, session.plug, key, session.ended, session.joules),
     )
     return found.fetchone() is not None
 
 
-def _row(account: RegisterAccount) -> tuple[float | None, ...]:
-    """The columns of `_ACCOUNT` from the third on: the fields of an account, in their order up to `charged`."""
-    running = astuple(account.running) if account.running else (None,) * 4
-    return (*astuple(account)[:7], *(account.recorded or (None, None)), *running)
+def _row(account: RegisterAccount) -> tuple[float | str | None, ...]:
+    """The columns of an account from the third on."""
+    running = asdict(account.running) if account.running is not None else None
+    recorded = [asdict(session) for session in account.recorded]
+    numbers = (account.register_generation, account.began, account.first, account.latest, account.at)
+    return (*numbers, account.clock, account.charged, json.dumps(running), json.dumps(recorded))
 
 
-def _accounts(connection: sqlite3.Connection) -> list[tuple[str, str, RegisterAccount]]:
+def _accounts(
+    connection: sqlite3.Connection, chosen: str = "", which: tuple[str, ...] = ()
+) -> list[tuple[str, str, RegisterAccount]]:
     """Every account with charger and plug, the latest of a plug last."""
-    rows = connection.execute(f"SELECT {_ACCOUNT} FROM accounts ORDER BY charger, plug, era")  # noqa: S608 - our own names
-    return [
-        (
-            row[0],
-            row[1],
-            replace(
-                RegisterAccount(*row[2:9]),
-                recorded=None if row[9] is None else (row[9], row[10]),
-                running=None if row[11] is None else Running(*row[11:15]),
-            ),
+    found = []
+    for charger, plug, *numbers, running, recorded in connection.execute(
+        f"SELECT * FROM accounts {chosen} ORDER BY charger, plug, era",  # noqa: S608 - our own text
+        which,
+    ):
+        session = _parsed(running)
+        account = RegisterAccount(
+            *numbers,
+            running=TrackedSession(**session) if session is not None else None,
+            recorded=tuple(TrackedSession(**each) for each in _parsed(recorded)),
         )
-        for row in rows
-    ]
+        found.append((charger, plug, account))
+    return found

@@ -5,6 +5,7 @@ What cannot be read is None, and that is decided here only. Pure policy over a s
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from math import isfinite
 
@@ -12,7 +13,7 @@ from ccl_exporter.powerstudio.inventory import Inventory, PlugInfo, cached_per_i
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, PlugStateRecord
 from ccl_exporter.station.catalogue import Activity, NotCharging, PlugState, catalogue
 from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left
-from ccl_exporter.station.values import OLDEST, Reading
+from ccl_exporter.station.values import Reading
 
 PHASES = ("1", "2", "3")
 """What stands behind a variable's name for one phase of a meter."""
@@ -23,6 +24,13 @@ UNDER_WAY = frozenset({Activity.STARTING, Activity.CHARGING, Activity.SUSPENDED}
 IN_SESSION = UNDER_WAY | {Activity.STOPPING}
 NOT_IN_SESSION = frozenset({Activity.OUT_OF_SERVICE, Activity.FAULTED, Activity.IDLE, Activity.ENDED})
 """Of a plug that does something else, nobody can say whether a session is under way."""
+
+_FIRST_DATE = datetime(
+    2015, 1, 1, tzinfo=UTC
+).timestamp()  # no such charger is older; a clock not set begins in 2000
+_LAST_DATE = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
+_LONGEST_SESSION = 31 * 86_400.0
+_CLOCK_STEP = 60.0  # seconds by which a charger's clock may be adjusted during a session
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +339,7 @@ class _Judge:
             energy=energy,
             is_register=is_register,
             limits=self._limits(),
-            session=_session(self._charge) if self._charge is not None else Session(),
+            session=judge_session(self._charge) if self._charge is not None else Session(),
         )
 
     def _listed(self, device: str | None, variable: str) -> str | None:
@@ -426,20 +434,38 @@ class _Judge:
         return value.value if value is not None and value.quantity in ("amperes", None) else None
 
 
-def _session(charge: ChargeRecord) -> Session:
+def judge_session(charge: ChargeRecord) -> Session:
+    """A session as chargeInfo tells it, without what is impossible."""
+    began, ended = session_date(charge.begun), session_date(charge.ended)
+    if began is not None and ended is not None and ended < began:
+        ended = None  # that of the session before, or one after the clock was set back
     return Session(
-        requested=_date(charge.requested),
-        began=_date(charge.begun),
-        ended=_date(charge.ended),
+        requested=session_date(charge.requested),
+        began=began,
+        ended=ended,
         energy=None if charge.watt_hours is None else charge.watt_hours * 3600,
-        duration=charge.seconds,
+        duration=_duration(charge.seconds, began, ended),
         stop_reason=charge.stop_reason,
         meter_energy=None if charge.meter_watt_hours is None else charge.meter_watt_hours * 3600,
     )
 
 
-def _date(instant: float | None) -> float | None:
-    return instant if instant is not None and instant >= OLDEST else None
+def session_date(instant: float | None) -> float | None:
+    """A date of a session, None if it is impossible."""
+    return instant if instant is not None and _FIRST_DATE <= instant < _LAST_DATE else None
+
+
+def _duration(seconds: float | None, began: float | None, ended: float | None) -> float | None:
+    """How long a session charged, None if it is not known or impossible; pauses do not count.
+
+    Where chargeInfo does not tell it, it is the time from begin to end.
+    """
+    if began is None:
+        return None
+    between = None if ended is None else ended - began
+    longest = _LONGEST_SESSION if between is None else min(between + _CLOCK_STEP, _LONGEST_SESSION)
+    duration = between if seconds is None else seconds
+    return duration if duration is not None and 0 <= duration <= longest else None
 
 
 def _bool(value: float | None) -> bool | None:
