@@ -1,6 +1,8 @@
 """`charge log`: the sessions that have ended."""
 
 import os
+import sys
+from datetime import UTC
 from typing import Annotated
 
 import typer
@@ -15,34 +17,43 @@ from ccl_exporter.settings import charger_settings
 
 def list_charges(
     charger: ChargerOption = None,
-    since: Annotated[str | None, typer.Option("--since", help="Charges that ended at this date or later.")] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Charges that ended by this date.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="Sessions that ended at this date or later.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Sessions that ended by this date.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="RFC 4180, for a spreadsheet.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Sessions and registers as JSON.")] = False,
 ) -> None:
-    """List the charges that `serve` saw end, with dates in UTC, and which energy belongs to none.
+    """List the sessions that `serve` recorded, and the energy that flowed outside of them.
 
-    Needs no charger, only the ledger that `serve` keeps in the state folder.
+    Needs no charger, only the session log that `serve` keeps in the state folder.
+    Dates are local on a terminal, else in UTC.
     """
+    if as_csv and as_json:
+        raise UsageError("choose --csv or --json, not both")
     begin = report.instant(since) if since is not None else None
     end = report.instant(until, whole_day=True) if until is not None else None
     path = state_folder(os.environ) / SESSIONS_FILE
     recorded = read(path)
     found = report.select_sessions(recorded, _names(charger), begin, end)
+    zone = None if sys.stdout.isatty() else UTC
     if as_csv:
         typer.echo(report.as_csv(found), nl=False)
+    elif as_json:
+        typer.echo(report.as_json(found))
     elif not found.charges and not found.accounts:
         whose = f" of {charger}" if charger is not None else ""
         others = ", ".join(sorted({name for name, _, _ in recorded.accounts}))
         hint = f"there are those of {others}" if others else "serve records them as they end"
-        typer.echo(f"No charge{whose} is recorded in {path}; {hint}.")
+        typer.echo(f"No session{whose} is recorded in {path}; {hint}.")
     else:
-        typer.echo(report.session_table(found) if found.charges else "No charge ended in this time.")
+        typer.echo(report.session_table(found, zone) if found.charges else "No session ended in this time.")
         if begin is None and end is None:
-            typer.echo("\n" + "\n".join(report.balance(found)))
+            typer.echo("\n" + "\n".join(report.balance(found, zone)))
 
 
 def _names(charger: str | None) -> tuple[str, ...]:
-    """What a charger may be called in the ledger: its name in the configuration file, else its host."""
+    """What a charger may be called in the session log: its name in the configuration file, else its host."""
     if charger is None:
         return ()
     try:

@@ -57,6 +57,11 @@ class _ChargerLog:
     written: dict[str, float] = field(default_factory=dict)
     written_levels: dict[str, RegisterLevel] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, state: ChargerState) -> "_ChargerLog":
+        """What the file holds of a charger."""
+        return cls(state, written_levels=dict(state.levels))
+
     def may_tell_more(self, snapshot: Snapshot) -> bool:
         """Whether a snapshot may tell more than the last one."""
         if self.last is None:
@@ -208,7 +213,7 @@ class SessionRecorder:
             return None
         if charger in self._forgotten:
             try:
-                self._logs[charger] = _ChargerLog(store.state_of(self._path, charger))
+                self._logs[charger] = _ChargerLog.of(store.state_of(self._path, charger))
             except (sqlite3.Error, StateError):
                 return None
             self._forgotten.discard(charger)
@@ -323,7 +328,7 @@ class SessionRecorder:
                 for charger, known in self._logs.items():
                     self._pending.put_back(PendingChanges.of(charger, known.state))
             else:
-                self._logs = {charger: _ChargerLog(state, written_levels=dict(state.levels)) for charger, state in found.items()}
+                self._logs = {charger: _ChargerLog.of(state) for charger, state in found.items()}
                 self._is_loaded = True
         self._say("")
 

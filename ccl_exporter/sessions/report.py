@@ -1,9 +1,10 @@
-"""Finished charges as a person or a spreadsheet reads them: a table with its balance, or CSV. Pure."""
+"""Finished sessions as a person, a spreadsheet or a program reads them: table with balance, CSV, JSON. Pure."""
 
 import csv
 import io
+import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from math import isfinite
 from operator import itemgetter
 
@@ -13,9 +14,11 @@ from ccl_exporter.metrics.families import Sample
 from ccl_exporter.sessions.store import Recorded
 from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount
 from ccl_exporter.station.catalogue import catalogue
-from ccl_exporter.text import align_columns, printable_text
+from ccl_exporter.text import align_columns, count, printable_text
 
 COLUMNS = ("begin", "end", "kwh", "duration_seconds", "stop_reason", "charger", "plug", "highest_kw")
+
+_KWH = 3.6e6  # joules
 
 
 def instant(text: str, whole_day: bool = False) -> float:
@@ -40,7 +43,7 @@ def select_sessions(
 ) -> Recorded:
     """What was recorded of some chargers (else of all), charges that ended between two instants, in that order.
 
-    A charge without a sound date of its end has that of the reading that brought it.
+    A session without a sound date of its end has that of the read that brought it.
     """
     charges = []
     for noted, charge in recorded.charges:
@@ -57,67 +60,121 @@ def as_csv(recorded: Recorded) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for _, charge in recorded.charges:
-        duration = f"{charge.seconds:.3f}".rstrip("0").rstrip(".")
-        writer.writerow(_cells(charge, duration, ""))
+    for _, session in recorded.charges:
+        duration = "" if session.seconds is None else f"{session.seconds:.3f}".rstrip("0").rstrip(".")
+        writer.writerow(_cells(session, UTC, duration, ""))
     return text.getvalue()
 
 
-def session_table(recorded: Recorded) -> str:
-    """The charges as aligned columns with the same dates, and their sum."""
+def as_json(recorded: Recorded) -> str:
+    """`sessions`, and the `registers` that they were counted by; dates in UTC, what is not known is null.
+
+    Of a register: the energy that it grew by from `since` to `until`, and how much of that is of sessions that
+    ended, of one that runs, and unattributed. `is_over` says that the register was reset or exchanged then.
+    """
+    registers = [
+        {
+            "charger": charger,
+            "plug": plug,
+            "since": _shown(account.began, UTC),
+            "until": _shown(account.at, UTC),
+            "energy_kwh": _number(account.grown / _KWH),
+            "sessions_kwh": _number(account.charged / _KWH),
+            "running_kwh": _number(account.under_way / _KWH),
+            "unattributed_kwh": _number(account.unassigned / _KWH),
+            "is_over": is_over,
+        }
+        for charger, plug, account, is_over in _registers(recorded)
+    ]
+    sessions = [_session_object(session) for _, session in recorded.charges]
+    return json.dumps({"sessions": sessions, "registers": registers}, indent=2, ensure_ascii=False)
+
+
+def session_table(recorded: Recorded, zone: tzinfo | None) -> str:
+    """The sessions as aligned columns, and their sum; dates in a zone, None is that of this machine."""
     heads = ("BEGIN", "END", "KWH", "DURATION", "STOP REASON", "CHARGER", "PLUG", "HIGHEST KW")
-    lines = [heads, *(_cells(charge, _hours(charge.seconds), "-") for _, charge in recorded.charges)]
-    total, count = sum(charge.joules for _, charge in recorded.charges), len(recorded.charges)
-    return f"{align_columns(lines)}\n\n{count} {'charge' if count == 1 else 'charges'}, {_kwh(total)} kWh"
+    sessions = [session for _, session in recorded.charges]
+    durations = ["-" if session.seconds is None else _hours(session.seconds) for session in sessions]
+    rows = [_cells(session, zone, text, "-") for session, text in zip(sessions, durations, strict=True)]
+    total = sum(session.joules for session in sessions)
+    return f"{align_columns([heads, *rows])}\n\n{count(len(sessions), 'session')}, {_kwh(total)} kWh"
 
 
-def balance(recorded: Recorded) -> Iterator[str]:
+def balance(recorded: Recorded, zone: tzinfo | None) -> Iterator[str]:
     """For each register where its energy went since it was first read, or since it was reset.
 
-    charges + running charge + none = register now - register then.
+    Sessions, the running session and unattributed energy are together what the register has grown by.
     """
+    for charger, plug, account, is_over in _registers(recorded):
+        state = ", then it was reset or exchanged" if is_over else ""
+        name = printable_text(f"{charger} {plug}")
+        yield f"{name}, register from {_shown(account.began, zone)} to {_shown(account.at, zone)}{state}:"
+        lines = [
+            ("  register", account.grown, f"from {_kwh(account.first)} to {_kwh(account.latest)}"),
+            ("  sessions", account.charged, "of sessions that ended in this time"),
+        ]
+        if account.running is not None:
+            text = "of a session that was running" if is_over else "of the session that is running"
+            lines.append(("  running", account.under_way, text))
+        lines.append(("  unattributed", account.unassigned, "that flowed outside these sessions"))
+        cells = [(what, f"{_kwh(joules)} kWh", text) for what, joules, text in lines]
+        yield from align_columns(cells).splitlines()
+
+
+def _registers(recorded: Recorded) -> Iterator[tuple[str, str, RegisterAccount, bool]]:
+    """The accounts, each with whether its register was reset or exchanged since."""
     lasting = {(charger, plug): account.register_generation for charger, plug, account in recorded.accounts}
     for charger, plug, account in recorded.accounts:
-        over = account.register_generation < lasting[charger, plug]
-        yield from _sum(printable_text(f"{charger} {plug}"), account, over)
+        yield charger, plug, account, account.register_generation < lasting[charger, plug]
 
 
-def _sum(name: str, account: RegisterAccount, over: bool) -> Iterator[str]:
-    state = ", then it was reset or exchanged" if over else ""
-    yield f"{name}, register from {_shown(account.began)} to {_shown(account.at)}{state}:"
-    lines = [
-        ("  register", f"{_kwh(account.grown)} kWh", f"from {_kwh(account.first)} to {_kwh(account.latest)}"),
-        ("  charges", f"{_kwh(account.charged)} kWh", "that ended since, as far as they charged since"),
-    ]
-    if account.running is not None:
-        text = "that was running" if over else "that is running"
-        lines.append(("  charge", f"{_kwh(account.under_way)} kWh", text))
-    lines.append(("  none", f"{_kwh(account.unassigned)} kWh", "that belong to no charge"))
-    yield from align_columns(lines).splitlines()
-
-
-def _cells(charge: FinishedSession, duration: str, nothing: str) -> tuple[str, ...]:
-    words = catalogue().codes["stop_reason"]
-    reason = nothing if charge.stop_reason is None else words.get(charge.stop_reason, "unknown")
+def _cells(session: FinishedSession, zone: tzinfo | None, duration: str, nothing: str) -> tuple[str, ...]:
     return (
-        nothing if charge.begun is None else _shown(charge.begun),
-        nothing if charge.ended is None else _shown(charge.ended),
-        _kwh(charge.joules),
+        nothing if session.begun is None else _shown(session.begun, zone),
+        nothing if session.ended is None else _shown(session.ended, zone),
+        _kwh(session.joules),
         duration,
-        reason,
-        charge.charger,
-        charge.plug,
-        nothing if charge.highest_watts is None else f"{charge.highest_watts / 1000:.3f}",
+        _stop_reason(session) or nothing,
+        session.charger,
+        session.plug,
+        nothing if session.highest_watts is None else f"{session.highest_watts / 1000:.3f}",
     )
 
 
-def _kwh(joules: float) -> str:
+def _session_object(session: FinishedSession) -> dict[str, str | float | None]:
+    requested, begin, end = (
+        None if at is None else _shown(at, UTC) for at in (session.requested, session.begun, session.ended)
+    )
+    return {
+        "charger": session.charger,
+        "plug": session.plug,
+        "requested": requested,
+        "begin": begin,
+        "end": end,
+        "energy_kwh": _number(session.joules / _KWH),
+        "duration_seconds": None if session.seconds is None else _number(session.seconds),
+        "stop_reason": _stop_reason(session),
+        "highest_power_kw": None if session.highest_watts is None else _number(session.highest_watts / 1000),
+    }
+
+
+def _stop_reason(session: FinishedSession) -> str | None:
+    words = catalogue().codes["stop_reason"]
+    return None if session.stop_reason is None else words.get(session.stop_reason, "unknown")
+
+
+def _number(value: float) -> float:
     # Adding nothing makes the zero that a rounded -0.0001 leaves a plain one.
-    return f"{round(joules / 3.6e6, 3) + 0.0:.3f}"
+    return round(value, 3) + 0.0
 
 
-def _shown(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _kwh(joules: float) -> str:
+    return f"{_number(joules / _KWH):.3f}"
+
+
+def _shown(at: float, zone: tzinfo | None) -> str:
+    shown = datetime.fromtimestamp(at, UTC).astimezone(zone).isoformat(timespec="seconds")
+    return shown.replace("+00:00", "Z") if zone is UTC else shown
 
 
 def _hours(seconds: float) -> str:
@@ -126,7 +183,7 @@ def _hours(seconds: float) -> str:
 
 
 def finished_samples(charge: FinishedSession) -> Iterator[Sample]:
-    """The samples of one charge; what is not known has none."""
+    """The samples of one session; what is not known has none."""
     labels = (charge.plug,)
     for family, value in (
         (f.FINISHED_REQUEST, charge.requested),
@@ -138,6 +195,5 @@ def finished_samples(charge: FinishedSession) -> Iterator[Sample]:
     ):
         if value is not None and isfinite(value):
             yield Sample(family, labels, float(value))
-    if charge.stop_reason is not None:
-        word = catalogue().codes["stop_reason"].get(charge.stop_reason, "unknown")
+    if charge.stop_reason is not None and (word := _stop_reason(charge)) is not None:
         yield Sample(f.FINISHED_STOP_REASON, labels, float(charge.stop_reason), (word,))

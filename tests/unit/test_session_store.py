@@ -5,23 +5,26 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from time import sleep, time
+from typing import Any
 
 import pytest
-from helpers.charging import OTHER, PLUG, Station
+from helpers.charging import OTHER, PLUG, START, Station
 from helpers.workers import supervised
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccl_exporter.errors import StateError
-from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
 from ccl_exporter.sessions import store
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import read
 from ccl_exporter.sessions.tracker import FinishedSession
 from ccl_exporter.sqlite_file import PATIENCE
+from ccl_exporter.station.plausibility import RegisterLevel
 
 KWH = 3.6e6
 
@@ -288,7 +291,7 @@ def test_a_file_of_a_newer_version_is_left_alone(path: Path, caplog: pytest.LogC
     assert ledger.finished(0) == []
     ledger.close()
 
-    assert "newer version" in caplog.text
+    assert caplog.text.count("newer version") == 1
     with pytest.raises(StateError, match="newer version"):
         read(path)
     assert not list(path.parent.glob("*.damaged-*"))
@@ -305,7 +308,7 @@ def test_without_a_folder_to_write_in_nothing_is_recorded_and_it_is_said_once(
     ledger.close()
 
     assert len(caplog.records) == 1
-    assert "charges are not recorded" in caplog.text
+    assert "sessions are not recorded" in caplog.text
 
 
 def test_while_another_holds_the_file_charges_wait_and_are_written_then(path: Path) -> None:
@@ -460,5 +463,290 @@ def test_what_a_commit_raises_loses_no_session(path: Path) -> None:
     connection.close()
     ledger.worker.attempt(2.0)
     ledger.close()
+
+    assert energies(path) == [7 * KWH]
+
+
+# Files of version 0.1
+
+
+TABLES_OF_1 = """
+CREATE TABLE finished (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    charger TEXT NOT NULL, plug TEXT NOT NULL, key REAL NOT NULL, noted REAL NOT NULL,
+    requested REAL, begun REAL, ended REAL, joules REAL NOT NULL, seconds REAL NOT NULL,
+    stop_reason INTEGER, highest_watts REAL,
+    UNIQUE (charger, plug, key)
+);
+CREATE TABLE accounts (
+    charger TEXT NOT NULL, plug TEXT NOT NULL, era INTEGER NOT NULL,
+    began REAL NOT NULL, first REAL NOT NULL, latest REAL NOT NULL, at REAL NOT NULL, clock REAL,
+    charged REAL NOT NULL, recorded_key REAL, recorded_joules REAL,
+    running_key REAL, running_joules REAL, running_before REAL, running_watts REAL,
+    PRIMARY KEY (charger, plug, era)
+);
+INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', 1790000000000);
+PRAGMA user_version = 1;
+"""
+REGISTER = 4_855_390.0 * 3600
+
+
+def file_of_1(path: Path, *rows: str) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    connection.executescript(TABLES_OF_1 + "".join(f"INSERT INTO {row};" for row in rows))
+    connection.close()
+
+
+SESSIONS_OF_1 = (
+    f"finished VALUES (1790000000005, 'garage', '{PLUG}', 1.5, 9.0, {START - 9}, {START - 8}, {START},"
+    " 7.0, 8.0, 4, 7e3)",
+    f"finished VALUES (1790000000007, 'garage', '{PLUG}', 2.5, 10.0, {START}, 946684815.0, {START},"
+    " 8.0, 849e6, 4, NULL)",
+)
+ACCOUNT_OF_1 = (
+    f"accounts VALUES ('garage', '{PLUG}', 1, 1.0, 0.0, 50.0, 1.0, NULL, 40.0,"
+    " NULL, NULL, NULL, NULL, NULL, NULL)",
+    f"accounts VALUES ('garage', '{PLUG}', 2, {START - 9e6}, {REGISTER - 9e6}, {REGISTER}, {START}, {START}, 7e6,"
+    f" {START - 9e5}, 7e6, {START}, 2e6, 0.0, 7e3)",
+)
+
+
+def test_a_file_of_version_1_keeps_every_row_without_what_is_impossible(path: Path) -> None:
+    file_of_1(path, *SESSIONS_OF_1, *ACCOUNT_OF_1)
+    before = read(path)
+    SessionRecorder(path).close()
+    found = read(path)
+
+    assert before == found, "charge log shows another thing before serve has upgraded the file"
+    assert found.charges == [
+        (9.0, FinishedSession("garage", PLUG, START - 9, START - 8, START, 7.0, 8.0, 4, 7e3)),
+        (10.0, FinishedSession("garage", PLUG, START, None, START, 8.0, None, 4, None)),
+    ]
+    assert [account.register_generation for _, _, account in found.accounts] == [1, 2]
+    account = found.accounts[1][2]
+    assert (account.grown, account.charged, account.under_way) == (9e6, 7e6, 2e6)
+    assert [number for number, _ in store.finished(path, 0)] == [1790000000005, 1790000000007]
+
+
+def test_a_session_that_version_1_saw_running_goes_on_and_the_last_one_is_not_recorded_again(path: Path) -> None:
+    station = Station()
+    file_of_1(path, *ACCOUNT_OF_1)
+    station.charges[PLUG] = ChargeRecord(
+        PLUG, state=0, requested=START - 9e5, begun=START - 8e5, ended=START - 7e5, watt_hours=7e6 / 3600
+    )
+    assert noted(path, station.read()) == [2e6]  # it is gone: closed with what is known
+    station.begin()
+    station.flow(7000, 3600)
+    station.end()
+
+    assert noted(path, station.read()) == [2e6, 7 * KWH]
+
+
+def test_a_file_of_version_1_tells_the_filter_the_last_level(path: Path) -> None:
+    file_of_1(path, *ACCOUNT_OF_1)
+    recorder = SessionRecorder(path)
+    levels = recorder.levels("garage")
+    recorder.close()
+
+    assert levels == {f"chargeInfo {PLUG}": RegisterLevel(REGISTER, START, START)}
+
+
+def test_ids_go_on_in_a_file_of_version_1_without_rows(path: Path) -> None:
+    file_of_1(path)
+    noted(path, *a_day(Station(), 1))
+
+    assert [number for number, _ in store.finished(path, 0)] == [1790000000001]
+
+
+# Levels
+
+
+def level(value: float, at: float = START, **more: Any) -> RegisterLevel:
+    return RegisterLevel(value, at, **more)
+
+
+def test_levels_are_there_after_a_restart_whole(path: Path) -> None:
+    levels = {"A.AE": level(5.0, clock=3.0), "A.NET": level(6.0, falls=(1.0, 2.5), is_partial=True)}
+    recorder = SessionRecorder(path)
+    recorder.note_levels("garage", levels)
+    assert recorder.levels("carport") == {}
+    recorder.close()
+    again = SessionRecorder(path)
+
+    assert again.levels("garage") == levels
+    assert again.levels("carport") == {}
+    again.close()
+
+
+def test_a_first_level_and_one_that_fell_are_committed_at_once(path: Path) -> None:
+    recorder = SessionRecorder(path)
+    with supervised(recorder.worker):
+        for value in (5.0, 0.0):
+            recorder.note_levels("garage", {"A.AE": level(value)})
+            await_level(path, value)
+    recorder.close()
+
+
+def await_level(path: Path, value: float) -> None:
+    began = time()
+    while stored(path, "SELECT value FROM levels") != [(value,)]:
+        assert time() < began + 30, "nothing was committed"
+        sleep(0.01)
+
+
+def stored(path: Path, query: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(path) as connection:
+        found = connection.execute(query).fetchall()
+    connection.close()
+    return found
+
+
+def test_a_level_at_rest_is_written_once_an_hour_one_that_grows_each_time(path: Path) -> None:
+    recorder = SessionRecorder(path)
+    times = []
+    for minute in range(150):
+        grown = min(minute, 3)
+        recorder.note_levels("garage", {"A.AE": level(5.0 + grown, START + minute * 60)})
+        recorder.worker.attempt(0.0)
+        ((at,),) = stored(path, "SELECT at FROM levels")
+        times.append((at - START) / 60)
+    recorder.close()
+
+    assert sorted(set(times)) == [0, 1, 2, 3, 63, 123]
+
+
+def test_levels_and_days_in_memory_go_into_a_file_that_begins_anew(path: Path) -> None:
+    station, recorder = Station(), SessionRecorder(path)
+    recorder.note("garage", station.read())
+    station.charge(7000, 3600)
+    recorder.note("garage", station.read())
+    recorder.note_levels("garage", {"A.AE": level(5.0)})
+    recorder.worker.attempt(0.0)
+    days = recorder.energy_by_day("garage", "2026-01-01")
+    remove(path)
+    recorder.worker.attempt(1.0)
+    recorder.close()
+    again = SessionRecorder(path)
+
+    assert again.levels("garage") == {"A.AE": level(5.0)}
+    assert again.energy_by_day("garage", "2026-01-01") == days
+    assert days
+    again.close()
+
+
+def test_rows_that_make_no_sense_are_a_damage(path: Path) -> None:
+    noted(path, *a_day(Station(), 1))
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE accounts SET running = '{'")
+    connection.close()
+    with pytest.raises(StateError, match="cannot be read"):
+        read(path)
+    noted(path, *a_day(Station(), 1))
+
+    assert list(path.parent.glob("charges.db.damaged-*"))
+    assert energies(path) == [7 * KWH]
+
+
+# Energy by day
+
+
+NOON = datetime(2026, 11, 30, 12).astimezone().timestamp()
+
+
+def test_energy_is_of_the_local_day_of_the_read_that_found_it(path: Path) -> None:
+    station, recorder = Station(at=NOON), SessionRecorder(path)
+    recorder.note("garage", station.read())
+    for hours in (6, 5.9, 2, 72):
+        station.flow(1000, hours * 3600)
+        recorder.note("garage", station.read())
+    recorder.close()
+    again = SessionRecorder(path)
+    found = again.energy_by_day("garage", "2026-11-30")
+    again.close()
+
+    assert found == {
+        PLUG: {
+            "2026-11-30": pytest.approx(11.9 * KWH),
+            "2026-12-01": pytest.approx(2 * KWH),
+            "2026-12-04": pytest.approx(72 * KWH),
+        }
+    }
+    assert again.energy_by_day("garage", "2026-12-02") == {PLUG: {"2026-12-04": pytest.approx(72 * KWH)}}
+    assert again.energy_by_day("carport", "2026-11-30") == {}
+
+
+def test_energy_by_day_is_the_growth_of_the_register_and_a_reset_is_none(path: Path) -> None:
+    station, recorder = Station(at=NOON), SessionRecorder(path)
+    recorder.note("garage", station.read())
+    station.flow(1000, 3600)
+    recorder.note("garage", station.read())
+    station.registers[PLUG] = 0.0
+    recorder.note("garage", station.read())
+    station.flow(1000, 1800)
+    recorder.note("garage", station.read())
+    found = recorder.energy_by_day("garage", "2026-11-30")[PLUG]
+    recorder.close()
+
+    assert found == {"2026-11-30": pytest.approx(1.5 * KWH)}
+
+
+def test_the_last_days_are_kept(path: Path) -> None:
+    station, recorder = Station(at=NOON), SessionRecorder(path)
+    for _ in range(store.MOST_DAYS + 3):
+        recorder.note("garage", station.read())
+        station.flow(100, 86_400)
+    days = recorder.energy_by_day("garage", "2026-11-30")[PLUG]
+    recorder.close()
+
+    assert len(days) == store.MOST_DAYS
+    assert min(days) > "2026-12-01"
+
+
+# Chargers that are gone
+
+
+def test_a_charger_that_is_gone_is_forgotten_and_remembered_when_it_comes_back(path: Path) -> None:
+    station, recorder = Station(), SessionRecorder(path)
+    recorder.note("garage", station.read())
+    station.charge(7000, 3600)
+    recorder.note("garage", station.read())
+    recorder.note_levels("garage", {"A.AE": level(5.0)})
+    recorder.forget_all_but(["carport"])
+    assert recorder.energy_by_day("garage", "2026-01-01"), "what waits for a commit was forgotten"
+    recorder.worker.attempt(0.0)
+    recorder.forget_all_but(["carport"])
+    assert not recorder.energy_by_day("garage", "2026-01-01")
+    assert recorder.levels("garage") == {"A.AE": level(5.0)}
+    station.charge(3500, 3600)
+    recorder.note("garage", station.read())
+    recorder.close()
+
+    ((grown, charged),) = [
+        (account.grown, account.charged) for _, plug, account in read(path).accounts if plug == PLUG
+    ]
+    assert (grown, charged) == (10.5 * KWH, 10.5 * KWH)
+    assert energies(path) == [7 * KWH, 3.5 * KWH]
+
+
+# A folder that cannot be used
+
+
+def test_a_session_that_ended_before_the_file_could_be_opened_is_recorded_then(path: Path) -> None:
+    path.mkdir(parents=True)
+    station, recorder = Station(), SessionRecorder(path)
+    station.charge(7000, 3600)
+    recorder.note("garage", station.read())
+    recorder.note_levels("garage", {"A.AE": level(5.0)})
+    recorder.worker.attempt(0.0)
+    assert recorder.levels("garage") == {}
+    path.rmdir()
+    recorder.worker.attempt(10.0)
+    station.at += 15
+    recorder.note("garage", station.read())
+    recorder.note_levels("garage", {"A.AE": level(5.0)})
+    recorder.worker.attempt(20.0)
+    assert recorder.levels("garage") == {"A.AE": level(5.0)}
+    recorder.close()
 
     assert energies(path) == [7 * KWH]

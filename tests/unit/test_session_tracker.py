@@ -258,7 +258,6 @@ def test_a_glitch_at_a_restart_begins_no_account_and_records_no_charge(register:
     assert (log.now.register_generation, log.now.unassigned) == (1, 0)
 
 
-
 @pytest.mark.parametrize("told", [0.0, 9e9])
 def test_a_glitch_of_charge_info_becomes_no_charge(told: float) -> None:
     station, log = Station(), Book()
@@ -300,7 +299,6 @@ def test_while_the_gate_holds_the_register_back_nothing_is_recorded_but_the_powe
 
     assert found is not None
     assert found.highest_watts == 9000
-
 
 
 def test_two_plugs_keep_two_accounts() -> None:
