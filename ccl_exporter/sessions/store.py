@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
-from time import time
 from typing import Any
 
 from ccl_exporter.errors import StateError
@@ -122,14 +121,14 @@ class PendingChanges:
         }
 
 
-def opened(path: Path) -> tuple[sqlite3.Connection, Mapping[str, ChargerState]]:
-    """A log to be written, made if there is none, and what it holds of each charger.
+def opened(path: Path, now: float) -> tuple[sqlite3.Connection, Mapping[str, ChargerState]]:
+    """A log to be written, made at `now` (Unix seconds) if there is none, and what it holds of each charger.
 
     Raises `OSError`, `sqlite3.Error` or `StateError`.
     """
     connection = open_database(path)
     try:
-        _upgrade(connection, path)
+        _upgrade(connection, path, now)
         return connection, _states(connection)
     except BaseException:
         connection.close()
@@ -231,7 +230,7 @@ def _upgraded_copy(connection: sqlite3.Connection, path: Path) -> sqlite3.Connec
     """A log of an older version as `serve` will make it, in memory."""
     copy = sqlite3.connect(":memory:")
     connection.backup(copy)
-    _upgrade(copy, path)
+    _upgrade(copy, path, 0.0)
     return copy
 
 
@@ -243,7 +242,7 @@ def _schema_of(connection: sqlite3.Connection, path: Path) -> int:
     return schema
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+def _upgrade(connection: sqlite3.Connection, path: Path, now: float) -> None:
     """Make the tables of a new file, or of those of version 1 the present ones with every row."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -252,7 +251,7 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
             for statement in (_FINISHED, _ACCOUNTS, *_NEW_IN_2):
                 connection.execute(statement)
             # Ids go on ascending where a file is lost, as those who follow remember the last one.
-            began = int(time() * 1000)
+            began = int(now * 1000)
             connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', ?)", (began,))
         elif schema == 1:
             _upgrade_from_1(connection)
