@@ -22,6 +22,7 @@ _SHARE = 0.05  # by which two meters of one charger may differ
 _FLOW = 1.5e6  # joules that may flow between the values and the chargeInfo of one read: 22 kW for a minute
 _LONGEST = 31 * 86_400.0  # seconds
 _STALE = 60.0  # seconds; an older reading that a thread brings late may show the register as it was
+_SOON = 600.0  # seconds between two reads in which no session passes unseen
 _REMEMBERED = 4  # recorded sessions of a plug that are known by their dates if they come again
 
 
@@ -30,8 +31,9 @@ class FinishedSession:
     """A session that has ended, or a request for one that ended before energy flowed: then `begun` is None.
 
     Instants in Unix seconds by the charger's clock, None if the charger has no sound one.
-    Of a session that another one replaced between two reads `ended` and all that is told with it are None, and
-    the energy is that of the last read. `seconds` is how long it charged, `stop_reason` a code of protocol 9.1.
+    Of a session that another one replaced between two reads `ended` and all that is told with it are None; the
+    energy is that of the last read and, if that was not long ago, of the register until the next session.
+    `seconds` is how long it charged, `stop_reason` a code of protocol 9.1.
     `highest_watts` is the highest power that was read during the session: of a part of it
     if nothing read during the rest, None if nothing read at all.
     """
@@ -229,6 +231,10 @@ def update(charger: str, account: RegisterAccount | None, reading: PlugReading) 
     finished = []
     running, account = account.running, replace(account, running=None)
     if running is not None and (session is None or session.key != running.key):
+        if before is not None and not begins and 0 <= reading.taken - before.at <= _SOON:
+            # No third session passed meanwhile: what is not of the next one is of this one.
+            rest = grown - (session.unrecorded if session is not None else 0.0)
+            running = replace(running, joules=running.joules + max(rest, 0.0))
         # Without energy there is nothing to tell of a session whose end was not seen.
         if running.joules:
             finished.append((running.key, _replaced(charger, reading, running)))

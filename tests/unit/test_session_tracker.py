@@ -426,6 +426,28 @@ def test_a_session_that_is_replaced_between_two_reads_is_closed_with_what_is_kno
     assert (log.now.charged, log.now.under_way, log.now.unassigned) == (7 * KWH, 3.5 * KWH, 0)
 
 
+@pytest.mark.parametrize(("seconds", "recorded"), [(300, 7.5), (3600, 7.0)])
+def test_the_rest_of_a_replaced_session_is_its_own_if_the_last_read_was_not_long_ago(
+    seconds: float, recorded: float
+) -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.begin()
+    station.flow(7000, 3600)
+    log.take(station.read())
+    station.flow(500 * 3600 / seconds, seconds)
+    station.end()
+    station.begin()
+    station.flow(7000, 60)
+    log.take(station.read())
+    station.flow(7000, 3600)
+    station.end()
+    log.take(station.read())
+
+    assert [session.joules / KWH for session in log.finished] == pytest.approx([recorded, 7 + 7 / 60])
+    assert log.now.unassigned / KWH == pytest.approx(7.5 - recorded)
+
+
 def test_a_session_that_is_gone_when_the_plug_is_idle_is_closed_and_only_then() -> None:
     station, log = Station(), Book()
     log.take(station.read())
