@@ -22,7 +22,7 @@ from ccl_exporter.locks import state_folder
 from ccl_exporter.logs import to_stderr
 from ccl_exporter.sd_notify import READY, STOPPING, Watchdog, notify, reloading
 from ccl_exporter.settings import ChargerSettings, Settings, listen_address
-from ccl_exporter.text import count
+from ccl_exporter.text import count, parse_duration
 
 log = logging.getLogger(__name__)
 
@@ -62,17 +62,38 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             help="Answer only requests to these hosts, with or without port; separated by commas, or repeated.",
         ),
     ] = None,
+    fallback: Annotated[
+        str | None,
+        typer.Option(
+            "--poll.fallback-interval",
+            metavar="DURATION",
+            help="Read a charger that nothing has read for so long, to record its sessions; 0s is never."
+            " Default: 90s with exactly one charger, otherwise never.",
+        ),
+    ] = None,
     level: Level = "info",
     format: Format = "logfmt",
 ) -> None:
     """Serve the metrics of one charger, or of all that the configuration file names."""
     log_to_stderr(level, format)
-    options = Options(listen_address(listen), web_config_file, lifecycle, fail_on_down, allowed_hosts(hosts or ()))
+    options = Options(
+        *(listen_address(listen), web_config_file, lifecycle, fail_on_down, allowed_hosts(hosts or ())),
+        _fallback_interval(fallback),
+    )
     if config_check:
         return _check_files(config_file, web_config_file)
     run_service(charger, config_file, options, state_folder(os.environ))
     # What is still being asked of a charger that does not answer would hold up the end by half a minute.
     os._exit(0)
+
+
+def _fallback_interval(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--poll.fallback-interval: {error}") from error
 
 
 def _check_files(config_file: Path | None, web_config_file: Path | None) -> None:

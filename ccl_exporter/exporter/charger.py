@@ -4,7 +4,9 @@ The charger never has two requests in flight, has a pause between them,
 and is left alone for a while when it is absent, but for those who would wait longer than who found it so.
 """
 
+import logging
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -16,7 +18,9 @@ from ccl_exporter.powerstudio.inventory import Selector
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings
-from ccl_exporter.station.plausibility import RegisterFilter
+from ccl_exporter.station.plausibility import RegisterFilter, RegisterLevel
+
+log = logging.getLogger(__name__)
 
 SHARED_FOR = 0.9
 """Seconds for which a result is shared with those who come later; who asks once a second gets a new one."""
@@ -49,12 +53,40 @@ class ReadCounts:
     backoff_until: float = 0.0
 
 
+class LastingFilter:
+    """The filter of a charger's registers with its levels kept; goes on where another `Charger` replaces one.
+
+    `keep` is called with the levels after each read that brought values.
+    """
+
+    def __init__(
+        self, levels: Mapping[str, RegisterLevel], keep: Callable[[Mapping[str, RegisterLevel]], None]
+    ) -> None:
+        self._filter = RegisterFilter(levels)
+        self._keep = keep
+        self._lock = threading.Lock()
+
+    @property
+    def needs_second_read(self) -> bool:
+        """Whether the last read brought a first value that only another read can confirm."""
+        return self._filter.needs_second_read
+
+    def apply(self, snapshot: Snapshot, now: float) -> Snapshot:
+        """The snapshot judged; `now` is in monotonic seconds."""
+        with self._lock:
+            judged = self._filter.apply(snapshot, now)
+            if judged.up:
+                self._keep(self._filter.levels)
+        return judged
+
+
 class Charger:
     """Guards an engine; safe to be called from several threads.
 
     `state` is the folder whose locks keep commands of the same machine apart; without it there are none.
     `absent_reads` is what chargers share: while an absent one is read, one is taken.
     `transport` asks the charger, by default over the network with `clock`.
+    `register_filter` is by default one that begins without levels and does not keep them.
     """
 
     def __init__(
@@ -64,6 +96,7 @@ class Charger:
         clock: Clock = SYSTEM,
         absent_reads: threading.Semaphore | None = None,
         transport: Transport | None = None,
+        register_filter: LastingFilter | None = None,
     ) -> None:
         self.settings = settings
         if transport is None:
@@ -71,7 +104,7 @@ class Charger:
             transport = Transport(settings.url, settings.credentials, settings.source_address, lock, clock)
         self._clock = transport.clock
         self._engine = Engine(settings.name, transport)
-        self._filter = RegisterFilter()
+        self.register_filter = register_filter or LastingFilter({}, lambda levels: None)
         self._turn = threading.Condition()
         self._reading = False
         self._result: _Result | None = None
@@ -83,12 +116,24 @@ class Charger:
         self._absent_within = 0.0
         self._absent_reads = absent_reads or threading.Semaphore(MOST_ABSENT_READS)
         self._backoff_until = float("-inf")
+        self._idle_since = self._clock.monotonic()
         self.counts = ReadCounts()
 
     @property
     def last_read_at(self) -> float:
         """When the charger itself was asked last, on the governor's clock; minus infinity if it never was."""
         return self._result.begun if self._result is not None else -inf
+
+    @property
+    def idle(self) -> float:
+        """Seconds since a read last began or was skipped; since the start where there was none."""
+        return self._clock.monotonic() - max(self._idle_since, self.last_read_at)
+
+    @property
+    def needs_second_read(self) -> bool:
+        """Whether the charger answers and a first value waits for another read to confirm it."""
+        result = self._result
+        return result is not None and result.snapshot.up and self.register_filter.needs_second_read
 
     @property
     def is_prompt(self) -> bool:
@@ -128,9 +173,10 @@ class Charger:
             begun = self._clock.monotonic()
         snapshot = None
         try:
-            snapshot = replace(
-                self._filter.apply(self._engine.read(left, wanted), self._clock.monotonic()), timeout=timeout
-            )
+            judged = self.register_filter.apply(self._engine.read(left, wanted), self._clock.monotonic())
+            snapshot = replace(judged, timeout=timeout)
+            for sentence in judged.changes:
+                log.warning("%s: %s", self.settings.name, sentence)
         finally:
             if is_absent:
                 self._absent_reads.release()
@@ -162,6 +208,7 @@ class Charger:
 
     def _skipped(self, started: float, timeout: float) -> Snapshot:
         """The answer for a charger that is left alone: absent, without asking it."""
+        self._idle_since = self._clock.monotonic()
         self.counts = replace(self.counts, skipped=self.counts.skipped + 1)
         documents = self._result.snapshot.documents if self._result is not None else ()
         return Snapshot(

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 
 from ccl_exporter.exporter.charger import Charger
@@ -44,11 +44,21 @@ class Collector:
             self._recorder.note(charger.settings.name, station)
         return station
 
+    def forget_all_but(self, chargers: Collection[str]) -> None:
+        """Drop what is remembered of other chargers."""
+        with self._lock:
+            self._conflicts = {known for known in self._conflicts if known[0] in chargers}
+            self._families = {known: name for known, name in self._families.items() if known[0] in chargers}
+        if self._recorder is not None:
+            self._recorder.forget_all_but(chargers)
+
     def _log_conflicts(self, charger: str, snapshot: Snapshot) -> None:
         """Log once what the plugInfo of a charger contradicts itself in."""
         for sentence in conflicts(snapshot.inventory):
-            if (charger, sentence) not in self._conflicts:
+            with self._lock:
+                is_new = (charger, sentence) not in self._conflicts
                 self._conflicts.add((charger, sentence))
+            if is_new:
                 log.warning("%s: %s", charger, sentence)
 
     def _log_changes(self, charger: str, found: Sequence[Sample]) -> None:

@@ -17,6 +17,7 @@ from ccl_exporter import __version__, gc_tuning
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.exporter.collector import Collector
+from ccl_exporter.exporter.own_reads import confirm_loop, fallback_interval, fallback_loop
 from ccl_exporter.exporter.poll_loop import PollLoops, Source
 from ccl_exporter.exporter.target_registry import TargetRegistry
 from ccl_exporter.exporter.web.app import App, HttpResponse, Scrape
@@ -53,21 +54,26 @@ _STOP_WITHIN = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the service is to be run, as the command line says."""
+    """How the service is to be run, as the command line says.
+
+    A charger that nothing has read for `fallback_interval` seconds is read by the service itself; 0 is never,
+    None is the default: 90 with exactly one configured charger, else never.
+    """
 
     listen: ListenAddress
     web_config: Path | None = None
     lifecycle: bool = False
     fail_on_down: bool = False
     allowed_hosts: frozenset[str] = frozenset()
+    fallback_interval: float | None = None
 
 
 class Service:
     """Serves the metrics of the configured chargers until it is stopped.
 
-    A charger is first asked when a scrape comes.
+    A charger is first asked when a scrape comes, or the fallback poll.
     `load` reads the configuration again where there is a file.
-    `state` is the folder of locks, of the ledger of charges, and of what waits for databases.
+    `state` is the folder of locks, of the session log, and of what waits for databases.
     """
 
     def __init__(
@@ -82,12 +88,16 @@ class Service:
         self._load = load
         self._configuration = configuration
         self._inventory = _inventory(configuration)
-        self._registry = TargetRegistry(settings, state)
         self._state = state
         self._recorder = SessionRecorder(state / SESSIONS_FILE) if state is not None else None
+        self._registry = TargetRegistry(settings, state, self._recorder)
         self._collector = Collector(self._recorder)
         self._supervisor = Supervisor()
         self._loops = PollLoops(Source(self._registry.chargers, self._collector.collect), self._supervisor)
+        self._own_loops = (
+            confirm_loop(Source(self._registry.known, self._collector.collect)),
+            fallback_loop(Source(self._registry.chargers, self._collector.collect), self._fallback_interval),
+        )
         self._outputs_changing = threading.Lock()
         self._reloaded, self._reload_good = time(), True
         self._reloading = threading.Lock()
@@ -141,6 +151,8 @@ class Service:
         members: list[Worker | Pool] = [self._inventory_worker, self._page_reads]
         if self._recorder is not None:
             members.append(self._recorder.worker)
+        for loop in self._own_loops:
+            members += loop.members
         self._supervisor.add(*members)
         self._update_outputs()
         self._server.serve()
@@ -152,12 +164,18 @@ class Service:
         self._stopping.set()
         with self._outputs_changing:
             self._loops.stop()
+        for loop in self._own_loops:
+            loop.stop()
         self._supervisor.stop()
         if self._recorder is not None:
             self._recorder.close(self._stop_by)
         # Last, as it waits for every answer that is under way.
         self._server.stop()
         self._ended.set()
+
+    def _fallback_interval(self) -> float:
+        """Seconds after which a charger that nothing reads is read; 0 is never."""
+        return fallback_interval(self._options.fallback_interval, len(self._registry.settings.chargers))
 
     def _update_outputs(self) -> None:
         """Write to the broker and the databases of the configuration, and to no others any more."""
@@ -201,8 +219,12 @@ class Service:
         return _LOOK_FOR_INVENTORY
 
     def _tidy_memory(self, now: float) -> None:
-        """Keep what lives long out of the collector's sight; the pauses between grow to an hour."""
+        """Forget chargers that are gone, and keep what lives long out of the garbage collector's sight.
+
+        The pauses between grow to an hour.
+        """
         if now - self._tidied >= self._tidy_pause:
+            self._collector.forget_all_but({charger.settings.name for charger in self._registry.known()})
             gc_tuning.freeze_long_lived()
             self._tidied, self._tidy_pause = now, min(self._tidy_pause * 2, _LONGEST_TIDYING)
 

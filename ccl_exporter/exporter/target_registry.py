@@ -7,13 +7,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.exporter.charger import MOST_ABSENT_READS, Charger
+from ccl_exporter.exporter.charger import MOST_ABSENT_READS, Charger, LastingFilter
 from ccl_exporter.http_client import addresses_of
+from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.settings import ChargerSettings, Settings, charger_settings
 
 _RESOLVE_WITHIN = 5.0  # seconds
@@ -23,10 +25,14 @@ MOST_UNNAMED_TARGETS = 1000
 
 
 class TargetRegistry:
-    """Hands out the one reader of each charger; safe to be called from several threads."""
+    """Hands out the one reader of each charger; safe to be called from several threads.
 
-    def __init__(self, settings: Settings, state: Path | None) -> None:
+    `recorder` keeps the levels of the chargers' registers.
+    """
+
+    def __init__(self, settings: Settings, state: Path | None, recorder: SessionRecorder | None = None) -> None:
         self._state = state
+        self._recorder = recorder
         self._lock = threading.Lock()
         self._absent_reads = threading.Semaphore(MOST_ABSENT_READS)
         self.settings = settings
@@ -35,16 +41,22 @@ class TargetRegistry:
         self._unnamed_targets: OrderedDict[str, Charger] = OrderedDict()
 
     def update(self, settings: Settings) -> None:
-        """Take new settings; a charger that is asked as it was keeps what was learned of it."""
+        """Take new settings; a charger that is asked as it was keeps what was learned of it.
+
+        One that is asked otherwise keeps at least its filter: what is held back stays so.
+        """
         with self._lock:
             self.settings, self._names = settings, _by_url(settings)
             for name, charger in list(self._chargers.items()):
                 now = settings.chargers.get(name)
-                if now is None or _asked(now) != _asked(charger.settings):
+                if now is None:
                     del self._chargers[name]
+                elif _asked(now) != _asked(charger.settings):
+                    self._chargers[name] = self._charger(now, charger.register_filter)
                 else:
                     charger.settings = now
-            self._unnamed_targets.clear()
+            if not settings.allow:
+                self._unnamed_targets.clear()
 
     def named(self, name: str) -> Charger | None:
         """The charger that the configuration calls so."""
@@ -57,6 +69,11 @@ class TargetRegistry:
     def chargers(self) -> Sequence[Charger]:
         """All chargers of the configuration, in its order."""
         return [charger for name in self.settings.chargers if (charger := self.named(name)) is not None]
+
+    def known(self) -> Sequence[Charger]:
+        """All chargers of which something is remembered, with a name or without."""
+        with self._lock:
+            return [*self._chargers.values(), *self._unnamed_targets.values()]
 
     def target(self, text: str) -> Charger:
         """The charger that a probe asks for; raises `UsageError` for any other host, which is not contacted."""
@@ -77,8 +94,11 @@ class TargetRegistry:
                 self._unnamed_targets.popitem(last=False)
             return self._unnamed_targets[unnamed.url]
 
-    def _charger(self, settings: ChargerSettings) -> Charger:
-        return Charger(settings, self._state, absent_reads=self._absent_reads)
+    def _charger(self, settings: ChargerSettings, register_filter: LastingFilter | None = None) -> Charger:
+        name, recorder = settings.name, self._recorder
+        if register_filter is None and recorder is not None:
+            register_filter = LastingFilter(recorder.levels(name), partial(recorder.note_levels, name))
+        return Charger(settings, self._state, absent_reads=self._absent_reads, register_filter=register_filter)
 
     def _admitted(self, settings: ChargerSettings) -> ChargerSettings:
         """A host of an admitted network, by its resolved address, so that its name cannot lead elsewhere later."""

@@ -3,11 +3,11 @@
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import ChargeRecord
@@ -21,6 +21,8 @@ SESSIONS_FILE = "charges.db"
 
 MOST_DAYS = 400
 """Days of which a plug's energy is kept."""
+
+_T = TypeVar("_T")
 
 _SCHEMA = 2
 _FINISHED = """
@@ -148,16 +150,21 @@ def _states(connection: sqlite3.Connection, charger: str | None = None) -> Mappi
         found[name].accounts[plug] = account
     for name, plug, day, joules in connection.execute(f"SELECT * FROM days {chosen}", which):  # noqa: S608 - our own text
         found[name].days.setdefault(plug, {})[day] = joules
-    for name, register, *numbers, falls, is_partial in connection.execute(f"SELECT * FROM levels {chosen}", which):  # noqa: S608 - our own text
-        found[name].levels[register] = RegisterLevel(*numbers, tuple(_parsed(falls)), bool(is_partial))
+    for name, register, value, at, clock, falls, is_partial in connection.execute(
+        f"SELECT * FROM levels {chosen}",  # noqa: S608 - our own text
+        which,
+    ):
+        level = RegisterLevel(value, at, clock, _parsed(falls, tuple), bool(is_partial))
+        found[name].levels[register] = level
     return found
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, make: Callable[[Any], _T]) -> _T:
+    """What a column of JSON holds; raises `DamagedFile`."""
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DamagedFile(f"a row is no JSON: {error}") from error
+        return make(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise DamagedFile(f"a row makes no sense: {error}") from error
 
 
 def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
@@ -283,7 +290,8 @@ def _upgrade_from_1(connection: sqlite3.Connection) -> None:
     for charger, plug, *numbers, key, joules, before, watts, recorded_key, recorded_joules in rows:
         running = TrackedSession(key, key, None, joules, before, watts) if key is not None else None
         last_one = TrackedSession(recorded_key, recorded_key, None, recorded_joules) if recorded_key else None
-        account = RegisterAccount(*numbers, running, (last_one,) if last_one is not None else ())
+        recorded = (last_one,) if last_one is not None else ()
+        account = replace(RegisterAccount(*numbers), running=running, recorded=recorded)
         _replace(connection, "accounts", [(charger, plug, *_row(account))])
         level = (charger, f"chargeInfo {plug}", account.latest, account.at, account.clock, "[]", False)
         _replace(connection, "levels", [level])
@@ -338,11 +346,10 @@ def _accounts(
         f"SELECT * FROM accounts {chosen} ORDER BY charger, plug, era",  # noqa: S608 - our own text
         which,
     ):
-        session = _parsed(running)
-        account = RegisterAccount(
-            *numbers,
-            running=TrackedSession(**session) if session is not None else None,
-            recorded=tuple(TrackedSession(**each) for each in _parsed(recorded)),
+        account = replace(
+            RegisterAccount(*numbers),
+            running=_parsed(running, lambda session: session and TrackedSession(**session)),
+            recorded=_parsed(recorded, lambda sessions: tuple(TrackedSession(**each) for each in sessions)),
         )
         found.append((charger, plug, account))
     return found

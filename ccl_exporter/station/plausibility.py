@@ -428,7 +428,7 @@ def _is_in_session(reading: Reading, plug: str) -> bool:
 
 
 def _without(charge: ChargeRecord, held: Mapping[str, Verdict]) -> ChargeRecord:
-    """A charge without the energies that are held back."""
+    """A charge without the energies that are held back; with the meter's its own, as they are of one document."""
     if _COPY + charge.name in held:
-        charge = replace(charge, meter_watt_hours=None)
+        charge = replace(charge, meter_watt_hours=None, watt_hours=None)
     return replace(charge, watt_hours=None) if charge.watt_hours in SENTINELS else charge

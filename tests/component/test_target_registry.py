@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
 from ccl_exporter.errors import UsageError
+from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.exporter.target_registry import TargetRegistry
+from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.settings import ChargerSettings, Settings
+from ccl_exporter.simulator import Fault, Simulator
 
 GARAGE = ChargerSettings("garage", "http://127.0.0.1:9", labels={"site": "a"})
 
@@ -47,3 +51,65 @@ def test_a_charger_that_is_asked_otherwise_is_another(changed: dict[str, object]
     fleet.update(Settings({"garage": replace(GARAGE, **changed)}))  # type: ignore[arg-type] # one of its fields
 
     assert fleet.named("garage") is not before
+
+
+# Registers
+
+
+AE = "EVSE.PLUG.AE"
+ZEROS = (Fault("zeros"),)
+
+
+def shows_register(charger: Charger | None) -> bool:
+    assert charger is not None
+    snapshot = charger.read(30, oldest=0)
+    assert snapshot.up
+    return AE in snapshot.values
+
+
+@pytest.mark.parametrize("changed", [{"timeout": 31.0}, {"labels": {"site": "b"}}])
+def test_what_is_held_back_stays_so_when_the_configuration_changes(changed: dict[str, object]) -> None:
+    with Simulator(autopilot=False) as simulator:
+        settings = ChargerSettings("garage", simulator.url)
+        fleet = TargetRegistry(Settings({"garage": settings}), None)
+        assert shows_register(fleet.named("garage"))
+        simulator.faults = ZEROS
+        assert not shows_register(fleet.named("garage"))
+        now = replace(settings, **changed)  # type: ignore[arg-type] # one of its fields
+        fleet.update(Settings({"garage": now}))
+
+        assert not shows_register(fleet.named("garage"))
+
+
+def test_what_is_held_back_of_a_charger_without_a_name_stays_so_when_the_configuration_changes() -> None:
+    with Simulator(autopilot=False) as simulator:
+        settings = Settings({}, allow=(ip_network("127.0.0.0/8"),))
+        fleet = TargetRegistry(settings, None)
+        assert shows_register(fleet.target(simulator.url))
+        simulator.faults = ZEROS
+        fleet.update(replace(settings, chargers={"garage": GARAGE}))
+
+        assert not shows_register(fleet.target(simulator.url))
+
+
+def test_what_is_held_back_stays_so_over_a_restart(tmp_path: Path) -> None:
+    with Simulator(autopilot=False) as simulator:
+        settings = Settings(
+            {"garage": ChargerSettings("garage", simulator.url)}, allow=(ip_network("127.0.0.0/8"),)
+        )
+        for faults, shown in (((), True), (ZEROS, False), ((), True)):
+            simulator.faults = faults
+            recorder = SessionRecorder(tmp_path / "charges.db")
+            fleet = TargetRegistry(settings, None, recorder)
+            assert shows_register(fleet.named("garage")) is shown
+            recorder.close()
+
+
+def test_of_chargers_that_are_gone_nothing_is_known() -> None:
+    fleet = TargetRegistry(Settings({"garage": GARAGE}, allow=(ip_network("127.0.0.0/8"),)), None)
+    fleet.named("garage")
+    fleet.target("127.0.0.1:8")
+    assert [charger.settings.name for charger in fleet.known()] == ["garage", "127.0.0.1:8"]
+    fleet.update(Settings({}))
+
+    assert fleet.known() == []

@@ -1,0 +1,71 @@
+"""The reads that the exporter makes by itself: which chargers are due, and how they are read."""
+
+from collections.abc import Sequence
+from queue import SimpleQueue
+
+import pytest
+from helpers.support import Clock
+from helpers.workers import polling
+
+from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.own_reads import fallback_interval, fallback_loop, unread
+from ccl_exporter.exporter.poll_loop import LONGEST_READ, Source
+from ccl_exporter.metrics.families import Sample
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.settings import ChargerSettings, Module
+from ccl_exporter.simulator import Simulator
+
+NOWHERE = ChargerSettings("one", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("configured", "chargers", "interval"),
+    [(None, 1, 90.0), (None, 0, 0.0), (None, 2, 0.0), (0.0, 1, 0.0), (30.0, 50, 30.0)],
+)
+def test_one_charger_alone_is_read_by_default(configured: float | None, chargers: int, interval: float) -> None:
+    assert fallback_interval(configured, chargers) == interval
+
+
+def test_a_charger_that_nothing_has_read_for_the_interval_is_due() -> None:
+    clock = Clock(1000.0)
+    with Simulator() as simulator:
+        one, two = (Charger(ChargerSettings(name, simulator.url), clock=clock.still) for name in ("one", "two"))
+        due = [unread([one, two], 90.0)]
+        clock.at += 60
+        one.read(30)
+        for seconds in (30, 60):
+            clock.at += seconds
+            due.append(unread([one, two], 90.0))
+
+    assert due == [[], [two], [one, two]]
+    assert unread([one, two], 0.0) == []
+
+
+def test_an_absent_charger_is_due_no_sooner_and_the_backoff_holds() -> None:
+    clock = Clock(1000.0)
+    charger = Charger(NOWHERE, clock=clock.still)
+    tries = 0
+    for _ in range(600):
+        clock.at += 1
+        if unread([charger], 5.0):
+            charger.read(30)
+            tries += 1
+
+    assert tries == 120
+    assert charger.counts.reads + charger.counts.skipped == tries
+    assert charger.counts.reads < 30
+
+
+def test_what_is_due_is_read_with_patience_and_only_for_its_core() -> None:
+    clock, reads = Clock(1000.0), SimpleQueue[tuple[Charger, float, Sequence[Module]]]()
+
+    def read(
+        charger: Charger, timeout: float, modules: Sequence[Module], oldest: float
+    ) -> tuple[Snapshot, list[Sample]]:
+        reads.put((charger, timeout, modules))
+        return Snapshot(1.0, 0.1, timeout, requests=1, up=True), []
+
+    charger = Charger(NOWHERE, clock=clock.still)
+    clock.at += 90
+    with polling(fallback_loop(Source(lambda: [charger], read), lambda: 90.0)):
+        assert reads.get(timeout=30) == (charger, LONGEST_READ, ("core",))
