@@ -1,11 +1,12 @@
 """The ledger on disk: each charge once whatever is read how often, nothing lost by a restart or a damage."""
 
 import logging
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from time import sleep, time
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
-from ccl_exporter.sessions import store
+from ccl_exporter.sessions import report, store
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import read
 from ccl_exporter.sessions.tracker import FinishedSession
@@ -750,3 +751,33 @@ def test_a_session_that_ended_before_the_file_could_be_opened_is_recorded_then(p
     recorder.close()
 
     assert energies(path) == [7 * KWH]
+
+
+def test_a_register_that_was_reset_has_a_balance_of_its_own(path: Path) -> None:
+    station, recorder = Station(), SessionRecorder(path)
+    recorder.note("garage", station.read())
+    station.charge(7000, 3600)
+    recorder.note("garage", station.read())
+    station.registers[PLUG] = 120.0
+    recorder.note("garage", station.read())
+    station.charge(3500, 3600)
+    recorder.note("garage", station.read())
+    station.flow(500, 3600)
+    recorder.note("garage", station.read())
+    recorder.close()
+    recorded = read(path)
+    accounts = [account for account in recorded.accounts if account[1] == PLUG]
+    text = "\n".join(report.balance(replace(recorded, accounts=accounts), UTC))
+    before, after = re.split("^garage.*:$", text, flags=re.MULTILINE)[1:]
+
+    assert "then it was reset or exchanged" in text.splitlines()[0]
+    assert re.findall(r"(\w+) +([\d.]+) kWh", before) == [
+        ("register", "7.000"),
+        ("sessions", "7.000"),
+        ("unattributed", "0.000"),
+    ]
+    assert re.findall(r"(\w+) +([\d.]+) kWh", after) == [
+        ("register", "4.000"),
+        ("sessions", "3.500"),
+        ("unattributed", "0.500"),
+    ]
