@@ -8,12 +8,13 @@ from helpers.support import Clock
 from helpers.workers import polling
 
 from ccl_exporter.exporter.charger import Charger
-from ccl_exporter.exporter.own_reads import fallback_interval, fallback_loop, unread
+from ccl_exporter.exporter.own_reads import fallback_interval, fallback_loop, unconfirmed, unread
 from ccl_exporter.exporter.poll_loop import LONGEST_READ, Source
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings, Module
-from ccl_exporter.simulator import Simulator
+from ccl_exporter.simulator import Dialect, Fault, Simulator
+from ccl_exporter.station.judge import core_variables
 
 NOWHERE = ChargerSettings("one", "http://127.0.0.1:1")
 
@@ -54,6 +55,37 @@ def test_an_absent_charger_is_due_no_sooner_and_the_backoff_holds() -> None:
     assert tries == 120
     assert charger.counts.reads + charger.counts.skipped == tries
     assert charger.counts.reads < 30
+
+
+@pytest.mark.parametrize(("dialect", "is_due"), [("no-charge-points", True), ("wallbox-proven", False)])
+def test_a_first_value_that_no_other_document_confirms_is_read_again_two_seconds_later_and_once(
+    dialect: str, is_due: bool
+) -> None:
+    clock = Clock(1000.0)
+    with Simulator(dialect=Dialect.parse([dialect]), autopilot=False) as simulator:
+        charger = Charger(ChargerSettings("one", simulator.url), clock=clock.still)
+        assert ("EVSE.PLUG.AE" in charger.read(30, core_variables).values) is not is_due
+        due = [unconfirmed([charger])]
+        clock.at += 2
+        due.append(unconfirmed([charger]))
+        assert "EVSE.PLUG.AE" in charger.read(30, core_variables).values
+        clock.at += 2
+        due.append(unconfirmed([charger]))
+
+    assert due == [[], [charger] if is_due else [], []]
+
+
+def test_a_charger_that_does_not_answer_is_not_asked_to_confirm() -> None:
+    clock = Clock(1000.0)
+    with Simulator(dialect=Dialect.parse(["no-charge-points"]), autopilot=False) as simulator:
+        charger = Charger(ChargerSettings("one", simulator.url), clock=clock.still)
+        charger.read(30)
+        simulator.faults = (Fault.parse("close"),)
+        clock.at += 2
+        charger.read(30)
+        clock.at += 2
+
+        assert unconfirmed([charger]) == []
 
 
 def test_what_is_due_is_read_with_patience_and_only_for_its_core() -> None:
