@@ -370,3 +370,8 @@ class Pushed(PromQL):
 
     def stop_reason(self) -> str:
         return self.of_plug(f.FINISHED_STOP_REASON)
+
+    def _by_end(self, expression: str, end: str) -> str:
+        # The point of a session without an end must not be taken for the one before, whose end was written last.
+        energy = self.of_plug(f.FINISHED_ENERGY)
+        return super()._by_end(expression, f"({end} and timestamp({end}) >= timestamp({energy}))")

@@ -205,15 +205,17 @@ def cheap_seconds(begin: float, end: float) -> float:
 
 @pytest.mark.parametrize("board", CHARGER_BOARDS)
 def test_charges_are_those_of_the_ledger_with_their_cost(sources: Sources, board: str) -> None:
-    ended = [one for one in sources.days.finished if (one.ended or 0.0) > END - 86_400 and one.begun]
-    energy = dict.fromkeys([one.plug for one in ended], 0.0)
+    """A session whose end is not known has energy in InfluxDB, and no cost."""
+    begun = [one for one in sources.days.finished if one.begun and (one.ended or one.begun) > END - 86_400]
+    energy = dict.fromkeys([one.plug for one in begun], 0.0)
     cost = dict(energy)
-    for one in ended:
+    for one in begun:
         assert one.begun
-        assert one.ended
-        assert one.joules is not None
+        if one.ended or board == "charger-influxdb.json":
+            energy[one.plug] += one.joules / 3.6e6
+        if one.ended is None:
+            continue
         share = cheap_seconds(one.begun, one.ended) / (one.ended - one.begun)
-        energy[one.plug] += one.joules / 3.6e6
         cost[one.plug] += one.joules / 3.6e6 * (0.30 - 0.20 * share)
 
     for place, truth in (("Their energy A", energy), ("Their cost A", cost)):
@@ -240,7 +242,7 @@ def test_the_table_of_charges_has_a_row_for_each(sources: Sources, board: str) -
         shown = {
             (row[at("Plug")], round(row[at("End")] / 1000)): row[at("Energy")]
             for row in table["values"]
-            if row[at("Begin")] is not None
+            if row[at("Begin")] is not None and row[at("End")] is not None
         }
     else:
         began = {_charge(one) for one in sources.ask(board, "Charges B")}
