@@ -7,14 +7,14 @@ import pytest
 from helpers.support import Clock
 from helpers.workers import polling
 
-from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.charger import Charger, LastingFilter
 from ccl_exporter.exporter.own_reads import fallback_interval, fallback_loop, unconfirmed, unread
 from ccl_exporter.exporter.poll_loop import LONGEST_READ, Source
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.settings import ChargerSettings, Module
 from ccl_exporter.simulator import Dialect, Fault, Simulator
-from ccl_exporter.station.judge import core_variables
+from ccl_exporter.station.plausibility import RegisterLevel
 
 NOWHERE = ChargerSettings("one", "http://127.0.0.1:1")
 
@@ -57,22 +57,30 @@ def test_an_absent_charger_is_due_no_sooner_and_the_backoff_holds() -> None:
     assert charger.counts.reads < 30
 
 
-@pytest.mark.parametrize(("dialect", "is_due"), [("no-charge-points", True), ("wallbox-proven", False)])
-def test_a_first_value_that_no_other_document_confirms_is_read_again_two_seconds_later_and_once(
-    dialect: str, is_due: bool
-) -> None:
-    clock = Clock(1000.0)
-    with Simulator(dialect=Dialect.parse([dialect]), autopilot=False) as simulator:
-        charger = Charger(ChargerSettings("one", simulator.url), clock=clock.still)
-        assert ("EVSE.PLUG.AE" in charger.read(30, core_variables).values) is not is_due
-        due = [unconfirmed([charger])]
-        clock.at += 2
-        due.append(unconfirmed([charger]))
-        assert "EVSE.PLUG.AE" in charger.read(30, core_variables).values
-        clock.at += 2
-        due.append(unconfirmed([charger]))
+def test_a_first_value_is_read_again_two_seconds_later_and_once_and_a_known_one_is_not() -> None:
+    clock, levels = Clock(1000.0), dict[str, RegisterLevel]()
+    with Simulator(dialect=Dialect.parse(["no-charge-points"]), autopilot=False) as simulator:
 
-    assert due == [[], [charger] if is_due else [], []]
+        def read_twice() -> list[bool]:
+            charger = Charger(
+                ChargerSettings("one", simulator.url),
+                clock=clock.still,
+                register_filter=LastingFilter(dict(levels), levels.update),
+            )
+            is_shown = []
+            for _ in range(2):
+                is_shown.append("EVSE.PLUG.AE" in charger.read(30).values)
+                due.append(bool(unconfirmed([charger])))
+                clock.at += 2
+                due.append(bool(unconfirmed([charger])))
+            return is_shown
+
+        due: list[bool] = []
+        assert read_twice() == [False, True]
+        assert due == [False, True, False, False]
+        due = []
+        assert read_twice() == [True, True]
+        assert due == [False] * 4
 
 
 def test_a_charger_that_does_not_answer_is_not_asked_to_confirm() -> None:
