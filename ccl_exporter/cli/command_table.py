@@ -69,7 +69,7 @@ CHARGE_COMMANDS = {
     "plan": ("charge_plan:plan", "Charge when it costs least: show the plan, and stay to carry it out."),
     "log": (
         "charge_log:list_charges",
-        "List the charges that `serve` saw end, with dates in UTC, and which energy belongs to none.",
+        "List the sessions that `serve` recorded, and the energy that flowed outside of them.",
     ),
 }
 

@@ -89,7 +89,8 @@ def days(folder: Path, length: float) -> Days:
     again = SessionRecorder(folder / "charges.db")
     for _, charge in again.finished(0):
         found.finished.append(charge)
-        found.pushed += lines(finished_samples(charge), charge.charger, round((charge.ended or charge.begun or END) * 1000))
+        at = charge.ended or charge.begun or END
+        found.pushed += lines(finished_samples(charge), charge.charger, round(at * 1000))
     again.close()
     return found
 
