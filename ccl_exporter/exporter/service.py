@@ -224,7 +224,8 @@ class Service:
         The pauses between grow to an hour.
         """
         if now - self._tidied >= self._tidy_pause:
-            self._collector.forget_all_but({charger.settings.name for charger in self._registry.known()})
+            names = {charger.settings.name for charger in self._registry.known()}
+            self._collector.forget_all_but(names | self._registry.settings.chargers.keys())
             gc_tuning.freeze_long_lived()
             self._tidied, self._tidy_pause = now, min(self._tidy_pause * 2, _LONGEST_TIDYING)
 

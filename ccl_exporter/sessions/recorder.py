@@ -115,7 +115,7 @@ class SessionRecorder:
     def _note(self, charger: str, read: Snapshot | Station) -> None:
         station = read if isinstance(read, Station) else Station(read)
         snapshot = station.snapshot
-        if not snapshot.up or not snapshot.charges:
+        if not snapshot.up:
             return
         with self._memory:
             known = self._log_of(charger)
@@ -233,7 +233,7 @@ class SessionRecorder:
         self._pending.finished += [
             EndedSession(reading.taken, key, session, result.from_before) for key, session in result.finished
         ]
-        return True
+        return result.is_settled
 
     def _add_to_day(self, charger: str, known: _ChargerLog, plug: str, at: float, joules: float) -> None:
         if joules == 0:
@@ -358,7 +358,12 @@ class SessionRecorder:
 
 def _is_at_rest(before: RegisterLevel, level: RegisterLevel) -> bool:
     """Whether a level needs no commit yet."""
-    return replace(before, at=level.at, clock=level.clock) == level and 0 <= level.at - before.at < _WRITE_AT_REST
+    return (
+        level.value == before.value
+        and level.falls == before.falls
+        and level.is_partial == before.is_partial
+        and 0 <= level.at - before.at < _WRITE_AT_REST
+    )
 
 
 def _turned(before: RegisterAccount, after: RegisterAccount) -> bool:

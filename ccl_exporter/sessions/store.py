@@ -288,10 +288,15 @@ def _upgrade_from_1(connection: sqlite3.Connection) -> None:
         " running_before, running_watts, recorded_key, recorded_joules FROM accounts_1 ORDER BY era"
     ).fetchall()
     for charger, plug, *numbers, key, joules, before, watts, recorded_key, recorded_joules in rows:
-        running = TrackedSession(key, key, None, joules, before, watts) if key is not None else None
-        last_one = TrackedSession(recorded_key, recorded_key, None, recorded_joules) if recorded_key else None
-        recorded = (last_one,) if last_one is not None else ()
-        account = replace(RegisterAccount(*numbers), running=running, recorded=recorded)
+        account = RegisterAccount(*numbers)
+        running, recorded = (
+            TrackedSession(known, known, None, energy, recorded_before, account.latest, highest) if known else None
+            for known, energy, recorded_before, highest in (
+                (key, joules, before, watts),
+                (recorded_key, recorded_joules, 0.0, None),
+            )
+        )
+        account = replace(account, running=running, recorded=(recorded,) if recorded is not None else ())
         _replace(connection, "accounts", [(charger, plug, *_row(account))])
         level = (charger, f"chargeInfo {plug}", account.latest, account.at, account.clock, "[]", False)
         _replace(connection, "levels", [level])

@@ -18,7 +18,7 @@ from ccl_exporter.station.plausibility import MOST_WATTS
 from ccl_exporter.station.plug import IN_SESSION, NOT_IN_SESSION, Plug, judge_session, session_date
 
 _STEP = 72_000.0  # joules: two steps of a meter that counts in tens of watt-hours
-_SHARE = 0.05  # by which two meters of one charger may differ
+_SHARE = 0.25  # by which two meters of one charger may differ
 _FLOW = 1.5e6  # joules that may flow between the values and the chargeInfo of one read: 22 kW for a minute
 _LONGEST = 31 * 86_400.0  # seconds
 _STALE = 60.0  # seconds; an older reading that a thread brings late may show the register as it was
@@ -106,7 +106,8 @@ class TrackedSession:
 
     `key` is what the log knows it by: of the dates that it was first read with, its request, else its begin, else
     its end. `requested` and `begun` are as the charger wrote them.
-    `joules` is its energy at the last read, `before` what of it lies before the account or is recorded already.
+    `joules` is its energy at the last read, `before` what of it lies before the account or is recorded already,
+    `level` the register at that read.
     `is_open` says that it was recorded without its end.
     """
 
@@ -115,6 +116,7 @@ class TrackedSession:
     begun: float | None
     joules: float = 0.0
     before: float = 0.0
+    level: float = 0.0
     highest_watts: float | None = None
     is_open: bool = False
 
@@ -169,6 +171,11 @@ class RegisterAccount:
         """What belongs to no session; it can be negative only if the charger contradicts itself."""
         return self.grown - self.charged - self.under_way
 
+    @property
+    def sessions(self) -> Sequence[TrackedSession]:
+        """The sessions that are known, latest first."""
+        return (*((self.running,) if self.running is not None else ()), *self.recorded)
+
     def recorded_as(self, key: float) -> TrackedSession | None:
         return next((each for each in self.recorded if each.key == key), None)
 
@@ -183,18 +190,22 @@ class TrackerResult:
     """What a read made of an account, and the sessions that ended, each with its key.
 
     `from_before` says that the plug was read for the first time: such a session was over before.
+    `is_settled` is False if what chargeInfo tells of the session cannot be: then only the register was recorded.
     """
 
     account: RegisterAccount
     finished: tuple[tuple[float, FinishedSession], ...] = ()
     from_before: bool = False
+    is_settled: bool = True
 
 
 def plug_readings(station: Station) -> dict[str, PlugReading]:
-    """What a snapshot says of each plug that chargeInfo tells of."""
+    """What a snapshot says of each plug that chargeInfo tells of; of all plugs if the engine has no chargeInfo."""
     snapshot, plugs = station.snapshot, {plug.name: plug for plug in station.plugs}
-    found = {}
-    for name, charge in snapshot.charges.items():
+    found, charges = {}, snapshot.charges
+    if not charges and all(document.name != "charge_info" for document in snapshot.documents):
+        charges = {name: ChargeRecord(name) for name in plugs}
+    for name, charge in charges.items():
         plug = plugs.get(name, Plug(name))
         clock = snapshot.values.get(f"{station.reading.owner(name)}.VDTTM")
         found[name] = PlugReading(
@@ -225,7 +236,7 @@ def update(charger: str, account: RegisterAccount | None, reading: PlugReading) 
     begins = account is not before
     grown = level - account.latest
     account = replace(account, latest=level, at=reading.taken, clock=reading.clock)
-    session = _session_of(account, reading, grown, begins)
+    session = _session_of(account, reading, begins)
     if session is None and reading.activity not in NOT_IN_SESSION:
         return TrackerResult(account)
     finished = []
@@ -247,7 +258,9 @@ def update(charger: str, account: RegisterAccount | None, reading: PlugReading) 
             finished.append((session.key, _finished(charger, reading, session)))
             account = account.closed(session)
     if before is not None and not begins and _claims_too_much(before, account, grown, reading):
-        return None
+        return TrackerResult(
+            replace(before, latest=level, at=reading.taken, clock=reading.clock), is_settled=False
+        )
     return TrackerResult(account, tuple(finished), before is None)
 
 
@@ -267,30 +280,31 @@ def _new_account(before: RegisterAccount | None, level: float, reading: PlugRead
     return replace(
         account,
         register_generation=before.register_generation + 1,
-        running=replace(running, before=running.joules) if running is not None else None,
-        recorded=before.recorded,
+        running=replace(running, before=running.joules, level=level) if running is not None else None,
+        recorded=tuple(replace(session, level=level) for session in before.recorded),
     )
 
 
-def _session_of(
-    account: RegisterAccount, reading: PlugReading, grown: float, begins: bool
-) -> TrackedSession | None:
+def _session_of(account: RegisterAccount, reading: PlugReading, begins: bool) -> TrackedSession | None:
     """The session that chargeInfo tells of: one that is known already, or a new one; None if it tells of none."""
     charge, joules, key = reading.charge, reading.joules, session_key(reading.charge)
     if key is None:
         return None
-    known = [*([account.running] if account.running is not None else ()), *account.recorded]
+    known = account.sessions
     found = next((each for each in known if each.has_dates_of(charge)), None)
     if found is not None:
         found = replace(found, requested=charge.requested or found.requested, begun=charge.begun or found.begun)
-    elif known and not begins and joules >= known[0].joules > _STEP and joules > grown + _STEP:
-        # What did not flow since the last read was charged before it: only the dates are others.
-        found = known[0]
+    elif known and not begins and joules >= known[0].joules > _STEP:
+        # What did not flow since that one was read was charged before: only the dates are others.
+        found = known[0] if joules > account.latest - known[0].level + _STEP else None
     if found is None:
         found = TrackedSession(key, charge.requested, charge.begun)
+        if not known and joules > account.grown + _STEP:
+            begins = True  # It began before the account, when chargeInfo could not be read.
     elif found.key != (account.running.key if account.running is not None else None):
         found = replace(found, before=found.joules)
-    return replace(found, joules=joules, before=joules if begins else found.before, is_open=False)
+    before = joules if begins else found.before
+    return replace(found, joules=joules, before=before, level=account.latest, is_open=False)
 
 
 def _claims_too_much(before: RegisterAccount, after: RegisterAccount, grown: float, reading: PlugReading) -> bool:

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ccl_exporter.errors import StateError
-from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Document, Snapshot
 from ccl_exporter.sessions import report, store
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import read
@@ -205,11 +205,28 @@ def test_two_plugs_and_two_chargers_do_not_mix(path: Path) -> None:
     ]
 
 
-def test_a_charger_that_is_down_or_tells_of_no_charge_is_passed_over(path: Path) -> None:
-    snapshot = Station().read()
+NOON = datetime(2026, 11, 30, 12).astimezone().timestamp()
+CHARGE_INFO_FAILED = Document("charge_info", success=False, seconds=0.1)
 
-    assert noted(path, replace(snapshot, up=False), replace(snapshot, charges={})) == []
+
+def test_a_charger_that_is_down_or_whose_charge_info_fails_is_passed_over(path: Path) -> None:
+    snapshot = Station().read()
+    failed = replace(snapshot, charges={}, documents=(CHARGE_INFO_FAILED,))
+
+    assert noted(path, replace(snapshot, up=False), failed) == []
     assert read(path).accounts == []
+
+
+def test_an_engine_without_charge_info_has_energy_by_day_and_no_sessions(path: Path) -> None:
+    station, recorder = Station(at=NOON), SessionRecorder(path)
+    recorder.note("garage", replace(station.read(), charges={}))
+    station.charge(7000, 3600)
+    recorder.note("garage", replace(station.read(), charges={}))
+    found = recorder.energy_by_day("garage", "2026-11-30")
+    recorder.close()
+
+    assert found == {PLUG: {"2026-11-30": pytest.approx(7 * KWH)}}
+    assert energies(path) == []
 
 
 def test_at_rest_nothing_is_written_but_once_an_hour(path: Path) -> None:
@@ -650,9 +667,6 @@ def test_rows_that_make_no_sense_are_a_damage(path: Path) -> None:
 
 
 # Energy by day
-
-
-NOON = datetime(2026, 11, 30, 12).astimezone().timestamp()
 
 
 def test_energy_is_of_the_local_day_of_the_read_that_found_it(path: Path) -> None:

@@ -532,12 +532,40 @@ def test_a_session_that_claims_more_than_the_register_gave_is_not_recorded() -> 
     station, log = Station(), Book()
     log.take(station.read())
     station.charge(1000, 3600)
-    station.charges[PLUG] = replace(station.charges[PLUG], watt_hours=65_535.0, seconds=None)
+    station.charges[PLUG] = replace(station.charges[PLUG], watt_hours=60_000.0, seconds=None)
     assert log.take(station.read()) is None
+    assert (log.now.grown, log.now.unassigned) == (KWH, KWH)
     station.charges[PLUG] = replace(station.charges[PLUG], watt_hours=1000.0)
     log.take(station.read())
 
     assert [session.joules for session in log.finished] == [KWH]
+    assert log.now.unassigned == 0
+
+
+def test_a_session_that_ended_before_charge_info_could_be_read_is_recorded_and_not_of_the_account() -> None:
+    station, log = Station(), Book()
+    station.charge(7000, 3600)
+    log.take(replace(station.read(), charges={}))
+    log.take(station.read())
+    assert [session.joules for session in log.finished] == [7 * KWH]
+    assert (log.now.charged, log.now.unassigned) == (0, 0)
+
+
+def test_a_charge_info_that_is_gone_for_a_while_changes_nothing() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+    log.take(station.read())
+    for _ in range(2):
+        station.begin()
+        for _ in range(3):
+            station.flow(7000, 1800)
+            log.take(replace(station.read(), charges={}))
+        station.end()
+    log.take(station.read())
+
+    assert [session.joules for session in log.finished] == [7 * KWH, 10.5 * KWH]
+    assert log.now.unassigned == 10.5 * KWH
 
 
 def test_dates_of_a_clock_that_was_set_while_it_charged_tell_no_duration() -> None:
