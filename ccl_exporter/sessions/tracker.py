@@ -299,8 +299,8 @@ def _session_of(account: RegisterAccount, reading: PlugReading, begins: bool) ->
         found = known[0] if joules > account.latest - known[0].level + _STEP else None
     if found is None:
         found = TrackedSession(key, charge.requested, charge.begun)
-        if not known and joules > account.grown + _STEP:
-            begins = True  # It began before the account, when chargeInfo could not be read.
+        # One that began when chargeInfo could not be read yet may be older than the account.
+        begins |= not known and key < account.began and joules > account.grown + _STEP
     elif found.key != (account.running.key if account.running is not None else None):
         found = replace(found, before=found.joules)
     before = joules if begins else found.before

@@ -508,6 +508,28 @@ def test_a_session_whose_dates_change_while_it_charges_is_one(changes: dict[str,
     assert (log.now.charged, log.now.unassigned) == (12.25 * KWH, 0)
 
 
+def test_a_session_before_that_is_told_once_more_changes_nothing() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(1000, 1800)
+    before = station.charges[PLUG]
+    log.take(station.read())
+    station.begin()
+    station.flow(7000, 3600)
+    log.take(station.read())
+    for _ in range(2):
+        running, station.charges[PLUG] = station.charges[PLUG], before
+        log.take(station.read())
+        station.charges[PLUG] = running
+        station.flow(7000, 1800)
+        log.take(station.read())
+    station.end()
+    log.take(station.read())
+
+    assert [session.joules / KWH for session in log.rows.values()] == [0.5, 14]
+    assert (log.now.charged, log.now.unassigned) == (14.5 * KWH, 0)
+
+
 def test_energy_of_the_session_before_is_not_that_of_the_next() -> None:
     """A charger that tells the energy of the last session until the next one takes some."""
     station, log = Station(), Book()
@@ -645,4 +667,60 @@ def test_whatever_happens_every_joule_belongs_to_a_session_or_to_none(steps: lis
     assert log.now.grown == (station.registers[PLUG] - first) * 3600
     known = sum(joules for joules, _ in truth.values())
     assert log.now.unassigned == pytest.approx(log.now.grown - known - under_way, abs=0.001)
+    assert log.now.unassigned >= -0.001
+
+
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(
+            st.sampled_from(["begin", "end", "look", "restart", "rename", "blank", "silent", "stale"]),
+            st.just(0.0),
+        ),
+        st.tuples(st.just("flow"), st.integers(1, 70).map(lambda hundreds: hundreds * 100.0)),
+    ),
+    max_size=50,
+)
+
+
+@settings(max_examples=300)
+@given(CHANGES)
+def test_no_energy_is_of_two_sessions_whatever_the_charger_tells_of_their_dates(steps: list[Step]) -> None:
+    """Sessions change their dates, or for a read none or the one before is told; others pass unseen."""
+    station, log = Station(), Book()
+    sessions, charged, stale = 0, 0.0, ChargeRecord(PLUG, state=0)
+    log.take(station.read())
+    first = station.registers[PLUG]
+    for what, energy in steps:
+        charge = station.charges[PLUG]
+        runs = charge.begun is not None and charge.ended is None
+        if what == "begin":
+            stale = charge
+            station.begin()
+            sessions += 1
+        elif what == "end" and runs:
+            station.end()
+        elif what == "flow":
+            station.flow(energy, 3600)
+            charged += energy * 3600 if runs else 0.0
+        elif what == "restart":
+            log.restart()
+        elif what == "rename" and charge.begun is not None:
+            station.at += 1
+            station.charges[PLUG] = replace(charge, requested=station.at - 0.5, begun=station.at - 0.25)
+        elif what in ("blank", "stale"):
+            station.charges[PLUG] = stale if what == "stale" else ChargeRecord(PLUG, state=charge.state)
+            log.take(station.read())
+            station.charges[PLUG] = charge
+        elif what == "silent":
+            log.take(replace(station.read(), charges={}))
+        else:
+            log.take(station.read())
+    log.take(station.read())
+    recorded = sum(row.joules for row in log.rows.values())
+
+    assert len(log.rows) <= sessions
+    assert recorded + log.now.under_way <= charged + 0.001
+    assert log.now.register_generation == 1
+    assert log.now.grown == pytest.approx((station.registers[PLUG] - first) * 3600)
+    assert log.now.charged == pytest.approx(recorded, abs=0.001)
     assert log.now.unassigned >= -0.001
