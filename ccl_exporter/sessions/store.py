@@ -189,8 +189,10 @@ def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
 
 
 def _replace(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[object, ...]]) -> None:
-    for row in rows:
-        connection.execute(f"REPLACE INTO {table} VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - our own names
+    """Write whole rows of a table, all of its columns."""
+    if found := list(rows):
+        places = ", ".join("?" * len(found[0]))
+        connection.executemany(f"REPLACE INTO {table} VALUES ({places})", found)  # noqa: S608 - our own names
 
 
 MOST_AT_ONCE = 200
