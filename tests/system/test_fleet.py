@@ -91,7 +91,10 @@ def test_with_several_chargers_the_own_page_has_only_the_exporters_metrics(servi
     own = Scrape.of(get(f"{url}/metrics", Accept=OPENMETRICS))
 
     assert "ccl_up" not in own.names()
-    assert own.get("ccl_exporter_charger_reads_total", charger="garage") == 1
+    assert own.get("ccl_exporter_charger_reads_total", charger="garage") in (
+        1,
+        2,
+    )  # one more confirms first values
     assert own.get("ccl_exporter_charger_reads_total", charger="car-park") == 0
     assert own.get("ccl_exporter_config_last_reload_successful") == 1
 

@@ -10,11 +10,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from helpers.support import Process, Scrape, Start, get, scrape
+from helpers.support import OPENMETRICS, Process, Scrape, Start, get, scrape
 from helpers.trouble import BODY, dripping_host, silent_host
 
-from ccl_exporter.simulator.simulator import Simulator
+from ccl_exporter.simulator import Dialect, Simulator
 
+READS = "ccl_exporter_charger_reads_total"
 LISTEN = ("--web.listen-address", "127.0.0.1:0")
 STOPS_WITHIN = 5.0
 """Seconds in which SIGTERM ends the process in every state."""
@@ -131,3 +132,19 @@ def test_sigterm_ends_a_process_that_has_just_begun(start: Start, tmp_path: Path
     process = start("serve", "--config.file", str(file), *LISTEN)
     address(process)
     assert stopping_seconds(process) < STOPS_WITHIN
+
+
+def test_a_first_value_is_confirmed_without_another_scrape(start: Start, tmp_path: Path) -> None:
+    with Simulator(dialect=Dialect.parse(["no-charge-points"]), autopilot=False) as simulator:
+        (tmp_path / "ccl.yaml").write_text(
+            f"chargers: {{garage: {{url: '{simulator.url}'}}, other: {{url: 'http://127.0.0.1:1'}}}}\n"
+        )
+        url = address(start("serve", "--config.file", str(tmp_path / "ccl.yaml"), *LISTEN))
+        first = scrape(f"{url}/probe?target=garage")
+        assert first.get("ccl_plug_energy_joules_total", plug="EVSE.PLUG") is None
+        # With several chargers /metrics reads none of them.
+        while Scrape.of(get(f"{url}/metrics", Accept=OPENMETRICS)).get(READS, charger="garage") != 2:
+            time.sleep(0.05)
+        second = scrape(f"{url}/probe?target=garage")
+
+    assert second.get("ccl_plug_energy_joules_total", plug="EVSE.PLUG")
