@@ -136,6 +136,11 @@ class Charger:
         return result is not None and result.snapshot.up and self.register_filter.needs_second_read
 
     @property
+    def was_read_whole(self) -> bool:
+        """Whether the last read was of all variables."""
+        return self._result is not None and self._result.wanted is None
+
+    @property
     def is_prompt(self) -> bool:
         """Whether the last read brought values, and within a second."""
         result = self._result

@@ -19,6 +19,7 @@ CONFIRM_AFTER = 2.0
 DEFAULT_FALLBACK = 90.0
 """Seconds after which the only configured charger is read if nothing else reads it."""
 
+_CORE: Sequence[Module] = ("core",)
 _EVERY = 1.0  # seconds between two looks at which chargers are due
 
 
@@ -26,12 +27,12 @@ class NoOutput:
     """An output that writes nothing, for a loop that only has chargers read."""
 
     interval = _EVERY
+    modules: Sequence[Module] = ()
     max_age = _EVERY
     workers: Sequence[Worker] = ()
 
-    def __init__(self, name: str, modules: Sequence[Module]) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.modules = modules
 
     def is_ready(self) -> bool:
         return True
@@ -68,19 +69,27 @@ def fallback_interval(configured: float | None, chargers: int) -> float:
 
 
 def confirm_loop(source: Source) -> PollLoop:
-    """Reads `unconfirmed` chargers again."""
-    return _loop("confirm", MODULES, lambda: unconfirmed(source.chargers()), source)
+    """Reads `unconfirmed` chargers again, as they were read last."""
+    return _loop(
+        "confirm",
+        source,
+        lambda: unconfirmed(source.chargers()),
+        lambda charger: MODULES if charger.was_read_whole else _CORE,
+    )
 
 
 def fallback_loop(source: Source, interval: Callable[[], float]) -> PollLoop:
     """Reads the core variables of `unread` chargers."""
-    return _loop("poll", ("core",), lambda: unread(source.chargers(), interval()), source)
+    return _loop("poll", source, lambda: unread(source.chargers(), interval()), lambda charger: _CORE)
 
 
-def _loop(name: str, modules: Sequence[Module], due: Callable[[], list[Charger]], source: Source) -> PollLoop:
-    def read(
-        charger: Charger, timeout: float, chosen: Sequence[Module], oldest: float
-    ) -> tuple[Snapshot, list[Sample]]:
-        return source.read(charger, LONGEST_READ, chosen, oldest)
+def _loop(
+    name: str,
+    source: Source,
+    due: Callable[[], list[Charger]],
+    modules: Callable[[Charger], Sequence[Module]],
+) -> PollLoop:
+    def read(charger: Charger, _: float, __: Sequence[Module], oldest: float) -> tuple[Snapshot, list[Sample]]:
+        return source.read(charger, LONGEST_READ, modules(charger), oldest)
 
-    return PollLoop(NoOutput(name, modules), Source(due, read))
+    return PollLoop(NoOutput(name), Source(due, read))

@@ -8,12 +8,14 @@ from helpers.support import Clock
 from helpers.workers import polling
 
 from ccl_exporter.exporter.charger import Charger, LastingFilter
-from ccl_exporter.exporter.own_reads import fallback_interval, fallback_loop, unconfirmed, unread
+from ccl_exporter.exporter.own_reads import confirm_loop, fallback_interval, fallback_loop, unconfirmed, unread
 from ccl_exporter.exporter.poll_loop import LONGEST_READ, Source
 from ccl_exporter.metrics.families import Sample
+from ccl_exporter.powerstudio.inventory import Selector
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.settings import ChargerSettings, Module
+from ccl_exporter.settings import MODULES, ChargerSettings, Module
 from ccl_exporter.simulator import Dialect, Fault, Simulator
+from ccl_exporter.station.judge import core_variables
 from ccl_exporter.station.plausibility import RegisterLevel
 
 NOWHERE = ChargerSettings("one", "http://127.0.0.1:1")
@@ -96,16 +98,37 @@ def test_a_charger_that_does_not_answer_is_not_asked_to_confirm() -> None:
         assert unconfirmed([charger]) == []
 
 
-def test_what_is_due_is_read_with_patience_and_only_for_its_core() -> None:
-    clock, reads = Clock(1000.0), SimpleQueue[tuple[Charger, float, Sequence[Module]]]()
+class Reads:
+    """A source of one charger that is not read; what was to be is noted."""
 
-    def read(
-        charger: Charger, timeout: float, modules: Sequence[Module], oldest: float
+    def __init__(self, charger: Charger) -> None:
+        self.source = Source(lambda: [charger], self._read)
+        self.done = SimpleQueue[tuple[float, Sequence[Module]]]()
+
+    def _read(
+        self, charger: Charger, timeout: float, modules: Sequence[Module], oldest: float
     ) -> tuple[Snapshot, list[Sample]]:
-        reads.put((charger, timeout, modules))
+        self.done.put((timeout, modules))
         return Snapshot(1.0, 0.1, timeout, requests=1, up=True), []
 
-    charger = Charger(NOWHERE, clock=clock.still)
+
+def test_what_nothing_reads_is_read_with_patience_and_only_for_its_core() -> None:
+    clock = Clock(1000.0)
+    reads = Reads(Charger(NOWHERE, clock=clock.still))
     clock.at += 90
-    with polling(fallback_loop(Source(lambda: [charger], read), lambda: 90.0)):
-        assert reads.get(timeout=30) == (charger, LONGEST_READ, ("core",))
+    with polling(fallback_loop(reads.source, lambda: 90.0)):
+        assert reads.done.get(timeout=30) == (LONGEST_READ, ("core",))
+
+
+@pytest.mark.parametrize(("wanted", "modules"), [(core_variables, ("core",)), (None, MODULES)])
+def test_what_waits_to_be_confirmed_is_read_as_it_was_read_last(
+    wanted: Selector | None, modules: Sequence[Module]
+) -> None:
+    clock = Clock(1000.0)
+    with Simulator(dialect=Dialect.parse(["no-charge-points"]), autopilot=False) as simulator:
+        charger = Charger(ChargerSettings("one", simulator.url), clock=clock.still)
+        charger.read(30, wanted)
+        clock.at += 2
+        reads = Reads(charger)
+        with polling(confirm_loop(reads.source)):
+            assert reads.done.get(timeout=30) == (LONGEST_READ, modules)
