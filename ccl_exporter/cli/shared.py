@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -41,6 +41,12 @@ Listen = Annotated[
     str, typer.Option("--web.listen-address", help="Address and port to serve on; port 0 is any free one.")
 ]
 Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]
+LifeOption = Annotated[
+    Literal["busy", "home"],
+    typer.Option(
+        "--life", help="Who charges: one vehicle after the other, or one that comes home in the evening."
+    ),
+]
 Sensitive = Annotated[bool, typer.Option("--sensitive", help="Show personal values too: tags, users, free texts.")]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import STOP_SIGNALS, Listen, Speed, on_signals, say
+from ccl_exporter.cli.shared import STOP_SIGNALS, LifeOption, Listen, Speed, on_signals, say
 from ccl_exporter.errors import UsageError
 from ccl_exporter.settings import ListenAddress, listen_address
 from ccl_exporter.simulator import DIALECTS, FAULTS, MODELS, Dialect, Fault, Simulator
@@ -18,7 +18,7 @@ SIMULATE_LISTEN = "127.0.0.1:9987"
 _ROWS = 20  # how many rows of ports are tried
 
 
-def simulate(
+def simulate(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     listen: Listen = SIMULATE_LISTEN,
     speed: Speed = 1.0,
     recordings: Annotated[
@@ -31,6 +31,7 @@ def simulate(
     dialect: Annotated[
         list[str] | None, typer.Option("--dialect", help="How the engine behaves, or `list`; may be repeated.")
     ] = None,
+    life: LifeOption = "busy",
     chargers: Annotated[int, typer.Option("--chargers", min=1, max=5000, help="How many, on ports in a row.")] = 1,
     fault: Annotated[
         list[str] | None,
@@ -57,6 +58,7 @@ def simulate(
                 recordings=recordings,
                 host=where.host,
                 seed=number + 1,
+                life=life,
             )
             for number in range(chargers)
         ]

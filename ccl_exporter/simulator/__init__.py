@@ -12,6 +12,7 @@ from ccl_exporter.simulator.models import MODELS
 from ccl_exporter.simulator.physics import State, Stop
 from ccl_exporter.simulator.simulated_variables import SimulatedDate
 from ccl_exporter.simulator.simulator import Simulator
+from ccl_exporter.simulator.site import Life
 
 __all__ = [
     "DIALECTS",
@@ -19,6 +20,7 @@ __all__ = [
     "MODELS",
     "Dialect",
     "Fault",
+    "Life",
     "Request",
     "SimulatedDate",
     "Simulator",

@@ -1,10 +1,13 @@
-"""Who acts on a plug by itself: the driver of a car, and a back end."""
+"""Who acts on a plug by itself: drivers of cars, and a back end."""
 
 from __future__ import annotations
 
 import math
 import random
+import time
 from enum import Enum, auto
+from itertools import count
+from typing import Protocol
 
 from ccl_exporter.simulator.physics import SimulatedPlug, State, Stop, Vehicle
 
@@ -15,6 +18,17 @@ _ARRIVES_AFTER = 5.0
 _TAG_AFTER = 5.0
 _TRIES_AGAIN_AFTER = 60.0
 _EARLY_AT = 0.7
+_AWAY = 0.2  # evenings on which the car does not come home
+
+
+class Driver(Protocol):
+    """Whoever drives the car of a plug; `due` is when it acts next, in Unix seconds."""
+
+    due: float
+
+    def act(self, at: float) -> None:
+        """Do what is due at `at`, and react to what the plug did."""
+        ...
 
 
 class _Plan(Enum):
@@ -79,6 +93,42 @@ class Autopilot:
 
     def _next(self, plan: _Plan, when: float) -> None:
         self._plan, self.due = plan, when
+
+
+class HomeDriver:
+    """Comes home in the evening, unless the car is away, and goes in the morning; the same way for the same seed.
+
+    The car wants 5 to 15 kWh and charges without a tag, as soon as the plug is in service.
+    """
+
+    def __init__(self, plug: SimulatedPlug, seed: str, at: float) -> None:
+        self._plug = plug
+        self._random = random.Random(seed)
+        self._is_home = False
+        self.due = self._arrival(at)
+        """When the driver comes or goes next, in Unix seconds."""
+
+    def act(self, at: float) -> None:
+        """Do what is due at `at`, and charge if the plug lets the car."""
+        if at >= self.due and self._is_home:
+            self._plug.unplug(at)
+            self._is_home, self.due = False, self._arrival(at)
+        elif at >= self.due:
+            self._plug.plug_in(at, Vehicle(need=self._random.uniform(5000, 15_000)))
+            self._is_home, self.due = True, _local(at, 1, self._random.uniform(6.5, 8.5))
+        if self._plug.vehicle is not None and self._plug.state is State.WAITING_FOR_PERMISSION:
+            self._plug.request(at, "")
+
+    def _arrival(self, after: float) -> float:
+        """The next evening on which the car comes home."""
+        evenings = (_local(after, day, self._random.uniform(17.5, 21.0)) for day in count())
+        return next(at for at in evenings if self._random.random() > _AWAY and at > after)
+
+
+def _local(at: float, days: int, hour: float) -> float:
+    """An hour of the day by this machine's time zone, so many days after `at`; Unix seconds."""
+    day = time.localtime(at)
+    return time.mktime((day.tm_year, day.tm_mon, day.tm_mday + days, int(hour), int(hour % 1 * 60), 0, 0, 0, -1))
 
 
 class BackEnd:

@@ -16,7 +16,7 @@ from ccl_exporter.simulator.faults import Fault, find, mangled
 from ccl_exporter.simulator.models import MODELS
 from ccl_exporter.simulator.server import InFlight, ResponsePlan, Server
 from ccl_exporter.simulator.simulated_engine import ModelEngine, RecordingsEngine, decoded
-from ccl_exporter.simulator.site import Site, SiteView
+from ccl_exporter.simulator.site import Life, Site, SiteView
 
 
 class Simulator:
@@ -24,6 +24,7 @@ class Simulator:
 
     Times: `speed` is simulated seconds per real second, `latency` real seconds before each answer, and
     `clock` gives the simulated Unix seconds instead of both start time and speed.
+    `life` says who comes to charge; without `autopilot` none does by itself.
     """
 
     def __init__(  # noqa: PLR0913  (every one is a switch that a test or the command line sets)
@@ -40,6 +41,7 @@ class Simulator:
         seed: int = 1,
         clock: Callable[[], float] | None = None,
         autopilot: bool = True,
+        life: Life = "busy",
         username: str | None = None,
         password: str | None = None,
     ) -> None:
@@ -47,7 +49,7 @@ class Simulator:
             raise ValueError(f"unknown model {model!r}; known are: {', '.join(MODELS)}")
         self.dialect = Dialect() if dialect is None else dialect
         self.latency = latency
-        self.site = Site(MODELS[model], clock or _running_clock(speed), seed, autopilot)
+        self.site = Site(MODELS[model], clock or _running_clock(speed), seed, autopilot, life)
         self._engine = ModelEngine(self.site) if recordings is None else RecordingsEngine(recordings)
         self._gate = LoginGate(username, password, seed)
         self._host = host

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Literal
 
 from ccl_exporter.simulator.dialects import Dialect
-from ccl_exporter.simulator.drivers import TAG, Autopilot, BackEnd
+from ccl_exporter.simulator.drivers import TAG, Autopilot, BackEnd, Driver, HomeDriver
 from ccl_exporter.simulator.faults import Fault, find
 from ccl_exporter.simulator.physics import SimulatedPlug, State, Stop, Vehicle
 from ccl_exporter.simulator.simulated_variables import (
@@ -25,6 +26,9 @@ from ccl_exporter.simulator.simulated_variables import (
 
 Write = Callable[[float, float], None]
 """Carries out a write: value and time in Unix seconds."""
+
+Life = Literal["busy", "home"]
+"""Who comes to charge: one vehicle after the other, or one that comes home in the evening."""
 
 _DEFAULT_NEED = 7000.0
 _WRITE_DELAY = (2.0, 5.0)
@@ -147,6 +151,7 @@ class Site:
         clock: Callable[[], float],
         seed: int,
         autopilot: bool,
+        life: Life = "busy",
     ) -> None:
         self._lock = threading.RLock()
         self._clock = clock
@@ -156,11 +161,7 @@ class Site:
         self.boot = self.started - 100_000.0
         self.model = build(self.started, lambda: self.boot)
         self.plugs = tuple(LivePlug(self, place.plug) for place in self.model.places)
-        self._drivers = [
-            Autopilot(place.plug, f"{seed}/{place.plug.name}", self.started, place.needs, place.delay)
-            for place in self.model.places
-            if autopilot
-        ]
+        self._drivers = [self._driver(life, place) for place in self.model.places if autopilot]
         self._back_ends: list[BackEnd] = []
         self._pending: list[tuple[float, str, float]] = []
         self._overrides: dict[str, Value] = {}
@@ -168,6 +169,12 @@ class Site:
         self._configurations = 0
         self.active_events = 0
         """Count that status.xml shows."""
+
+    def _driver(self, life: Life, place: PlugPlace) -> Driver:
+        seed = f"{self._seed}/{place.plug.name}"
+        if life == "home":
+            return HomeDriver(place.plug, seed, self.started)
+        return Autopilot(place.plug, seed, self.started, place.needs, place.delay)
 
     @contextmanager
     def present(self) -> Iterator[float]:
