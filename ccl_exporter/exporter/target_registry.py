@@ -122,4 +122,4 @@ def _by_url(settings: Settings) -> dict[str, str]:
 
 def _asked(settings: ChargerSettings) -> ChargerSettings:
     """The settings by which a charger is asked, without those of what is shown of it."""
-    return replace(settings, labels={}, exclude=())
+    return replace(settings, labels={}, exclude=(), title="", plug_titles={})

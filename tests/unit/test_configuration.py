@@ -38,6 +38,8 @@ FULL = """\
         timeout: 10s
         pause: 200ms
         labels: {site: north, evse_id: GB*ABC*E7, open: no, since: 2024-01-01}
+        title: Bay 7
+        plugs: {EVSE.PLUG_A: {title: Left}, EVSE.PLUG_B: {title: Right}}
         source_address: 192.0.2.1
         variables: {exclude: ["CCL1Mini.PWMO*"]}
     probe:
@@ -88,6 +90,8 @@ class TestGoodFile:
                         labels={"site": "north", "evse_id": "GB*ABC*E7", "open": "no", "since": "2024-01-01"},
                         source_address="192.0.2.1",
                         exclude=("CCL1Mini.PWMO*",),
+                        title="Bay 7",
+                        plug_titles={"EVSE.PLUG_A": "Left", "EVSE.PLUG_B": "Right"},
                     ),
                 },
                 (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")),
@@ -224,6 +228,14 @@ MISTAKES = {
     "a label with a dash": ("chargers: {a: {url: e, labels: {a-b: y}}}", "1: chargers.a.labels.a-b: ", "label"),
     "a number for a label": ("chargers: {a: {url: e, labels: {a: 1}}}", "1: chargers.a.labels.a: ", "quotes"),
     "a truth for a label": ("chargers: {a: {url: e, labels: {a: true}}}", "1: chargers.a.labels.a: ", "quotes"),
+    "a plug without a title": (
+        "chargers: {a: {url: e, plugs: {P: {}}}}",
+        "1: chargers.a.plugs.P.title: ",
+        "missing",
+    ),
+    "a plug that is text": ("chargers: {a: {url: e, plugs: {P: Left}}}", "1: chargers.a.plugs.P: ", "mapping"),
+    "no plugs": ("chargers: {a: {url: e, plugs: Left}}", "1: chargers.a.plugs: ", "{EVSE.PLUG: {title: Left}}"),
+    "an empty title": ("chargers: {a: {url: e, title: ''}}", "1: chargers.a.title: ", "empty"),
     "no labels": ("chargers: {a: {url: e, labels: north}}", "1: chargers.a.labels: ", "{site: north}"),
     "no source": ("chargers: {a: {url: e, source_address: eth0}}", "1: chargers.a.source_address: ", "192.0.2.1"),
     "no list": (
