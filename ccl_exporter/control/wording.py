@@ -5,14 +5,7 @@ from typing import Any
 
 from ccl_exporter.station.catalogue import NotCharging
 from ccl_exporter.station.plug import Plug
-
-CURES: Mapping[NotCharging, str] = {
-    NotCharging.DISABLED: "charge start",
-    NotCharging.LIMIT_BELOW_MINIMUM: "charge limit 100%",
-    NotCharging.WAITING_FOR_PERMISSION: "charge start",
-    NotCharging.PAUSED: "charge start",
-}
-"""The command that helps, where there is one."""
+from ccl_exporter.station.remedies import REMEDIES
 
 
 def describe(plug: Plug) -> str:
@@ -30,7 +23,7 @@ def describe(plug: Plug) -> str:
     if plug.state is None and reason is NotCharging.UNKNOWN:
         return f"{plug.name}: state unknown: {plug.sentence}"
     ended = f" ({plug.stop_reason})" if reason is NotCharging.SESSION_ENDED and plug.stop_reason else ""
-    cure = f"; `{CURES[reason]}` helps" if reason in CURES else ""
+    cure = f"; `{REMEDIES[reason]}` helps" if reason in REMEDIES else ""
     return f"{plug.name}: not charging: {plug.sentence}{ended}{cure}"
 
 
