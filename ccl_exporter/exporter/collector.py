@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from math import inf
 
 from ccl_exporter.exporter.charger import Charger
+from ccl_exporter.exporter.recent_readings import RecentReadings
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.snapshot import Snapshot
@@ -20,8 +21,9 @@ log = logging.getLogger(__name__)
 class Collector:
     """Reads chargers and records their sessions where there is a `recorder`; safe to use from several threads."""
 
-    def __init__(self, recorder: SessionRecorder | None) -> None:
+    def __init__(self, recorder: SessionRecorder | None, recent: RecentReadings | None = None) -> None:
         self._recorder = recorder
+        self._recent = recent
         self._conflicts: set[tuple[str, str]] = set()
         self._families: dict[tuple[str, ...], str] = {}
         self._lock = threading.Lock()
@@ -42,6 +44,8 @@ class Collector:
         self._log_conflicts(charger.settings.name, station.snapshot)
         if self._recorder is not None:
             self._recorder.note(charger.settings.name, station)
+        if self._recent is not None:
+            self._recent.note(charger.settings.name, station)
         return station
 
     def forget_all_but(self, chargers: Collection[str]) -> None:
