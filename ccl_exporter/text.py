@@ -74,3 +74,10 @@ def format_duration(seconds: float) -> str:
     """A duration as it stands in a file."""
     milliseconds = round(seconds * 1000)
     return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+
+
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """What to sort texts by so that `bay-9` comes before `bay-10`, in any case."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", text.casefold())
+    # Numbers by their digits: one may be longer than `int` reads.
+    return [(len(part.lstrip("0")), part.lstrip("0")) if part[0] in "0123456789" else (-1, part) for part in parts]

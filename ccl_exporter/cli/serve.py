@@ -144,9 +144,12 @@ def _where(chargers: Mapping[str, ChargerSettings], more: str, url: str) -> str:
     """The sentence that says what is served where; `more` are the chargers that are not known yet."""
     if len(chargers) == 1 and not more:
         (charger,) = chargers.values()
-        return f"Metrics of {charger.url} are on {url}/metrics. Stop with Ctrl-C."
+        return f"Live page: {url}/, metrics of {charger.url}: {url}/metrics. Stop with Ctrl-C."
     what = f"{count(len(chargers), 'charger')}{more}"
-    return f"{what}: {url}/probe?target=NAME, list on {url}/sd, own metrics on {url}/metrics. Stop with Ctrl-C."
+    return (
+        f"Live page: {url}/, metrics of {what}: {url}/probe?target=NAME, list: {url}/sd,"
+        f" own metrics: {url}/metrics. Stop with Ctrl-C."
+    )
 
 
 def _stop(service: Service) -> None:

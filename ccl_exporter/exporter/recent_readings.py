@@ -19,7 +19,7 @@ _LATE = 60.0  # seconds; a read that is older than the last by more was made aft
 
 @dataclass(frozen=True, slots=True)
 class LastRead:
-    """A read of a charger, judged as by `Station`; `answered_at` is when it last answered, in Unix seconds."""
+    """A read of a charger, judged as by `Station`."""
 
     snapshot: Snapshot
     plugs: Sequence[Plug]
@@ -27,12 +27,9 @@ class LastRead:
     faults: tuple[str, ...] | None
     celsius: float | None
     booted: float | None
-    answered_at: float | None
 
     @classmethod
-    def of(cls, station: Station, before: "LastRead | None" = None) -> "LastRead":
-        """A read that follows another one."""
-        taken = station.snapshot.taken if station.snapshot.up else None
+    def of(cls, station: Station) -> "LastRead":
         return cls(
             snapshot=station.snapshot,
             plugs=station.plugs,
@@ -40,7 +37,6 @@ class LastRead:
             faults=station.faults,
             celsius=station.celsius,
             booted=station.booted,
-            answered_at=before.answered_at if taken is None and before is not None else taken,
         )
 
 
@@ -96,7 +92,7 @@ class RecentReadings:
             for kept in (self._last, self._powers) if before is None else ():
                 for gone in kept.keys() - known:
                     del kept[gone]
-            self._last[charger] = LastRead.of(station, before)
+            self._last[charger] = LastRead.of(station)
             if station.plugs and (charger in self._powers or len(self._powers) < MOST_HISTORIES):
                 powers = self._powers.get(charger, {})
                 self._powers[charger] = {

@@ -17,12 +17,13 @@ from ccl_exporter import __version__, gc_tuning
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.exporter.collector import Collector
+from ccl_exporter.exporter.live_pages import LivePages
 from ccl_exporter.exporter.own_reads import confirm_loop, fallback_interval, fallback_loop
 from ccl_exporter.exporter.poll_loop import PollLoops, Source
+from ccl_exporter.exporter.recent_readings import RecentReadings
 from ccl_exporter.exporter.target_registry import TargetRegistry
 from ccl_exporter.exporter.web.app import App, HttpResponse, Scrape
 from ccl_exporter.exporter.web.charger_json import TIMEOUT, charger_json
-from ccl_exporter.exporter.web.page import ChargerView, page
 from ccl_exporter.exporter.web.security import WebSecurity
 from ccl_exporter.exporter.web.server import LEAST_SCRAPES, MOST_SCRAPES, WebServer
 from ccl_exporter.logs import logged
@@ -44,11 +45,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_TIDYING, _LONGEST_TIDYING = 60.0, 3600.0  # seconds
 
-_PAGE_AGE = 8.0  # seconds after which the page, which renews itself every ten, wants a new reading
-_PAGE_PATIENCE = 5.0  # seconds that a person waits for it
 _UNUSABLE = "the inventory cannot be used, the last one stays: %s"
 _LOOK_FOR_INVENTORY = 1.0  # seconds between two looks whether the second inventory is due
-_PAGE_READERS = 128
 _STOP_WITHIN = 4.0
 
 
@@ -91,7 +89,8 @@ class Service:
         self._state = state
         self._recorder = SessionRecorder(state / SESSIONS_FILE) if state is not None else None
         self._registry = TargetRegistry(settings, state, self._recorder)
-        self._collector = Collector(self._recorder)
+        recent = RecentReadings(lambda: self._registry.settings.chargers)
+        self._collector = Collector(self._recorder, recent)
         self._supervisor = Supervisor()
         self._loops = PollLoops(Source(self._registry.chargers, self._collector.collect), self._supervisor)
         self._own_loops = (
@@ -106,9 +105,7 @@ class Service:
         self._stop_by = 0.0
         self._tidied, self._tidy_pause = monotonic(), _FIRST_TIDYING
         self._inventory_worker = Worker("inventory", self._refresh_inventory)
-        self._page_reads = Pool("page", _PAGE_READERS)
-        self._read_for_page: set[str] = set()
-        self._paging = threading.Lock()
+        self._pages = LivePages(self._registry, self._collector, recent, self._recorder, self._output_samples)
         self._security = WebSecurity(options.web_config)
         self._server = WebServer(
             (options.listen.host, options.listen.port),
@@ -148,7 +145,7 @@ class Service:
             each_second(now, not self._supervisor.down(now))
 
         self._supervisor.start(look)
-        members: list[Worker | Pool] = [self._inventory_worker, self._page_reads]
+        members: list[Worker | Pool] = [self._inventory_worker, self._pages.readers]
         if self._recorder is not None:
             members.append(self._recorder.worker)
         for loop in self._own_loops:
@@ -248,17 +245,11 @@ class Service:
             return "".join(f"charger: {charger.url}\n" for charger in self._registry.settings.chargers.values())
         return self._configuration.masked(self._registry.settings)
 
-    def page(self, opened: str) -> bytes:
-        """The live page of what was read last; what is old is read again, meanwhile if there are many."""
-        chargers = self._registry.chargers()
-        old = [charger for charger in chargers if _old(charger)]
-        if len(chargers) == 1 and old:
-            self._collector.read_and_record(old[0], _PAGE_PATIENCE)
-        else:
-            for charger in old:
-                self._read_meanwhile(charger)
-        views = [ChargerView(charger.settings.name, charger.latest) for charger in chargers]
-        return page(views, time(), __version__, opened)
+    def page(self, query: str, with_history: bool) -> bytes:
+        return self._pages.front(query, with_history)
+
+    def charger_page(self, name: str, query: str, with_history: bool) -> bytes | None:
+        return self._pages.charger(name, query, with_history)
 
     def reload(self) -> None:
         """Read the configuration again; raises `UsageError` and keeps the old one if it has a mistake."""
@@ -328,21 +319,6 @@ class Service:
         snapshot, found = self._collector.collect(charger, scrape.timeout, scrape.modules)
         return found, snapshot.up
 
-    def _read_meanwhile(self, charger: Charger) -> None:
-        """Have a charger read for the page, but once: silent ones take longer than the page to renew itself."""
-        with self._paging:
-            if charger.settings.name not in self._read_for_page:
-                self._read_for_page.add(charger.settings.name)
-                self._page_reads.submit(partial(self._read_if_old, charger))
-
-    def _read_if_old(self, charger: Charger) -> None:
-        try:
-            if _old(charger):
-                self._collector.read_and_record(charger, _PAGE_PATIENCE)
-        finally:
-            with self._paging:
-                self._read_for_page.discard(charger.settings.name)
-
     def _own(self, chargers: Sequence[Charger]) -> Iterator[Sample]:
         yield Sample(f.BUILD_INFO, (platform.python_version(), __version__), 1.0)
         yield Sample(f.RELOAD_SUCCESSFUL, (), float(self._reload_good))
@@ -357,6 +333,9 @@ class Service:
         for worker, (is_up, restarts) in self._supervisor.states(monotonic()).items():
             yield Sample(f.WORKER_UP, (worker,), float(is_up))
             yield Sample(f.WORKER_RESTARTS, (worker,), float(restarts))
+        yield from self._output_samples()
+
+    def _output_samples(self) -> Iterator[Sample]:
         for output in self._loops.outputs():
             yield from output.samples()
 
@@ -367,11 +346,6 @@ class Service:
         body, _ = exposition(found, f.FAMILIES, "")
         parts = ("Logs for the probe:", *lines, "", "Metrics that would have been returned:", body.decode())
         return HttpResponse("\n".join((*parts, "Configuration:", self.config())).encode())
-
-
-def _old(charger: Charger) -> bool:
-    latest = charger.latest
-    return latest is None or time() - latest.taken > _PAGE_AGE
 
 
 def _inventory(configuration: "Configuration | None") -> "ChargerInventory | None":

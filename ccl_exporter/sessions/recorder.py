@@ -185,6 +185,16 @@ class SessionRecorder:
             self._say(f"cannot be read: {error}")
             return []
 
+    def latest_sessions(self, charger: str, most: int) -> list[FinishedSession]:
+        """The last sessions of a charger, newest first; none while the file cannot be read."""
+        if not self._opened or not are_in_place(self._opened):
+            return []
+        try:
+            return store.latest(self._path, charger, most)
+        except sqlite3.Error as error:
+            self._say(f"cannot be read: {error}")
+            return []
+
     def close(self, deadline: float | None = None) -> None:
         """Commit what is left, then end, at `deadline` (monotonic), by default in five seconds."""
         deadline = monotonic() + _LAST_WRITE if deadline is None else deadline

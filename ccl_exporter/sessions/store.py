@@ -209,6 +209,16 @@ def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
         return [(row[0], FinishedSession(*row[1:])) for row in rows]
 
 
+def latest(path: Path, charger: str, most: int) -> list[FinishedSession]:
+    """The last sessions of a charger, newest first; raises `sqlite3.Error`."""
+    with _reading(path) as connection:
+        rows = connection.execute(
+            f"SELECT {_SESSION} FROM finished WHERE charger = ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - our own names
+            (charger, most),
+        )
+        return [FinishedSession(*row) for row in rows]
+
+
 def read(path: Path) -> Recorded:
     """The sessions that a log holds, while it is written or not; none if there is no file.
 

@@ -7,8 +7,8 @@ from ccl_exporter.station.plug import word, words_of_bits
 def words_of_code(role: str, variable: str, value: object) -> str:
     """The words of a variable's value; empty if it is no code.
 
-    `role` is the part of the station that the device is, `variable` the name without the device. The engine
-    tells its own state and faults in STATE and ERROR, those of a plug in `PLUG.STATE` and `PLUG.ERROR`.
+    `role` is the part of the station that the device is, `variable` the name without the device. Of an
+    engine, STATE and ERROR are those of the charger, `PLUG.STATE` and `PLUG.ERROR` those of a plug.
     """
     if role != "engine" or not isinstance(value, float):
         return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from helpers.pages import page, view
 from helpers.support import Clock
 
 from ccl_exporter.control.follow.limiter import FollowedPlug
@@ -20,7 +21,6 @@ from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import Garbled
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.exporter.collector import Collector
-from ccl_exporter.exporter.web.page import ChargerView, page
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family, Sample
 from ccl_exporter.metrics.samples import samples
@@ -70,7 +70,7 @@ class Views:
         return next((sample for sample in samples(station) if sample.family is family), None)
 
     def page(self, station: Station) -> str:
-        return page([ChargerView("garage", station.snapshot)], self.clock(), "0").decode()
+        return page([view("garage", station.snapshot)], self.clock()).decode()
 
     def status(self) -> str:
         with closing(Transport(self.simulator.url)) as transport:

@@ -9,6 +9,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from helpers.pages import whole_page
 from helpers.site_engine import Server
 from helpers.sites import Device, Dialect, Site, Trouble, Variable
 from helpers.support import Clock
@@ -18,7 +19,6 @@ from ccl_exporter.diagnostics.dump import dump
 from ccl_exporter.diagnostics.variable_table import as_json, table
 from ccl_exporter.errors import Absent
 from ccl_exporter.exporter.web.charger_json import charger_json
-from ccl_exporter.exporter.web.page import ChargerView, page
 from ccl_exporter.metrics.families import FAMILIES
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.mqtt.payload import documents, payload
@@ -72,7 +72,7 @@ def shown(snapshot: Snapshot) -> str:
     rows = variable_rows(snapshot)
     texts = [exposition(found, FAMILIES, "")[0].decode(), *map(payload, documents(found).values())]
     texts.append(charger_json("charger", "charger", snapshot.taken, True, found, MODULES).decode())
-    texts.append(page([ChargerView("charger", snapshot)], snapshot.taken, "0").decode())
+    texts.append(whole_page(snapshot, snapshot.taken).decode())
     return "\n".join([*texts, table(rows), as_json(rows)])
 
 

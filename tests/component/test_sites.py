@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from helpers.pages import whole_page
 from helpers.site_engine import Server
 from helpers.sites import KNOWN, PERSONAL, VENDOR_LASTS, Device, Plug, Site, Variable, drawn_site
 from helpers.support import OPENMETRICS, Clock, Scrape
@@ -21,7 +22,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from ccl_exporter.diagnostics.dump import dump
 from ccl_exporter.diagnostics.variable_table import table
-from ccl_exporter.exporter.web.page import ChargerView, page
 from ccl_exporter.metrics.families import FAMILIES, Sample
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.prometheus import exposition
@@ -257,7 +257,7 @@ def texts(found: list[Sample]) -> tuple[str, str]:
 
 def seen_by_a_person(snapshot: Snapshot) -> str:
     """What the page and `show` tell of a read."""
-    html = page([ChargerView("charger", snapshot)], snapshot.taken, "0").decode()
+    html = whole_page(snapshot, snapshot.taken).decode()
     return html + table(variable_rows(snapshot))
 
 

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ccl_exporter.config.web import WebConfig, parse
 from ccl_exporter.errors import UsageError
+from ccl_exporter.exporter.web.history_access import LOGGED_IN
 from ccl_exporter.exporter.web.security import WebSecurity
 
 HASH = "$2y$04$" + "a" * 21 + "u" + "b" * 31
@@ -368,7 +369,7 @@ def hello(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 def ask(
-    security: WebSecurity, login: str | None = None, **environ: str
+    security: WebSecurity, login: str | None = None, application: Any = hello, **environ: str
 ) -> tuple[str, list[tuple[str, str]], bytes]:
     """One request to an application behind the guard, with a Basic login or any headers."""
     started: list[Any] = []
@@ -376,7 +377,7 @@ def ask(
     if login is not None:
         request["HTTP_AUTHORIZATION"] = "Basic " + base64.b64encode(login.encode()).decode()
     setup_testing_defaults(request)
-    body = b"".join(security.wrap(hello)(request, lambda *arguments: started.append(arguments)))  # type: ignore[arg-type] # no `write`
+    body = b"".join(security.wrap(application)(request, lambda *arguments: started.append(arguments)))  # type: ignore[arg-type] # no `write`
     return started[0][0], started[0][1], body
 
 
@@ -450,6 +451,29 @@ class TestLogins:
         security = WebSecurity(write("http_server_config: {headers: {X-Frame-Options: deny}}"))
 
         assert [value for name, value in ask(security)[1] if name == "X-Frame-Options"] == ["deny"]
+
+    @pytest.mark.parametrize(
+        ("text", "login", "logged_in"),
+        [
+            ("http_server_config: {http2: yes}", None, False),
+            (f"tls_server_config: {{{PAIR}}}", None, False),
+            (tls("client_auth_type: VerifyClientCertIfGiven, client_ca_file: ca.crt"), None, False),
+            (f"tls_server_config: {{{CLIENTS}}}", None, True),
+            (f"basic_auth_users: {{alice: {hashed('x')}}}", "alice:x", True),
+        ],
+        ids=["neither", "TLS", "certificates of some", "certificates of all", "users"],
+    )
+    def test_the_application_knows_whether_everybody_has_to_log_in(
+        self, write: Write, text: str, login: str | None, logged_in: bool
+    ) -> None:
+        seen: list[object] = []
+
+        def note(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            seen.append(environ[LOGGED_IN])
+            return hello(environ, start_response)
+
+        assert ask(WebSecurity(write(text)), login, application=note)[0] == "200 OK"
+        assert seen == [logged_in]
 
     def test_users_are_those_of_the_file_as_it_is_now(self, write: Write) -> None:
         security = WebSecurity(write(f"basic_auth_users: {{alice: {hashed('x')}}}"))

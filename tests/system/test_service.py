@@ -7,12 +7,14 @@ import re
 import socket
 import subprocess
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
 
+import bcrypt
 import pytest
 from helpers.support import COMMAND, OPENMETRICS, PROJECT, Scrape, Start, get, scrape, server
 
@@ -20,6 +22,8 @@ import ccl_exporter
 from ccl_exporter.exporter.service import Options, Service
 from ccl_exporter.settings import ChargerSettings, ListenAddress, Settings
 from ccl_exporter.simulator import Simulator
+
+WHERE = r"http://127\.0\.0\.1:\d+(?=/metrics)"
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -127,7 +131,24 @@ def test_the_page_shows_the_charger_even_if_nobody_scrapes(serve: Callable[..., 
         page = get(serve(simulator.url).removesuffix("metrics"))
 
     assert "Not charging" in page
-    assert "1234.56 kWh" in page
+    assert "1234.56<small>&nbsp;kWh" in page
+
+
+def test_when_a_charger_is_used_is_shown_on_this_machine_and_behind_a_login(start: Start, tmp_path: Path) -> None:
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    (tmp_path / "web.yml").write_text(f"basic_auth_users: {{alice: {hashed}}}")
+    login = f"Basic {b64encode(b'alice:secret').decode()}"
+    history = "<dt>Today</dt>"
+    with Simulator(autopilot=False) as simulator:
+        plain, guarded = (
+            start("serve", simulator.url, "--web.listen-address", "127.0.0.1:0", *arguments).line(WHERE)[0]
+            for arguments in ([], ["--web.config.file", str(tmp_path / "web.yml")])
+        )
+        for path in ("", f"charger/{urlsplit(simulator.url).netloc}"):
+            assert history in get(f"{plain}/{path}")
+            assert history not in get(f"{plain}/{path}", Host="evse.example:9986")
+            assert history not in get(f"{plain}/{path}", X_Forwarded_For="192.0.2.7")
+            assert history in get(f"{guarded}/{path}", Host="evse.example:9986", Authorization=login)
 
 
 def test_a_page_that_is_viewed_often_has_a_silent_charger_read_only_once_at_a_time(tmp_path: Path) -> None:

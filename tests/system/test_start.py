@@ -174,7 +174,8 @@ class TestWhatItSays:
         process = start("serve", "--config.file", str(path), *ANY_PORT)
 
         found = process.line(
-            r"^2 chargers: (\S+)/probe\?target=NAME, list on (\S+)/sd, own metrics on (\S+)/metrics"
+            r"^Live page: (\S+)/, metrics of 2 chargers: (\S+)/probe\?target=NAME, list: (\S+)/sd,"
+            r" own metrics: (\S+)/metrics"
         )
         assert len(set(found.groups())) == 1
         assert get(f"{found[1]}/sd").count("targets") == 2
@@ -184,7 +185,8 @@ class TestWhatItSays:
         path.write_text("chargers: {left: {url: 'http://192.0.2.1'}}\n")
         process = start("serve", "--config.file", str(path), *ANY_PORT)
 
-        assert process.line(r"^Metrics of http://192\.0\.2\.1 are on http://127\.0\.0\.1:\d+/metrics\. ")
+        where = r"http://127\.0\.0\.1:\d+"
+        assert process.line(rf"^Live page: {where}/, metrics of http://192\.0\.2\.1: {where}/metrics\. Stop")
 
     @pytest.mark.parametrize("command", [("demo",), ("simulate",), ("simulate", "--chargers", "2")], ids=" ".join)
     def test_an_address_that_is_in_use_is_named_with_what_to_do(self, command: tuple[str, ...]) -> None:

@@ -4,20 +4,30 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta, timezone
 from hashlib import sha256
-from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise, product
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from helpers.pages import context, page, view, whole_page
 from helpers.plugs import plug
 
+from ccl_exporter.cli.command_table import CHARGE_COMMANDS
 from ccl_exporter.errors import Unreachable
-from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, ChargerView, page, why_not_charging
+from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, front_page
+from ccl_exporter.exporter.web.plug_words import why_not_charging
+from ccl_exporter.exporter.web.views import ChargerHistory, ChargerView
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
 from ccl_exporter.powerstudio.inventory import Device, Information, Inventory, PlugInfo, VariableInfo, owner
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Document, Moment, Snapshot, SystemStatus, Value
+from ccl_exporter.sessions.tracker import FinishedSession
 from ccl_exporter.station.catalogue import catalogue
 from ccl_exporter.station.plug import Measured, Plug, Session
+from ccl_exporter.station.remedies import REMEDIES
 
 NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
 CHARGING = {
@@ -110,19 +120,19 @@ class Parsed(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        (self.styles if self.open[-1:] == ["style"] else self.words).append(data)
+        (self.styles if self.open[-1:] in (["style"], ["script"]) else self.words).append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def shown(*views: ChargerView, now: float = NOW) -> Parsed:
-    return Parsed(page(views, now, "0.1.0").decode())
+def shown(*views: ChargerView, now: float = NOW, query: str = "") -> Parsed:
+    return Parsed(page(views, now, query).decode())
 
 
-def text(told: Snapshot | None, now: float = NOW) -> str:
+def text(read: Snapshot | None, now: float = NOW, **more: Any) -> str:
     """What a person reads of one charger."""
-    return shown(ChargerView("garage", told), now=now).text
+    return shown(view("garage", read, **more), now=now).text
 
 
 NONE_FLOWS = Measured((("", 0.0),))
@@ -228,38 +238,32 @@ class TestWhyNotCharging:
             assert re.fullmatch(r"A fault prevents it: [A-Za-z -]+(\(RCD\))?\.", told)
 
 
-class TestWhatIsShown:
-    def test_a_running_charge_is_told_in_the_units_that_people_use(self) -> None:
-        told = text(snapshot(information=Information("CirCarLife", "4.2.3", "Circontrol")))
+class TestOneCharger:
+    def test_a_running_session_is_shown_in_the_units_that_people_use(self) -> None:
+        seen = text(snapshot(information=Information("CirCarLife", "4.2.3", "Circontrol")))
 
-        assert "Chargers: 1 of 1 charging" in told
-        assert (
-            "EVSE.PLUG Charging Power 7.36 kW Current 31.9 A Voltage 231.4 V Current limit 16.0 A of 32 A" in told
-        )
-        assert "This charge 3.42 kWh 1 h 2 min since 2026-09-21 13:11:20 UTC" in told
-        assert "Meter 4855.39 kWh Vehicle connected plug locked Faults none" in told
-        assert "Not charging" not in told
-        assert "Read 3 s ago, 2026-09-21 14:13:17 UTC" in told
-        assert "Active events 2" in told
-        assert "Engine CirCarLife 4.2.3" in told
+        assert "Read 3 s ago EVSE.PLUG Charging Power 7.36 kW This session 3.42 kWh 1 h 2 min since 13:11" in seen
+        assert "Meter 4855.39 kWh Current 31.9 A Current limit 16.0 A of 32 A Voltage 231.4 V" in seen
+        assert "Vehicle connected plug locked Faults none" in seen
+        assert "Not charging" not in seen
+        assert "Active events 2" in seen
+        assert "Engine CirCarLife 4.2.3" in seen
 
-    def test_a_finished_charge_is_the_present_one_until_the_vehicle_leaves(self) -> None:
-        ended = snapshot({**CHARGING, "EVSE.PLUG.STATE": 12.0, "EVSE.PLUG.API": 0.0}, charge=ENDED)
-        left = snapshot({**CHARGING, "EVSE.PLUG.STATE": 0.0, "EVSE.PLUG.CC": 0.0}, charge=ENDED)
+    def test_a_finished_session_is_the_present_one_until_the_vehicle_is_unplugged(self) -> None:
+        ended = text(snapshot({**CHARGING, "EVSE.PLUG.STATE": 12.0, "EVSE.PLUG.API": 0.0}, charge=ENDED))
+        left = text(snapshot({**CHARGING, "EVSE.PLUG.STATE": 0.0, "EVSE.PLUG.CC": 0.0}, charge=ENDED))
 
-        assert "This charge 3.42 kWh 1 h 2 min until 2026-09-21 14:12:20 UTC ended by the vehicle" in text(ended)
-        assert "Not charging: The session has ended and the vehicle is still connected; it was ended by" in text(
-            ended
-        )
-        assert "Last charge 3.42 kWh" in text(left)
-        assert "Not charging: No vehicle is connected." in text(left)
+        assert "This session 3.42 kWh 1 h 2 min until 14:12 ended by the vehicle" in ended
+        assert "Not charging: the session has ended and the vehicle is still connected; it was ended by" in ended
+        assert "Last session 3.42 kWh" in left
+        assert "Not charging: no vehicle is connected." in left
 
-    def test_faults_are_told_in_words_where_they_are_looked_for(self) -> None:
-        told = text(snapshot({**CHARGING, "EVSE.PLUG.STATE": -1.0, "EVSE.PLUG.ERROR": 288.0, "EVSE.ERROR": 2.0}))
+    def test_faults_are_named_where_they_are_looked_for(self) -> None:
+        seen = text(snapshot({**CHARGING, "EVSE.PLUG.STATE": -1.0, "EVSE.PLUG.ERROR": 288.0, "EVSE.ERROR": 2.0}))
 
-        assert "Not charging: A fault prevents it: residual-current device (RCD), emergency stop." in told
-        assert "Faults residual-current device (RCD), emergency stop" in told
-        assert "Faults card reader" in told
+        assert "Not charging: a fault prevents it: residual-current device (RCD), emergency stop." in seen
+        assert "Faults residual-current device (RCD), emergency stop" in seen
+        assert "The charger reports: card reader." in seen
 
     def test_three_phases_are_shown_each_and_only_power_is_added_up(self) -> None:
         meter = {
@@ -267,45 +271,36 @@ class TestWhatIsShown:
         }
         plug = replace(PLUG, meter="M")
         values = {"EVSE.PLUG.STATE": 8.0, **{name: float(value) for name, value in meter.items()}}
-        told = text(snapshot(values, {"EVSE": "CCL1ENGINE", "M": "CVMMINI"}, plugs=(plug,)))
+        seen = text(snapshot(values, {"EVSE": "CCL1ENGINE", "M": "CVMMINI"}, plugs=(plug,)))
 
-        assert "Power 15.00 kW L1 4.00 kW L2 5.00 kW L3 6.00 kW" in told
-        assert "Current 18.0 A L1 16.0 A L2 17.0 A L3 18.0 A" in told
-        assert "Voltage 233.0 V L1 231.0 V L2 232.0 V L3 233.0 V" in told
+        assert "Power 15.00 kW L1 4.00 kW L2 5.00 kW L3 6.00 kW" in seen
+        assert "Current 18.0 A L1 16.0 A L2 17.0 A L3 18.0 A" in seen
+        assert "Voltage 233.0 V L1 231.0 V L2 232.0 V L3 233.0 V" in seen
 
-    def test_two_plugs_each_have_their_own_state(self) -> None:
-        values = {"EVSE.A.STATE": 8.0, "EVSE.A.API": 3.5, "EVSE.B.STATE": 0.0, "EVSE.B.CC": 0.0}
-        two = snapshot(values, {"EVSE": "CCL1ENGINE"}, charge=None, plugs=(PlugInfo("EVSE.A"), PlugInfo("EVSE.B")))
-        told = shown(ChargerView("post", two), ChargerView("other", None)).text
+    def test_a_charger_that_is_not_reachable_says_why_since_when_and_what_to_do(self) -> None:
+        words = text(DOWN, url="http://192.0.2.10", last_up_at=NOW - 90_000)
 
-        assert "EVSE.A Charging Power 3.50 kW" in told
-        assert "EVSE.B Available Not charging: No vehicle is connected." in told
-        assert "post EVSE.A Charging 3.50 kW – 3 s ago post EVSE.B Available – – 3 s ago" in told  # noqa: RUF001
+        assert "Tried 2 h ago, last answer 20 Sep 13:13 Not reachable No connection to <evse>." in words
+        assert "192.0.2.10" in words
+        assert "To find out more: ccl-exporter check http://192.0.2.10" in words
 
-    def test_a_charger_that_is_not_reachable_says_why_and_when_it_was_tried(self) -> None:
-        told = text(DOWN)
-
-        assert "Not reachable no connection to <evse>" in told
-        assert "Tried 2 h 1 min ago, 2026-09-21 12:12:15 UTC" in told
+    def test_a_charger_that_never_answered_says_so(self) -> None:
+        assert "Tried 2 h ago, no answer yet Not reachable" in text(DOWN)
 
     def test_a_charger_that_was_not_read_yet_says_so(self) -> None:
-        assert "Not read yet The first reading has not ended." in text(None)
-
-    def test_an_engine_without_plugs_shows_its_devices(self) -> None:
-        told = text(snapshot({"Yard.AE": 2.5}, {"Yard": "CVM1D"}, charge=None, plugs=()))
-
-        assert "It tells of no plug." in told
-        assert "Yard CVM1D variables: 1 Variable Value AE 2.5 kWh" in told
+        assert "Not read yet The first read has not ended." in text(None)
 
     def test_no_charger_at_all_is_a_page_too(self) -> None:
         assert "No charger is configured." in shown().text
 
-    def test_what_is_missing_is_a_dash_and_never_a_zero(self) -> None:
-        told = text(snapshot({"EVSE.PLUG.STATE": 8.0}, charge=None))
+    def test_an_engine_without_plugs_says_so(self) -> None:
+        assert "No plug reported." in text(snapshot({"Yard.AE": 2.5}, {"Yard": "CVM1D"}, charge=None, plugs=()))
 
-        assert "Power – Current – Voltage – Current limit 32.0 A of 32 A" in told  # noqa: RUF001
-        assert "Last charge – Meter –" not in told  # noqa: RUF001
-        assert "This charge – Meter – Vehicle – Faults –" in told  # noqa: RUF001
+    def test_what_is_missing_is_a_dash_and_never_a_zero(self) -> None:
+        seen = text(snapshot({"EVSE.PLUG.STATE": 8.0}, charge=None), history=ChargerHistory())
+
+        assert "Power – This session – Today – This month – Meter – Current –" in seen  # noqa: RUF001
+        assert "Current limit 32.0 A of 32 A Voltage – Vehicle – Faults –" in seen  # noqa: RUF001
 
     def test_documents_that_failed_are_named(self) -> None:
         partial = replace(
@@ -316,57 +311,230 @@ class TestWhatIsShown:
 
     @pytest.mark.parametrize(
         ("seconds", "age"),
-        [
-            (-5, "now"),
-            (0.4, "now"),
-            (59, "59 s ago"),
-            (61, "1 min 1 s ago"),
-            (7200, "2 h ago"),
-            (90061, "1 d 1 h ago"),
-        ],
+        [(-5, "now"), (0.4, "now"), (59, "59 s ago"), (61, "1 min ago"), (7200, "2 h ago"), (90061, "1 d ago")],
     )
-    def test_the_age_of_a_reading_is_told(self, seconds: float, age: str) -> None:
-        assert f"Read {age}, " in text(snapshot(taken=NOW - seconds))
+    def test_the_age_of_a_read_is_shown(self, seconds: float, age: str) -> None:
+        assert f"Read {age} " in text(snapshot(taken=NOW - seconds))
 
     def test_old_values_are_marked_as_old(self) -> None:
         marked = [{"class": "stale"}]
 
-        assert [a for a in shown(ChargerView("g", snapshot(taken=NOW - 119))).all("span") if a in marked] == []
-        assert [a for a in shown(ChargerView("g", snapshot(taken=NOW - 121))).all("span") if a in marked] == marked
+        assert [a for a in shown(view("g", snapshot(taken=NOW - 119))).all("span") if a in marked] == []
+        assert [a for a in shown(view("g", snapshot(taken=NOW - 121))).all("span") if a in marked] == marked
 
     @pytest.mark.parametrize("absurd", [1e300, 1e12, -1.0])
     def test_an_instant_that_no_calendar_has_is_left_out(self, absurd: float) -> None:
-        told = text(snapshot(charge=replace(RUNNING, begun=absurd)))
+        seen = text(snapshot(charge=replace(RUNNING, begun=absurd)))
 
-        assert "This charge 3.42 kWh Meter" in told
+        assert "This session 3.42 kWh Meter" in seen
 
-    def test_devices_show_all_their_variables_with_title_value_and_unit(self) -> None:
-        values: dict[str, Value] = {
-            "EVSE.PLUG.AE": 4855.39,
-            "EVSE.RUNTIME": Moment(NOW - 100_000),
-            "EVSE.NOTHING": None,
-            "Mode.STATUS": 34.0,
-            "Mode.INTENSITY": 0.0,
-        }
-        told = text(snapshot(values, titles={"EVSE.PLUG.AE": "Active energy"}))
+    def test_times_are_those_of_the_zone_which_is_named(self) -> None:
+        zone = timezone(timedelta(hours=-10), "HST")
+        html = front_page([view("garage", snapshot())], context(NOW, zone)).decode()
 
-        assert "EVSE CCL1ENGINE variables: 3" in told
-        assert "PLUG.AE Active energy 4855.39 kWh" in told
-        assert "RUNTIME 2026-09-20T10:26:40Z" in told
-        assert "NOTHING –" in told  # noqa: RUF001
-        assert "Mode MODO3 variables: 2, does not answer" in told
-        assert "INTENSITY –" in told, "zeros of a silent device are no readings"  # noqa: RUF001
+        assert "2026-09-21 04:13:20 HST" in html
+        assert '<time datetime="2026-09-21T03:11:20-10:00">03:11</time>' in html
+        assert "Times are in HST." in html
 
-    def test_fifty_chargers_begin_with_a_table_whose_links_lead_to_each(self) -> None:
-        told = shown(*(ChargerView(f"bay-{n}", (snapshot(), DOWN, None)[n % 3]) for n in range(50)))
-        anchors = [(a["href"] or "").partition("#")[2] for a in told.all("a") if a["href"] != "metrics"]
-        ids = [attributes["id"] for _, attributes in told.elements if "id" in attributes]
+    def test_titles_of_the_configuration_go_before_the_names_of_the_charger(self) -> None:
+        titled = view("garage", snapshot(), title="Wallbox", plug_titles={"EVSE.PLUG": "Left"})
+        seen = shown(titled)
 
-        assert "Chargers: 17 of 50 charging" in told.text
-        assert "Charger State Power This charge Read bay-0 Charging 7.36 kW 3.42 kWh 3 s ago bay-1" in told.text
-        assert len(ids) == len(set(ids))
-        assert set(anchors) == set(ids)
-        assert anchors[:50] == [f"charger-{n}" for n in range(1, 51)]
+        assert seen.text.startswith("Charging 7.36 kW | Wallbox | ccl-exporter Wallbox ")
+        assert "Left Charging" in seen.text
+        assert "EVSE.PLUG" not in seen.text
+
+    @pytest.mark.parametrize(
+        ("read", "title"),
+        [
+            (None, "Not read yet | garage"),
+            (DOWN, "Not reachable | garage"),
+            (snapshot(), "Charging 7.36 kW | garage"),
+            (snapshot({**CHARGING, "EVSE.PLUG.STATE": 10.0}), "Paused | garage"),
+            (snapshot({}, {"Yard": "CVM1D"}, charge=None, plugs=()), "garage"),
+        ],
+    )
+    def test_the_title_of_the_tab_is_the_state(self, read: Snapshot | None, title: str) -> None:
+        assert text(read).startswith(f"{title} | ccl-exporter ")
+
+
+class TestWhatHelps:
+    @pytest.mark.parametrize(
+        ("values", "command"),
+        [
+            ({"EVSE.PLUG.STATE": 3.0}, "charge start"),
+            ({"EVSE.PLUG.STATE": 10.0}, "charge start"),
+            ({"EVSE.PLUG.STATE": -2.0, "EVSE.PLUG.ENABLE": 0.0}, "charge start"),
+            ({"EVSE.PLUG.STATE": 5.0, "Mode.PREDUCTION": 100.0}, "charge limit 100%"),
+        ],
+    )
+    def test_the_command_that_helps_names_the_charger(self, values: Mapping[str, float], command: str) -> None:
+        seen = text(snapshot({**CHARGING, **values}), url="http://192.0.2.10")
+
+        assert f"This helps: ccl-exporter {command} --charger http://192.0.2.10 " in seen
+
+    @pytest.mark.parametrize("state", [8.0, 0.0, -1.0, 4.0, 12.0])
+    def test_where_no_command_helps_none_is_named(self, state: float) -> None:
+        values = {**CHARGING, "EVSE.PLUG.STATE": state, "EVSE.PLUG.CC": float(state != 0)}
+
+        assert "This helps" not in text(snapshot(values))
+
+    def test_of_several_plugs_the_command_names_the_one_as_a_shell_takes_it(self) -> None:
+        values = {"EVSE.A.STATE": 8.0, "EVSE.B B.STATE": 10.0, "EVSE.B B.CC": 1.0}
+        two = snapshot(
+            values, {"EVSE": "CCL1ENGINE"}, charge=None, plugs=(PlugInfo("EVSE.A"), PlugInfo("EVSE.B B"))
+        )
+
+        assert "charge start --charger http://evse --plug 'EVSE.B B'" in text(two, url="http://evse")
+
+    def test_every_command_exists(self) -> None:
+        assert {command.split()[1] for command in REMEDIES.values()} <= CHARGE_COMMANDS.keys()
+
+
+SESSION = FinishedSession("garage", "EVSE.PLUG", NOW - 90_100, NOW - 90_000, NOW - 86_400, 9e6, 3600.0, 4, 7400.0)
+
+
+class TestHistory:
+    def test_energy_of_today_and_of_the_month_are_local_days(self) -> None:
+        days = {"EVSE.PLUG": {"2026-09-21": 3.6e6, "2026-09-01": 7.2e6, "2026-08-31": 3.6e9}}
+
+        assert "Today 1.00 kWh This month 3.00 kWh" in text(snapshot(), history=ChargerHistory(days=days))
+        late = front_page(
+            [view("garage", snapshot(), history=ChargerHistory(days=days))],
+            context(NOW, timezone(timedelta(hours=-20))),
+        )
+        assert "Today 0.00 kWh This month 3.00 kWh" in Parsed(late.decode()).text
+
+    def test_the_last_sessions_are_listed(self) -> None:
+        request = replace(
+            SESSION, begun=None, ended=NOW, joules=0.0, seconds=0.0, stop_reason=None, highest_watts=None
+        )
+        seen = text(snapshot(), history=ChargerHistory(sessions=(request, SESSION)))
+
+        assert "Last sessions Begin Energy Duration Highest power Ended" in seen
+        assert "20 Sep 13:11 0.00 kWh 0 s – 20 Sep 13:13 2.50 kWh 1 h 7.40 kW by the vehicle" in seen  # noqa: RUF001
+
+    def test_sessions_of_several_plugs_name_them(self) -> None:
+        sessions = (SESSION, replace(SESSION, plug="EVSE.OTHER"))
+        seen = text(snapshot(), history=ChargerHistory(sessions=sessions), plug_titles={"EVSE.PLUG": "Left"})
+
+        assert "20 Sep 13:13 Left 2.50 kWh" in seen
+        assert "20 Sep 13:13 EVSE.OTHER 2.50 kWh" in seen
+
+    def test_without_any_session_it_says_so(self) -> None:
+        assert "No session has been recorded yet." in text(snapshot(), history=ChargerHistory())
+
+    def test_the_power_of_the_day_is_drawn(self) -> None:
+        powers = {"EVSE.PLUG": [0.0] * 1439 + [7400.0]}
+        seen = shown(view("garage", snapshot(), history=ChargerHistory(powers=powers)))
+
+        assert len(seen.all("path")) == 1
+        assert "24 h ago highest 7.40 kW now" in seen.text
+
+    def test_where_it_must_not_be_shown_nothing_of_it_is_there(self) -> None:
+        seen = shown(view("garage", snapshot()))
+
+        assert seen.all("svg") == []
+        assert "Today" not in seen.text
+        assert "Last sessions" not in seen.text
+        assert (
+            "are shown on this machine itself, and elsewhere once --web.config.file asks for a login." in seen.text
+        )
+
+
+class TestOutputs:
+    @pytest.mark.parametrize(
+        ("samples", "words"),
+        [
+            ([Sample(f.MQTT_CONNECTED, (), 1.0)], "MQTT connected"),
+            ([Sample(f.MQTT_CONNECTED, (), 0.0)], "MQTT not connected"),
+            ([Sample(f.INFLUXDB_SPOOL_POINTS, ("home",), 0.0)], "InfluxDB home not written yet"),
+            ([Sample(f.INFLUXDB_LAST_SUCCESS, ("home",), NOW - 12)], "InfluxDB home written 12 s ago"),
+            (
+                [
+                    Sample(f.INFLUXDB_LAST_SUCCESS, ("home",), NOW - 7200),
+                    Sample(f.INFLUXDB_SPOOL_POINTS, ("home",), 4711.0),
+                    Sample(f.INFLUXDB_SPOOL_OLDEST, ("home",), NOW - 7200),
+                ],
+                "InfluxDB home written 2 h ago, 4,711 points waiting since 12:13",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("chargers", [1, 2])
+    def test_how_outputs_fare_is_shown(self, samples: list[Sample], words: str, chargers: int) -> None:
+        html = front_page([view("garage", snapshot())] * chargers, context(NOW, outputs=samples)).decode()
+
+        assert f"Outputs {words} " in Parsed(html).text
+
+    def test_without_outputs_nothing_is_said_of_them(self) -> None:
+        assert "Outputs" not in text(snapshot())
+
+
+class TestVariables:
+    VALUES: Mapping[str, Value] = {
+        "EVSE.PLUG.AE": 4855.39,
+        "EVSE.RUNTIME": Moment(NOW - 100_000),
+        "EVSE.NOTHING": None,
+        "EVSE.PLUG.STATE": 8.0,
+        "EVSE.PLUG.ERROR": 288.0,
+        "EVSE.STATE": 2.0,
+        "EVSE.X10": 1.0,
+        "EVSE.X9": 2.0,
+        "Mode.STATUS": 34.0,
+        "Mode.INTENSITY": 0.0,
+    }
+
+    def seen(self, query: str = "") -> str:
+        read = snapshot(self.VALUES, titles={"EVSE.PLUG.AE": "Active energy"})
+        return Parsed(whole_page(read, NOW, query).decode()).text
+
+    def test_all_have_title_value_and_unit(self) -> None:
+        seen = self.seen()
+
+        assert "EVSE CCL1ENGINE, 8 variables" in seen
+        assert "PLUG.AE Active energy 4855.39 kWh" in seen
+        assert "RUNTIME 2026-09-20T10:26:40Z" in seen
+        assert "NOTHING –" in seen  # noqa: RUF001
+        assert "Mode MODO3, 2 variables, does not answer" in seen
+        assert "INTENSITY –" in seen, "zeros of a silent device are no values"  # noqa: RUF001
+
+    def test_codes_have_their_words_beside_them(self) -> None:
+        seen = self.seen()
+
+        assert "PLUG.STATE 8 charging" in seen
+        assert "PLUG.ERROR 288 rcd, emergency" in seen
+        assert " STATE 2 waiting for tag" in seen
+
+    def test_they_are_sorted_as_people_count(self) -> None:
+        assert "X9 2 X10 1" in self.seen()
+
+    @pytest.mark.parametrize("query", ["q=ACTIVE+energy", "q=plug.ae", "q=EVSE.PLUG.AE&x=1"])
+    def test_a_search_looks_in_device_name_and_title(self, query: str) -> None:
+        seen = self.seen(query)
+
+        assert "EVSE CCL1ENGINE, 1 variable " in seen
+        assert "PLUG.AE" in seen
+        assert "RUNTIME" not in seen
+        assert "Mode" not in seen.partition("Variables")[2].partition("Search")[2]
+
+    def test_a_search_without_a_match_says_so(self) -> None:
+        assert "No variable matches." in self.seen("q=zzz")
+
+    def test_it_leads_back_and_each_page_leads_to_the_other(self) -> None:
+        read = snapshot()
+        front, whole = shown(view("192.0.2.1:80", read)), Parsed(whole_page(read, NOW).decode())
+
+        assert {"href": "charger/192.0.2.1%3A80#variables"} in front.all("a")
+        assert {"href": "charger/192.0.2.1%3A80.json"} in front.all("a")
+        assert {"href": "../"} in whole.all("a")
+        assert {"href": "../metrics"} in whole.all("a")
+        assert "variables" in [attributes.get("id") for _, attributes in whole.elements]
+
+    def test_of_a_charger_that_is_not_reachable_there_are_none(self) -> None:
+        seen = Parsed(whole_page(DOWN, NOW).decode())
+
+        assert "Not reachable" in seen.text
+        assert seen.all("details") == []
 
 
 HOSTILE = (
@@ -382,46 +550,47 @@ HOSTILE = (
 class TestWhatIsHostile:
     @pytest.mark.parametrize("name", HOSTILE)
     def test_names_titles_and_values_are_text_and_nothing_else(self, name: str) -> None:
-        device = "".join(name.split("."))
-        values: dict[str, Value] = {
-            f"{device}.PLUG.STATE": 8.0,
-            f"{device}.{name}": name,
-            f"{device}.REMARK": name,
-        }
-        told = snapshot(
-            values,
-            {device: "CCL1ENGINE", f"{name}2": name},
-            plugs=(PlugInfo(f"{device}.PLUG"),),
-            charge=None,
-            titles=dict.fromkeys(values, name),
-            information=Information(name, name, name),
-        )
-        down = replace(DOWN, documents=(Document("devices", False, 0.1, Unreachable(name)),))
-        calm = snapshot(
-            {"D.PLUG.STATE": 8.0, "D.N": "N", "D.REMARK": "N"},
-            {"D": "CCL1ENGINE", "N2": "N"},
-            plugs=(PlugInfo("D.PLUG"),),
-            charge=None,
-            titles={"D.PLUG.STATE": "N", "D.N": "N", "D.REMARK": "N"},
-            information=Information("N", "N", "N"),
-        )
+        def documents(name: str, device: str) -> list[Parsed]:
+            values: dict[str, Value] = {
+                f"{device}.PLUG.STATE": 8.0,
+                f"{device}.{name}": name,
+                f"{device}.REMARK": name,
+            }
+            read = snapshot(
+                values,
+                {device: "CCL1ENGINE", f"{name}2": name},
+                plugs=(PlugInfo(f"{device}.PLUG"),),
+                charge=None,
+                titles=dict.fromkeys(values, name),
+                information=Information(name, name, name),
+            )
+            down = replace(DOWN, documents=(Document("devices", False, 0.1, Unreachable(name)),))
+            history = ChargerHistory(sessions=[replace(SESSION, plug=name)])
+            titled = view("N", read, title=name, plug_titles={f"{device}.PLUG": name}, history=history)
+            return [
+                Parsed(whole_page(read, NOW).decode()),
+                shown(titled),
+                shown(view("N", down, url=name)),
+                shown(titled, titled, query=urlencode({"q": f"{name} without a match"}, errors="replace")),
+            ]
 
-        found, expected = (
-            shown(ChargerView(label, read), ChargerView(label, failed))
-            for label, read, failed in ((name, told, down), ("N", calm, DOWN))
-        )
+        found, expected = documents(name, "".join(name.split("."))), documents("N", "D")
 
-        assert found.elements == expected.elements
-        assert name.split("\n", maxsplit=1)[0] in found.text
+        for one, other in zip(found, expected, strict=True):
+            assert [(tag, attributes.keys()) for tag, attributes in one.elements] == [
+                (tag, attributes.keys()) for tag, attributes in other.elements
+            ]
+        assert name.split("\n", maxsplit=1)[0] in found[0].text
 
     def test_characters_that_hide_or_turn_text_are_made_visible(self) -> None:
-        assert "two lines and�more�" in shown(ChargerView(HOSTILE[-1], None)).text
+        assert "two lines and�more�" in shown(view("N", None, title=HOSTILE[-1])).text
 
     def test_numbers_as_large_as_they_come_make_a_page(self) -> None:
         values: dict[str, Value] = dict.fromkeys(CHARGING, 1.7e308)
         charge = replace(RUNNING, watt_hours=1.7e308, seconds=1e308, begun=NOW)
 
         assert "Power" in text(snapshot(values, charge=charge))
+        assert "Variables" in Parsed(whole_page(snapshot(values, charge=charge), NOW).decode()).text
 
 
 class TestWhatIsPrivate:
@@ -450,8 +619,8 @@ class TestWhatIsPrivate:
         }
         types = {"Reader": "TAGREADER", "Display": "DISPLAYCCL1MINI", "Board": "CCL1MINIEMBEDDED", "New": "NEW"}
         types |= {"Blank": ""}
-        told = snapshot({**CHARGING, **secrets, "New.COUNT": 5.0}, {**TYPES, **types})
-        html = page([ChargerView("garage", told), ChargerView("again", told)], NOW, "0.1.0").decode()
+        read = snapshot({**CHARGING, **secrets, "New.COUNT": 5.0}, {**TYPES, **types})
+        html = whole_page(read, NOW).decode() + page([view("garage", read)], NOW).decode()
 
         assert "PLANT" not in html
         for name, value in secrets.items():
@@ -460,56 +629,61 @@ class TestWhatIsPrivate:
         assert "(hidden)" not in html
         assert "COUNT</th><td>5<" in html
 
-    def test_the_free_description_of_a_device_is_not_shown(self) -> None:
-        told = snapshot()
-        devices = tuple(replace(device, description="PLANT") for device in told.inventory.devices)
+    def test_a_search_finds_nothing_personal(self) -> None:
+        read = snapshot({**CHARGING, "EVSE.TAG": 9911223344.0})
 
-        assert "PLANT" not in text(replace(told, inventory=replace(told.inventory, devices=devices)))
+        assert "No variable matches." in Parsed(whole_page(read, NOW, "q=EVSE.TAG").decode()).text
+
+    def test_the_free_description_of_a_device_is_not_shown(self) -> None:
+        read = snapshot()
+        devices = tuple(replace(device, description="PLANT") for device in read.inventory.devices)
+        read = replace(read, inventory=replace(read.inventory, devices=devices))
+
+        assert b"PLANT" not in page([view("garage", read)], NOW) + whole_page(read, NOW)
+
+
+def documents() -> list[Parsed]:
+    """A page of each kind."""
+    history = ChargerHistory(powers={"EVSE.PLUG": [1000.0] * 1440}, sessions=[SESSION])
+    views = [view("garage", snapshot(), history=history), view("down", DOWN), view("new", None)]
+    return [*(shown(one) for one in views), shown(*views), Parsed(whole_page(snapshot(), NOW).decode())]
 
 
 class TestTheDocument:
-    @pytest.fixture
-    def document(self) -> Parsed:
-        return shown(ChargerView("garage", snapshot()), ChargerView("down", DOWN), ChargerView("new", None))
+    @pytest.fixture(params=range(5), ids=["charging", "down", "new", "many", "variables"])
+    def document(self, request: pytest.FixtureRequest) -> Parsed:
+        which: int = request.param
+        return documents()[which]
 
-    def test_the_policy_allows_its_own_stylesheet_and_nothing_else(self, document: Parsed) -> None:
-        (style,) = document.styles
-        digest = b64encode(sha256(style.encode()).digest()).decode()
+    def test_the_policy_allows_its_own_stylesheet_and_script_and_nothing_else(self, document: Parsed) -> None:
+        (style, script) = document.styles
+        hashes = [b64encode(sha256(part.encode()).digest()).decode() for part in (style, script)]
 
-        assert CONTENT_SECURITY_POLICY.startswith(f"default-src 'none'; style-src 'sha256-{digest}'; ")
+        assert CONTENT_SECURITY_POLICY.startswith(
+            f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
+        )
         assert "unsafe" not in CONTENT_SECURITY_POLICY
         assert not re.search(r"url\(|@import|@font-face|</", style)
+        assert not re.search(r"</|innerHTML|eval|//[a-z]", script)
 
-    def test_it_needs_no_script_and_nothing_from_elsewhere(self, document: Parsed) -> None:
+    def test_it_needs_nothing_from_elsewhere(self, document: Parsed) -> None:
         tags = {tag for tag, _ in document.elements}
 
-        assert not tags & {"script", "iframe", "object", "embed", "img", "link", "form", "base", "svg"}
+        assert not tags & {"iframe", "object", "embed", "img", "link", "base"}
         for tag, attributes in document.elements:
             assert not [name for name in attributes if name.startswith("on") or name in ("style", "src")], tag
-            assert re.match(r"(\?[a-z0-9-]+)?#|metrics$", attributes.get("href") or "#"), attributes
+            assert re.match(
+                r"(\.\./)?(metrics|config|sd|charger/[a-z]+(#variables|\.json)?|\?[a-z=&]*)?$",
+                attributes.get("href") or "",
+            )
 
-    def test_it_renews_itself_and_fits_a_telephone(self, document: Parsed) -> None:
-        metas = document.all("meta")
+    def test_without_a_script_it_reloads_itself(self, document: Parsed) -> None:
+        assert {"http-equiv": "refresh", "content": "10; url=?"} in document.all("meta")
+        assert len(document.all("noscript")) == 1
 
-        assert {"http-equiv": "refresh", "content": "10; url=."} in metas
-        assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in metas
+    def test_it_fits_a_telephone_and_has_a_dark_form(self, document: Parsed) -> None:
+        assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in document.all("meta")
         assert "prefers-color-scheme: dark" in document.styles[0]
-
-    def test_the_device_that_its_address_names_stays_unfolded(self) -> None:
-        views = [ChargerView("garage", snapshot())]
-        told = Parsed(page(views, NOW, "0.1.0", "charger-1-device-2").decode())
-
-        assert told.all("details") == [{}, {"open": None}]
-        assert {"http-equiv": "refresh", "content": "10; url=?charger-1-device-2"} in told.all("meta")
-        assert [a["href"] for a in told.all("a")][:2] == ["?charger-1-device-1#charger-1-device-1", ".#charger-1"]
-
-    @pytest.mark.parametrize(
-        "query", ["", "x", '"><script>', "charger-1", "charger-1-device-1&a=b", "charger-1-device-٣"]
-    )
-    def test_any_other_query_changes_nothing(self, query: str) -> None:
-        views = [ChargerView("garage", snapshot())]
-
-        assert page(views, NOW, "0.1.0", query) == page(views, NOW, "0.1.0")
 
     def test_it_can_be_walked_by_its_headings(self, document: Parsed) -> None:
         levels = [int(tag[1]) for tag, _ in document.elements if re.fullmatch(r"h[1-6]", tag)]
@@ -520,28 +694,36 @@ class TestTheDocument:
         assert all(later - earlier <= 1 for earlier, later in pairwise(levels))
         assert all("scope" in attributes for attributes in document.all("th"))
 
-    def test_it_leads_to_the_metrics_and_tells_its_version(self, document: Parsed) -> None:
-        assert {"href": "metrics"} in document.all("a")
+    def test_it_names_its_version(self, document: Parsed) -> None:
         assert "ccl-exporter 0.1.0" in document.text
 
-    def test_the_same_readings_make_the_same_bytes(self) -> None:
-        views = [ChargerView("garage", snapshot()), ChargerView("down", DOWN)]
+    def test_no_identifier_stands_for_two_elements(self, document: Parsed) -> None:
+        ids = [attributes["id"] for _, attributes in document.elements if "id" in attributes]
 
-        assert page(views, NOW, "0.1.0") == page(views, NOW, "0.1.0")
+        assert len(ids) == len(set(ids))
 
-    def test_the_name_of_a_charger_stands_in_the_page_as_it_is(self) -> None:
-        name = 'Müller & Söhne "Nord"'
+    def test_a_page_of_one_charger_has_at_most_20_kilobytes(self) -> None:
+        minutes = [1000.0 + 6000 * (minute // 5 % 2) for minute in range(1440)]
+        plugs = ("EVSE.A", "EVSE.B")
+        history = ChargerHistory(
+            powers=dict.fromkeys(plugs, minutes),
+            days={},
+            sessions=[replace(SESSION, plug=plugs[n % 2]) for n in range(10)],
+        )
+        values = {f"{plug}.{name}": 3.0 for plug in plugs for name in ("STATE", "CC", "API", "AI", "VI")}
+        read = snapshot(values, {"EVSE": "CCL1ENGINE"}, charge=None, plugs=tuple(map(PlugInfo, plugs)))
 
-        assert f"<h2>{escape(name)}</h2>" in page([ChargerView(name, None)], NOW, "0.1.0").decode()
+        assert len(page([view("garage", read, history=history, url="http://192.0.2.10")], NOW)) <= 20_000
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_every_text_has_the_contrast_that_wcag_aa_asks_for(self, document: Parsed, scheme: str) -> None:
+    def test_every_text_has_the_contrast_that_wcag_aa_asks_for(self, scheme: str) -> None:
         pairs = [
             *product(("ink", "quiet", "link", "bad"), ("ground", "card")),
             *((name, f"{name}-ground") for name in ("good", "wait", "bad", "calm", "off")),
         ]
         blocks = [
-            dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", part)) for part in document.styles[0].split(":root")
+            dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", part))
+            for part in documents()[0].styles[0].split(":root")
         ]
         colours = blocks[1 if scheme == "light" else 2]
 

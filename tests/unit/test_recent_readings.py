@@ -70,14 +70,15 @@ class TestRecentReadings:
         assert [plug.power for plug in last.plugs] == [7000.0]
         assert recent.last("other") is None
 
-    def test_a_charger_that_is_gone_keeps_the_time_of_its_last_answer(self) -> None:
+    def test_a_charger_that_does_not_answer_has_no_plugs_and_keeps_its_power(self) -> None:
         recent = RecentReadings(lambda: {"garage"})
         recent.note("garage", station(NOW))
         recent.note("garage", station(NOW + 60, up=False))
 
         last = recent.last("garage")
         assert last is not None
-        assert (last.snapshot.up, last.answered_at) == (False, NOW)
+        assert (last.snapshot.up, len(last.plugs)) == (False, 0)
+        assert recent.powers("garage", NOW + 60)["P"][-2] == 7000.0
 
     def test_after_a_clock_was_set_back_the_new_read_counts(self) -> None:
         recent = RecentReadings(lambda: {"garage"})

@@ -43,6 +43,7 @@ class Bench:
     pending: bool = False
     hosts: frozenset[str] = frozenset()
     reloads: int = 0
+    pages: list[tuple[str, str, bool]] = field(default_factory=list)
 
     def metrics(self, scrape: Scrape) -> Said:
         self.asked.append((scrape.timeout, scrape.accept))
@@ -77,8 +78,13 @@ class Bench:
         if self.mistake:
             raise UsageError(self.mistake)
 
-    def page(self, opened: str) -> bytes:
+    def page(self, query: str, with_history: bool) -> bytes:
+        self.pages.append(("", query, with_history))
         return b'<a href="metrics">1.2.3</a>'
+
+    def charger_page(self, name: str, query: str, with_history: bool) -> bytes | None:
+        self.pages.append((name, query, with_history))
+        return b"all variables" if name in ("garage", "[::1]:80", "é") else None
 
     def ask(self, path: str, method: str = "GET", **environ: str) -> Answer:
         """One request, through the checks of the standard library."""
@@ -147,6 +153,25 @@ class TestRoutes:
         assert b"1.2.3" in answer.body
         assert b'href="metrics"' in answer.body
         assert bench.asked == []
+
+    @pytest.mark.parametrize("name", ["garage", "[::1]:80", "é"])
+    def test_the_page_of_a_charger_is_found_by_its_name(self, bench: Bench, name: str) -> None:
+        answer = bench.ask(f"/charger/{name}".encode().decode("latin-1"), QUERY_STRING="q=AE")
+
+        assert (answer.status, answer.body) == ("200 OK", b"all variables")
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert bench.pages == [(name, "q=AE", False)]
+
+    @pytest.mark.parametrize("name", ["", "nobody", "garage/", "../", "\xff"])
+    def test_a_charger_that_there_is_not_has_no_page(self, bench: Bench, name: str) -> None:
+        assert bench.ask(f"/charger/{name}").status == "404 Not Found"
+
+    @pytest.mark.parametrize("path", ["/", "/charger/garage"])
+    def test_history_is_shown_on_this_machine_only(self, bench: Bench, path: str) -> None:
+        bench.ask(path, HTTP_HOST="localhost:9986", REMOTE_ADDR="127.0.0.1")
+        bench.ask(path, HTTP_HOST="evse:9986", REMOTE_ADDR="192.0.2.7")
+
+        assert [with_history for _, _, with_history in bench.pages] == [True, False]
 
     def test_anything_else_is_not_found_and_asks_nobody(self, bench: Bench) -> None:
         paths = ("/metric", "/metrics/", "/Metrics", "/-/healthy/x", "/html/log", "//", "/é")

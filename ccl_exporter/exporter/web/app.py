@@ -11,7 +11,8 @@ from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.exporter.web.charger_json import charger_named
+from ccl_exporter.exporter.web.charger_json import PREFIX, charger_named
+from ccl_exporter.exporter.web.history_access import may_see_history
 from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import MODULES, Module, module_named
@@ -24,6 +25,7 @@ TIMEOUT_OFFSET = 0.5
 """Seconds kept back of the scraper's patience, so that the answer arrives before it gives up."""
 
 MIN_TIMEOUT, MAX_TIMEOUT = 0.1, 120.0
+
 
 _TEXT = "text/plain; charset=utf-8"
 
@@ -78,8 +80,12 @@ class Exporter(Protocol):
         """Raises `UsageError` with what is wrong; the old configuration stays."""
         ...
 
-    def page(self, opened: str) -> bytes:
-        """The live page; `opened` is the query of its address, which says what is unfolded."""
+    def page(self, query: str, with_history: bool) -> bytes:
+        """The live page of all chargers; `query` is that of its address."""
+        ...
+
+    def charger_page(self, name: str, query: str, with_history: bool) -> bytes | None:
+        """The page of one charger with its variables; None if there is no such charger."""
         ...
 
 
@@ -127,8 +133,10 @@ class App:
             return HttpResponse(text.encode(), status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allow)
         if (name := charger_named(path)) is not None:
             return self._charger_json(environ, name)
+        if path.startswith(PREFIX):
+            return self._page(environ)
         if path not in self._routes:
-            text = "There is nothing here; see /metrics, /probe, /sd.\n"
+            text = "There is nothing here; see /, /metrics, /probe, /sd.\n"
             return HttpResponse(text.encode(), status=HTTPStatus.NOT_FOUND)
         return self._routes[path](environ)
 
@@ -185,7 +193,17 @@ class App:
 
     def _page(self, environ: WSGIEnvironment) -> HttpResponse:
         headers = (("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("Cache-Control", "no-store"))
-        body = self._exporter.page(environ.get("QUERY_STRING", ""))
+        query, with_history = environ.get("QUERY_STRING", ""), may_see_history(environ)
+        path = environ.get("PATH_INFO", "/")
+        if path.startswith(PREFIX):
+            name = path.removeprefix(PREFIX).encode("latin-1").decode("utf-8", "replace")
+            body = self._exporter.charger_page(name, query, with_history)
+        else:
+            body = self._exporter.page(query, with_history)
+        if body is None:
+            return HttpResponse(
+                b"There is no charger of this name; see / for those there are.\n", status=HTTPStatus.NOT_FOUND
+            )
         return HttpResponse(body, "text/html; charset=utf-8", headers=headers)
 
 

@@ -18,14 +18,14 @@ from ccl_exporter.settings import JSON_ENDING, Module
 TIMEOUT = 8.0
 """Seconds that the charger may take: evcc and Home Assistant wait for ten."""
 
-_PREFIX = "/charger/"
+PREFIX = "/charger/"
 
 
 def charger_named(path: str) -> str | None:
     """The charger whose JSON is asked for, by the path of the request as WSGI has it; None for any other path."""
-    if not (path.startswith(_PREFIX) and path.endswith(JSON_ENDING)):
+    if not (path.startswith(PREFIX) and path.endswith(JSON_ENDING)):
         return None
-    return path[len(_PREFIX) : -len(JSON_ENDING)].encode("latin-1").decode(errors="replace")
+    return path[len(PREFIX) : -len(JSON_ENDING)].encode("latin-1").decode(errors="replace")
 
 
 def charger_json(

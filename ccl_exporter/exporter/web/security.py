@@ -27,6 +27,7 @@ from cheroot.ssl import Adapter
 
 from ccl_exporter.config.web import Pem, TlsConfig, WebConfig, parse
 from ccl_exporter.errors import UsageError
+from ccl_exporter.exporter.web.history_access import LOGGED_IN
 from ccl_exporter.exporter.web.server import PeerSocket, peer_of
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class WebSecurity:
 
             refusal = loaded.refusal(environ)
             if refusal is None:
+                environ[LOGGED_IN] = loaded.asks_for_login
                 return app(environ, start)
             body = f"{refusal.phrase}\n".encode()
             headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
@@ -179,6 +181,12 @@ class _Loaded:
         self._waiting: list[tuple[str, bytes]] = []
         self._tokens, self._filled = float(config.rate_burst), time.monotonic()
         self._counts = threading.Lock()
+
+    @property
+    def asks_for_login(self) -> bool:
+        """Whether whoever is let in has logged in, with a password or a client certificate that was checked."""
+        certificate = self.context is not None and self.context.verify_mode is ssl.CERT_REQUIRED
+        return bool(self._users) or certificate
 
     def refusal(self, environ: WSGIEnvironment) -> HTTPStatus | None:
         """Why this request is not answered; None if it is."""

@@ -1,0 +1,180 @@
+"""One charger on a page: its plugs with state, reason and figures, what was recorded, and the charger itself."""
+
+import shlex
+from collections.abc import Mapping
+
+from ccl_exporter.exporter.recent_readings import LastRead
+from ccl_exporter.exporter.web.markup import (
+    NOTHING,
+    PageTime,
+    duration,
+    fact_list,
+    kilowatt_hours,
+    kilowatts,
+    number,
+    pill,
+    text,
+)
+from ccl_exporter.exporter.web.plug_words import STOPS, faults, is_present, plain, state, why_not_charging
+from ccl_exporter.exporter.web.sparkline import sparkline
+from ccl_exporter.exporter.web.views import ChargerHistory, ChargerView
+from ccl_exporter.powerstudio.advice import advice, failure
+from ccl_exporter.station.catalogue import catalogue
+from ccl_exporter.station.plug import Measured, Plug
+from ccl_exporter.station.remedies import REMEDIES
+
+_CONNECTED = {True: "connected", False: "not connected", None: NOTHING}
+_LOCKED = {True: "plug locked", False: "plug not locked", None: ""}
+_PRIVATE = (
+    '<article><p class="quiet">Sessions, energy by day and the power of the last 24 hours are shown on this'
+    " machine itself, and elsewhere once <code>--web.config.file</code> asks for a login.</p></article>"
+)
+
+
+def charger_section(view: ChargerView, time: PageTime, link: str = "") -> str:
+    """Everything about one charger but its variables; `link` in HTML leads to those."""
+    last = view.last
+    if last is None:
+        return f'<section>{pill("Not read yet", "off")}<p class="why">The first read has not ended.</p></section>'
+    if not last.snapshot.up:
+        return _unreachable(view, last, time)
+    parts = [_plug(plug, view, last, time) for plug in last.plugs] or ['<p class="why">No plug reported.</p>']
+    if last.faults:
+        parts.insert(0, f'<p class="why">The charger reports: {faults(last.faults)}.</p>')
+    history = _sessions(view.history, view, time) if view.history is not None else _PRIVATE
+    return f"<section>{_contact(view, last, time)}{''.join(parts)}{history}{_about(last, time, link)}</section>"
+
+
+def _contact(view: ChargerView, last: LastRead, time: PageTime) -> str:
+    """When a charger was read, or tried in vain."""
+    taken = last.snapshot.taken
+    if last.snapshot.up:
+        return f'<p class="quiet">Read {time.age(taken)}</p>'
+    since = time.moment(view.last_up_at, ", last answer ") or ", no answer yet"
+    return f'<p class="quiet">Tried {time.age(taken)}{since}</p>'
+
+
+def _unreachable(view: ChargerView, last: LastRead, time: PageTime) -> str:
+    reason = failure(last.snapshot)
+    # The URL names the charger in the advice.
+    what = f"{text(_sentence(str(reason)))} {text(_sentence(advice(reason, view.url)))}"
+    helps = _command("check", shlex.quote(view.url), before="To find out more:")
+    shown = f'{pill("Not reachable", "bad")}<p class="why">{what} {helps}</p>'
+    return f"<section>{_contact(view, last, time)}{shown}</section>"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?')) else '.'}"
+
+
+def _command(*words: str, before: str = "This helps:") -> str:
+    """A command for a terminal."""
+    return f'<span class="helps">{before} <code>{text(" ".join(("ccl-exporter", *words)))}</code></span>'
+
+
+def _remedy(plug: Plug, view: ChargerView, alone: bool) -> str:
+    command = REMEDIES.get(plug.not_charging) if plug.not_charging is not None else None
+    which = () if alone else ("--plug", shlex.quote(plug.name))
+    return "" if command is None else _command(command, "--charger", shlex.quote(view.url), *which)
+
+
+def _plug(plug: Plug, view: ChargerView, last: LastRead, time: PageTime) -> str:
+    why = why_not_charging(plug, last.state)
+    limits, history = plug.limits, view.history or ChargerHistory()
+    figures = (
+        _measured("Power", plug.power, plug.powers, 1000, 2, "kW"),
+        _session(plug, time),
+        *_energies(history.days.get(plug.name, {}), time, view.history is not None),
+        _figure("Meter", kilowatt_hours(plug.energy)),
+        # Of several phases the highest: they do not add up.
+        _measured("Current", plug.current, plug.currents, 1, 1, "A"),
+        _figure(
+            "Current limit",
+            number(limits.allowed, 1, 1, "A"),
+            "" if limits.socket is None else f"of {limits.socket:g} A",
+        ),
+        _measured("Voltage", plug.voltages.highest, plug.voltages, 1, 1, "V"),
+        _figure("Vehicle", _CONNECTED[plug.vehicle_connected], _LOCKED[plug.locked], kind="words"),
+        _figure("Faults", faults(plug.faults), kind="fault" if plug.faults else "words"),
+    )
+    if plug.not_charging is not None:
+        why = f"Not charging: {why[:1].lower()}{why[1:]}"
+    return (
+        f'<article><div class="top"><h2>{text(view.plug(plug.name))}</h2>{pill(*state(plug))}</div>'
+        + (f'<p class="why">{text(why)} {_remedy(plug, view, len(last.plugs) == 1)}</p>' if why else "")
+        + f'<dl class="figures">{"".join(figures)}</dl>'
+        + f"{sparkline(history.powers.get(plug.name, ()), time.now)}</article>"
+    )
+
+
+def _figure(name: str, value: str, *notes: str, kind: str = "number") -> str:
+    """A big value with its name; `value` and `notes` are HTML."""
+    shown = "".join(f"<dd>{note}</dd>" for note in notes if note)
+    return f'<div><dt>{name}</dt><dd class="{kind}">{value}</dd>{shown}</div>'
+
+
+def _measured(name: str, main: float | None, each: Measured, per: float, digits: int, unit: str) -> str:
+    notes = (f"{phase.upper()} {number(value, per, digits, unit)}" for phase, value in each.by_phase if phase)
+    return _figure(name, number(main, per, digits, unit), *notes)
+
+
+def _session(plug: Plug, time: PageTime) -> str:
+    """The figure of the present session, or of the last one."""
+    session, stop, present = plug.session, plug.stop_reason, is_present(plug)
+    if present and session.ended is None:
+        notes = [time.moment(session.began, "since ")]
+    else:
+        notes = [time.moment(session.ended, "until "), f"ended {STOPS[stop]}" if stop in STOPS else ""]
+    name = "This session" if present else "Last session"
+    return _figure(name, kilowatt_hours(session.energy), duration(session.duration), *notes)
+
+
+def _energies(days: Mapping[str, float], time: PageTime, known: bool) -> tuple[str, ...]:
+    today = f"{time.local:%Y-%m-%d}"
+    month = [joules for day, joules in days.items() if day.startswith(today[:8])]
+    if not known:
+        return ()
+    return (
+        _figure("Today", kilowatt_hours(days.get(today, 0.0 if days else None))),
+        _figure("This month", kilowatt_hours(sum(month) if days else None)),
+    )
+
+
+def _sessions(history: ChargerHistory, view: ChargerView, time: PageTime) -> str:
+    words = catalogue().codes["stop_reason"]
+    several = len({session.plug for session in history.sessions}) > 1
+    rows = []
+    for session in history.sessions:
+        stop = words.get(session.stop_reason, "unknown") if session.stop_reason is not None else ""
+        plug = f"<td>{text(view.plug(session.plug))}</td>" if several else ""
+        begin = time.moment(session.begun if session.begun is not None else session.requested) or NOTHING
+        rows.append(
+            f'<tr><th scope="row">{begin}</th>{plug}<td>{kilowatt_hours(session.joules)}</td>'
+            f'<td>{duration(session.seconds)}</td><td class="more">{kilowatts(session.highest_watts)}</td>'
+            f"<td>{STOPS.get(stop, '')}</td></tr>"
+        )
+    if not rows:
+        return '<article><h2>Sessions</h2><p class="quiet">No session has been recorded yet.</p></article>'
+    heads = ("Begin", *(("Plug",) if several else ()), "Energy", "Duration", "Highest power", "Ended")
+    cells = "".join(
+        f'<th scope="col"{" class=more" if head == "Highest power" else ""}>{head}</th>' for head in heads
+    )
+    return (
+        f'<article><h2>Last sessions</h2><table class="sessions"><thead><tr>{cells}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></article>"
+    )
+
+
+def _about(last: LastRead, time: PageTime, link: str) -> str:
+    snapshot, information = last.snapshot, last.snapshot.inventory.information
+    events = snapshot.status.active_events if snapshot.status is not None else None
+    facts = {
+        "State": plain(last.state) if last.state not in (None, "none") else "",
+        "Faults": faults(last.faults) if last.faults is not None else "",
+        "Temperature": number(last.celsius, 1, 1, "°C") if last.celsius is not None else "",
+        "Active events": f"{events:g}" if events is not None else "",
+        "Started": time.moment(last.booted),
+        "Engine": text(f"{information.product} {information.version}") if information is not None else "",
+        "Not read": ", ".join(plain(document.name) for document in snapshot.documents if not document.success),
+    }
+    return f'<article><div class="top"><h2>Charger</h2><p>{link}</p></div>{fact_list(facts)}</article>'
