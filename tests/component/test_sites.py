@@ -68,6 +68,7 @@ _VENDORS = {
 _REGISTERS = ("AE", "NAE", "IE", "CE")
 _PERHAPS_REGISTERS = tuple(f"{name}{phase}" for name in _REGISTERS for phase in "123")
 _YEAR_2000 = 946_684_800.0
+_YEAR_2015 = 1_420_070_400.0
 
 
 def _well(device: Device, name: str) -> bool:
@@ -225,14 +226,22 @@ class Judge:
         if has("chargeInfo"):
             for family, element, scale, least in (
                 ("energy_joules", "partialActiveEnergy", 3600, 0.0),
-                ("duration_seconds", "chargeTime", 1, 0.0),
-                ("request_timestamp_seconds", "requestDate", 1, _YEAR_2000),
-                ("begin_timestamp_seconds", "beginDate", 1, _YEAR_2000),
-                ("end_timestamp_seconds", "endDate", 1, _YEAR_2000),
+                ("request_timestamp_seconds", "requestDate", 1, _YEAR_2015),
+                ("begin_timestamp_seconds", "beginDate", 1, _YEAR_2015),
+                ("end_timestamp_seconds", "endDate", 1, _YEAR_2015),
                 ("stop_reason", "stopped", 1, 0.0),
             ):
                 value = float(plug.charge[element])
                 meaning[f"ccl_charge_{family}"] = value * scale if value >= least else None
+            begin, end = (meaning[f"ccl_charge_{name}_timestamp_seconds"] for name in ("begin", "end"))
+            if begin is not None and end is not None and end < begin:
+                end = meaning["ccl_charge_end_timestamp_seconds"] = None
+            seconds = float(plug.charge["chargeTime"])
+            if seconds < 0 and begin is not None and end is not None:
+                seconds = end - begin
+            most = min(31 * 86_400.0, math.inf if begin is None or end is None else end - begin + 60)
+            is_possible = begin is not None and 0 <= seconds <= most
+            meaning["ccl_charge_duration_seconds"] = seconds if is_possible else None
         return meaning
 
 

@@ -308,6 +308,8 @@ def _drawn_plug(random: Random, site: Site, device: Device, number: int) -> Plug
             Variable(f"{prefix}.AE", value=wh / 1000, unit="#WH", factor=3, sample_mode="differential")
         )
     seconds = [random.choice((-1.0, round(random.uniform(9e8, 2e9), 3))) for _ in range(3)]
+    if random.random() < 0.5:  # dates of one session
+        seconds[1:] = [seconds[0] + 30, seconds[0] + round(random.uniform(60, 10**6), 3)]
     common = {"id": f"G.{number}", "name": name, "number": str(number + 1)}
     info = {"chargeMode": "3", "supportedCurrent": random.choice(("32", "16.0", "-", "0")), "EVCommDevice": "-"}
     told = {"state": str(state), "error": "0", "vehicleConnected": connected, "locked": random.choice("TF")}
