@@ -7,6 +7,8 @@ CclError                      base; never raised itself
 └── ChargerError              the charger did not give what was asked; becomes a value in the snapshot
     ├── Unreachable           no connection: serve `ccl_up 0`, try again at the next scrape
     │   ├── HostNotFound      no host has this name: tell the owner to look up the address
+    │   ├── ConnectRefused    a machine is there, but no server on this port: tell the owner to check the address
+    │   ├── NoRoute           no way to this address: tell the owner that it may be switched off
     │   └── ConnectTimedOut   nothing answers at this address: tell the owner that it may be switched off
     ├── TimedOut              the deadline passed: serve what is there, go on at the next scrape
     ├── AccessDenied          the engine wants a login or says no: tell the owner, do not insist
@@ -43,6 +45,14 @@ class Unreachable(ChargerError):
 
 class HostNotFound(Unreachable):
     """No host has this name."""
+
+
+class ConnectRefused(Unreachable):
+    """The host answers, but no server listens on this port."""
+
+
+class NoRoute(Unreachable):
+    """Nothing has this address in a network of this machine, or no network of this machine leads to it."""
 
 
 class ConnectTimedOut(Unreachable):

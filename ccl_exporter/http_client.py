@@ -5,6 +5,7 @@ out. So the socket itself knows the deadline and shortens every wait to what is 
 client, without a pool above it: a charger is read every few seconds, and thousands of them by one process.
 """
 
+import errno
 import queue
 import select
 import socket
@@ -41,7 +42,9 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 class Failure(Enum):
     """Why no answer came; the value is the sentence for it."""
 
-    HOST_NOT_FOUND = "no host is called {host}"
+    HOST_NOT_FOUND = "host name not found: {host}"
+    REFUSED = "no connection to {host}: Connection refused"
+    NO_ROUTE = "no route to {host}"
     NO_CONNECTION = "no connection to {host}: {detail}"
     CONNECT_TIMED_OUT = f"no connection to {{host}} within {CONNECT_SECONDS:g} seconds"
     NOT_TRUSTED = "the certificate of {host} is not trusted: {detail}"
@@ -349,4 +352,8 @@ def _failure(error: Exception, is_connected: bool) -> tuple[Failure, str]:
         return Failure.NOT_TRUSTED, error.verify_message
     if isinstance(error, ssl.SSLError):
         return Failure.NO_TLS, ""
+    if isinstance(error, ConnectionRefusedError):
+        return Failure.REFUSED, ""
+    if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        return Failure.NO_ROUTE, ""
     return Failure.NO_CONNECTION, error.strerror or str(error)

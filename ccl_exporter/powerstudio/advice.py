@@ -6,13 +6,17 @@ from ccl_exporter.errors import (
     Absent,
     AccessDenied,
     ChargerError,
+    ConnectRefused,
     ConnectTimedOut,
     Garbled,
     HostNotFound,
+    NoRoute,
     TimedOut,
     Unreachable,
 )
 from ccl_exporter.powerstudio.snapshot import Snapshot
+
+_FIND = "the router and `ccl-exporter scan` list addresses"
 
 
 def failure(snapshot: Snapshot) -> ChargerError:
@@ -33,11 +37,21 @@ def advice(error: ChargerError, url: str) -> str:
                 "by default a charger answers only clients on its own subnet"
             )
         case HostNotFound():
-            return "look the charger's address up in the router and name it by its address"
+            return f"use the charger's address instead of its name; {_FIND}"
+        case NoRoute():
+            return (
+                f"{host} is switched off or has another address, or this machine is not connected to the "
+                f"charger's network; {_FIND}"
+            )
+        case ConnectRefused():
+            return f"{host} is in use, but has no web server on this port; check address and port: {_FIND}"
         case Unreachable():
-            return f"something has the address {host}, but no web server on this port; is the address right?"
+            return f"check {url}: http or https, address and port"
         case AccessDenied():
-            return "the engine asks for a login; it is read from CCL_USERNAME and CCL_PASSWORD_FILE"
+            return (
+                "the engine asks for a login; it is read from CCL_USERNAME and CCL_PASSWORD_FILE, or in a "
+                "configuration file from `username` and `password_file`"
+            )
         case Absent():
             return (
                 f"what answers on {url} does not speak as a PowerStudio engine; is the address right? "

@@ -10,9 +10,11 @@ from ccl_exporter.errors import (
     Absent,
     AccessDenied,
     ChargerError,
+    ConnectRefused,
     ConnectTimedOut,
     Garbled,
     HostNotFound,
+    NoRoute,
     TimedOut,
     TooLarge,
     Unreachable,
@@ -34,6 +36,8 @@ _LOGIN_TRIES = 2
 
 _ERRORS = {
     Failure.HOST_NOT_FOUND: HostNotFound,
+    Failure.REFUSED: ConnectRefused,
+    Failure.NO_ROUTE: NoRoute,
     Failure.NO_CONNECTION: Unreachable,
     Failure.CONNECT_TIMED_OUT: ConnectTimedOut,
     Failure.NOT_TRUSTED: Unreachable,

@@ -280,7 +280,7 @@ class TestFailure:
         with pytest.raises(HttpError, match=r"no connection to 127\.0\.0\.1: Connection refused") as raised:
             client.request("PUT", "/", monotonic() + PATIENCE, most_bytes=0)
 
-        assert raised.value.failure is Failure.NO_CONNECTION
+        assert raised.value.failure is Failure.REFUSED
         assert not raised.value.sent
 
     def test_a_server_without_tls_has_none(self) -> None:

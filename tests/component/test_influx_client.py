@@ -308,4 +308,4 @@ def test_nobody_there_is_for_later() -> None:
     outcome = InfluxClient(settings(f"http://127.0.0.1:{port}")).write(["m x=1 1"])
     assert outcome == RetryLater("no connection to 127.0.0.1: Connection refused")
     outcome = InfluxClient(settings("http://no-such-host.invalid")).write([])
-    assert outcome == RetryLater("no host is called no-such-host.invalid")
+    assert outcome == RetryLater("host name not found: no-such-host.invalid")

@@ -19,8 +19,10 @@ from ccl_exporter.errors import (
     Absent,
     AccessDenied,
     ChargerError,
+    ConnectRefused,
     Garbled,
     HostNotFound,
+    NoRoute,
     TimedOut,
     TooLarge,
     Unreachable,
@@ -581,11 +583,18 @@ class TestUnreachable:
         with socket.socket() as bound:
             bound.bind(("127.0.0.1", 0))
             transport = Transport(f"http://127.0.0.1:{bound.getsockname()[1]}")
-            with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
+            with pytest.raises(ConnectRefused, match=r"127\.0\.0\.1"):
                 get(transport)
             transport.close()
 
         assert transport.requests == 1
+
+    def test_an_address_to_which_no_network_leads(self) -> None:
+        # No connection leads to a broadcast address, whatever networks the machine has.
+        transport = Transport("http://255.255.255.255")
+        with pytest.raises(NoRoute, match=r"no route to 255\.255\.255\.255"):
+            get(transport)
+        transport.close()
 
     @pytest.mark.parametrize(
         "host",
@@ -597,7 +606,7 @@ class TestUnreachable:
     )
     def test_a_host_that_does_not_exist(self, host: str) -> None:
         transport = Transport(f"http://{host}")
-        with pytest.raises(HostNotFound, match="no host is called"):
+        with pytest.raises(HostNotFound, match="host name not found"):
             get(transport, seconds=5)
         transport.close()
 

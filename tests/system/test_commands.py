@@ -99,7 +99,7 @@ def test_check_tells_a_refused_port_from_a_host_that_is_not_there() -> None:
 
     assert (refused.returncode, unknown.returncode) == (3, 3)
     assert "no web server on this port" in refused.stderr
-    assert "no host is called no-such-host.invalid" in unknown.stderr
+    assert "host name not found: no-such-host.invalid" in unknown.stderr
 
 
 def test_silence_is_told_as_a_time_out_and_perhaps_the_wrong_subnet() -> None:
