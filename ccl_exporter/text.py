@@ -7,6 +7,9 @@ MASK = "(hidden)"
 DURATION_EXAMPLES = "it looks like 200ms, 10s, 1m, 1h or 30d"
 
 _URL = re.compile(r"((?:https?|mqtts?)://)(\S+)", re.IGNORECASE)
+_NUMBER = re.compile(r"-?[0-9][0-9,:]*(\.[0-9]+)?( [^ ]{1,3})?")
+"""A number, a duration such as 1:36:41, perhaps with a unit."""
+
 _ENDS = "]:;,.!)}>\"'"
 _DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>ms|s|m|h|d)")
 _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -23,12 +26,24 @@ def count(number: int, noun: str) -> str:
 
 
 def align_columns(lines: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as columns; control characters of a charger cannot move a terminal's cursor."""
+    """Rows of cells as columns, the first row of which is the header; numbers are aligned to the right.
+
+    Control characters of a charger cannot move a terminal's cursor.
+    """
     shown = [tuple(printable_text(cell) for cell in line) for line in lines]
-    widths = [max(len(line[column]) for line in shown) for column in range(len(shown[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in shown
-    )
+    columns = [_aligned(column) for column in zip(*shown, strict=True)]
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+
+
+def _aligned(column: Sequence[str]) -> list[str]:
+    width = max(map(len, column))
+    is_number = [bool(_NUMBER.fullmatch(cell)) for cell in column]
+    is_right = [any(is_number) and (number or cell == "-") for number, cell in zip(is_number, column, strict=True)]
+    # The header goes with its cells.
+    is_right[0] = len(column) > 1 and all(is_right[1:])
+    return [
+        cell.rjust(width) if right else cell.ljust(width) for cell, right in zip(column, is_right, strict=True)
+    ]
 
 
 def printable_text(text: str) -> str:

@@ -1,29 +1,51 @@
 """`check`: what a charger can do, how fast, what is missing."""
 
+import json
 from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.exit_codes import exit_code
-from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, address, transport
+from ccl_exporter.cli.exit_codes import Exit, exit_code
+from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, address, configuration, transport, warn
 from ccl_exporter.diagnostics import check as diagnosis
-from ccl_exporter.errors import ChargerError
+from ccl_exporter.errors import ChargerError, UsageError
 from ccl_exporter.powerstudio.advice import advice
+from ccl_exporter.settings import ChargerSettings
 
 
 def check(
     charger: ChargerOption = None,
     config_file: ConfigFile = None,
-    json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Check all chargers of the configuration file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
     timeout: Patience = 15.0,
 ) -> None:
     """Say what a charger can do, how fast, what is missing; and if it does not answer, why that may be."""
+    if every:
+        if config_file is None:
+            raise UsageError("--all checks the chargers of a configuration file: name it with --config.file")
+        return _check_all(list(configuration(config_file).settings.chargers.values()), as_json, timeout)
     settings = address(charger, config_file)
     with transport(settings) as connection:
         try:
             report = diagnosis.check(settings.name, connection, timeout)
         except ChargerError as error:
-            typer.echo(f"ccl-exporter: {error}", err=True)
-            typer.echo(f"ccl-exporter: {advice(error, settings.url)}", err=True)
+            warn(str(error))
+            warn(advice(error, settings.url))
             raise typer.Exit(exit_code(error)) from error
-    typer.echo(report.as_json() if json else "\n".join(report.lines()))
+    typer.echo(report.as_json() if as_json else "\n".join(report.lines()))
+    return None
+
+
+def _check_all(chargers: list[ChargerSettings], as_json: bool, timeout: float) -> None:
+    """Check chargers; the exit code is that of all that cannot be read, or 1 where these differ."""
+    results = list(diagnosis.check_all(chargers, transport, timeout))
+    place = {charger.name: number for number, charger in enumerate(chargers)}
+    results.sort(key=lambda result: place[result.charger])
+    if as_json:
+        typer.echo(json.dumps([result.facts() for result in results], ensure_ascii=False, indent=2))
+    else:
+        typer.echo(diagnosis.check_table(results))
+    codes = {exit_code(result.error) for result in results if result.error is not None}
+    if codes:
+        raise typer.Exit(codes.pop() if len(codes) == 1 else Exit.FAILED)

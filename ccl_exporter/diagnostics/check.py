@@ -3,17 +3,25 @@
 import json
 import re
 import statistics
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from ccl_exporter.powerstudio.advice import failure
+from ccl_exporter.diagnostics.in_parallel import in_parallel
+from ccl_exporter.errors import ChargerError
+from ccl_exporter.powerstudio.advice import advice, failure
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.station.values import Reading
+from ccl_exporter.text import align_columns, count
 
 ALL = 120.0
 """Seconds for everything there is: a slow engine tells of its variables one at a time."""
 
 _SCRAPES = 3
+_AT_ONCE = 16
 
 # protocol 7: published for CirCarLife before these versions.
 _CVES = (
@@ -119,6 +127,68 @@ def check(name: str, transport: Transport, patience: float) -> Report:
         )
     finally:
         engine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What became of the check of one of several chargers: either a report or an error."""
+
+    charger: str
+    url: str
+    report: Report | None = None
+    error: ChargerError | None = None
+
+    @property
+    def advice(self) -> str | None:
+        return advice(self.error, self.url) if self.error is not None else None
+
+    def facts(self) -> dict[str, Any]:
+        """The result for a program."""
+        return {
+            "charger": self.charger,
+            "url": self.url,
+            "error": str(self.error) if self.error is not None else None,
+            "advice": self.advice,
+            "report": asdict(self.report) if self.report is not None else None,
+        }
+
+    def cells(self) -> tuple[str, ...]:
+        report = self.report
+        if report is None:
+            return self.charger, "-", "-", "-", "-", "-", str(self.error)
+        return (
+            self.charger,
+            f"{report.product} {report.version}".strip() or "-",
+            str(len(report.plugs)),
+            str(report.variables),
+            f"{report.first_seconds:.2f}",
+            f"{report.scrape_seconds:.2f}",
+            f"{count(len(report.failing), 'document')} failing" if report.failing else "OK",
+        )
+
+
+def check_all(
+    chargers: Collection[ChargerSettings],
+    connect: Callable[[ChargerSettings], AbstractContextManager[Transport]],
+    patience: float,
+) -> Iterator[CheckResult]:
+    """Check chargers, some at once, and yield each result as it comes."""
+
+    def one(charger: ChargerSettings) -> CheckResult:
+        with connect(charger) as transport:
+            try:
+                return CheckResult(charger.name, charger.url, check(charger.name, transport, patience))
+            except ChargerError as error:
+                return CheckResult(charger.name, charger.url, error=error)
+
+    return in_parallel(one, chargers, min(_AT_ONCE, len(chargers)))
+
+
+def check_table(results: Sequence[CheckResult]) -> str:
+    """The results as a table, with advice for each charger that cannot be read below it."""
+    header = ("CHARGER", "PRODUCT", "PLUGS", "VARIABLES", "FIRST READ S", "SCRAPE S", "RESULT")
+    failed = [f"{result.charger}: {result.advice}" for result in results if result.error is not None]
+    return "\n".join([align_columns([header, *(result.cells() for result in results)]), *failed])
 
 
 def known_weaknesses(product: str, version: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from ccl_exporter.errors import (
 )
 from ccl_exporter.powerstudio.snapshot import Snapshot
 
-_FIND = "the router and `ccl-exporter scan` list addresses"
+_FIND = "`ccl-exporter scan` finds the chargers of a network"
 
 
 def failure(snapshot: Snapshot) -> ChargerError:
@@ -44,7 +44,7 @@ def advice(error: ChargerError, url: str) -> str:
                 f"charger's network; {_FIND}"
             )
         case ConnectRefused():
-            return f"{host} is in use, but has no web server on this port; check address and port: {_FIND}"
+            return f"{host} is in use, but has no web server on this port; check address and port; {_FIND}"
         case Unreachable():
             return f"check {url}: http or https, address and port"
         case AccessDenied():

@@ -102,6 +102,29 @@ def test_check_tells_a_refused_port_from_a_host_that_is_not_there() -> None:
     assert "host name not found: no-such-host.invalid" in unknown.stderr
 
 
+def test_check_tells_of_all_chargers_of_a_configuration_file(wallbox: Simulator, tmp_path: Path) -> None:
+    with silent_server() as probe:
+        port = probe.getsockname()[1]
+    path = tmp_path / "ccl.yaml"
+    path.write_text(f"chargers: {{left: {{url: '{wallbox.url}'}}, right: {{url: 'http://127.0.0.1:{port}'}}}}")
+    table = run("check", "--all", "--config.file", str(path))
+    report = json.loads(run("check", "--all", "--json", "--config.file", str(path)).stdout)
+
+    assert table.returncode == 3
+    header, left, right, advice = table.stdout.splitlines()
+    assert header.split()[0] == "CHARGER"
+    assert left.startswith("left     CirCarLife Scada 4.2.3      1        171")
+    assert left.endswith("  OK")
+    assert right.endswith("no connection to 127.0.0.1: Connection refused")
+    assert advice.startswith("right: 127.0.0.1 is in use")
+    assert [(one["charger"], one["error"] is None) for one in report] == [("left", True), ("right", False)]
+    assert report[0]["report"]["variables"] == 171
+
+
+def test_check_of_all_chargers_needs_a_configuration_file() -> None:
+    assert run("check", "--all").returncode == 2
+
+
 def test_silence_is_told_as_a_time_out_and_perhaps_the_wrong_subnet() -> None:
     with silent_server() as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"

@@ -75,6 +75,7 @@ def test_a_command_runs_as_it_stands_there(
     (tmp_path / "ccl.yaml").write_text(CHARGERS)
     (tmp_path / "mqtt.yaml").write_text(next(block for block in YAML if "mqtt:" in block))
     with Simulator() as simulator:
+        (tmp_path / "chargers.yaml").write_text(f"chargers: {{garage: {{url: '{simulator.url}'}}}}")
         arguments = [simulator.url if word == "http://evse" else word for word in arguments]
         serving = arguments[0] in ("serve", "simulate") and "--config.check" not in arguments
         process = start(*arguments, *(("--web.listen-address", "127.0.0.1:0") if serving else ()))
