@@ -21,8 +21,8 @@ def format_number(value: float | str | None) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """How many there are: `1 charger`, `50 chargers`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """How many there are: `1 charger`, `50 chargers`, `2 addresses`."""
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def align_columns(lines: Sequence[Sequence[str]]) -> str:

@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit, exit_code
-from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, address, configuration, transport, warn
+from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, address, configuration, fail, transport
 from ccl_exporter.diagnostics import check as diagnosis
 from ccl_exporter.errors import ChargerError, UsageError
-from ccl_exporter.powerstudio.advice import advice
 from ccl_exporter.settings import ChargerSettings
 
 
@@ -30,9 +29,7 @@ def check(
         try:
             report = diagnosis.check(settings.name, connection, timeout)
         except ChargerError as error:
-            warn(str(error))
-            warn(advice(error, settings.url))
-            raise typer.Exit(exit_code(error)) from error
+            fail(error, settings.url)
     typer.echo(report.as_json() if as_json else "\n".join(report.lines()))
     return None
 

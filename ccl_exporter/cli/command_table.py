@@ -24,6 +24,8 @@ COMMANDS = {
         "demo:demo",
         "Serve the metrics of a simulated charger: a vehicle comes, charges and leaves, again and again.",
     ),
+    "scan": ("scan:scan", "Find PowerStudio engines in the given networks, or in those of this machine."),
+    "setup": ("setup:setup", "Find the charger or take its address, check it, and write a configuration file."),
     "check": (
         "check:check",
         "Say what a charger can do, how fast, what is missing; and if it does not answer, why that may be.",

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from ccl_exporter.errors import UsageError
+from ccl_exporter.cli.exit_codes import exit_code
+from ccl_exporter.errors import ChargerError, UsageError
 from ccl_exporter.locks import ChargerLock, state_folder
+from ccl_exporter.powerstudio.advice import advice
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings, charger_settings
 
@@ -97,6 +99,13 @@ def flush_streams() -> None:
 def warn(sentence: str) -> None:
     """Say what a person must see, whatever the command prints."""
     say(f"ccl-exporter: {sentence}", err=True)
+
+
+def fail(error: ChargerError, url: str) -> NoReturn:
+    """Say why a charger cannot be read and what its owner can do, and end with the exit code for that."""
+    warn(str(error))
+    warn(advice(error, url))
+    raise typer.Exit(exit_code(error)) from error
 
 
 @contextmanager

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from ccl_exporter.errors import Absent
+from ccl_exporter.errors import Absent, ChargerError
 from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
-from ccl_exporter.powerstudio.inventory import owner
+from ccl_exporter.powerstudio.inventory import Information, owner
 from ccl_exporter.powerstudio.inventory_reader import InventoryReader
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
 from ccl_exporter.powerstudio.transport import Transport
@@ -14,7 +14,7 @@ from ccl_exporter.powerstudio.value_reader import ValuesReader
 
 
 class CommandReader:
-    """Reads what one command needs, again and again if it likes. All raise what goes wrong."""
+    """Reads what one command needs, again and again if it likes. They raise what goes wrong."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -25,6 +25,12 @@ class CommandReader:
     def devices(self, deadline: float) -> tuple[str, ...]:
         """The ids of all devices."""
         return self._inventory.device_ids(deadline)
+
+    def information(self, deadline: float) -> Information:
+        """What the engine calls itself, empty if it does not say; raises nothing."""
+        with suppress(ChargerError):
+            return self._dialect.document(endpoints.INFORMATION, xml_parser.information, deadline)
+        return Information("", "", "")
 
     def learn(self, devices: Sequence[str], deadline: float) -> None:
         """What the engine says of some devices; they are those that are read from then on."""

@@ -76,7 +76,8 @@ def test_a_command_runs_as_it_stands_there(
     (tmp_path / "mqtt.yaml").write_text(next(block for block in YAML if "mqtt:" in block))
     with Simulator() as simulator:
         (tmp_path / "chargers.yaml").write_text(f"chargers: {{garage: {{url: '{simulator.url}'}}}}")
-        arguments = [simulator.url if word == "http://evse" else word for word in arguments]
+        replaced = {"http://evse": [simulator.url], "192.0.2.0/24": ["127.0.0.1", "--port", str(simulator.port)]}
+        arguments = [word for each in arguments for word in replaced.get(each, [each])]
         serving = arguments[0] in ("serve", "simulate") and "--config.check" not in arguments
         process = start(*arguments, *(("--web.listen-address", "127.0.0.1:0") if serving else ()))
         if serving:

@@ -44,6 +44,7 @@ SAME_CLASS: dict[str, str] = {}
 SAME_MODULE = {
     "check.py": "a command and what it runs",
     "dump.py": "likewise",
+    "scan.py": "likewise",
     "client.py": "each output has the client of what it writes to",
     "server.py": "each an HTTP server",
 }
