@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ccl_exporter.cli.progress import progress, requests
 from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, PlugName, Zone, address, transport
 from ccl_exporter.cli.write_session import AsJson, Ended, Target, carry_out, facts, finish, write_command
 from ccl_exporter.control import wording
@@ -153,6 +154,9 @@ def status(
     timeout: Patience = 15.0,
 ) -> None:
     """Say what the plug does, and why it does not charge if it does not. Writes nothing."""
-    with transport(address(charger, config_file)) as connection:
+    with (
+        transport(address(charger, config_file)) as connection,
+        progress(lambda: requests("reading plugs", connection.requests)),
+    ):
         seen = PlugReader(CommandReader(connection), plug, timeout).look()
     finish(Ended("done", wording.describe(seen), {"plug": wording.facts(seen)}), as_json)

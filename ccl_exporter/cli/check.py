@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit, exit_code
+from ccl_exporter.cli.progress import progress, reading
 from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, address, configuration, fail, transport
 from ccl_exporter.diagnostics import check as diagnosis
 from ccl_exporter.errors import ChargerError, UsageError
+from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.settings import ChargerSettings
+from ccl_exporter.text import count
 
 
 def check(
@@ -26,8 +29,10 @@ def check(
         return _check_all(list(configuration(config_file).settings.chargers.values()), as_json, timeout)
     settings = address(charger, config_file)
     with transport(settings) as connection:
+        engine = Engine(settings.name, connection)
         try:
-            report = diagnosis.check(settings.name, connection, timeout)
+            with progress(lambda: reading(engine)):
+                report = diagnosis.check(engine, timeout)
         except ChargerError as error:
             fail(error, settings.url)
     typer.echo(report.as_json() if as_json else "\n".join(report.lines()))
@@ -36,7 +41,9 @@ def check(
 
 def _check_all(chargers: list[ChargerSettings], as_json: bool, timeout: float) -> None:
     """Check chargers; the exit code is that of all that cannot be read, or 1 where these differ."""
-    results = list(diagnosis.check_all(chargers, transport, timeout))
+    results: list[diagnosis.CheckResult] = []
+    with progress(lambda: f"checked {len(results)} of {count(len(chargers), 'charger')}"):
+        results.extend(diagnosis.check_all(chargers, transport, timeout))
     place = {charger.name: number for number, charger in enumerate(chargers)}
     results.sort(key=lambda result: place[result.charger])
     if as_json:

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from ccl_exporter.cli.progress import progress
 from ccl_exporter.cli.shared import ChargerOption, ConfigFile, address, transport
 from ccl_exporter.diagnostics import dump as recording
+from ccl_exporter.text import count
 
 
 def dump(
@@ -16,8 +18,16 @@ def dump(
 ) -> None:
     """Record a charger's answers with everything personal masked, to be replayed by `simulate --recordings`."""
     with transport(address(charger, config_file)) as connection:
-        made = recording.dump(connection, folder)
+        made = recording.Recording()
+        with progress(lambda: _says(made)):
+            recording.dump(connection, folder, made)
     typer.echo(f"{len(made.written)} documents are in {folder}, {len(made.left_out)} did not come; see about.txt.")
     typer.echo(
         f"Look through them before you send them; ccl-exporter simulate --recordings {folder} replays them."
     )
+
+
+def _says(made: recording.Recording) -> str:
+    if not made.total:
+        return "reading the list of devices"
+    return f"recorded {made.done} of {count(made.total, 'document')}, one at a time"

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ccl_exporter.cli.progress import progress, requests
 from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, Sensitive, address, transport
 from ccl_exporter.errors import AccessDenied, Garbled
 from ccl_exporter.powerstudio.command_reader import read_variable
@@ -20,7 +21,10 @@ def get(
     timeout: Patience = 15.0,
 ) -> None:
     """Print the value of one variable as the charger sends it, for a script."""
-    with transport(address(charger, config_file)) as connection:
+    with (
+        transport(address(charger, config_file)) as connection,
+        progress(lambda: requests(f"reading {variable}", connection.requests)),
+    ):
         snapshot = read_variable(connection, variable, timeout)
     row = find_row(variable_rows(snapshot, sensitive) if snapshot is not None else [], variable)
     if row.value == MASK:

@@ -1,8 +1,35 @@
 """What a command is doing, on a terminal: one line on standard error that is gone at the end."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+
+from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.snapshot import DocumentName
+from ccl_exporter.text import count
+
+_READS: Mapping[DocumentName | None, str] = {
+    "devices": "the list of devices",
+    "device_info": "devices",
+    "plug_info": "plugs",
+    "information": "the name of the engine",
+    "var_info": "descriptions",
+}
+
+
+def reading(engine: Engine) -> str:
+    """What is being read of an engine, how much of it is left, and why it takes long."""
+    progress = engine.progress
+    what = f"reading {_READS.get(progress.document, 'values')}"
+    if not progress.total:
+        return what
+    why = "" if engine.separators else "; this charger answers one at a time"
+    return f"{what} {progress.done} of {progress.total}{why}"
+
+
+def requests(what: str, number: int) -> str:
+    """What a command does, and how many requests it has sent."""
+    return f"{what}: {count(number, 'request')} so far"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ccl_exporter.cli.progress import progress, reading
 from ccl_exporter.cli.shared import (
     STOP_SIGNALS,
     ChargerOption,
@@ -42,9 +43,10 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     stopped = threading.Event()
     with transport(settings) as connection, on_signals(stopped.set, *STOP_SIGNALS):
         engine = Engine(settings.name, connection)
-        engine.reach(timeout)
-        while not stopped.is_set():
+        with progress(lambda: reading(engine)):
+            engine.reach(timeout)
             snapshot = engine.read(ALL)
+        while not stopped.is_set():
             if not snapshot.up:
                 raise failure(snapshot)
             found = variable_table.select_rows(
@@ -56,3 +58,4 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             if not watch:
                 break
             stopped.wait(interval)
+            snapshot = engine.read(ALL)

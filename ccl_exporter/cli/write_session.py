@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, wraps
 from inspect import Parameter, Signature, signature
@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
+from ccl_exporter.cli.progress import progress, requests
 from ccl_exporter.cli.shared import (
     STOP_OR_HANG_UP,
     ChargerOption,
@@ -162,7 +163,7 @@ def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> 
     With `--for` stay until it is over or the command is told to stop, and put everything back.
     """
     if target.length is None or target.dry_run:
-        with session(target) as writer:
+        with session(target) as writer, _progress(target, writer):
             ended = work(writer, target.how)
         finish(ended, target.as_json)
     lasts = seconds(target.length)
@@ -170,7 +171,7 @@ def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> 
     good, late = True, False
     with TemporaryChange(target.control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
         try:
-            with session(target) as writer:
+            with session(target) as writer, _progress(target, writer):
                 ended = work(writer, replace(target.how, keep=meanwhile.remember))
             late = ended.outcome == "not_taken"
             _tell(ended, target.as_json)
@@ -179,6 +180,10 @@ def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> 
         finally:
             good = restore(target, meanwhile, again=late)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
+
+
+def _progress(target: Target, writer: Writer) -> AbstractContextManager[None]:
+    return progress(lambda: requests(target.command, writer.lookup.requests))
 
 
 def restore(target: Target, meanwhile: TemporaryChange, again: bool = False) -> bool:

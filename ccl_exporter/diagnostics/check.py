@@ -86,47 +86,43 @@ class Report:
         return report
 
 
-def check(name: str, transport: Transport, patience: float) -> Report:
+def check(engine: Engine, patience: float) -> Report:
     """Read a charger a few times and report; raises what went wrong if nothing came.
 
     `patience` is in seconds, for its first answer.
     """
-    engine = Engine(name, transport)
-    try:
-        engine.reach(patience)
-        first = engine.read(ALL)
-        if not first.up:
-            raise failure(first)
-        later = [engine.read(ALL) for _ in range(_SCRAPES)]
-        last = later[-1]
-        reading = Reading(last)
-        information = last.inventory.information
-        product, version = (information.product, information.version) if information is not None else ("", "")
-        return Report(
-            url=transport.url,
-            product=product,
-            version=version,
-            devices=len(last.inventory.devices),
-            variables=len(reading.listed),
-            understood=len(reading.understood),
-            described=len(last.inventory.variables),
-            plugs=tuple(plug.name for plug in last.inventory.plugs),
-            way=engine.way.value if engine.way is not None else "no values",
-            separator=" ".join(engine.separators),
-            documents=tuple(document.name for document in last.documents if document.success),
-            failing=tuple(
-                f"{document.name}: {document.failure}" for document in last.documents if not document.success
-            ),
-            silent=tuple(device for device in reading.devices if not reading.status_ok(device)),
-            untyped=tuple(device.id for device in last.inventory.devices if device.type is None),
-            first_requests=first.requests,
-            first_seconds=first.seconds,
-            scrape_requests=min(snapshot.requests for snapshot in later),
-            scrape_seconds=statistics.median(snapshot.seconds for snapshot in later),
-            cves=known_weaknesses(product, version),
-        )
-    finally:
-        engine.close()
+    engine.reach(patience)
+    first = engine.read(ALL)
+    if not first.up:
+        raise failure(first)
+    later = [engine.read(ALL) for _ in range(_SCRAPES)]
+    last = later[-1]
+    reading = Reading(last)
+    information = last.inventory.information
+    product, version = (information.product, information.version) if information is not None else ("", "")
+    return Report(
+        url=engine.url,
+        product=product,
+        version=version,
+        devices=len(last.inventory.devices),
+        variables=len(reading.listed),
+        understood=len(reading.understood),
+        described=len(last.inventory.variables),
+        plugs=tuple(plug.name for plug in last.inventory.plugs),
+        way=engine.way.value if engine.way is not None else "no values",
+        separator=" ".join(engine.separators),
+        documents=tuple(document.name for document in last.documents if document.success),
+        failing=tuple(
+            f"{document.name}: {document.failure}" for document in last.documents if not document.success
+        ),
+        silent=tuple(device for device in reading.devices if not reading.status_ok(device)),
+        untyped=tuple(device.id for device in last.inventory.devices if device.type is None),
+        first_requests=first.requests,
+        first_seconds=first.seconds,
+        scrape_requests=min(snapshot.requests for snapshot in later),
+        scrape_seconds=statistics.median(snapshot.seconds for snapshot in later),
+        cves=known_weaknesses(product, version),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +173,7 @@ def check_all(
     def one(charger: ChargerSettings) -> CheckResult:
         with connect(charger) as transport:
             try:
-                return CheckResult(charger.name, charger.url, check(charger.name, transport, patience))
+                return CheckResult(charger.name, charger.url, check(Engine(charger.name, transport), patience))
             except ChargerError as error:
                 return CheckResult(charger.name, charger.url, error=error)
 

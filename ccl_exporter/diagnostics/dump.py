@@ -182,48 +182,61 @@ def _shaped(character: str) -> str:
 
 @dataclass
 class Recording:
-    """What `dump` made: the documents that were written, and what became of the others, by masked target."""
+    """What `dump` makes: the documents that were written, and what became of the others, by masked target.
+
+    `total` is how many documents there are, as far as it is known; 0 before the devices are known.
+    """
 
     written: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
+    total: int = 0
+
+    @property
+    def done(self) -> int:
+        return len(self.written) + len(self.left_out)
 
 
-def dump(transport: Transport, folder: Path) -> Recording:
+def dump(transport: Transport, folder: Path, recording: Recording | None = None) -> Recording:
     """Ask a charger for every document that is known, one at a time, and write them masked into `folder`.
+
+    `recording` is filled meanwhile, so that another thread may see how far it is.
 
     Raises `UsageError` if the folder holds something already, and what went wrong if nothing came.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder")
-    return _Dump(transport, folder).run()
+    return _Dump(transport, folder, recording or Recording()).run()
 
 
 @dataclass
 class _Dump:
     transport: Transport
     folder: Path
-    recording: Recording = field(default_factory=Recording)
+    recording: Recording
     about: list[str] = field(default_factory=list)
 
     def run(self) -> Recording:
         """Learn the devices first, as without them nothing can be masked."""
         ids, by_id = self._devices()
         masker = Masker({id: by_id.get(id, Device(id)) for id in ids})
+        names = [name for device in masker.devices.values() for name in device.variables]
+        self.recording.total = len(_PLAIN) + len(ids) * len(_BY_DEVICE)
         for path in _PLAIN:
             self._keep(masker, path, path)
         described = True
         for id in ids:
             for question in _BY_DEVICE:
                 found = self._keep(masker, question.target([id]), f"{question.path}?id={masker.name(id)}")
-                if question.path == endpoints.VAR_INFO_BY_NAME.path:
-                    described = described and found is not None and b"<var>" in found
-        for device in masker.devices.values() if not described else ():
-            for name in device.variables:
-                self._keep(
-                    masker,
-                    endpoints.VAR_INFO_BY_NAME.target([name]),
-                    f"{endpoints.VAR_INFO_BY_NAME.path}?var={masker.name(name)}",
-                )
+                is_description = question.path == endpoints.VAR_INFO_BY_NAME.path
+                if described and is_description and (found is None or b"<var>" not in found):
+                    described = False
+                    self.recording.total += len(names)
+        for name in names if not described else ():
+            self._keep(
+                masker,
+                endpoints.VAR_INFO_BY_NAME.target([name]),
+                f"{endpoints.VAR_INFO_BY_NAME.path}?var={masker.name(name)}",
+            )
         self._write("about.txt", "\n".join(self.about).encode() + b"\n")
         return self.recording
 

@@ -22,6 +22,11 @@ class CommandReader:
         self._inventory = InventoryReader(self._dialect)
         self._values = ValuesReader(self._dialect)
 
+    @property
+    def requests(self) -> int:
+        """How many requests were sent."""
+        return self._transport.requests
+
     def devices(self, deadline: float) -> tuple[str, ...]:
         """The ids of all devices."""
         return self._inventory.device_ids(deadline)

@@ -14,7 +14,7 @@ from ccl_exporter.errors import Absent, ChargerError, Garbled, TimedOut, Unreach
 from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.inventory import Inventory, Selector, VariableSelection, owner, variable_ids
-from ccl_exporter.powerstudio.inventory_reader import InventoryReader
+from ccl_exporter.powerstudio.inventory_reader import InventoryProgress, InventoryReader
 from ccl_exporter.powerstudio.snapshot import (
     ChargeRecord,
     Document,
@@ -156,6 +156,15 @@ class Engine:
     def separators(self) -> tuple[str, ...]:
         """What this engine takes between two parameters, as far as it is known."""
         return self._dialect.separators
+
+    @property
+    def url(self) -> str:
+        return self._transport.url
+
+    @property
+    def progress(self) -> InventoryProgress:
+        """How far the reading of the inventory is; another thread may ask."""
+        return self._inventory.progress
 
     def close(self) -> None:
         self._transport.close()

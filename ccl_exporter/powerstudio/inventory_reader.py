@@ -7,6 +7,7 @@ Devices, then what deviceInfo says of them, plugs, the engine's own name, and va
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ccl_exporter.errors import Absent, AccessDenied, Garbled, TimedOut
 from ccl_exporter.powerstudio import endpoints, xml_parser
@@ -19,6 +20,17 @@ _MAX_BATCH = 40
 _PATIENCE = 3  # times that one piece may run into the deadline before the rest goes on without it
 
 _Entries = tuple[tuple[str, str | None, VariableInfo], ...]
+
+
+class InventoryProgress(NamedTuple):
+    """How far a reading of the inventory is: `done` of `total` parts of a document; None when all is read.
+
+    `total` is 0 for a document that is read as a whole.
+    """
+
+    document: DocumentName | None
+    done: int = 0
+    total: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,19 @@ class InventoryReader:
     def next_document(self) -> DocumentName | None:
         """The document that the next step asks for; None when all is read."""
         return self._steps[0].document if self._steps else None
+
+    @property
+    def progress(self) -> InventoryProgress:
+        """How far the reading is; another thread may ask."""
+        inventory, document = self.inventory, next((step.document for step in self._steps), None)
+        if document == "device_info":
+            return InventoryProgress(
+                document, len(inventory.devices) - len(self._undescribed), len(inventory.devices)
+            )
+        if document == "var_info":
+            total = sum(len(device.variables) for device in inventory.devices)
+            return InventoryProgress(document, total - len(self._pending()), total)
+        return InventoryProgress(document)
 
     @property
     def knows_devices(self) -> bool:

@@ -130,7 +130,7 @@ def test_while_the_types_of_devices_are_not_known_only_what_is_harmless_is_shown
 
 def test_check_says_of_which_devices_the_type_is_not_known(server: Server) -> None:
     server.serve(Site(0, Dialect(absent=frozenset({"deviceInfo"})), (), [BOARD]))
-    report = check("charger", Transport(server.url), 15)
+    report = check(Engine("charger", Transport(server.url)), 15)
 
     assert report.untyped == ("CCL1Mini",)
     assert any("type of device CCL1Mini is not known" in line for line in report.lines())
@@ -151,7 +151,7 @@ class TestEnginesOfAnotherKind:
     @pytest.mark.parametrize("old_values", [True, False], ids=["values.xml", "values2.xml"])
     def test_check_says_that_they_are_not_supported(self, old_values: bool) -> None:
         with wibeee(old_values) as url, pytest.raises(Absent) as raised:
-            check("wibeee", Transport(url), 15)
+            check(Engine("wibeee", Transport(url)), 15)
 
         assert "nothing" not in str(raised.value)
         assert "Wibeee" in advice(raised.value, url)
