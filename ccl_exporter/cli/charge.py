@@ -8,7 +8,16 @@ from typing import Annotated, NoReturn
 import typer
 
 from ccl_exporter.cli.progress import progress, requests
-from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, PlugName, Zone, address, transport
+from ccl_exporter.cli.shared import (
+    PATIENCE,
+    ChargerOption,
+    ConfigFile,
+    Patience,
+    PlugName,
+    Zone,
+    address,
+    transport,
+)
 from ccl_exporter.cli.write_session import AsJson, Ended, Target, carry_out, facts, finish, write_command
 from ccl_exporter.control import wording
 from ccl_exporter.control.plug_commands import (
@@ -61,14 +70,21 @@ def _start_once(hours: TimeWindow, now: bool, at: PlugCommands, how: WriteOption
 def start(
     target: Target,
     between: Annotated[
-        str | None, typer.Option("--between", help="Only within these hours, such as 00:30-04:30.")
+        str | None,
+        typer.Option("--between", metavar="HOURS", help="Only within these hours, such as 00:30-04:30."),
     ] = None,
     timezone: Zone = None,
     now: Annotated[
-        bool, typer.Option("--now", help="At any hour, and past `disable --nightly`, until the car leaves.")
+        bool, typer.Option("--now", help="At any hour, and despite `disable --nightly`, until the car leaves.")
     ] = False,
 ) -> None:
-    """Put the plug into service if need be, start a charge, and wait until it flows."""
+    """Put the plug into service if needed, start charging, and wait until energy flows.
+
+    \b
+    Examples:
+      ccl-exporter charge start -c http://evse
+      ccl-exporter charge start --between 00:30-04:30 -c http://evse
+    """
     hours = window(between, timezone) if between is not None else None
     if hours is not None and not now:
         _exit_unless(True, hours, target.as_json)
@@ -86,19 +102,34 @@ def start(
 
 @write_command("charge stop", without=["length"])
 def stop(target: Target) -> None:
-    """End the charge."""
+    """End the charging session.
+
+    \b
+    Example:
+      ccl-exporter charge stop -c http://evse
+    """
     _at_plug(target, lambda at, how: at.stop(how))
 
 
 @write_command("charge pause", without=["length"])
 def pause(target: Target) -> None:
-    """Hold the charge until it is started again."""
+    """Pause charging until it is started again.
+
+    \b
+    Example:
+      ccl-exporter charge pause -c http://evse
+    """
     _at_plug(target, lambda at, how: at.pause(how))
 
 
 @write_command("charge enable")
 def enable(target: Target) -> None:
-    """Put the plug into service; a car that is connected does not notice it, see `charge start`."""
+    """Put the plug into service; a connected vehicle does not notice it, see `charge start`.
+
+    \b
+    Example:
+      ccl-exporter charge enable -c http://evse
+    """
     _at_plug(target, lambda at, how: at.enable(how))
 
 
@@ -106,14 +137,21 @@ def enable(target: Target) -> None:
 def disable(
     target: Target,
     nightly: Annotated[
-        bool, typer.Option("--nightly", help="Leave a charge alone that was begun by `start --now`.")
+        bool, typer.Option("--nightly", help="Do not end a session that `start --now` began.")
     ] = False,
     outside: Annotated[
-        str | None, typer.Option("--outside", help="Only outside these hours, such as 00:30-04:30.")
+        str | None,
+        typer.Option("--outside", metavar="HOURS", help="Only outside these hours, such as 00:30-04:30."),
     ] = None,
     timezone: Zone = None,
 ) -> None:
-    """Take the plug out of service; a charge that is under way ends."""
+    """Take the plug out of service; a running session ends.
+
+    \b
+    Examples:
+      ccl-exporter charge disable -c http://evse
+      ccl-exporter charge disable --nightly --outside 00:30-04:30 -c http://evse
+    """
     if outside is not None:
         _exit_unless(False, window(outside, timezone), target.as_json)
 
@@ -137,12 +175,18 @@ def limit(
         str,
         typer.Argument(
             metavar="LIMIT",
-            help="16A, or 50% of what the plug has; min is the minimum current of a car, 0A stops.",
+            help="16A, or 50% of the rated current; min is the minimum current of a car, 0A stops.",
         ),
     ],
     target: Target,
 ) -> None:
-    """Limit the current, and see that a car that is charging follows."""
+    """Limit the current, and check that a charging vehicle follows.
+
+    \b
+    Examples:
+      ccl-exporter charge limit 16A -c http://evse
+      ccl-exporter charge limit 50% --for 2h -c http://evse
+    """
     _at_plug(target, lambda at, how: at.limit(current, how))
 
 
@@ -151,9 +195,14 @@ def status(
     config_file: ConfigFile = None,
     plug: PlugName = None,
     as_json: AsJson = False,
-    timeout: Patience = 15.0,
+    timeout: Patience = PATIENCE,
 ) -> None:
-    """Say what the plug does, and why it does not charge if it does not. Writes nothing."""
+    """Report what each plug does, or why it does not charge. Writes nothing.
+
+    \b
+    Example:
+      ccl-exporter charge status -c http://evse
+    """
     with (
         transport(address(charger, config_file)) as connection,
         progress(lambda: requests("reading plugs", connection.requests)),

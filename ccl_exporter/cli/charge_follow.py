@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import STOP_OR_HANG_UP, on_signals, say, warn
+from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Duration, Patience, on_signals, say, warn
 from ccl_exporter.cli.write_session import Target, seconds, session, writable_transport, write_command
 from ccl_exporter.control.follow import arguments, sources
 from ccl_exporter.control.follow.follower import Follower
@@ -37,13 +37,16 @@ from ccl_exporter.station.current_limit import amperes_left, percent_for
 
 _Flag = TypeVar("_Flag")
 
+_INPUT = "Input options"
+_LIMITS = "Limits"
+
 _LEAVE_WITHIN = 20.0
 _LEAST_PACE = 1.0
 
 
 @dataclass(frozen=True)
 class _Target(Target):
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for each answer.")] = 5.0
+    timeout: Patience = Duration(5)
 
 
 @write_command("charge follow", without=["wait", "least_pause", "length", "as_json"])
@@ -52,72 +55,152 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     mode: Annotated[
         Mode,
         typer.Option(
-            "--mode", help="surplus: only what the sun leaves; floor: and never less; supply: what a fuse leaves."
+            "--mode",
+            help="surplus: only solar surplus; floor: the same, but never less than --floor; supply: what the"
+            " supply of the house has left.",
         ),
     ] = "surplus",
     number: Annotated[
         What,
         typer.Option(
             "--input",
-            help="What the number is: the house's import at its meter (positive when it buys,"
-            " negative when it sells), or the power that is available to the car.",
+            rich_help_panel=_INPUT,
+            help="What the input is: the house's import at its meter (positive when it buys, negative when it"
+            " sells), or the power that is available to the car.",
         ),
     ] = "import",
-    unit: Annotated[Unit, typer.Option("--unit", help="Its unit; A: of the fullest phase.")] = "W",
+    unit: Annotated[
+        Unit, typer.Option("--unit", rich_help_panel=_INPUT, help="Its unit; A: of the phase with most load.")
+    ] = "W",
     query: Annotated[
-        str | None, typer.Option("--query", help="From PromQL; METRIC[1m] tells how old its sample is.")
+        str | None,
+        typer.Option(
+            "--query",
+            metavar="PROMQL",
+            rich_help_panel=_INPUT,
+            help="Take it from a query; METRIC[1m] tells how old its sample is.",
+        ),
     ] = None,
     prometheus: Annotated[
-        str, typer.Option("--prometheus.url", help="Who answers the query.")
+        str,
+        typer.Option(
+            "--prometheus.url", metavar="URL", rich_help_panel=_INPUT, help="The server that answers the query."
+        ),
     ] = "http://127.0.0.1:9090",
-    topic: Annotated[str | None, typer.Option("--topic", help="From this topic of an MQTT broker.")] = None,
+    topic: Annotated[
+        str | None,
+        typer.Option(
+            "--topic", metavar="TOPIC", rich_help_panel=_INPUT, help="Take it from this topic of an MQTT broker."
+        ),
+    ] = None,
     broker: Annotated[
-        str, typer.Option("--broker", help="The broker; a login is CCL_MQTT_USERNAME and CCL_MQTT_PASSWORD_FILE.")
+        str,
+        typer.Option(
+            "--broker",
+            metavar="URL",
+            rich_help_panel=_INPUT,
+            help="The broker; its login is read from CCL_MQTT_USERNAME and CCL_MQTT_PASSWORD_FILE.",
+        ),
     ] = "mqtt://127.0.0.1:1883",
-    file: Annotated[Path | None, typer.Option("--file", help="From a file that holds one number.")] = None,
-    stdin: Annotated[bool, typer.Option("--stdin", help="From standard input, a line for each.")] = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file", metavar="FILE", rich_help_panel=_INPUT, help="Take it from a file that holds one number."
+        ),
+    ] = None,
+    stdin: Annotated[
+        bool,
+        typer.Option("--stdin", rich_help_panel=_INPUT, help="Take it from standard input, one number a line."),
+    ] = False,
     field: Annotated[
         str | None,
-        typer.Option("--field", help="In JSON, the member that holds it, such as emeter.power."),
+        typer.Option(
+            "--field",
+            metavar="MEMBER",
+            rich_help_panel=_INPUT,
+            help="The member of a JSON object that holds it, such as emeter.power.",
+        ),
     ] = None,
     supply: Annotated[
-        str | None, typer.Option("--supply", help="What the house may import: 60A of each phase, or 14kW.")
+        str | None,
+        typer.Option(
+            "--supply",
+            metavar="LIMIT",
+            rich_help_panel=_LIMITS,
+            help="What the house may import: 60A on each phase, or 14kW.",
+        ),
     ] = None,
     roof: Annotated[
         str | None,
-        typer.Option("--pv-peak", help="The most that the roof gives, such as 4kW; 0W if there is none."),
+        typer.Option(
+            "--pv-peak",
+            metavar="POWER",
+            rich_help_panel=_INPUT,
+            help="PV peak power, such as 4kW; 0W without PV. 10kW are assumed.",
+        ),
     ] = None,
     floor: Annotated[
         str | None,
-        typer.Option("--floor", help="The least current in the mode `floor`, by default the least of the plug."),
+        typer.Option(
+            "--floor",
+            metavar="CURRENT",
+            rich_help_panel=_LIMITS,
+            help="The lowest current in the mode `floor`; by default the minimum of the plug.",
+        ),
     ] = None,
     safe: Annotated[
         str | None,
         typer.Option(
             "--safe",
-            help="The current while nobody knows, and after the end; by default 0A, the floor, or for a supply the"
-            " least of the plug.",
+            metavar="CURRENT",
+            rich_help_panel=_LIMITS,
+            help="The safe current, while the input is stale or implausible and after the end; by default 0A, the"
+            " floor, or for a supply the minimum of the plug.",
         ),
     ] = None,
-    stale: Annotated[str, typer.Option("--stale", help="How old a number may become, at most 40s.")] = "30s",
+    stale: Annotated[
+        str,
+        typer.Option(
+            "--stale", metavar="DURATION", rich_help_panel=_INPUT, help="How old the input may be, at most 40s."
+        ),
+    ] = "30s",
     interval: Annotated[
-        str | None, typer.Option("--interval", help="How often to look, by default 5s, for a supply 2s.")
+        str | None,
+        typer.Option(
+            "--interval", metavar="DURATION", help="Time between two steps; by default 5s, for a supply 2s."
+        ),
     ] = None,
-    writes: Annotated[int, typer.Option("--writes", min=10, max=60, help="Writes that an hour has.")] = 60,
-    starts: Annotated[int, typer.Option("--starts", min=1, max=100, help="Starts that a day has.")] = 8,
+    writes: Annotated[
+        int,
+        typer.Option(
+            "--writes", metavar="NUMBER", min=10, max=60, rich_help_panel=_LIMITS, help="Most writes per hour."
+        ),
+    ] = 60,
+    starts: Annotated[
+        int,
+        typer.Option(
+            "--starts", metavar="NUMBER", min=1, max=100, rich_help_panel=_LIMITS, help="Most starts per day."
+        ),
+    ] = 8,
     listen: Annotated[
-        str | None, typer.Option("--web.listen-address", help="Serve metrics, such as on 127.0.0.1:9988.")
+        str | None,
+        typer.Option("--web.listen-address", metavar="ADDRESS", help="Serve metrics, such as on 127.0.0.1:9988."),
     ] = None,
     put_back: Annotated[
-        bool, typer.Option("--restore", help="Only set the safe current that a killed follower has left undone.")
+        bool, typer.Option("--restore", help="Only set the safe current that a killed follower could not set.")
     ] = False,
     old_number: Annotated[What | None, typer.Option("--number", hidden=True)] = None,
     old_roof: Annotated[str | None, typer.Option("--roof", hidden=True)] = None,
     old_put_back: Annotated[bool, typer.Option("--put-back", hidden=True)] = False,
 ) -> None:
-    """Follow the sun, or what a supply has left: set the limit by a number that comes again and again.
+    """Follow solar surplus or the capacity of a supply: set the limit by an input that arrives regularly.
 
-    Stays until it is stopped. While the input is stale or implausible, and at the end, the car has a safe current.
+    Runs until it is stopped. The safe current holds while the input is stale or implausible, and after the end.
+
+    \b
+    Examples:
+      ccl-exporter charge follow --topic home/meter --field power -c http://evse
+      ccl-exporter charge follow --mode supply --supply 60A --file import.txt -c http://evse
     """
     number = _renamed("--number", old_number, "--input", number)
     roof = _renamed("--roof", old_roof, "--pv-peak", roof)

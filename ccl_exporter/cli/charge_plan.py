@@ -39,21 +39,29 @@ _MOST = 50_000_000
 @write_command("charge plan", without=["wait", "least_pause", "length", "as_json"])
 def plan(
     prices: Annotated[
-        str, typer.Argument(metavar="PRICES", help="CSV or JSON with begin, end, price; - is standard input.")
+        str, typer.Argument(metavar="PRICES", help="CSV or JSON with begin, end and price; - is standard input.")
     ],
-    need: Annotated[str, typer.Option("--need", help="What the car needs, such as 20kWh.")],
-    by: Annotated[str, typer.Option("--by", help="By when: 07:00, or an instant with its offset.")],
+    need: Annotated[str, typer.Option("--need", metavar="ENERGY", help="What the car needs, such as 20kWh.")],
+    by: Annotated[
+        str, typer.Option("--by", metavar="TIME", help="By when: 07:00, or an instant with its offset.")
+    ],
     *,
-    power: Annotated[str, typer.Option("--power", help="What the car takes.")] = "7.2kW",
+    power: Annotated[
+        str, typer.Option("--power", metavar="POWER", help="The power at which the car charges.")
+    ] = "7.2kW",
     target: Target,
     timezone: Zone = None,
     timers: Annotated[
-        Path | None, typer.Option("--timers", help="Write systemd timers to this folder instead of staying.")
+        Path | None, typer.Option("--timers", metavar="DIR", help="Write systemd timers to this folder and exit.")
     ] = None,
 ) -> None:
-    """Charge when it costs least: show the plan, and stay to carry it out.
+    """Charge when it costs least: print the plan and carry it out.
 
-    The price may be carbon as well: whatever is least in sum is chosen.
+    The price may be carbon intensity as well: the lowest sum is chosen.
+
+    \b
+    Example:
+      ccl-exporter charge plan rates.json --need 20kWh --by 07:00 -c http://evse
     """
     where, now = zone_of(timezone) if timezone is not None else None, time()
     goal = Goal(

@@ -7,7 +7,16 @@ import typer
 
 from ccl_exporter.cli.exit_codes import Exit, exit_code
 from ccl_exporter.cli.progress import progress, reading
-from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, address, configuration, fail, transport
+from ccl_exporter.cli.shared import (
+    PATIENCE,
+    ChargerOption,
+    ConfigFile,
+    Patience,
+    address,
+    configuration,
+    fail,
+    transport,
+)
 from ccl_exporter.diagnostics import check as diagnosis
 from ccl_exporter.errors import ChargerError, UsageError
 from ccl_exporter.powerstudio.engine import Engine
@@ -20,9 +29,15 @@ def check(
     config_file: ConfigFile = None,
     every: Annotated[bool, typer.Option("--all", help="Check all chargers of the configuration file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
-    timeout: Patience = 15.0,
+    timeout: Patience = PATIENCE,
 ) -> None:
-    """Say what a charger can do, how fast, what is missing; and if it does not answer, why that may be."""
+    """Report what a charger can do, how fast, and what is missing; or why it may not answer.
+
+    \b
+    Examples:
+      ccl-exporter check -c http://evse
+      ccl-exporter check --all --config.file ccl.yaml
+    """
     if every:
         if config_file is None:
             raise UsageError("--all checks the chargers of a configuration file: name it with --config.file")

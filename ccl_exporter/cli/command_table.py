@@ -28,52 +28,68 @@ COMMANDS = {
     "setup": ("setup:setup", "Find the charger or take its address, check it, and write a configuration file."),
     "check": (
         "check:check",
-        "Say what a charger can do, how fast, what is missing; and if it does not answer, why that may be.",
+        "Report what a charger can do, how fast, and what is missing; or why it may not answer.",
     ),
     "show": (
         "show:show",
-        "List devices and variables with title, value, unit, whether they can be written, and range.",
+        "List variables with value, unit, range, title, and whether they can be written.",
     ),
     "get": ("get:get", "Print the value of one variable as the charger sends it, for a script."),
     "dump": (
         "dump:dump",
-        "Record a charger's answers with everything personal masked, to be replayed by `simulate --recordings`.",
+        "Record a charger's responses with everything personal masked; `simulate --recordings` replays them.",
     ),
     "set": (
         "set:set_variables",
-        "Write variables, if the charger says that they can be written, and see that they hold.",
+        "Write variables that the charger declares writable, and check that the values hold.",
     ),
-    "simulate": ("simulate:simulate", "Be a PowerStudio engine: a simulated charger to try an exporter on."),
+    "simulate": ("simulate:simulate", "Simulate a charger with its PowerStudio engine, to try an exporter on."),
 }
 """Each command: the module in `cli` and the function that it is, and the first paragraph of its docstring."""
 
 CHARGE_COMMANDS = {
     "start": (
         "charge:start",
-        "Put the plug into service if need be, start a charge, and wait until it flows.",
+        "Put the plug into service if needed, start charging, and wait until energy flows.",
     ),
-    "stop": ("charge:stop", "End the charge."),
-    "pause": ("charge:pause", "Hold the charge until it is started again."),
+    "stop": ("charge:stop", "End the charging session."),
+    "pause": ("charge:pause", "Pause charging until it is started again."),
     "enable": (
         "charge:enable",
-        "Put the plug into service; a car that is connected does not notice it, see `charge start`.",
+        "Put the plug into service; a connected vehicle does not notice it, see `charge start`.",
     ),
-    "disable": ("charge:disable", "Take the plug out of service; a charge that is under way ends."),
-    "limit": ("charge:limit", "Limit the current, and see that a car that is charging follows."),
+    "disable": ("charge:disable", "Take the plug out of service; a running session ends."),
+    "limit": ("charge:limit", "Limit the current, and check that a charging vehicle follows."),
     "status": (
         "charge:status",
-        "Say what the plug does, and why it does not charge if it does not. Writes nothing.",
+        "Report what each plug does, or why it does not charge. Writes nothing.",
     ),
     "follow": (
         "charge_follow:follow",
-        "Follow the sun, or what a supply has left: set the limit by a number that comes again and again.",
+        "Follow solar surplus or the capacity of a supply: set the limit by an input that arrives regularly.",
     ),
-    "plan": ("charge_plan:plan", "Charge when it costs least: show the plan, and stay to carry it out."),
+    "plan": ("charge_plan:plan", "Charge when it costs least: print the plan and carry it out."),
     "log": (
         "charge_log:list_charges",
         "List the sessions that `serve` recorded, and the energy that flowed outside of them.",
     ),
 }
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose help shows its flags in groups, by their `rich_help_panel`."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            panel = getattr(parameter, "rich_help_panel", None)
+            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            if record := parameter.get_help_record(ctx):
+                groups.setdefault(panel or usual, []).append(record)
+        for name, records in groups.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
 
 
 class ImportedCommand(TyperCommand):
@@ -83,7 +99,7 @@ class ImportedCommand(TyperCommand):
         """The context of the imported command, which runs in place of this one."""
         imported: Any = self.callback
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(self.name, context_settings=dict(self.context_settings))(imported())
+        alone.command(self.name, cls=GroupedCommand, context_settings=dict(self.context_settings))(imported())
         return get_command(alone).make_context(*args, **extra)
 
 
@@ -102,27 +118,30 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _group(name: str, says: str) -> typer.Typer:
+def _group(name: str, says: str, completion: bool = False) -> typer.Typer:
     return typer.Typer(
         name=name,
         help=says,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completion,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
 
 
 app = _group(
-    "ccl-exporter", "Prometheus exporter for Circontrol and evolt chargers and any other PowerStudio engine."
+    "ccl-exporter",
+    "Prometheus exporter for Circontrol and evolt chargers and any other PowerStudio engine.",
+    completion=True,
 )
-charge = _group("charge", "Start, stop and limit charges; why there is none; the log of those that ended.")
+charge = _group("charge", "Start, stop and limit charging, report why a plug does not charge, list past sessions.")
 
 
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     # Commands say what went wrong themselves; only the service logs.
@@ -144,5 +163,9 @@ for group, commands in ((app, COMMANDS), (charge, CHARGE_COMMANDS)):
     for command, (place, summary) in commands.items():
         # Else a value below zero would be taken for an option.
         settings = {"ignore_unknown_options": True} if command == "set" else None
-        group.command(command, cls=ImportedCommand, help=summary, context_settings=settings)(_importer(place))
-app.add_typer(charge)
+        # Only a short help is shown whole, however long it is.
+        register = group.command(
+            command, cls=ImportedCommand, help=summary, short_help=summary, context_settings=settings
+        )
+        register(_importer(place))
+app.add_typer(charge, short_help=charge.info.help)

@@ -17,7 +17,12 @@ def demo(
     level: Level = "info",
     format: Format = "logfmt",
 ) -> None:
-    """Serve the metrics of a simulated charger: a vehicle comes, charges and leaves, again and again."""
+    """Serve the metrics of a simulated charger: a vehicle comes, charges and leaves, again and again.
+
+    \b
+    Example:
+      ccl-exporter demo
+    """
     log_to_stderr(level, format)
     options = Options(listen_address(listen))
     # The session log of the page; made-up sessions have no place beside real ones.

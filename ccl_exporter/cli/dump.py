@@ -12,11 +12,16 @@ from ccl_exporter.text import count
 
 
 def dump(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty folder, or one to be made.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An empty or new folder.")],
     charger: ChargerOption = None,
     config_file: ConfigFile = None,
 ) -> None:
-    """Record a charger's answers with everything personal masked, to be replayed by `simulate --recordings`."""
+    """Record a charger's responses with everything personal masked; `simulate --recordings` replays them.
+
+    \b
+    Example:
+      ccl-exporter dump recording -c http://evse
+    """
     with transport(address(charger, config_file)) as connection:
         made = recording.Recording()
         with progress(lambda: _says(made)):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.progress import progress, requests
-from ccl_exporter.cli.shared import ChargerOption, ConfigFile, Patience, Sensitive, address, transport
+from ccl_exporter.cli.shared import PATIENCE, ChargerOption, ConfigFile, Patience, Sensitive, address, transport
 from ccl_exporter.errors import AccessDenied, Garbled
 from ccl_exporter.powerstudio.command_reader import read_variable
 from ccl_exporter.station.rows import find_row, variable_rows
@@ -13,14 +13,19 @@ from ccl_exporter.text import MASK, format_number
 
 
 def get(
-    variable: Annotated[str, typer.Argument(help="The full id, such as 'EVSE.PLUG.AE'.")],
+    variable: Annotated[str, typer.Argument(metavar="VARIABLE", help="The full id, such as EVSE.PLUG.AE.")],
     charger: ChargerOption = None,
     config_file: ConfigFile = None,
     unit: Annotated[bool, typer.Option("--unit", help="Print the unit after the number.")] = False,
     sensitive: Sensitive = False,
-    timeout: Patience = 15.0,
+    timeout: Patience = PATIENCE,
 ) -> None:
-    """Print the value of one variable as the charger sends it, for a script."""
+    """Print the value of one variable as the charger sends it, for a script.
+
+    \b
+    Example:
+      ccl-exporter get EVSE.PLUG.AE --unit -c http://evse
+    """
     with (
         transport(address(charger, config_file)) as connection,
         progress(lambda: requests(f"reading {variable}", connection.requests)),

@@ -10,22 +10,30 @@ import typer
 
 from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.progress import progress
-from ccl_exporter.cli.shared import warn
+from ccl_exporter.cli.shared import Duration, duration_of_at_least, warn
 from ccl_exporter.diagnostics.scan import Scan, own_networks, parse_network
 from ccl_exporter.text import align_columns, count
 
 _MANY = 1024
 """How many addresses are asked without a question."""
 
-ADDRESS_SECONDS = 1.5
+ADDRESS_TIMEOUT = Duration(1.5)
 """How long an address is waited for; one that no machine has takes all of it."""
 
 Networks = Annotated[
     list[str] | None,
-    typer.Argument(metavar="NETWORK...", help="Such as 192.0.2.0/24; by default those of this machine."),
+    typer.Argument(metavar="NETWORK", help="Such as 192.0.2.0/24; by default those of this machine."),
 ]
 Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="The port of the engines.")]
-AddressTimeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait at each address.")]
+AddressTimeout = Annotated[
+    Duration,
+    typer.Option(
+        "--timeout",
+        parser=duration_of_at_least(0.1),
+        metavar="DURATION",
+        help="How long to wait for each address.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask more than 1,024 addresses without a question.")]
 
 
@@ -34,9 +42,15 @@ def scan(
     port: Port = 80,
     yes: Yes = False,
     as_json: Annotated[bool, typer.Option("--json", help="The engines as JSON.")] = False,
-    timeout: AddressTimeout = ADDRESS_SECONDS,
+    timeout: AddressTimeout = ADDRESS_TIMEOUT,
 ) -> None:
-    """Find PowerStudio engines in the given networks, or in those of this machine."""
+    """Find PowerStudio engines in the given networks, or in those of this machine.
+
+    \b
+    Examples:
+      ccl-exporter scan
+      ccl-exporter scan 192.0.2.0/24 --json
+    """
     done = run_scan(networks, port, yes, timeout)
     if as_json:
         typer.echo(json.dumps([asdict(engine) for engine in done.found], ensure_ascii=False, indent=2))

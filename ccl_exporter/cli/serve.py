@@ -74,7 +74,13 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     level: Level = "info",
     format: Format = "logfmt",
 ) -> None:
-    """Serve the metrics of one charger, or of all that the configuration file names."""
+    """Serve the metrics of one charger, or of all that the configuration file names.
+
+    \b
+    Examples:
+      ccl-exporter serve http://evse
+      ccl-exporter serve --config.file ccl.yaml
+    """
     log_to_stderr(level, format)
     options = Options(
         *(listen_address(listen), web_config_file, lifecycle, fail_on_down, allowed_hosts(hosts or ())),

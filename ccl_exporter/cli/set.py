@@ -18,14 +18,19 @@ from ccl_exporter.text import MASK, format_number
 def set_variables(
     pairs: Annotated[
         list[str],
-        typer.Argument(metavar="VARIABLE VALUE...", help="Full ids and values, of one device."),
+        typer.Argument(metavar="VARIABLE VALUE...", help="Full ids and values of variables of one device."),
     ],
     target: Target,
     force: Annotated[
-        bool, typer.Option("--force", help="Write what has no known range, or is not said to be writable.")
+        bool, typer.Option("--force", help="Write also without a known range, or if not declared writable.")
     ] = False,
 ) -> None:
-    """Write variables, if the charger says that they can be written, and see that they hold."""
+    """Write variables that the charger declares writable, and check that the values hold.
+
+    \b
+    Example:
+      ccl-exporter set 'Plug - Mode 3.PREDUCTION' 50 -c http://evse
+    """
     wanted = _pairs(pairs)
 
     def work(writer: Writer, how: WriteOptions) -> Ended:

@@ -12,8 +12,17 @@ import typer
 
 from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.progress import progress
-from ccl_exporter.cli.scan import ADDRESS_SECONDS, Networks, Port, Yes, run_scan
-from ccl_exporter.cli.shared import ChargerOption, Patience, address, configuration, fail, transport, warn
+from ccl_exporter.cli.scan import ADDRESS_TIMEOUT, Networks, Port, Yes, run_scan
+from ccl_exporter.cli.shared import (
+    PATIENCE,
+    ChargerOption,
+    Patience,
+    address,
+    configuration,
+    fail,
+    transport,
+    warn,
+)
 from ccl_exporter.config.new_file import new_file
 from ccl_exporter.diagnostics.scan import FoundEngine, identify
 from ccl_exporter.errors import ChargerError, UsageError
@@ -28,17 +37,22 @@ def setup(
     ] = "charger",
     port: Port = 80,
     yes: Yes = False,
-    timeout: Patience = 15.0,
+    timeout: Patience = PATIENCE,
 ) -> None:
     """Find the charger or take its address, check it, and write a configuration file.
 
     Without `--charger` it searches the networks, by default those of this machine, and asks for an address if
     nothing is found.
     A file that exists is never overwritten.
+
+    \b
+    Examples:
+      ccl-exporter setup
+      ccl-exporter setup -c http://evse --output garage.yaml
     """
     if output.exists():
         _refuse(output)
-    found = run_scan(networks, port, yes, ADDRESS_SECONDS).found if charger is None else []
+    found = run_scan(networks, port, yes, ADDRESS_TIMEOUT).found if charger is None else []
     login: Mapping[str, str] = {}
     if not found:
         found, login = [_identified(charger or _asked(), timeout)], os.environ

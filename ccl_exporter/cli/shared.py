@@ -1,6 +1,7 @@
 """What the commands share: their options, and the way to a charger."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,28 +17,92 @@ from ccl_exporter.locks import ChargerLock, state_folder
 from ccl_exporter.powerstudio.advice import advice
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings, charger_settings
+from ccl_exporter.text import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from ccl_exporter.config.document import Configuration
+
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]+)?")
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_OR_HANG_UP = (*STOP_SIGNALS, signal.SIGHUP)
 """For those who have something to put back: a terminal that is closed ends them as well."""
 
+CHARGER_OPTIONS = "Charger options"
+WRITE_OPTIONS = "Write options"
+"""Groups of flags in the help of commands."""
+
+
+class Duration(float):
+    """Seconds, which are written as on the command line: 15s."""
+
+    def __str__(self) -> str:
+        return format_duration(self)
+
+
+def duration_of_at_least(least: float) -> Callable[[object], Duration]:
+    """What reads a duration such as 200ms, 15s or 1m from a flag, of `least` seconds or more.
+
+    A number without a unit is in seconds, as in version 0.1.
+    """
+
+    def parsed(given: object) -> Duration:
+        text = str(given)
+        try:
+            found = Duration(text if _NUMBER.fullmatch(text) else parse_duration(text))
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        if found < least:
+            raise typer.BadParameter(f"{text} is too short: give at least {Duration(least)}")
+        return found
+
+    return parsed
+
+
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config.file", envvar="CCL_CONFIG_FILE", help="The chargers by name, in YAML."),
+    typer.Option(
+        "--config.file",
+        envvar="CCL_CONFIG_FILE",
+        metavar="FILE",
+        rich_help_panel=CHARGER_OPTIONS,
+        help="The chargers by name, in YAML.",
+    ),
 ]
 ChargerOption = Annotated[
     str | None,
     typer.Option(
-        "--charger", "-c", envvar="CCL_CHARGER", help="The charger: http://evse, a host name or an address."
+        "--charger",
+        "-c",
+        envvar="CCL_CHARGER",
+        metavar="CHARGER",
+        rich_help_panel=CHARGER_OPTIONS,
+        help="URL, host name or address of the charger, or its name in the configuration file.",
     ),
 ]
-Patience = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for a first answer.")]
-PlugName = Annotated[str | None, typer.Option("--plug", help="The plug, where a charger has several.")]
+Patience = Annotated[
+    Duration,
+    typer.Option(
+        "--timeout",
+        parser=duration_of_at_least(0.1),
+        metavar="DURATION",
+        rich_help_panel=CHARGER_OPTIONS,
+        help="How long to wait for a first answer.",
+    ),
+]
+PATIENCE = Duration(15)
+PlugName = Annotated[
+    str | None,
+    typer.Option(
+        "--plug",
+        metavar="PLUG",
+        rich_help_panel=CHARGER_OPTIONS,
+        help="The plug, where a charger has several; a part of its name will do if no other plug has it.",
+    ),
+]
 Zone = Annotated[
-    str | None, typer.Option("--timezone", help="Such as Europe/London; by default that of this machine.")
+    str | None,
+    typer.Option("--timezone", metavar="ZONE", help="Such as Europe/London; by default that of this machine."),
 ]
 Listen = Annotated[
     str, typer.Option("--web.listen-address", help="Address and port to serve on; port 0 is any free one.")

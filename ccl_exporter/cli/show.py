@@ -8,12 +8,15 @@ import typer
 
 from ccl_exporter.cli.progress import progress, reading
 from ccl_exporter.cli.shared import (
+    PATIENCE,
     STOP_SIGNALS,
     ChargerOption,
     ConfigFile,
+    Duration,
     Patience,
     Sensitive,
     address,
+    duration_of_at_least,
     on_signals,
     transport,
 )
@@ -26,19 +29,36 @@ from ccl_exporter.station.rows import variable_rows
 
 def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     patterns: Annotated[
-        list[str] | None, typer.Argument(help="Only variables whose id or title fits, with * and ?; any case.")
+        list[str] | None,
+        typer.Argument(
+            metavar="PATTERN", help="Only variables whose id or title matches, with * and ?; any case."
+        ),
     ] = None,
     charger: ChargerOption = None,
     config_file: ConfigFile = None,
-    device: Annotated[str | None, typer.Option("--device", help="Only variables of this device.")] = None,
-    writable: Annotated[bool, typer.Option("--writable", help="Only what can be written.")] = False,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="DEVICE", help="Only variables of this device.")
+    ] = None,
+    writable: Annotated[bool, typer.Option("--writable", help="Only writable variables.")] = False,
     sensitive: Sensitive = False,
     json: Annotated[bool, typer.Option("--json", help="The list as JSON.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
-    interval: Annotated[float, typer.Option("--interval", min=1, help="Seconds between two looks.")] = 5.0,
-    timeout: Patience = 15.0,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
+    interval: Annotated[
+        Duration,
+        typer.Option(
+            "--interval", parser=duration_of_at_least(1), metavar="DURATION", help="Time between two reads."
+        ),
+    ] = Duration(5),
+    timeout: Patience = PATIENCE,
 ) -> None:
-    """List devices and variables with title, value, unit, whether they can be written, and range."""
+    """List variables with value, unit, range, title, and whether they can be written.
+
+    \b
+    Examples:
+      ccl-exporter show -c http://evse
+      ccl-exporter show 'EVSE.PLUG.*' -c http://evse
+      ccl-exporter show --writable --json -c http://evse
+    """
     settings = address(charger, config_file)
     stopped = threading.Event()
     with transport(settings) as connection, on_signals(stopped.set, *STOP_SIGNALS):

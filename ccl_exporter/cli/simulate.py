@@ -38,7 +38,13 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         typer.Option("--fault", help="What goes wrong, KIND[:ARG][@PATH], or `list`; may be repeated."),
     ] = None,
 ) -> None:
-    """Be a PowerStudio engine: a simulated charger to try an exporter on."""
+    """Simulate a charger with its PowerStudio engine, to try an exporter on.
+
+    \b
+    Examples:
+      ccl-exporter simulate
+      ccl-exporter simulate --dialect wallbox-proven --fault slow:0.2
+    """
     if "list" in (dialect or []):
         return _list({name: named.says for name, named in DIALECTS.items()})
     if "list" in (fault or []):

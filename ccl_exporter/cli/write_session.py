@@ -16,13 +16,17 @@ import typer
 from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.progress import progress, requests
 from ccl_exporter.cli.shared import (
+    PATIENCE,
     STOP_OR_HANG_UP,
+    WRITE_OPTIONS,
     ChargerOption,
     ConfigFile,
+    Duration,
     Patience,
     PlugName,
     address,
     charger_lock,
+    duration_of_at_least,
     on_signals,
     say,
     warn,
@@ -45,17 +49,40 @@ _EXIT = {
     "no_vehicle": Exit.NO_VEHICLE,
 }
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be written.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", rich_help_panel=WRITE_OPTIONS, help="Check everything and report what would be written."
+    ),
+]
 Wait = Annotated[
-    float,
-    typer.Option("--wait", min=0, help="Seconds within which a write must show, a charge three times as many."),
+    Duration,
+    typer.Option(
+        "--wait",
+        parser=duration_of_at_least(0),
+        metavar="DURATION",
+        rich_help_panel=WRITE_OPTIONS,
+        help="How long a write may take to show; a vehicle has three times as long.",
+    ),
 ]
 LeastPause = Annotated[
-    float,
-    typer.Option("--min-interval", min=0, help="Seconds between two writes of a variable; writes wear it out."),
+    Duration,
+    typer.Option(
+        "--min-interval",
+        parser=duration_of_at_least(0),
+        metavar="DURATION",
+        rich_help_panel=WRITE_OPTIONS,
+        help="Least time between two writes of a variable, as each wears out the charger's memory.",
+    ),
 ]
 For = Annotated[
-    str | None, typer.Option("--for", help="Stay and put it back after 90s, 15m, 2h or 1d, or when stopped.")
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="DURATION",
+        rich_help_panel=WRITE_OPTIONS,
+        help="Keep running, and restore the previous values after this time, such as 2h, or when stopped.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 
@@ -75,11 +102,11 @@ class Target:
     config_file: ConfigFile = None
     plug: PlugName = None
     dry_run: DryRun = False
-    wait: Wait = 20.0
-    least_pause: LeastPause = LEAST_PAUSE
+    wait: Wait = Duration(20)
+    least_pause: LeastPause = Duration(LEAST_PAUSE)
     length: For = None
     as_json: AsJson = False
-    timeout: Patience = 15.0
+    timeout: Patience = PATIENCE
 
     @cached_property
     def settings(self) -> ChargerSettings:

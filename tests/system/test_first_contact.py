@@ -5,6 +5,7 @@ import os
 import shlex
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,3 +164,33 @@ def test_setup_without_a_terminal_names_the_flag_where_nothing_is_found() -> Non
 
     assert done.returncode == 6
     assert "--charger" in done.stderr
+
+
+def test_the_package_can_be_run() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ccl_exporter", "--version"], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.startswith("ccl-exporter 0.")
+
+
+def test_the_shell_completes_commands_and_flags() -> None:
+    def completed(words: str) -> list[str]:
+        done = subprocess.run(
+            [str(COMMAND)],
+            env={
+                **os.environ,
+                "_CCL_EXPORTER_COMPLETE": "complete_bash",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(words.count(" ")),
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    assert {"serve", "setup", "set"} <= set(completed("ccl-exporter se"))
+    assert completed("ccl-exporter check --al") == ["--all"]
+    assert completed("ccl-exporter charge lim") == ["limit"]
+    assert completed("ccl-exporter charge limit --min") == ["--min-interval"]

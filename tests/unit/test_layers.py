@@ -30,6 +30,7 @@ LAYERS = (
     ("config",),
     ("exporter", "diagnostics", "control"),
     ("cli",),
+    ("__main__",),
 )
 """Lowest first. A module may import its own part and whatever lies lower, never a part beside its own."""
 

@@ -1,0 +1,5 @@
+"""`python -m ccl_exporter`."""
+
+from ccl_exporter.cli.main import main
+
+main()
