@@ -1,5 +1,6 @@
 """The commands about charges: start, stop and limit them, and why there is none."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from time import time
@@ -16,17 +17,18 @@ from ccl_exporter.cli.shared import (
     PlugName,
     Zone,
     address,
+    say,
     transport,
 )
 from ccl_exporter.cli.write_session import AsJson, Ended, Target, carry_out, facts, finish, write_command
 from ccl_exporter.control import wording
 from ccl_exporter.control.plug_commands import (
     PlugCommands,
-    PlugReader,
     Result,
     already_charged_in_window,
     ended_at_once,
     override_active,
+    read_plugs,
 )
 from ccl_exporter.control.state import ControlState
 from ccl_exporter.control.time_window import TimeWindow, window
@@ -207,5 +209,8 @@ def status(
         transport(address(charger, config_file)) as connection,
         progress(lambda: requests("reading plugs", connection.requests)),
     ):
-        seen = PlugReader(CommandReader(connection), plug, timeout).look()
-    finish(Ended("done", wording.describe(seen), {"plug": wording.facts(seen)}), as_json)
+        seen = read_plugs(CommandReader(connection), plug, timeout)
+    if as_json:
+        say(json.dumps([wording.facts(one) for one in seen], ensure_ascii=False, indent=2))
+    else:
+        say("\n".join(map(wording.describe, seen)))

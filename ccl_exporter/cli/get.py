@@ -31,7 +31,7 @@ def get(
         progress(lambda: requests(f"reading {variable}", connection.requests)),
     ):
         snapshot = read_variable(connection, variable, timeout)
-    row = find_row(variable_rows(snapshot, sensitive) if snapshot is not None else [], variable)
+    row = find_row(variable_rows(snapshot, sensitive), variable)
     if row.value == MASK:
         raise AccessDenied(f"{variable} is personal or may be; ask for it with --sensitive")
     if row.value is None:

@@ -2,10 +2,12 @@
 
 import sys
 import threading
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
+from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.progress import progress, reading
 from ccl_exporter.cli.shared import (
     PATIENCE,
@@ -17,13 +19,17 @@ from ccl_exporter.cli.shared import (
     Sensitive,
     address,
     duration_of_at_least,
+    fail,
     on_signals,
     transport,
+    warn,
 )
 from ccl_exporter.diagnostics import variable_table
 from ccl_exporter.diagnostics.check import ALL
+from ccl_exporter.errors import ChargerError
 from ccl_exporter.powerstudio.advice import failure
 from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.rows import variable_rows
 
 
@@ -41,7 +47,7 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     ] = None,
     writable: Annotated[bool, typer.Option("--writable", help="Only writable variables.")] = False,
     sensitive: Sensitive = False,
-    json: Annotated[bool, typer.Option("--json", help="The list as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The list as JSON.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
     interval: Annotated[
         Duration,
@@ -60,22 +66,38 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
       ccl-exporter show --writable --json -c http://evse
     """
     settings = address(charger, config_file)
-    stopped = threading.Event()
-    with transport(settings) as connection, on_signals(stopped.set, *STOP_SIGNALS):
+
+    def show_rows(snapshot: Snapshot) -> bool:
+        """Print what is wanted; whether there is anything."""
+        if not snapshot.up:
+            raise failure(snapshot)
+        found = variable_table.select_rows(variable_rows(snapshot, sensitive), patterns or [], device, writable)
+        if watch and sys.stdout.isatty():
+            typer.echo("\x1b[H\x1b[2J")
+        if found or as_json:
+            typer.echo(variable_table.as_json(found) if as_json else variable_table.table(found))
+        return bool(found)
+
+    with transport(settings) as connection:
         engine = Engine(settings.name, connection)
-        with progress(lambda: reading(engine)):
-            engine.reach(timeout)
-            snapshot = engine.read(ALL)
-        while not stopped.is_set():
-            if not snapshot.up:
-                raise failure(snapshot)
-            found = variable_table.select_rows(
-                variable_rows(snapshot, sensitive), patterns or [], device, writable
-            )
+        try:
+            with progress(lambda: reading(engine)):
+                engine.reach(timeout)
+                snapshot = engine.read(ALL)
+            found = show_rows(snapshot)
             if watch:
-                typer.echo("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
-            typer.echo(variable_table.as_json(found) if json else variable_table.table(found))
-            if not watch:
-                break
-            stopped.wait(interval)
-            snapshot = engine.read(ALL)
+                _repeat(lambda: show_rows(engine.read(ALL)), interval)
+        except ChargerError as error:
+            fail(error, settings.url)
+    if not found and not watch:
+        hint = "" if not patterns or "*" in "".join(patterns) else "; * stands for any characters"
+        warn(f"no variable matches{hint}")
+        raise typer.Exit(Exit.NOTHING)
+
+
+def _repeat(act: Callable[[], object], interval: float) -> None:
+    """Do something at intervals until the command is told to stop."""
+    stopped = threading.Event()
+    with on_signals(stopped.set, *STOP_SIGNALS):
+        while not stopped.wait(interval):
+            act()

@@ -17,7 +17,7 @@ from ccl_exporter.errors import Absent, ChargerError, Garbled, UsageError, Write
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import PlugInfo, owner
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.station.catalogue import Activity
+from ccl_exporter.station.catalogue import Activity, last_part
 from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left, minimum_current, percent_for
 from ccl_exporter.station.judge import Station
 from ccl_exporter.station.plug import IN_SESSION, Plug, plug_infos
@@ -73,17 +73,38 @@ class Result:
     written: Sequence[Written] = ()
 
 
+def read_plugs(lookup: CommandReader, name: str | None, timeout: float) -> Sequence[Plug]:
+    """What the plugs of a charger do now: all, or the one that `name` means. `timeout` is for each answer.
+
+    They have no register, which no filter has judged here. Raises `Absent` if there is no plug.
+    """
+    _, snapshot = _read_all(lookup, timeout)
+    found = plug_infos(Reading(snapshot))
+    chosen = found if found and name is None else [_chosen(found, name)]
+    return [_plug(snapshot, plug.name) for plug in chosen]
+
+
+def _read_all(lookup: CommandReader, timeout: float) -> tuple[Sequence[str], Snapshot]:
+    """The ids of all devices, and their values."""
+    deadline = monotonic() + timeout
+    ids = lookup.devices(deadline)
+    lookup.learn(ids, deadline)
+    lookup.learn_plugs(deadline)
+    return ids, lookup.read(timeout, charges=True)
+
+
+def _plug(snapshot: Snapshot, name: str) -> Plug:
+    found = next((plug for plug in Station(snapshot).plugs if plug.name == name), Plug(name))
+    return replace(found, energy=None)
+
+
 class PlugReader:
     """One plug of a charger, to be looked at. `timeout` is for each answer, in seconds."""
 
     def __init__(self, lookup: CommandReader, name: str | None, timeout: float) -> None:
         self._lookup = lookup
         self._timeout = timeout
-        deadline = monotonic() + timeout
-        ids = self._lookup.devices(deadline)
-        self._lookup.learn(ids, deadline)
-        self._lookup.learn_plugs(deadline)
-        first = self._lookup.read(timeout, charges=True)
+        ids, first = _read_all(lookup, timeout)
         self._info = _chosen(plug_infos(Reading(first)), name)
         self.name = self._info.name
         devices = (owner(self.name, ids), self._info.vehicle_device, self._info.meter)
@@ -94,8 +115,7 @@ class PlugReader:
         return self._judged(self._read())
 
     def _judged(self, snapshot: Snapshot) -> Plug:
-        found = next((plug for plug in Station(snapshot).plugs if plug.name == self.name), Plug(self.name))
-        return replace(found, energy=None)
+        return _plug(snapshot, self.name)
 
     def _read(self) -> Snapshot:
         return self._lookup.read(self._timeout, self._devices, charges=True)
@@ -328,15 +348,23 @@ def shown(written: Written, name: str) -> str:
 
 
 def _chosen(found: Sequence[PlugInfo], name: str | None) -> PlugInfo:
+    """The plug of a name, of the last part of its name, or of any part that only it has; else the only one."""
     names = ", ".join(repr(plug.name) for plug in found)
     if not found:
-        raise Absent("the charger tells of no plug")
+        raise Absent("the charger reports no plug")
     if name is None and len(found) > 1:
         raise UsageError(f"the charger has several plugs: name one with --plug, there are {names}")
-    chosen = [plug for plug in found if name in (None, plug.name)]
-    if not chosen:
-        raise UsageError(f"the charger has no plug {name!r}; it has {names}")
-    return chosen[0]
+    short = "" if name is None else name.casefold()
+    for chosen in (
+        [plug for plug in found if plug.name == name],
+        [plug for plug in found if last_part(plug.name).casefold() == short],
+        [plug for plug in found if short in plug.name.casefold()],
+    ):
+        if len(chosen) == 1:
+            return chosen[0]
+        if chosen:
+            raise UsageError(f"{name!r} may be several plugs; there are {names}")
+    raise UsageError(f"the charger has no plug {name!r}; it has {names}")
 
 
 def _known(seen: Plug) -> Plug:

@@ -78,16 +78,16 @@ class CommandReader:
             return {}
 
 
-def read_variable(transport: Transport, name: str, timeout: float) -> Snapshot | None:
-    """A snapshot of the device that has the variable `name` (full id); None if no device has it.
+def read_variable(transport: Transport, name: str, timeout: float) -> Snapshot:
+    """A snapshot of the device that has the variable `name` (full id), or of all devices if none has it.
 
     `timeout` is in seconds. Raises what goes wrong.
     """
     deadline = transport.clock.monotonic() + timeout
     lookup = CommandReader(transport)
-    device = owner(name, lookup.devices(deadline))
-    if device is None:
-        return None
-    lookup.learn([device], deadline)
-    lookup.describe([name], deadline)
+    ids = lookup.devices(deadline)
+    device = owner(name, ids)
+    lookup.learn([device] if device is not None else ids, deadline)
+    if device is not None:
+        lookup.describe([name], deadline)
     return lookup.read(max(deadline - transport.clock.monotonic(), 0.001))

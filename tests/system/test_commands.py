@@ -325,3 +325,53 @@ def test_a_recording_masks_serials_users_addresses_and_the_names_that_an_owner_c
     assert "Café" not in told
     assert "CVMMINI" in told
     assert "127.0.0.1" not in told
+
+
+def test_show_exits_with_6_if_nothing_matches(wallbox: Simulator) -> None:
+    plain = run("show", "reductio", "-c", wallbox.url)
+    as_json = run("show", "--device", "No Such Device", "--json", "-c", wallbox.url)
+
+    assert (plain.returncode, plain.stdout) == (6, "")
+    assert "no variable matches; * stands for any characters" in plain.stderr
+    assert (as_json.returncode, as_json.stdout) == (6, "[]\n")
+
+
+def test_show_says_what_helps_if_the_charger_cannot_be_read() -> None:
+    with Simulator(faults=[Fault.parse("html")]) as simulator:
+        done = run("show", "-c", simulator.url)
+
+    assert done.returncode == 1
+    assert "does not speak as a PowerStudio engine" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["evse.plug.ae", "EVS.PLUG.AE", "EVSE PLUG AE"])
+def test_get_suggests_a_variable_also_for_a_device_that_is_not_there(wallbox: Simulator, name: str) -> None:
+    done = run("get", name, "-c", wallbox.url)
+
+    assert done.returncode == 2
+    assert "did you mean" in done.stderr
+    assert "'EVSE.PLUG.AE'" in done.stderr
+
+
+def test_charge_status_reports_every_plug_or_the_one_that_a_short_name_means() -> None:
+    with Simulator("twin", autopilot=False) as simulator:
+        names = [plug.name for plug in simulator.site.plugs]
+        every = run("charge", "status", "-c", simulator.url)
+        report = json.loads(run("charge", "status", "--json", "-c", simulator.url).stdout)
+        one = run("charge", "status", "--plug", names[1].rpartition(".")[2].lower(), "-c", simulator.url)
+        several = run("charge", "status", "--plug", "", "-c", simulator.url)
+        none = run("charge", "status", "--plug", "nowhere", "-c", simulator.url)
+
+    assert len(names) == 2
+    assert [line.partition(": ")[0] for line in every.stdout.splitlines()] == names
+    assert [plug["plug"] for plug in report] == names
+    assert one.stdout.splitlines() == every.stdout.splitlines()[1:]
+    assert several.returncode == none.returncode == 2
+    assert "may be several plugs" in several.stderr
+    assert "no plug 'nowhere'" in none.stderr
+
+
+def test_charge_status_as_json_is_a_list_for_one_plug_too(wallbox: Simulator) -> None:
+    (report,) = json.loads(run("charge", "status", "--json", "-c", wallbox.url).stdout)
+
+    assert report["plug"] == "EVSE.PLUG"
