@@ -1,6 +1,7 @@
 """The commands about charges: start, stop and limit them, and why there is none."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from time import time
@@ -20,6 +21,7 @@ from ccl_exporter.cli.shared import (
     say,
     transport,
 )
+from ccl_exporter.cli.terminal import coloured, wrapped
 from ccl_exporter.cli.write_session import AsJson, Ended, Target, carry_out, facts, finish, write_command
 from ccl_exporter.control import wording
 from ccl_exporter.control.plug_commands import (
@@ -34,6 +36,10 @@ from ccl_exporter.control.state import ControlState
 from ccl_exporter.control.time_window import TimeWindow, window
 from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.powerstudio.command_reader import CommandReader
+from ccl_exporter.station.catalogue import NotCharging
+
+_COLOURS = {None: "green", NotCharging.FAULT: "red"}
+"""Of a plug by the reason why it does not charge; None is one that charges."""
 
 
 def _at_plug(target: Target, work: Callable[[PlugCommands, WriteOptions], Result]) -> NoReturn:
@@ -213,4 +219,6 @@ def status(
     if as_json:
         say(json.dumps([wording.facts(one) for one in seen], ensure_ascii=False, indent=2))
     else:
-        say("\n".join(map(wording.describe, seen)))
+        for one in seen:
+            line = wrapped(wording.describe(one), sys.stdout)
+            say(coloured(line, _COLOURS.get(one.not_charging)))

@@ -16,6 +16,7 @@ import typer
 
 from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Zone, on_signals, say, transport
+from ccl_exporter.cli.terminal import highlighted
 from ccl_exporter.cli.write_session import Target, restore, session, write_command
 from ccl_exporter.control.plan.planner import Goal, Planner
 from ccl_exporter.control.plan.prices import Slot, parse
@@ -140,7 +141,7 @@ def _show(where: tzinfo | None, planned: Plan) -> None:
         (clock(one.begin), clock(one.end), f"{one.price:g}", f"{one.kilowatt_hours:.2f}", f"{one.cost:.2f}")
         for one in planned.pieces
     ]
-    say(align_columns(lines))
+    say(highlighted(align_columns(lines)))
     total = planned.kilowatt_hours
     mean = f", {planned.cost / total:.2f} for each" if total else ""
     say(f"{total:.2f} kWh cost {planned.cost:.2f}{mean}")

@@ -1,6 +1,7 @@
 """`check`: what a charger can do, how fast, what is missing."""
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -17,11 +18,15 @@ from ccl_exporter.cli.shared import (
     fail,
     transport,
 )
+from ccl_exporter.cli.terminal import coloured, highlighted, wrapped
 from ccl_exporter.diagnostics import check as diagnosis
 from ccl_exporter.errors import ChargerError, UsageError
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.text import count
+
+_ATTENTION = ("failing", "silent", "hidden", "missing", "security")
+"""Labels of a report that need attention."""
 
 
 def check(
@@ -50,8 +55,14 @@ def check(
                 report = diagnosis.check(engine, timeout)
         except ChargerError as error:
             fail(error, settings.url)
-    typer.echo(report.as_json() if as_json else "\n".join(report.lines()))
+    typer.echo(report.as_json() if as_json else "\n".join(map(_highlighted, report.lines())))
     return None
+
+
+def _highlighted(line: str) -> str:
+    """A line of a report, wrapped; with its label in yellow if it needs attention."""
+    label, colon, rest = wrapped(line, sys.stdout).partition(":")
+    return f"{coloured(label, 'yellow')}{colon}{rest}" if label in _ATTENTION else label + colon + rest
 
 
 def _check_all(chargers: list[ChargerSettings], as_json: bool, timeout: float) -> None:
@@ -64,7 +75,10 @@ def _check_all(chargers: list[ChargerSettings], as_json: bool, timeout: float) -
     if as_json:
         typer.echo(json.dumps([result.facts() for result in results], ensure_ascii=False, indent=2))
     else:
-        typer.echo(diagnosis.check_table(results))
+        typer.echo(highlighted(diagnosis.check_table(results)))
+        for result in results:
+            if result.advice is not None:
+                typer.echo(wrapped(f"{result.charger}: {result.advice}", sys.stdout))
     codes = {exit_code(result.error) for result in results if result.error is not None}
     if codes:
         raise typer.Exit(codes.pop() if len(codes) == 1 else Exit.FAILED)

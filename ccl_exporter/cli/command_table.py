@@ -108,7 +108,9 @@ def run() -> None:
     try:
         app()
     except CclError as error:
-        typer.echo(f"ccl-exporter: {error}", err=True)
+        from ccl_exporter.cli.shared import warn  # noqa: PLC0415 - the command that failed has imported it
+
+        warn(str(error), "red")
         sys.exit(exit_code(error))
 
 

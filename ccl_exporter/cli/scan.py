@@ -11,6 +11,7 @@ import typer
 from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.progress import progress
 from ccl_exporter.cli.shared import Duration, duration_of_at_least, warn
+from ccl_exporter.cli.terminal import highlighted
 from ccl_exporter.diagnostics.scan import Scan, own_networks, parse_network
 from ccl_exporter.text import align_columns, count
 
@@ -56,7 +57,7 @@ def scan(
         typer.echo(json.dumps([asdict(engine) for engine in done.found], ensure_ascii=False, indent=2))
     elif done.found:
         rows = [(engine.url, engine.product, engine.version) for engine in done.found]
-        typer.echo(align_columns([("URL", "PRODUCT", "VERSION"), *rows]))
+        typer.echo(highlighted(align_columns([("URL", "PRODUCT", "VERSION"), *rows])))
     if not done.found:
         raise typer.Exit(Exit.NOTHING)
 

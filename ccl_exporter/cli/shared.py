@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from ccl_exporter.cli.exit_codes import exit_code
+from ccl_exporter.cli.terminal import coloured, wrapped
 from ccl_exporter.errors import ChargerError, UsageError
 from ccl_exporter.locks import ChargerLock, state_folder
 from ccl_exporter.powerstudio.advice import advice
@@ -161,14 +162,15 @@ def flush_streams() -> None:
             os.close(nowhere)
 
 
-def warn(sentence: str) -> None:
+def warn(sentence: str, colour: str = "yellow") -> None:
     """Say what a person must see, whatever the command prints."""
-    say(f"ccl-exporter: {sentence}", err=True)
+    name, _, rest = wrapped(f"ccl-exporter: {sentence}", sys.stderr).partition(" ")
+    say(f"{coloured(name, colour)} {rest}", err=True)
 
 
 def fail(error: ChargerError, url: str) -> NoReturn:
     """Say why a charger cannot be read and what its owner can do, and end with the exit code for that."""
-    warn(str(error))
+    warn(str(error), "red")
     warn(advice(error, url))
     raise typer.Exit(exit_code(error)) from error
 

@@ -24,6 +24,7 @@ from ccl_exporter.cli.shared import (
     transport,
     warn,
 )
+from ccl_exporter.cli.terminal import highlighted
 from ccl_exporter.diagnostics import variable_table
 from ccl_exporter.diagnostics.check import ALL
 from ccl_exporter.errors import ChargerError
@@ -75,7 +76,7 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         if watch and sys.stdout.isatty():
             typer.echo("\x1b[H\x1b[2J")
         if found or as_json:
-            typer.echo(variable_table.as_json(found) if as_json else variable_table.table(found))
+            typer.echo(variable_table.as_json(found) if as_json else highlighted(variable_table.table(found)))
         return bool(found)
 
     with transport(settings) as connection:

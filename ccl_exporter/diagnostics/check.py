@@ -79,9 +79,9 @@ class Report:
         if self.described < self.variables:
             report.append("missing:    without a description from the engine, units come from the catalogue")
         if self.cves:
-            report.append(f"security:   this version has published weaknesses ({', '.join(self.cves)});")
             report.append(
-                "            keep the charger in a network of its own, with the exporter as its only client"
+                f"security:   this version has known vulnerabilities ({', '.join(self.cves)}); keep the charger in"
+                " a network of its own, with the exporter as its only client"
             )
         return report
 
@@ -181,10 +181,9 @@ def check_all(
 
 
 def check_table(results: Sequence[CheckResult]) -> str:
-    """The results as a table, with advice for each charger that cannot be read below it."""
+    """The results as a table."""
     header = ("CHARGER", "PRODUCT", "PLUGS", "VARIABLES", "FIRST READ S", "SCRAPE S", "RESULT")
-    failed = [f"{result.charger}: {result.advice}" for result in results if result.error is not None]
-    return "\n".join([align_columns([header, *(result.cells() for result in results)]), *failed])
+    return align_columns([header, *(result.cells() for result in results)])
 
 
 def known_weaknesses(product: str, version: str) -> tuple[str, ...]:

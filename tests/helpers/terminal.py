@@ -18,13 +18,13 @@ def plain(text: str) -> str:
     return _CONTROL.sub("", text)
 
 
-def on_terminal(*arguments: str, typed: str = "", **environment: str) -> tuple[int, str, str]:
-    """Run a command whose input and standard error are a terminal: its exit code, output, and standard error."""
+def on_terminal(*arguments: str, typed: str = "", piped: bool = True, **environment: str) -> tuple[int, str, str]:
+    """Run a command on a terminal, its output perhaps `piped`: exit code, what is piped, what it shows."""
     person, terminal = pty.openpty()
     process = subprocess.Popen(
         [str(COMMAND), *arguments],
         stdin=terminal,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.PIPE if piped else terminal,
         stderr=terminal,
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", **environment},
     )
@@ -46,4 +46,4 @@ def on_terminal(*arguments: str, typed: str = "", **environment: str) -> tuple[i
         process.kill()
         reader.join()
         os.close(person)
-    return process.returncode, out.decode(), b"".join(shown).decode()
+    return process.returncode, (out or b"").decode(), b"".join(shown).decode()
