@@ -26,10 +26,9 @@ def dump(
         made = recording.Recording()
         with progress(lambda: _says(made)):
             recording.dump(connection, folder, made)
-    typer.echo(f"{len(made.written)} documents are in {folder}, {len(made.left_out)} did not come; see about.txt.")
-    typer.echo(
-        f"Look through them before you send them; ccl-exporter simulate --recordings {folder} replays them."
-    )
+    written, missing = count(len(made.written), "document"), len(made.left_out)
+    typer.echo(f"{folder} holds {written}; {missing} not available, see about.txt.")
+    typer.echo(f"Check them before you send them; `ccl-exporter simulate --recordings {folder}` replays them.")
 
 
 def _says(made: recording.Recording) -> str:

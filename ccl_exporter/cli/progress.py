@@ -23,7 +23,9 @@ def reading(engine: Engine) -> str:
     what = f"reading {_READS.get(progress.document, 'values')}"
     if not progress.total:
         return what
-    why = "" if engine.separators else "; this charger answers one at a time"
+    # By then it is known whether the engine takes several names at once.
+    is_slow = progress.document == "var_info" and not engine.separators
+    why = "; this charger answers one at a time" if is_slow else ""
     return f"{what} {progress.done} of {progress.total}{why}"
 
 

@@ -34,6 +34,10 @@ def test_link_local_addresses_and_a_tunnel_for_everything_are_not_searched() -> 
     assert connected_networks(table(local, everything)) == []
 
 
+def test_a_machine_without_a_network_has_none_to_search() -> None:
+    assert connected_networks(table()) == []
+
+
 def test_an_address_that_is_in_two_networks_is_asked_once() -> None:
     networks = [parse_network(text) for text in ("192.0.2.0/24", "192.0.2.7", "192.0.2.128/25", "2001:db8::/120")]
 
