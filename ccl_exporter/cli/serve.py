@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from ccl_exporter.cli.service_signals import SIGNALS
-from ccl_exporter.cli.shared import ConfigFile, Listen, address, configuration, flush_streams, say
+from ccl_exporter.cli.shared import WEB_OPTIONS, ConfigFile, Listen, address, configuration, flush_streams, say
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.service import Options, Service
 from ccl_exporter.exporter.web.app import allowed_hosts
@@ -28,37 +28,58 @@ log = logging.getLogger(__name__)
 
 LISTEN = "127.0.0.1:9986"
 
+LOG_OPTIONS = "Log options"
+"""A group of flags in the help."""
+
 LogLevel = Literal["debug", "info", "warn", "error"]
 LogFormat = Literal["logfmt", "json"]
-Level = Annotated[LogLevel, typer.Option("--log.level", help="Least grave messages to log.")]
-Format = Annotated[LogFormat, typer.Option("--log.format", help="How log lines are written.")]
+Level = Annotated[LogLevel, typer.Option("--log.level", rich_help_panel=LOG_OPTIONS, help="Minimum log level.")]
+Format = Annotated[
+    LogFormat, typer.Option("--log.format", rich_help_panel=LOG_OPTIONS, help="Format of log lines.")
+]
 
 
 def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     charger: Annotated[
         str | None,
-        typer.Argument(
-            envvar="CCL_CHARGER", help="The charger: http://evse, a host name, an address, or its name."
-        ),
+        typer.Argument(envvar="CCL_CHARGER", metavar="CHARGER", help="URL, host name or address of the charger."),
     ] = None,
     listen: Listen = LISTEN,
     config_file: ConfigFile = None,
     config_check: Annotated[
-        bool, typer.Option("--config.check", help="Check the configuration files, say what is wrong, and leave.")
+        bool, typer.Option("--config.check", help="Check the configuration files, report errors, and exit.")
     ] = False,
     web_config_file: Annotated[
-        Path | None, typer.Option("--web.config.file", help="TLS and users, in exporter-toolkit's format.")
+        Path | None,
+        typer.Option(
+            "--web.config.file",
+            metavar="FILE",
+            rich_help_panel=WEB_OPTIONS,
+            help="TLS and users, in the format of exporter-toolkit.",
+        ),
     ] = None,
     lifecycle: Annotated[
-        bool, typer.Option("--web.enable-lifecycle", help="Let POST /-/reload read the configuration again.")
+        bool,
+        typer.Option(
+            "--web.enable-lifecycle",
+            rich_help_panel=WEB_OPTIONS,
+            help="Let POST /-/reload read the configuration again.",
+        ),
     ] = False,
     fail_on_down: Annotated[
-        bool, typer.Option("--web.fail-on-down", help="Answer 503 for a charger that is down, besides ccl_up 0.")
+        bool,
+        typer.Option(
+            "--web.fail-on-down",
+            rich_help_panel=WEB_OPTIONS,
+            help="Answer 503 for a charger that is down, besides ccl_up 0.",
+        ),
     ] = False,
     hosts: Annotated[
         list[str] | None,
         typer.Option(
             "--web.allowed-hosts",
+            metavar="HOST",
+            rich_help_panel=WEB_OPTIONS,
             help="Answer only requests to these hosts, with or without port; separated by commas, or repeated.",
         ),
     ] = None,
@@ -106,11 +127,11 @@ def _check_files(config_file: Path | None, web_config_file: Path | None) -> None
     if config_file is None and web_config_file is None:
         raise UsageError("there is nothing to check: name --config.file or --web.config.file")
     if config_file is not None:
-        count = len(configuration(config_file, patient=False).settings.chargers)
-        typer.echo(f"{config_file} is well: {count} {'charger' if count == 1 else 'chargers'}.")
+        chargers = configuration(config_file, patient=False).settings.chargers
+        typer.echo(f"{config_file}: OK, {count(len(chargers), 'charger')}.")
     if web_config_file is not None:
         WebSecurity(web_config_file)
-        typer.echo(f"{web_config_file} is well.")
+        typer.echo(f"{web_config_file}: OK.")
 
 
 def _allow_many_connections() -> None:

@@ -31,6 +31,7 @@ STOP_OR_HANG_UP = (*STOP_SIGNALS, signal.SIGHUP)
 
 CHARGER_OPTIONS = "Charger options"
 WRITE_OPTIONS = "Write options"
+WEB_OPTIONS = "Web server options"
 """Groups of flags in the help of commands."""
 
 
@@ -106,7 +107,13 @@ Zone = Annotated[
     typer.Option("--timezone", metavar="ZONE", help="Such as Europe/London; by default that of this machine."),
 ]
 Listen = Annotated[
-    str, typer.Option("--web.listen-address", help="Address and port to serve on; port 0 is any free one.")
+    str,
+    typer.Option(
+        "--web.listen-address",
+        metavar="ADDRESS",
+        rich_help_panel=WEB_OPTIONS,
+        help="Address and port to serve on; port 0 is any free one.",
+    ),
 ]
 Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]
 LifeOption = Annotated[
