@@ -34,6 +34,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.settings import listen_address
 from ccl_exporter.station.current_limit import amperes_left, percent_for
+from ccl_exporter.text import count
 
 _Flag = TypeVar("_Flag")
 
@@ -332,16 +333,16 @@ def _promise(task: _Task, follower: Follower) -> None:
         f"Follows {task.source.says} at {plug.name} of {task.target.settings.url}, which has {plug.largest:g} A;"
         f" mode {rules.mode}."
     )
-    say(f"The number is {sign}, in {meaning.unit}; a roof of at most {meaning.roof / 1000:g} kW is believed.")
+    say(f"The input is {sign}, in {meaning.unit}; assumed PV peak power: {meaning.roof / 1000:g} kW.")
     say(
-        f"Safe current: {safe:.2f} A, within 60 s, when the number is older than {meaning.stale:.0f} s or cannot"
-        " be, and when this command ends; it is left again when the number returns."
+        f"Safe current: {safe:.2f} A, within 60 s, when the input is older than {meaning.stale:.0f} s or"
+        " implausible, and when this command ends."
     )
     say(
         "Killed with SIGKILL, this command sets nothing: the next command that writes to this charger does, or"
         " `charge follow --restore`, as the systemd unit has it."
     )
-    say(f"At most {task.writes} writes in any hour, and {rules.starts_a_day} starts a day.")
+    say(f"At most {task.writes} writes per hour and {count(rules.starts_a_day, 'start')} per day.")
 
 
 def _put_back(target: Target) -> None:

@@ -67,8 +67,8 @@ class Report:
             f"plugs:      {', '.join(self.plugs) or 'none'}",
             f"dialect:    {self.way}; between parameters: {self.separator or 'nothing is understood'}",
             f"documents:  {', '.join(self.documents)}",
-            f"first read: {self.first_requests} requests in {self.first_seconds:.2f} s",
-            f"scrape:     {self.scrape_requests} requests in {self.scrape_seconds:.2f} s",
+            f"first read: {count(self.first_requests, 'request')} in {self.first_seconds:.2f} s",
+            f"scrape:     {count(self.scrape_requests, 'request')} in {self.scrape_seconds:.2f} s",
         ]
         report += [f"failing:    {failing}" for failing in self.failing]
         report += [f"silent:     device {device} does not report STATUS 1" for device in self.silent]

@@ -39,6 +39,7 @@ def test_check_tells_what_the_charger_can_do(wallbox: Simulator) -> None:
     assert "devices:    6, variables: 171" in done.stdout
     assert "several devices at once; between parameters: &" in done.stdout
     assert "CVE-2018-16670" in done.stdout
+    assert "scrape:     1 request in" in done.stdout
     assert done.stderr == ""
 
 

@@ -100,7 +100,7 @@ def test_the_promise_comes_before_the_first_write_and_a_stop_means_the_safe_curr
         process = start("charge", "follow", "--input", "available", "--file", str(path), "-c", charging.url)
         process.line("Safe current: 0.00 A, within 60 s")
         process.line("SIGKILL")
-        process.line("60 writes in any hour, and 8 starts")
+        process.line("60 writes per hour and 8 starts per day")
         limit = float(process.line(TO_BE)[1])
         code = process.stop()
 
