@@ -16,6 +16,7 @@ LONGEST_FIRST = (
     *("test_boards", "test_fleet", "test_tls_and_logins", "test_container", "test_rules_and_tools"),
     # A file of one or two tests brings the next one to the same worker: a short one.
     *("test_alerts_live", "test_login", "test_cluster", "test_https_chargers", "test_prometheus", "test_systemd"),
+    *("test_progress", "test_first_contact", "test_terminal"),
     *("test_push_crashes", "test_release", "test_push_outage", "test_kubernetes", "test_glitches"),
 )
 """Files that take longest; they begin first, so that no worker is busy with one when all others are done."""
