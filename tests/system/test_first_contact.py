@@ -94,7 +94,7 @@ def test_setup_writes_a_file_and_its_next_commands_run(wallbox: Simulator, folde
     assert f"charger: {wallbox.url}, CirCarLife Scada 4.2.3" in done.stdout
     assert (folder / "ccl.yaml").read_text() == f"chargers:\n  charger:\n    url: {wallbox.url}\n"
     (_, *serve), *others = commands
-    assert start(*serve, "--web.listen-address", "127.0.0.1:0").line("Metrics of")
+    assert start(*serve, "--web.listen-address", "127.0.0.1:0").line(r"http://127\.0\.0\.1:\d+/metrics")
     assert [run(*others[number][1:]).returncode for number in range(2)] == [0, 0]
 
 
