@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.shared import ChargerOption
+from ccl_exporter.cli.terminal import highlighted
 from ccl_exporter.errors import UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.sessions import report
@@ -18,9 +19,11 @@ from ccl_exporter.settings import charger_settings
 def list_charges(
     charger: ChargerOption = None,
     since: Annotated[
-        str | None, typer.Option("--since", help="Sessions that ended at this date or later.")
+        str | None, typer.Option("--since", metavar="DATE", help="Sessions that ended at this date or later.")
     ] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Sessions that ended by this date.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="DATE", help="Sessions that ended by this date.")
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="RFC 4180, for a spreadsheet.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Sessions and registers as JSON.")] = False,
 ) -> None:
@@ -28,6 +31,11 @@ def list_charges(
 
     Needs no charger, only the session log that `serve` keeps in the state folder.
     Dates are local on a terminal, else in UTC.
+
+    \b
+    Examples:
+      ccl-exporter charge log
+      ccl-exporter charge log --csv --since 2026-09-01 --until 2026-09-30
     """
     if as_csv and as_json:
         raise UsageError("choose --csv or --json, not both")
@@ -47,7 +55,8 @@ def list_charges(
         hint = f"there are those of {others}" if others else "serve records them as they end"
         typer.echo(f"No session{whose} is recorded in {path}; {hint}.")
     else:
-        typer.echo(report.session_table(found, zone) if found.charges else "No session ended in this time.")
+        table = highlighted(report.session_table(found, zone)) if found.charges else ""
+        typer.echo(table or "No session ended in this time.")
         if begin is None and end is None:
             typer.echo("\n" + "\n".join(report.balance(found, zone)))
 

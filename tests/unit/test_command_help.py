@@ -33,7 +33,7 @@ def test_help_is_reached_by_a_letter_too(command: str) -> None:
     assert "Show this message and exit." in joined(shown(*command.split(), "-h"))
 
 
-@pytest.mark.parametrize("command", [name for name in ALL if name != "charge log"])
+@pytest.mark.parametrize("command", ALL)
 def test_examples_in_the_help_are_command_lines_that_can_be_used(command: str) -> None:
     lines = [line for line in shown(*command.split(), "-h").splitlines() if line.startswith("    ccl-exporter ")]
 
