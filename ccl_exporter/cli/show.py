@@ -75,8 +75,11 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         found = variable_table.select_rows(variable_rows(snapshot, sensitive), patterns or [], device, writable)
         if watch and sys.stdout.isatty():
             typer.echo("\x1b[H\x1b[2J")
-        if found or as_json:
-            typer.echo(variable_table.as_json(found) if as_json else highlighted(variable_table.table(found)))
+        roles = variable_table.device_roles(snapshot)
+        if as_json:
+            typer.echo(variable_table.as_json(found, roles))
+        elif found:
+            typer.echo(highlighted(variable_table.table(found, roles)))
         return bool(found)
 
     with transport(settings) as connection:

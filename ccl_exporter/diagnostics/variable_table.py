@@ -1,43 +1,63 @@
 """Devices and variables as a person or a script asks for them from a shell: rows, text, JSON."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.catalogue import catalogue
+from ccl_exporter.station.code_words import words_of_code
 from ccl_exporter.station.rows import VariableRow
-from ccl_exporter.text import align_columns, format_number
+from ccl_exporter.text import align_columns, format_number, natural_key
+
+_NO_ROLES: Mapping[str, str] = {}
 
 
 def select_rows(
     found: Iterable[VariableRow], patterns: Sequence[str], device: str | None, writable: bool
 ) -> list[VariableRow]:
-    """The rows whose id or title fits one of the patterns (`*`, `?`, any case), of one device, writable only."""
+    """The rows whose id or title fits one of the patterns (`*`, `?`, any case), of one device, writable only.
+
+    They are in natural order: `VAR9` before `VAR10`.
+    """
 
     def fits(row: VariableRow) -> bool:
         texts = (row.id.lower(), row.variable.lower(), row.title.lower())
         return any(fnmatchcase(text, pattern.lower()) for pattern in patterns for text in texts)
 
-    return [
+    chosen = [
         row
         for row in found
         if (not patterns or fits(row))
         and (device is None or row.device == device)
         and (row.writable or not writable)
     ]
+    return sorted(chosen, key=lambda row: natural_key(row.id))
 
 
-def table(found: Sequence[VariableRow]) -> str:
-    """The rows as aligned columns."""
-    lines = [("VARIABLE", "VALUE", "UNIT", "WRITABLE", "RANGE", "TITLE")]
+def device_roles(snapshot: Snapshot) -> Mapping[str, str]:
+    """What each device is in the station, by its id; codes mean something only with that."""
+    return {device.id: catalogue().role(device.type) for device in snapshot.inventory.devices}
+
+
+def table(found: Sequence[VariableRow], roles: Mapping[str, str] = _NO_ROLES) -> str:
+    """The rows as aligned columns; beside a code stands what it means. `roles` are those of the devices."""
+    lines = [("VARIABLE", "VALUE", "UNIT OR STATE", "WRITABLE", "RANGE", "TITLE")]
     for row in found:
         writable = {True: "yes", False: "no", None: ""}[row.writable]
         low, high = (format_number(limit) if limit is not None else "" for limit in (row.minimum, row.maximum))
         limits = f"{low}..{high}" if low or high else ""
-        lines.append((row.id, format_number(row.value), row.unit, writable, limits, row.title))
+        beside = _words(row, roles) or row.unit
+        lines.append((row.id, format_number(row.value), beside, writable, limits, row.title))
     return align_columns(lines)
 
 
-def as_json(found: Sequence[VariableRow]) -> str:
-    """The rows as a JSON list."""
-    return json.dumps([{"id": row.id, **asdict(row)} for row in found], ensure_ascii=False, indent=2)
+def as_json(found: Sequence[VariableRow], roles: Mapping[str, str] = _NO_ROLES) -> str:
+    """The rows as a JSON list; `words` are what a code means, null if it is none."""
+    rows = [{"id": row.id, **asdict(row), "words": _words(row, roles) or None} for row in found]
+    return json.dumps(rows, ensure_ascii=False, indent=2)
+
+
+def _words(row: VariableRow, roles: Mapping[str, str]) -> str:
+    return words_of_code(roles.get(row.device, ""), row.variable, row.value)

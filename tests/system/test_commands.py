@@ -141,7 +141,7 @@ def test_show_lists_title_value_unit_and_range(wallbox: Simulator) -> None:
     done = run("show", "*preduction", "EVSE.PLUG.AE", "-c", wallbox.url)
 
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert lines[0] == ["VARIABLE", "VALUE", "UNIT", "WRITABLE", "RANGE", "TITLE"]
+    assert lines[0] == ["VARIABLE", "VALUE", "UNIT", "OR", "STATE", "WRITABLE", "RANGE", "TITLE"]
     assert lines[1][:4] == ["EVSE.PLUG.AE", "1234.56", "kWh", "no"]
     assert lines[2][:7] == ["Plug", "-", "Mode", "3.PREDUCTION", "0", "%", "yes"]
     assert lines[2][7] == "0..100"
@@ -376,3 +376,14 @@ def test_charge_status_as_json_is_a_list_for_one_plug_too(wallbox: Simulator) ->
     (report,) = json.loads(run("charge", "status", "--json", "-c", wallbox.url).stdout)
 
     assert report["plug"] == "EVSE.PLUG"
+
+
+def test_show_has_the_words_of_codes(wallbox: Simulator) -> None:
+    table = run("show", "EVSE.*STATE", "EVSE.*ERROR", "-c", wallbox.url).stdout
+    rows = json.loads(run("show", "--json", "-c", wallbox.url).stdout)
+
+    states = {words[0]: words[2:] for words in map(str.split, table.splitlines())}
+    assert states["EVSE.PLUG.STATE"][0] == "available"
+    assert states["EVSE.PLUG.ERROR"][0] == "none"
+    by_id = {row["id"]: row["words"] for row in rows}
+    assert (by_id["EVSE.PLUG.STATE"], by_id["EVSE.PLUG.AE"]) == ("available", None)
