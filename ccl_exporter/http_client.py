@@ -134,6 +134,7 @@ class HttpClient:
             with suppress(ConnectionError):
                 connection.request(method, target, body, {**self._headers, **headers})
             response = connection.getresponse()
+            self._exchange.is_in_head = False
             content, is_whole = _body(response, most_bytes if body_of in (None, response.status) else 0)
             return Answer(response.status, response.headers, content, is_whole)
         except (OSError, HTTPException, ValueError) as error:
@@ -179,15 +180,19 @@ class _Exchange:
     It knows neither, as a ring of objects would be free only when Python's collector looks.
     """
 
-    __slots__ = ("_deadline", "_room")
+    __slots__ = ("_deadline", "_room", "is_in_head")
 
     def begin(self, deadline: float, most_bytes: int) -> None:
         self._deadline = deadline
+        self.is_in_head = True
         # The marks of chunks come besides.
         self._room = 2 * most_bytes + _HEADER_BYTES
 
     def count(self, came: int) -> int:
-        """The library reads a head to its end before anybody can look at its size."""
+        """The library reads a head to its end before anybody can look at its size, and takes one that broke off
+        for a whole one: a database would seem to have accepted what it never read."""
+        if came == 0 and self.is_in_head:
+            raise ConnectionResetError
         self._room -= came
         if self._room < 0:
             raise _FloodError

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -108,6 +108,24 @@ def test_it_holds_behind_tls(
 
     assert 0 < server.sent < ENDLESS / 2
     assert "no complete answer" in said
+
+
+@pytest.mark.parametrize(
+    "head", ["1.1 2", "1.1 204 No Content", "1.1 200 OK\r\n", "1.1 200 OK\r\nx", "1.1 200 OK\r\nA: b\r\n"]
+)
+def test_a_head_that_breaks_off_is_no_answer(head: str) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(f"HTTP/{head}".encode())
+
+    with (
+        serving(script) as server,
+        closing(HttpClient(server.url)) as client,
+        pytest.raises(HttpError) as raised,
+    ):
+        client.request("POST", "/write", monotonic() + PATIENCE, body=b"", most_bytes=1000)
+
+    assert raised.value.failure is Failure.BROKE_OFF
 
 
 @clients
