@@ -42,6 +42,7 @@ FALLS_WITHIN = 86_400.0
 _SLACK = 1.25
 _STEP = 72_000.0  # joules: meters count in tens of watt-hours, and two steps may fall between two reads
 _BETWEEN = 60.0  # seconds that may lie between the values and the chargeInfo of one snapshot
+_CONTRADICTED_SECONDS = 3600.0  # for which a level waits while another document confirms the one before
 _GAP = 3600.0  # seconds without a read that are worth a line in the log
 _NONE = -1.0  # what engines send for none
 _MOST_WATT_HOURS = 1e12
@@ -83,11 +84,15 @@ class _Read(NamedTuple):
 
 
 class _Candidate(NamedTuple):
-    """A level that waits to be believed: its last read, the monotonic time of its first, how many there were."""
+    """A level that waits to be believed: its last read, the monotonic time of its first, how many there were.
+
+    `is_contradicted` says that another document confirmed the level before when it was there last.
+    """
 
     read: _Read
     since: float
     readings: int
+    is_contradicted: bool
 
 
 class _Claim(NamedTuple):
@@ -119,6 +124,12 @@ class _Claim(NamedTuple):
         return apart <= _STEP or (
             apart <= _STEP + self.watts * _BETWEEN and _is_in_session(self.reading, self.bounds.plug or "")
         )
+
+    def is_contradicted(self, before: _Read) -> bool:
+        """Whether another document confirms the level before instead of this one."""
+        if self.reported is None or self.is_confirmed:
+            return False
+        return -_STEP <= self.reported - before.level.value <= _flown(self.watts, before, self.read)
 
 
 class _Register(NamedTuple):
@@ -174,6 +185,9 @@ class RegisterFilter:
             verdict = self._judge(claim)
             if verdict is not None:
                 held[claim.name] = verdict
+        if any(name.startswith(_COPY) for name in held):
+            # Without what contradicts their unit they would be shown in it.
+            held |= dict.fromkeys(reading.unit_conflicts, "unit")
         for name, verdict in held.items():
             if verdict != "unconfirmed" and not name.startswith(_COPY):
                 self._counts[name, verdict] = self._counts.get((name, verdict), 0) + 1
@@ -337,19 +351,23 @@ class RegisterFilter:
         waiting, now = self._waiting.get(claim.name), claim.read.now or 0.0
         is_awake = claim.value != 0 or (claim.bounds.plug is None and claim.bounds.clock in self._proven)
         is_first = verdict == "unconfirmed" and is_awake
-        if waiting is not None and self._stays(waiting.read, claim):
-            waiting = _Candidate(claim.read, waiting.since, waiting.readings + 1)
-        else:
-            self._needs_second_read |= is_first and waiting is None
-            waiting = _Candidate(claim.read, now, 1)
-        readings, seconds = (2, 0.0) if is_first else (SETTLE_READINGS, SETTLE_SECONDS)
-        if waiting.readings < readings or now - waiting.since < seconds:
-            self._waiting[claim.name] = waiting
-            return verdict
         before = self._believed.get(claim.name)
+        is_contradicted = waiting is not None and waiting.is_contradicted
+        if claim.reported is not None:
+            is_contradicted = before is not None and claim.is_contradicted(before)
+        since, readings = now, 1
+        if waiting is None:
+            self._needs_second_read |= is_first
+        elif is_contradicted == waiting.is_contradicted and self._stays(waiting.read, claim):
+            since, readings = waiting.since, waiting.readings + 1
+        least, seconds = (2, 0.0) if is_first else (SETTLE_READINGS, SETTLE_SECONDS)
+        if readings < least or now - since < (_CONTRADICTED_SECONDS if is_contradicted else seconds):
+            self._waiting[claim.name] = _Candidate(claim.read, since, readings, is_contradicted)
+            return verdict
         if before is not None:
             was, after = (_shown(level, claim) for level in (before.level.value, claim.value))
-            self._changes.append(f"{claim.name}: was {was} and goes on at {after}, which lasted for a minute")
+            minutes = f"{(now - since) / 60:.0f} min"
+            self._changes.append(f"{claim.name}: was {was} and goes on at {after}, which lasted for {minutes}")
         self._believe(claim)
         return None
 
@@ -363,6 +381,9 @@ class RegisterFilter:
     def _believe(self, claim: _Claim, is_partial: bool = False) -> None:
         before, read = self._believed.get(claim.name), claim.read
         level = read.level
+        if before is not None and claim.name.startswith(_COPY) and level.value == before.level.value:
+            # chargeInfo is not asked in every read, so it may be that of an earlier one.
+            read = before
         falls: tuple[float, ...] = ()
         if before is not None:
             is_partial |= before.level.is_partial

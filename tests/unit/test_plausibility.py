@@ -160,7 +160,7 @@ def test_a_register_that_stays_at_another_level_is_believed_in_the_end_and_logge
     assert believed * 15 >= SETTLE_SECONDS
     assert shown[believed:] == [after + step * 0.03 for step in range(believed, 8)]
     assert meter.changes == [
-        f"{AE}: was 4855.39 kWh and goes on at {after + 0.12:.10g} kWh, which lasted for a minute"
+        f"{AE}: was 4855.39 kWh and goes on at {after + 0.12:.10g} kWh, which lasted for 1 min"
     ]
 
 
@@ -183,6 +183,28 @@ def test_a_candidate_that_changes_in_another_way_waits_anew() -> None:
     meter = Meter(known=4855.39)
 
     assert [meter.show(reading) for reading in (10.0, 5.0, 10.0, 5.0, 10.0, 5.0)] == [None] * 6
+
+
+@pytest.mark.parametrize("glitch", [0.0, 12.3, 2427.69, 9710.78])
+def test_a_level_that_charge_info_contradicts_does_not_settle_within_an_hour(glitch: float) -> None:
+    meter = Meter(known=4855.39, reported=4_855_390.0)
+
+    assert [meter.show(glitch) for _ in range(100)] == [None] * 100
+    meter.charges = {}
+    assert [meter.show(glitch) for _ in range(100)] == [None] * 100, "chargeInfo is silent for once"
+    assert meter.show(4855.40) == 4855.40
+    assert meter.changes == []
+
+
+def test_a_level_that_charge_info_contradicts_waits_anew_once_it_agrees() -> None:
+    agreeing, always = (Meter(known=4855.39, reported=4_855_390.0) for _ in range(2))
+    for _ in range(100):
+        agreeing.show(12.3)
+    agreeing.report(12_300.0)
+
+    assert [agreeing.show(12.3) for _ in range(5)] == [None] * 4 + [12.3]
+    shown = [always.show(12.3, seconds=300) for _ in range(14)]
+    assert shown == [None] * 12 + [12.3] * 2, "an hour after the first"
 
 
 # The first value, and levels of an earlier process
@@ -531,13 +553,37 @@ def test_a_register_whose_unit_was_contradicted_is_held_back_while_charge_info_i
     reported = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=4_855_390.0)}
 
     def shown(*reads: tuple[Inventory, Mapping[str, ChargeRecord]]) -> list[bool]:
-        register_filter = RegisterFilter({AE: RegisterLevel(4855.39 * 3.6e6, 1.79e9)})
+        level = RegisterLevel(4855.39 * 3.6e6, 1.79e9)
+        register_filter = RegisterFilter({AE: level, "chargeInfo EVSE.PLUG": level})
         values: dict[str, Value] = {AE: 4855.39, "EVSE.STATUS": 1.0}
         snapshots = [read(1.79e9, inventory, values, charges) for inventory, charges in reads]
         return [AE in register_filter.apply(snapshot, 0.0).values for snapshot in snapshots]
 
     assert shown((wrong, reported), (wrong, {}), (wrong, {}), (wrong, reported)) == [True, False, False, True]
     assert shown((right, reported), (right, {})) == [True, True]
+
+
+def test_a_register_whose_unit_is_contradicted_is_held_back_with_what_contradicts_it() -> None:
+    """chargeInfo as of a read before is not that of now: its next level looks like a jump."""
+    register_filter = RegisterFilter({"chargeInfo EVSE.PLUG": RegisterLevel(48_000.0 * 3600, 1.79e9)})
+    shown = []
+    for reported in (48_000.0, 49_000.0):
+        charges = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=reported)}
+        values = {AE: reported / 1000, "EVSE.STATUS": 1.0}
+        snapshot = register_filter.apply(read(1.79e9, site(factors={AE: 6}), values, charges), 0.0)
+        shown.append((AE in snapshot.values, snapshot.charges["EVSE.PLUG"].meter_watt_hours))
+
+    assert shown == [(True, 48_000.0), (False, None)]
+    assert snapshot.rejected[AE, "unit"] == 1
+
+
+def test_charge_info_that_was_kept_from_an_earlier_read_is_as_old_as_that() -> None:
+    register_filter = RegisterFilter({"chargeInfo EVSE.PLUG": RegisterLevel(48_000.0 * 3600, 1.79e9)})
+    for step, reported in enumerate((48_000.0, 48_000.0, 48_000.0, 48_600.0)):
+        charges = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=reported)}
+        snapshot = register_filter.apply(read(1.79e9 + 50 * step, INVENTORY, {}, charges), 50.0 * step)
+
+        assert snapshot.charges == charges
 
 
 class Changing:
