@@ -20,6 +20,9 @@ _OLD_MODULES: Mapping[str, Module] = {"meaning": "core", "walk": "variables"}
 JSON_ENDING = ".json"
 """What asks for a charger as JSON, so that no name of a configuration may end so."""
 
+DEFAULT_MAX_POWER = 1e6
+"""Watts beyond which no register of a charger grows, unless the configuration says otherwise."""
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _PORTS = range(65536)
@@ -57,6 +60,7 @@ class ChargerSettings:
 
     `timeout` bounds a read and `pause` lies between two requests, in seconds.
     `labels` are shown by `/sd`; `exclude` are patterns of `device.variable` that the walk leaves out.
+    `max_power` is the most that all that it measures can deliver, in watts: what grows faster is implausible.
     `source_address` is an address of this machine, as chargers answer only their own subnet (protocol 12).
     `title` and `plug_titles`, by the names of plugs, are what a person calls them.
     """
@@ -71,6 +75,7 @@ class ChargerSettings:
     exclude: tuple[str, ...] = ()
     title: str = ""
     plug_titles: Mapping[str, str] = field(default_factory=dict)
+    max_power: float = DEFAULT_MAX_POWER
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_origin
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError, create_model, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, create_model, field_validator
 from pydantic import ValidationInfo as Info
 
 from ccl_exporter.config import fields, influxdb, mqtt
@@ -25,6 +25,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.outputs.output import Output, OutputContext
 from ccl_exporter.settings import (
+    DEFAULT_MAX_POWER,
     DEFAULT_PORTS,
     JSON_ENDING,
     ChargerSettings,
@@ -57,6 +58,15 @@ ChargerName = Annotated[
     ),
 ]
 Url = Annotated[str, fields.checked(partial(charger_settings, environment={}), "the address of a charger")]
+
+
+def _watts(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e3 <= value <= 1e9:
+        raise ValueError("must be a power in watts, from 1000 to 1000000000")
+    return value
+
+
+MaxPower = Annotated[float, BeforeValidator(_watts)]
 Address = Annotated[str, fields.checked(ip_address, "an address of this machine; it looks like 192.0.2.1")]
 Network = Annotated[
     str, fields.checked(ip_network, "a network; it looks like 192.0.2.0/24, with zeros after the 24 bits")
@@ -80,6 +90,7 @@ class _ChargerModel(fields.ConfigModel):
     pause: Annotated[fields.Duration, Field(le=3600)] = 0.0
     labels: dict[Label, str] = Field(default_factory=dict)
     source_address: Address | None = None
+    max_power: MaxPower = DEFAULT_MAX_POWER
     variables: _VariablesModel = _VariablesModel()
     title: fields.Text | None = None
     plugs: dict[fields.Text, _PlugModel] = Field(default_factory=dict)
@@ -114,6 +125,7 @@ class _ChargerModel(fields.ConfigModel):
             pause=self.pause,
             labels=self.labels,
             source_address=self.source_address,
+            max_power=self.max_power,
             exclude=tuple((self.walk or self.variables).exclude),
             title=self.title or "",
             plug_titles={name: plug.title for name, plug in self.plugs.items()},
@@ -364,6 +376,7 @@ def _masked(charger: ChargerSettings) -> dict[str, Any]:
         "pause": format_duration(charger.pause),
         "labels": dict(charger.labels),
         "source_address": charger.source_address,
+        "max_power": charger.max_power if charger.max_power != DEFAULT_MAX_POWER else None,
         "variables": {"exclude": list(charger.exclude)} if charger.exclude else None,
         "title": charger.title,
         "plugs": {name: {"title": title} for name, title in charger.plug_titles.items()},

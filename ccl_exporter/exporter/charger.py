@@ -71,9 +71,10 @@ class LastingFilter:
         """Whether the last read brought a first value that only another read can confirm."""
         return self._filter.needs_second_read
 
-    def apply(self, snapshot: Snapshot, now: float) -> Snapshot:
-        """The snapshot judged; `now` is in monotonic seconds."""
+    def apply(self, snapshot: Snapshot, now: float, most_watts: float) -> Snapshot:
+        """The snapshot judged; `now` is in monotonic seconds. No register grows by more than `most_watts`."""
         with self._lock:
+            self._filter.most_watts = most_watts
             judged = self._filter.apply(snapshot, now)
             if judged.up:
                 self._keep(self._filter.levels)
@@ -178,7 +179,8 @@ class Charger:
             begun = self._clock.monotonic()
         snapshot = None
         try:
-            judged = self.register_filter.apply(self._engine.read(left, wanted), self._clock.monotonic())
+            sent = self._engine.read(left, wanted)
+            judged = self.register_filter.apply(sent, self._clock.monotonic(), self.settings.max_power)
             snapshot = replace(judged, timeout=timeout)
             for sentence in judged.changes:
                 log.warning("%s: %s", self.settings.name, sentence)

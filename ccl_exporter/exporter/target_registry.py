@@ -16,7 +16,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.charger import MOST_ABSENT_READS, Charger, LastingFilter
 from ccl_exporter.http_client import addresses_of
 from ccl_exporter.sessions.recorder import SessionRecorder
-from ccl_exporter.settings import ChargerSettings, Settings, charger_settings
+from ccl_exporter.settings import DEFAULT_MAX_POWER, ChargerSettings, Settings, charger_settings
 
 _RESOLVE_WITHIN = 5.0  # seconds
 
@@ -122,4 +122,4 @@ def _by_url(settings: Settings) -> dict[str, str]:
 
 def _asked(settings: ChargerSettings) -> ChargerSettings:
     """The settings by which a charger is asked, without those of what is shown of it."""
-    return replace(settings, labels={}, exclude=(), title="", plug_titles={})
+    return replace(settings, labels={}, exclude=(), title="", plug_titles={}, max_power=DEFAULT_MAX_POWER)

@@ -14,10 +14,10 @@ from typing import Protocol
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment
 from ccl_exporter.station.catalogue import Activity, catalogue
 from ccl_exporter.station.judge import Station
-from ccl_exporter.station.plausibility import MOST_WATTS
 from ccl_exporter.station.plug import IN_SESSION, NOT_IN_SESSION, Plug, judge_session, session_date
 
 _STEP = 72_000.0  # joules: two steps of a meter that counts in tens of watt-hours
+_MOST_WATTS = 1e6  # no plug delivers more
 _SHARE = 0.25  # by which two meters of one charger may differ
 _FLOW = 1.5e6  # joules that may flow between the values and the chargeInfo of one read: 22 kW for a minute
 _LONGEST = 31 * 86_400.0  # seconds
@@ -97,7 +97,7 @@ class PlugReading:
         """Whether the register is known, and the energy of the session if there is one."""
         if self.register is None or (self.charge.watt_hours is None and self.charge.begun):
             return False
-        return 0 <= self.joules <= MOST_WATTS * (judge_session(self.charge).duration or _LONGEST) + _STEP
+        return 0 <= self.joules <= _MOST_WATTS * (judge_session(self.charge).duration or _LONGEST) + _STEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +320,7 @@ def _began_anew(account: RegisterAccount, level: float, reading: PlugReading) ->
     elapsed = max(reading.taken - account.at, own)  # a clock may stand still or be set back
     grown = level - account.latest
     # Where all clocks were set back nothing says how much may have flowed.
-    return grown < -1 or (elapsed >= 0 and grown > MOST_WATTS * elapsed + _STEP)
+    return grown < -1 or (elapsed >= 0 and grown > _MOST_WATTS * elapsed + _STEP)
 
 
 def _replaced(charger: str, reading: PlugReading, session: TrackedSession) -> FinishedSession:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
+from ccl_exporter.settings import DEFAULT_MAX_POWER
 from ccl_exporter.station.bounds import (
     SENTINELS,
     SETTLE_READINGS,
@@ -31,9 +32,6 @@ REASONS: tuple[Reason, ...] = ("zero", "rollback", "jump")
 
 Verdict = Reason | Literal["unconfirmed"]
 """Why a value is held back. A first value that waits for another read is not implausible, so it is not counted."""
-
-MOST_WATTS = 1e6
-"""No register grows faster, whatever belongs to it."""
 
 MOST_FALLS = 3
 FALLS_WITHIN = 86_400.0
@@ -144,15 +142,16 @@ class _Register(NamedTuple):
 class RegisterFilter:
     """Holds back what cannot be right, for one charger; one caller at a time.
 
-    `levels` are those that an earlier process believed in. No register grows by more than `most_watts`.
+    `levels` are those that an earlier process believed in.
     """
 
     def __init__(
-        self, levels: Mapping[str, RegisterLevel] = MappingProxyType({}), most_watts: float = MOST_WATTS
+        self, levels: Mapping[str, RegisterLevel] = MappingProxyType({}), most_watts: float = DEFAULT_MAX_POWER
     ) -> None:
         self._believed = {name: _Read(level, None) for name, level in levels.items()}
         self._partial = frozenset(name for name, level in levels.items() if level.is_partial)
-        self._most_watts = most_watts
+        self.most_watts = most_watts
+        """No register grows faster, whatever belongs to it."""
         self._waiting: dict[str, _Candidate] = {}
         self._counts: dict[tuple[str, str], int] = {}
         self._powers: dict[tuple[str, ...], tuple[float, float, float]] = {}
@@ -212,7 +211,7 @@ class RegisterFilter:
             if before is None:
                 return None
             read = _Read(RegisterLevel(value, at), now)
-            return 0 <= value - before.level.value <= _flown(self._most_watts, before, read)
+            return 0 <= value - before.level.value <= _flown(self.most_watts, before, read)
 
         unsure, sentences = self._units.judge(reading, continues, now)
         self._changes += sentences
@@ -250,8 +249,8 @@ class RegisterFilter:
         """The most power that can have flowed through a register since the read before."""
         highest, *recent = self._powers.get(register.powers, (0.0, 0.0, 0.0))
         if register.watts is not None:
-            return min(max(register.watts, *recent), self._most_watts)
-        return min(max(highest, USUAL_WATTS), self._most_watts) if register.powers else self._most_watts
+            return min(max(register.watts, *recent), self.most_watts)
+        return min(max(highest, USUAL_WATTS), self.most_watts) if register.powers else self.most_watts
 
     def _claims(self, reading: Reading, registers: Sequence[_Register], now: float) -> Iterator[_Claim]:
         """What a read says of registers and of chargeInfo's copies of them; each may confirm the other."""
@@ -316,7 +315,7 @@ class RegisterFilter:
         change = abs(change) if is_net else change
         if change == 0:
             return True
-        if not 0 < change <= _flown(self._most_watts, before, claim.read):
+        if not 0 < change <= _flown(self.most_watts, before, claim.read):
             return False
         return change <= _flown(claim.watts, before, claim.read) or claim.is_confirmed
 
@@ -338,7 +337,7 @@ class RegisterFilter:
         falls = (*(fall for fall in before.level.falls if abs(at - fall) < FALLS_WITHIN), at)
         is_last = len(falls) >= MOST_FALLS
         # One that has fallen before and is below zero now cannot be any other meter, however far it fell.
-        is_possible = fallen <= _flown(self._most_watts, before, claim.read) or (is_last and claim.value < 0)
+        is_possible = fallen <= _flown(self.most_watts, before, claim.read) or (is_last and claim.value < 0)
         if not claim.bounds.may_fall or not claim.value or not is_possible:
             return False
         if fallen <= 0 or claim.value >= previous.level.value:
@@ -375,7 +374,7 @@ class RegisterFilter:
         """Whether a level that waits is still the same, or has grown meanwhile."""
         change = claim.value - before.level.value
         return (
-            0 <= (abs(change) if claim.bounds.may_fall else change) <= _flown(self._most_watts, before, claim.read)
+            0 <= (abs(change) if claim.bounds.may_fall else change) <= _flown(self.most_watts, before, claim.read)
         )
 
     def _believe(self, claim: _Claim, is_partial: bool = False) -> None:

@@ -85,8 +85,8 @@ class Variable:
         """A number as sent in base units; without a unit it is what it is."""
         if self.unit is None:
             return value
-        # Nine decimals keep all that was sent (six) and leave out what the multiplication adds.
-        return round((value * self.power + self.unit.offset) * self.unit.scale, 9)
+        # What the multiplication adds is beyond the fifteen digits that a float keeps: a register must not fall by it.
+        return float(f"{(value * self.power + self.unit.offset) * self.unit.scale:.15g}")
 
 
 class Variables:

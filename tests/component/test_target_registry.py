@@ -81,6 +81,21 @@ def test_what_is_held_back_stays_so_when_the_configuration_changes(changed: dict
         assert not shows_register(fleet.named("garage"))
 
 
+@pytest.mark.parametrize("changed", [{}, {"timeout": 31.0}])
+def test_the_most_power_takes_effect_when_the_configuration_changes(changed: dict[str, object]) -> None:
+    with Simulator(autopilot=False) as simulator:
+        settings = ChargerSettings("garage", simulator.url)
+        fleet = TargetRegistry(Settings({"garage": settings}), None)
+        assert shows_register(fleet.named("garage"))
+        (plug,) = simulator.site.plugs
+        for max_power in (1e9, 1e3):
+            plug.set_register(plug.energy_wh + 100.0)
+            now = replace(settings, max_power=max_power, **changed)  # type: ignore[arg-type] # its fields
+            fleet.update(Settings({"garage": now}))
+
+            assert shows_register(fleet.named("garage")) is (max_power == 1e9)
+
+
 def test_what_is_held_back_of_a_charger_without_a_name_stays_so_when_the_configuration_changes() -> None:
     with Simulator(autopilot=False) as simulator:
         settings = Settings({}, allow=(ip_network("127.0.0.0/8"),))

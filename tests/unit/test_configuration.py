@@ -41,6 +41,7 @@ FULL = """\
         title: Bay 7
         plugs: {EVSE.PLUG_A: {title: Left}, EVSE.PLUG_B: {title: Right}}
         source_address: 192.0.2.1
+        max_power: 2000000
         variables: {exclude: ["CCL1Mini.PWMO*"]}
     probe:
       allow_networks: [192.0.2.0/24, "2001:db8::/32"]
@@ -92,6 +93,7 @@ class TestGoodFile:
                         exclude=("CCL1Mini.PWMO*",),
                         title="Bay 7",
                         plug_titles={"EVSE.PLUG_A": "Left", "EVSE.PLUG_B": "Right"},
+                        max_power=2e6,
                     ),
                 },
                 (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")),
@@ -224,6 +226,10 @@ MISTAKES = {
     "no timeout": ("chargers: {a: {url: e, timeout: 0s}}", "1: chargers.a.timeout: ", "more than 0"),
     "a long timeout": ("chargers: {a: {url: e, timeout: 30d}}", "1: chargers.a.timeout: ", "at most 3600"),
     "a negative pause": ("chargers: {a: {url: e, pause: -1s}}", "1: chargers.a.pause: ", "not a duration"),
+    "a unit for a power": ("chargers: {a: {url: e, max_power: 2MW}}", "1: chargers.a.max_power: ", "in watts"),
+    "a truth for a power": ("chargers: {a: {url: e, max_power: true}}", "1: chargers.a.max_power: ", "in watts"),
+    "no power": ("chargers: {a: {url: e, max_power: 0}}", "1: chargers.a.max_power: ", "in watts"),
+    "any power": ("chargers: {a: {url: e, max_power: .inf}}", "1: chargers.a.max_power: ", "in watts"),
     "a label of ours": ("chargers: {a: {url: e, labels: {__x: y}}}", "1: chargers.a.labels.__x: ", "label"),
     "a label with a dash": ("chargers: {a: {url: e, labels: {a-b: y}}}", "1: chargers.a.labels.a-b: ", "label"),
     "a number for a label": ("chargers: {a: {url: e, labels: {a: 1}}}", "1: chargers.a.labels.a: ", "quotes"),
@@ -721,6 +727,7 @@ WORDS = [
     *("chargers", "chargers_from", "probe", "garage", "url", "username", "password", "password_file", "timeout"),
     *(
         "pause",
+        "max_power",
         "labels",
         "source_address",
         "variables",

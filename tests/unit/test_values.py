@@ -66,6 +66,10 @@ def told(unit: str | None = None, factor: int | None = None, **more: bool | str)
 
 
 class TestUnits:
+    def test_a_register_is_the_same_in_kilowatt_hours_as_in_watt_hours(self) -> None:
+        for watt_hours in range(0, 10_000_000, 1_870):
+            assert one(watt_hours / 1000, info=told("#WH", 3)) == one(float(watt_hours), info=told("#WH", 0))
+
     @pytest.mark.parametrize(
         ("unit", "factor", "sent", "quantity", "base"),
         [
