@@ -85,7 +85,7 @@ class Variable:
         """A number as sent in base units; without a unit it is what it is."""
         if self.unit is None:
             return value
-        # What the multiplication adds is beyond the fifteen digits that a float keeps: a register must not fall by it.
+        # What the multiplication adds is beyond fifteen digits, and would make a register fall now and then.
         return float(f"{(value * self.power + self.unit.offset) * self.unit.scale:.15g}")
 
 
