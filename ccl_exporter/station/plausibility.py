@@ -380,7 +380,8 @@ class RegisterFilter:
     def _believe(self, claim: _Claim, is_partial: bool = False) -> None:
         before, read = self._believed.get(claim.name), claim.read
         level = read.level
-        if before is not None and claim.name.startswith(_COPY) and level.value == before.level.value:
+        is_kept = before is not None and before.now is not None and level.value == before.level.value
+        if before is not None and is_kept and claim.name.startswith(_COPY):
             # chargeInfo is not asked in every read, so it may be that of an earlier one.
             read = before
         falls: tuple[float, ...] = ()
