@@ -324,7 +324,11 @@ class RegisterFilter:
         grown = claim.value - before.level.value
         if not grown or claim.bounds.plug is None or claim.name.startswith(_COPY):
             return
-        seconds = claim.read.seconds_since(before)
+        was, level = before.level, claim.read.level
+        seconds = level.at - was.at
+        if level.clock is not None and was.clock is not None:
+            # One clock that ran alone was set.
+            seconds = min(seconds, level.clock - was.clock)
         if seconds >= _GAP:
             hours = f"{seconds / 3600:.1f} h"
             self._changes.append(f"{claim.name}: grew by {_shown(grown, claim)} in {hours} without a read")

@@ -386,6 +386,18 @@ def test_time_is_what_the_clock_says_that_ran_fastest() -> None:
     assert back.show(101.0, seconds=900.0, set_by=-3600.0) == 101.0
 
 
+def test_a_clock_that_is_set_is_no_gap() -> None:
+    host, device, both = (Meter(known=100.0, reported=100_000.0) for _ in range(3))
+    for meter in (host, device, both):
+        meter.show(100.0, clock=1_790_000_000)
+    host.show(100.01, clock=1_790_000_015, set_by=1e6)
+    device.show(100.01, clock=1_790_900_000)
+    both.show(100.01, clock=1_790_003_600, set_by=3585.0)
+
+    assert (host.changes, device.changes) == ([], [])
+    assert both.changes == [f"{AE}: grew by 0.01 kWh in 1.0 h without a read"]
+
+
 # Sentinels and ranges
 
 
