@@ -246,8 +246,8 @@ def update(charger: str, account: RegisterAccount | None, reading: PlugReading) 
             # No third session passed meanwhile: what is not of the next one is of this one.
             rest = grown - (session.unrecorded if session is not None else 0.0)
             running = replace(running, joules=running.joules + max(rest, 0.0))
-        # Without energy there is nothing to tell of a session whose end was not seen.
-        if running.joules:
+        # Of a session whose end was not seen and that had neither there is nothing to record.
+        if running.joules or running.highest_watts:
             finished.append((running.key, _replaced(charger, reading, running)))
         account = account.closed(replace(running, is_open=True))
     if session is not None and not reading.has_ended:

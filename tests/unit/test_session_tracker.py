@@ -448,6 +448,24 @@ def test_the_rest_of_a_replaced_session_is_its_own_if_the_last_read_was_not_long
     assert log.now.unassigned / KWH == pytest.approx(7.5 - recorded)
 
 
+@pytest.mark.parametrize(("watts", "is_recorded"), [(7000.0, True), (0.0, False)])
+def test_a_replaced_session_whose_energy_was_not_reported_yet_is_known_by_its_power(
+    watts: float, is_recorded: bool
+) -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.begin()
+    kept = station.told()
+    station.flow(watts, 60)
+    log.take(replace(station.read(), charges=kept))
+    station.flow(watts, 3600)
+    station.end()
+    station.begin()
+    log.take(station.read())
+
+    assert [(session.joules, session.highest_watts) for session in log.finished] == [(0.0, watts)] * is_recorded
+
+
 def test_a_session_that_is_gone_when_the_plug_is_idle_is_closed_and_only_then() -> None:
     station, log = Station(), Book()
     log.take(station.read())
@@ -631,11 +649,13 @@ def test_whatever_happens_every_joule_belongs_to_a_session_or_to_none(steps: lis
     """Sessions that were read are there once, with the energy of the last read; the rest flowed besides."""
     station, log = Station(), Book()
     read: dict[float, tuple[float, bool]] = {}
+    powered: set[float] = set()
 
     def look() -> None:
         log.take(station.read())
         charge = station.charges[PLUG]
         if charge.requested is not None:
+            powered.update([charge.requested] if station.watts[PLUG] else [])
             read[charge.requested] = (charge.watt_hours or 0.0) * 3600, charge.ended is not None
 
     look()
@@ -659,7 +679,7 @@ def test_whatever_happens_every_joule_belongs_to_a_session_or_to_none(steps: lis
     truth = {
         key: (joules, has_ended)
         for key, (joules, has_ended) in read.items()
-        if has_ended or (joules and (key != charge.requested or charge.ended))
+        if has_ended or ((joules or key in powered) and (key != charge.requested or charge.ended))
     }
 
     assert {key: (row.joules, row.ended is not None) for key, row in log.rows.items()} == truth
