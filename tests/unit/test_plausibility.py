@@ -810,6 +810,25 @@ def test_whatever_glitches_come_the_register_never_falls_and_what_is_true_is_sho
         shown = truth if glitch is None else shown
 
 
+@settings(max_examples=50, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.floats(0, 1), st.floats(1, 80), st.sampled_from([1.0, 1.0, 0.0, 0.0025, 0.5, 2.0, 700.0, -1.0])
+        ),
+        max_size=40,
+    )
+)
+def test_while_charge_info_is_right_no_other_level_is_shown(steps: list[tuple[float, float, float]]) -> None:
+    meter, truth = Meter(known=4855.39, reported=4_855_390.0), 4855.39
+    meter.show(truth)
+    for share, seconds, factor in steps:
+        truth = round(truth + share * 32 * 240 * 3 / 3.6e6 * seconds, 2)
+        meter.report(truth * 1000, state=8)
+
+        assert meter.show(truth * factor, seconds) == (truth if factor == 1 else None)
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     reads=st.lists(
