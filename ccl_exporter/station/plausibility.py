@@ -7,6 +7,7 @@ A number that stands for none, or lies outside what its quantity can be, is held
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -175,7 +176,8 @@ class RegisterFilter:
         self._needs_second_read, self._changes, self._proven = False, [], set()
         if not snapshot.up:
             return replace(snapshot, rejected=dict(self._counts), partial_registers=self._partial)
-        reading = Reading(snapshot)
+        reading = self._without_wrong_copies(Reading(snapshot), now)
+        snapshot = reading.snapshot
         held = self._judge_units(reading, now)
         registers = self._judge_gauges(reading, held)
         self._note_powers(reading, registers, held)
@@ -202,18 +204,34 @@ class RegisterFilter:
             changes=tuple(self._changes),
         )
 
+    def _continues(self, read: _Read, name: str, value: float) -> bool | None:
+        """Whether a register may have this value now, in base units; None if its level is not known."""
+        before = self._believed.get(name)
+        if before is None:
+            return None
+        return 0 <= value - before.level.value <= _flown(self.most_watts, before, read)
+
+    def _without_wrong_copies(self, reading: Reading, now: float) -> Reading:
+        """The reading without copies that left their level while the register that they contradict goes on."""
+        snapshot, wrong = reading.snapshot, dict[str, Verdict]()
+        read = _Read(RegisterLevel(0.0, snapshot.taken), now)
+        for plug, charge in snapshot.charges.items() if reading.unit_conflicts else ():
+            meters = (each.meter for each in snapshot.inventory.plugs if each.name == plug)
+            copy = (charge.meter_watt_hours or 0.0) * 3600
+            for name in {f"{prefix}.AE" for prefix in (plug, *meters)} & reading.unit_conflicts:
+                variable, raw = reading.variable(name), reading.raw(name)
+                goes_on = variable and raw is not None and self._continues(read, name, variable.base(raw))
+                if goes_on and self._continues(read, _COPY + plug, copy) is False:
+                    wrong[_COPY + plug] = "jump"
+        if not wrong:
+            return reading
+        charges = {plug: _without(charge, wrong) for plug, charge in snapshot.charges.items()}
+        return Reading(replace(snapshot, charges=charges))
+
     def _judge_units(self, reading: Reading, now: float) -> dict[str, Verdict]:
         """What is held back as its unit is not confirmed."""
-        at = reading.snapshot.taken
-
-        def continues(name: str, value: float) -> bool | None:
-            before = self._believed.get(name)
-            if before is None:
-                return None
-            read = _Read(RegisterLevel(value, at), now)
-            return 0 <= value - before.level.value <= _flown(self.most_watts, before, read)
-
-        unsure, sentences = self._units.judge(reading, continues, now)
+        read = _Read(RegisterLevel(0.0, reading.snapshot.taken), now)
+        unsure, sentences = self._units.judge(reading, partial(self._continues, read), now)
         self._changes += sentences
         return dict.fromkeys(unsure, "unit")
 

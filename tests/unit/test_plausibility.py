@@ -589,6 +589,21 @@ def test_a_register_whose_unit_is_contradicted_is_held_back_with_what_contradict
     assert snapshot.rejected[AE, "unit"] == 1
 
 
+@pytest.mark.parametrize("times", [1000, 0.001])
+def test_a_copy_that_is_wrong_by_a_thousand_is_no_conflict_while_its_register_goes_on(times: float) -> None:
+    meter = Meter(known=4855.39, reported=4_855_390.0)
+    assert meter.show(4855.39) == 4855.39
+    meter.report(4_855_390.0 * times)
+    for step in range(20):
+        reading = 4855.39 + step / 100
+        assert meter.show(reading) == reading
+        assert meter.shown.charges["EVSE.PLUG"].meter_watt_hours is None
+    meter.charges = {}
+
+    assert meter.show(4855.6) == 4855.6
+    assert meter.counts == {}
+
+
 def test_charge_info_that_was_kept_from_an_earlier_read_is_as_old_as_that() -> None:
     register_filter = RegisterFilter({"chargeInfo EVSE.PLUG": RegisterLevel(48_000.0 * 3600, 1.79e9)})
     for step, reported in enumerate((48_000.0, 48_000.0, 48_000.0, 48_600.0)):
