@@ -213,9 +213,11 @@ class RegisterFilter:
 
     def _without_wrong_copies(self, reading: Reading, now: float) -> Reading:
         """The reading without copies that left their level while the register that they contradict goes on."""
+        if not reading.unit_conflicts:
+            return reading
         snapshot, wrong = reading.snapshot, dict[str, Verdict]()
         read = _Read(RegisterLevel(0.0, snapshot.taken), now)
-        for plug, charge in snapshot.charges.items() if reading.unit_conflicts else ():
+        for plug, charge in snapshot.charges.items():
             meters = (each.meter for each in snapshot.inventory.plugs if each.name == plug)
             copy = (charge.meter_watt_hours or 0.0) * 3600
             for name in {f"{prefix}.AE" for prefix in (plug, *meters)} & reading.unit_conflicts:
@@ -223,8 +225,6 @@ class RegisterFilter:
                 goes_on = variable and raw is not None and self._continues(read, name, variable.base(raw))
                 if goes_on and self._continues(read, _COPY + plug, copy) is False:
                     wrong[_COPY + plug] = "jump"
-        if not wrong:
-            return reading
         charges = {plug: _without(charge, wrong) for plug, charge in snapshot.charges.items()}
         return Reading(replace(snapshot, charges=charges))
 
