@@ -34,7 +34,7 @@ _QUIET_AFTER = 900.0
 _REST = 4 * 3600.0
 """Seconds at the end in which nothing happens."""
 
-_ALL_EVERY = 8
+_ALL_EVERY = 16
 """Every so many scrapes ask for all variables."""
 
 
@@ -156,15 +156,15 @@ class Life:
             return
         self.witness.note("kill")
         self.charger.interrupt = self.database.interrupt = lambda: None
-        if self._unwritable:
+        if self._unwritable or not self.exporter.recorder.worker.is_running:
             self.witness.forget_unwritten()
-        else:
-            old, self.folder = self.folder, next(self._folders)
-            copytree(old, self.folder)
+        if self._unwritable:
             self._gone()
-            rmtree(old)
             return
+        old, self.folder = self.folder, next(self._folders)
+        copytree(old, self.folder)
         self._gone()
+        rmtree(old)
 
     def stop(self) -> None:
         """End the exporter in peace."""
