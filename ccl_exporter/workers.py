@@ -101,7 +101,8 @@ class Worker(Health):
     def __init__(self, name: str, step: Callable[[float], float], start: StartThread = start_thread) -> None:
         super().__init__(name)
         self._step = step
-        self._start = start
+        self.start = start
+        """How the thread is started."""
         self._changed = threading.Condition()
         self._woken = False
         self._stopped = False
@@ -114,6 +115,11 @@ class Worker(Health):
         with self._changed:
             self._woken = True
             self._changed.notify_all()
+
+    @property
+    def is_woken(self) -> bool:
+        """Whether the next step is to be called at once."""
+        return self._woken
 
     def stop(self) -> None:
         """Call no further step; returns at once."""
@@ -145,7 +151,7 @@ class Worker(Health):
             self._thread = None
             return
         try:
-            self._thread = self._start(self._run, self.name)
+            self._thread = self.start(self._run, self.name)
         except Exception as error:  # noqa: BLE001 - the system may refuse a thread for many reasons
             self._start_at = now + self.failed(error, now)
 

@@ -4,6 +4,7 @@ Like all reads they go through the governors, and their sessions are recorded.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.exporter.poll_loop import LONGEST_READ, PollLoop, Source
@@ -92,4 +93,4 @@ def _loop(
     def read(charger: Charger, _: float, __: Sequence[Module], oldest: float) -> tuple[Snapshot, list[Sample]]:
         return source.read(charger, LONGEST_READ, modules(charger), oldest)
 
-    return PollLoop(NoOutput(name), Source(due, read))
+    return PollLoop(NoOutput(name), replace(source, chargers=due, read=read))

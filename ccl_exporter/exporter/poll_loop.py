@@ -29,10 +29,14 @@ _STOP_WITHIN = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The chargers of now, and a way to read one: within seconds, some modules, begun at most so long ago."""
+    """The chargers of now, and a way to read one: within seconds, some modules, begun at most so long ago.
+
+    `pool` makes what reads several at a time.
+    """
 
     chargers: Callable[[], Sequence[Charger]]
     read: Callable[[Charger, float, Sequence[Module], float], tuple[Snapshot, list[Sample]]]
+    pool: Callable[[str, int], Pool] = Pool
 
 
 class PollLoop:
@@ -47,7 +51,7 @@ class PollLoop:
         self._reading: set[str] = set()
         self._taken: dict[str, float] = {}
         self._due: float | None = None
-        self._readers = Pool(output.name, MOST_READERS)
+        self._readers = source.pool(output.name, MOST_READERS)
         self.worker = Worker(output.name, self.step)
 
     @property

@@ -5,7 +5,7 @@ Nothing else is ever contacted: a probe is no way to make this machine talk to o
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.charger import MOST_ABSENT_READS, Charger, LastingFilter
 from ccl_exporter.http_client import addresses_of
+from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.settings import DEFAULT_MAX_POWER, ChargerSettings, Settings, charger_settings
 
@@ -28,11 +29,19 @@ class TargetRegistry:
     """Hands out the one reader of each charger; safe to be called from several threads.
 
     `recorder` keeps the levels of the chargers' registers.
+    `transport` makes what asks a charger, by default over the network.
     """
 
-    def __init__(self, settings: Settings, state: Path | None, recorder: SessionRecorder | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        state: Path | None,
+        recorder: SessionRecorder | None = None,
+        transport: Callable[[ChargerSettings], Transport | None] = lambda _: None,
+    ) -> None:
         self._state = state
         self._recorder = recorder
+        self._transport = transport
         self._lock = threading.Lock()
         self._absent_reads = threading.Semaphore(MOST_ABSENT_READS)
         self.settings = settings
@@ -98,7 +107,13 @@ class TargetRegistry:
         name, recorder = settings.name, self._recorder
         if register_filter is None and recorder is not None:
             register_filter = LastingFilter(recorder.levels(name), partial(recorder.note_levels, name))
-        return Charger(settings, self._state, absent_reads=self._absent_reads, register_filter=register_filter)
+        return Charger(
+            settings,
+            self._state,
+            absent_reads=self._absent_reads,
+            transport=self._transport(settings),
+            register_filter=register_filter,
+        )
 
     def _admitted(self, settings: ChargerSettings) -> ChargerSettings:
         """A host of an admitted network, by its resolved address, so that its name cannot lead elsewhere later."""

@@ -238,6 +238,10 @@ def charge_info(view: SiteView, place: PlugPlace) -> list[Element]:
     """chargeInfo.xml: the present charge, or the last one, which keeps its energy (protocol 12)."""
     plug, charge = place.plug, place.plug.charge
     elapsed = plug.charge_seconds_at(view.now)
+    if charge.began is not None:
+        # As it counts by its own clock, which may have been set meanwhile.
+        ended = view.now if charge.ended is None else charge.ended
+        elapsed = view.clock(ended) - view.clock(charge.began)
     return [
         leaf("chargeId", _charge_id(place)),
         leaf("state", int(plug.state)),

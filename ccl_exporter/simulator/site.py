@@ -167,6 +167,7 @@ class Site:
         self._overrides: dict[str, Value] = {}
         self._removed: set[str] = set()
         self._configurations = 0
+        self._ahead = [(-math.inf, 0.0)]
         self.active_events = 0
         """Count that status.xml shows."""
 
@@ -232,6 +233,15 @@ class Site:
         """Let a back end start and stop charges at all plugs every so many seconds; None takes it away."""
         with self.present() as now:
             self._back_ends = [] if every is None else [BackEnd(p.plug, now, every) for p in self.model.places]
+
+    def set_clock(self, ahead: float) -> None:
+        """Let the engine's clock be so many seconds ahead from now on; what it noted before stays as it was."""
+        with self.present() as now:
+            self._ahead.append((now, ahead))
+
+    def clock(self, unix: float) -> float:
+        """What the engine's clock showed at a time."""
+        return unix + next(ahead for since, ahead in reversed(self._ahead) if since <= unix)
 
     def reboot(self) -> None:
         """Start the engine anew: systemId and RUNTIME change, charges go on (protocol 12)."""
@@ -330,7 +340,7 @@ class SiteView:
 
     def clock(self, unix: float) -> float:
         """A time as the engine's own clock tells it."""
-        return unix + self._shift
+        return self.site.clock(unix) + self._shift
 
     def display(self, text: str) -> str:
         """A name or title as shown."""

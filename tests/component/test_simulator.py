@@ -475,6 +475,18 @@ class TestDocuments:
         assert {name for name in before if before[name] != after[name]} == {"systemId", "deviceId"}
         assert bench.value("EVSE.RUNTIME") == "14112023221330"
 
+    def test_a_clock_that_is_set_during_a_charge_leaves_the_dates_of_before(self, bench: Bench) -> None:
+        def told() -> list[float]:
+            answer = bench.get(f"{POINTS}/chargeInfo.xml")
+            return [float(answer.texts(tag)[0]) for tag in ("requestDate", "beginDate", "chargeTime")]
+
+        charging(bench)
+        requested, begun, elapsed = told()
+        bench.sim.site.set_clock(86_400.0)
+
+        assert told() == [requested, begun, elapsed + 86_400.0]
+        assert str(bench.value("EVSE.VDTTM")).startswith("15112023")
+
     def test_the_twin_tells_names_that_hurt_and_finds_them_again(self, twin: Bench) -> None:
         names = twin.get(f"{USER}/devices.xml").texts("id")
         for name in names:

@@ -27,7 +27,10 @@ _LEDGER = "ledger"
 
 
 class InfluxPusher:
-    """One database: stores each reading in its queue, sends what is stored. `state` is the folder of queues."""
+    """One database: stores each reading in its queue, sends what is stored. `state` is the folder of queues.
+
+    `client` writes to the database, by default over the network.
+    """
 
     max_age = inf
 
@@ -37,6 +40,7 @@ class InfluxPusher:
         state: Path,
         sessions: SessionRecord | None = None,
         clock: Clock = SYSTEM,
+        client: InfluxClient | None = None,
     ) -> None:
         self.settings = settings
         self.name = f"influxdb_push:{settings.name}"
@@ -45,7 +49,7 @@ class InfluxPusher:
         self._sessions = sessions
         self._clock = clock
         self._spool = Spool(state / settings.spool.path, settings.spool.max_bytes, settings.spool.max_age, clock)
-        self._client = InfluxClient(settings)
+        self._client = client or InfluxClient(settings)
         self._sender = QueueSender(settings.name, settings.url, self._spool, self._client, clock)
         self._worker = Worker(f"influxdb_send:{settings.name}", self._sender.step)
         self.workers: Sequence[Worker] = (self._worker,)
