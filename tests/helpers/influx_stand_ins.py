@@ -65,8 +65,8 @@ def _kind(value: object) -> str:
 class StandIn:
     """What both have: databases with tables, whose columns have a kind each; what was asked.
 
-    `wall` is the server's clock (Unix seconds), `write_seconds` how long an accepted write takes; `override` answers
-    instead, where it has an answer.
+    `wall` is the server's clock (Unix seconds), `write_seconds` how long an accepted write takes; `override`
+    answers instead, where it has an answer.
     """
 
     wall: Callable[[], float] = time
@@ -117,9 +117,7 @@ class StandIn:
 
     def newest(self, table: str, **tags: str) -> float | None:
         """Unix seconds of the newest row of a table with some tags."""
-        found = (
-            row[3] for row in self.rows if row[1] == table and tags.items() <= dict(row[2]).items()
-        )
+        found = (row[3] for row in self.rows if row[1] == table and tags.items() <= dict(row[2]).items())
         return max((at / 1000 for at in found), default=None)
 
     def count(self, table: str, column: str) -> int:
@@ -294,7 +292,10 @@ def _invalid(message: str) -> str:
 
 
 def _columns(point: Point) -> dict[str, str]:
-    return {**{name: "tag" for name, _ in point.tags}, **{name: _kind(value) for name, value in point.fields.items()}}
+    return {
+        **{name: "tag" for name, _ in point.tags},
+        **{name: _kind(value) for name, value in point.fields.items()},
+    }
 
 
 def _iox(kind: str) -> str:

@@ -40,6 +40,9 @@ class Database:
         self.checks += 1
         return AWAY if self.is_away else Accepted()
 
+    def advice(self) -> str:
+        return ""
+
     def write(self, lines: Sequence[str]) -> Outcome:
         self.times.append(self.clock.at)
         if self.is_away:
@@ -147,7 +150,7 @@ def test_what_is_behind_a_batch_that_is_refused_whole_arrives_and_the_batch_is_s
     pushing.run(60)
 
     counts = pushing.spool.counts
-    assert pushing.stored() == pushing.with_word("a")
+    assert sorted(pushing.stored()) == sorted(pushing.with_word("a"))
     assert (counts.points, counts.sent, counts.rejected, counts.dropped) == (0, 6, 3 * bad, 0)
     assert sorted(pushing.refused()) == sorted(pushing.pieces("bad"))
     assert pushing.sender.refusals > 0
@@ -166,7 +169,7 @@ def test_a_bad_batch_that_comes_while_all_is_well_is_set_aside_once_the_next_one
     pushing.run(LONGEST_REST)
 
     assert (pushing.spool.counts.points, pushing.spool.counts.rejected) == (0, 3)
-    assert pushing.stored() == pushing.with_word("a")
+    assert sorted(pushing.stored()) == sorted(pushing.with_word("a"))
 
 
 def test_a_thousand_bad_batches_do_not_keep_the_good_ones_for_long(pushing: Pushing) -> None:
@@ -177,7 +180,7 @@ def test_a_thousand_bad_batches_do_not_keep_the_good_ones_for_long(pushing: Push
         pushing.reading()
     pushing.run(HOUR / 4)
 
-    assert pushing.stored() == pushing.with_word("a")
+    assert sorted(pushing.stored()) == sorted(pushing.with_word("a"))
     assert (pushing.spool.counts.points, pushing.spool.counts.rejected) == (0, 3000)
 
 
@@ -217,7 +220,7 @@ def test_where_each_batch_has_a_bad_line_among_good_ones_the_good_ones_arrive(pu
         pushing.reading("bad")
     pushing.run(HOUR / 6)
 
-    assert pushing.stored() == pushing.with_word("a")
+    assert sorted(pushing.stored()) == sorted(pushing.with_word("a"))
     assert (pushing.spool.counts.points, pushing.spool.counts.rejected) == (0, 203)
 
 
@@ -258,7 +261,7 @@ def test_a_batch_that_is_refused_and_has_a_line_that_breaks_the_database_blocks_
     pushing.reading()
     pushing.run(HOUR / 4)
 
-    assert pushing.stored() == pushing.with_word("a")
+    assert sorted(pushing.stored()) == sorted(pushing.with_word("a"))
     assert (pushing.spool.counts.points, pushing.spool.counts.rejected) == (0, 6)
 
 
@@ -353,6 +356,7 @@ def test_a_step_is_one_request_at_most(pushing: Pushing) -> None:
     pushing.database.answer = refuses("bad", BAD)
     for number in range(50):
         pushing.reading(*(WHOLE if number % 7 == 0 else ("bad",)))
+    pushing.reading()
     for _ in range(3000):
         before = len(pushing.database.times) + pushing.database.checks
         pushing.clock.at += pushing.sender.step(pushing.clock.at)

@@ -1,0 +1,382 @@
+"""Which lines of refused requests are bad: found by dividing them, judged by what happens alone. Pure.
+
+A field is set aside only after a refusal of its own, or a line that is older than the newest reading of the same
+charger, when this one was taken with the same fields. A refusal counts only between two requests of a newest
+reading that were taken: otherwise the database may refuse everything for a while, and nothing is set aside.
+What a database says of the bad lines only decides what is tried next.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ccl_exporter.outputs.influxdb.client import Accepted, Rejected, RequestTooLarge
+from ccl_exporter.outputs.influxdb.line_protocol import Key, by_field, charger_of, joined, key_of
+from ccl_exporter.outputs.influxdb.spool import Batch, RefusedLine
+
+_CONFIRM_AFTER = 20  # requests, after which it is seen again whether the newest reading is taken
+_TESTED_ALONE = 20  # fields that were refused before and are tried alone, each time; the others next time
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A line or a part of it: the id of its batch, the line's position there, what is sent."""
+
+    batch: int
+    point: int
+    line: str
+
+
+@dataclass(slots=True)
+class _Group:
+    """Pieces for one request. `suspects` are fields that were refused before.
+
+    `others` are as the only piece, but older or newer, and share its fate if it is refused.
+    """
+
+    pieces: list[_Piece]
+    suspects: bool = False
+    others: list[_Piece] | None = None
+
+
+@dataclass(slots=True)
+class _Open:
+    """A batch in question: how many of its pieces are left, and what was refused."""
+
+    batch: Batch
+    charger: str | None
+    left: int
+    has_accepted: bool = False
+    refused: list[RefusedLine] = field(default_factory=list)
+    points: set[int] = field(default_factory=set)
+
+
+class Bisection:
+    """Batches in question, divided request by request: send `request`, hand the outcome to `answered`.
+
+    While no newest reading is known to be taken there is no `witness`, and no refusal counts. When it
+    `has_to_confirm`, send the witness again, and say what came of it by `confirm` or `forget`.
+    """
+
+    def __init__(self) -> None:
+        self._witness: tuple[str, int, tuple[str, ...]] | None = None
+        self.compares = True
+        """Whether older batches are or may be in question: then the fields of a newest reading matter."""
+        self._open: dict[int, _Open] = {}
+        self._stack: list[_Group] = []
+        self._suspects: dict[Key, str] = {}
+        self._unconfirmed: list[tuple[_Piece, str]] = []
+        self._since = 0
+        self._turn = 0
+        self._newest: dict[str, int] = {}
+        self._taken: dict[str, tuple[int, set[Key]]] = {}
+        self._too_old: set[str] = set()
+        self._done: list[_Open] = []
+
+    @property
+    def size(self) -> int:
+        """How many pieces are still to be sent."""
+        return sum(len(group.pieces) for group in self._stack)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._stack and not self._unconfirmed
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the next request holds nothing that was refused alone before."""
+        return bool(self._stack) and not self._stack[-1].suspects and self._stack[-1].others is None
+
+    @property
+    def witness(self) -> tuple[str, ...]:
+        """Lines of a newest reading that were taken."""
+        if self._witness is None or self._newest[self._witness[0]] != self._witness[1]:
+            return ()
+        return self._witness[2]
+
+    @property
+    def has_to_confirm(self) -> bool:
+        return bool(self._unconfirmed and self.witness) and (self._since >= _CONFIRM_AFTER or not self._stack)
+
+    # Whole batches
+
+    def without_suspects(self, batches: Iterable[Batch]) -> list[str]:
+        """The lines of batches, but for fields that were refused before."""
+        return [piece.line for batch in batches for piece in self._divided(batch)[0]]
+
+    def passed(self, batches: Iterable[Batch]) -> None:
+        """Know which batch is the newest reading of each charger."""
+        for batch in batches:
+            charger = charger_of(batch.lines[0]) if batch.lines else None
+            if charger is not None:
+                self._newest[charger] = max(batch.id, self._newest.get(charger, 0))
+
+    def accepted(self, batches: Sequence[Batch], are_newest: bool) -> None:
+        """A request of batches without their suspects was taken; the suspects are tried next."""
+        for batch in batches:
+            good, held = self._divided(batch)
+            opened = _Open(batch, charger_of(batch.lines[0]) if batch.lines else None, len(held), True)
+            if held:
+                self._open[batch.id] = opened
+                self._stack.insert(0, _Group(held, suspects=True))
+            else:
+                self._done.append(opened)
+            if are_newest and opened.charger is not None and self._newest[opened.charger] == batch.id:
+                self._is_taken(opened, [piece.line for piece in good])
+        self._merge_suspects()
+
+    def add(self, batches: Iterable[Batch], outcome: Rejected | RequestTooLarge | None = None) -> None:
+        """Take batches in question; `outcome` is that of a request of all of them without their suspects."""
+        every: list[_Piece] = []
+        for batch in batches:
+            good, held = self._divided(batch)
+            opened = _Open(batch, charger_of(batch.lines[0]) if batch.lines else None, len(good) + len(held))
+            if not opened.left:
+                self._done.append(opened)
+                continue
+            self._open[batch.id] = opened
+            every += good
+            if held:
+                self._stack.insert(0, _Group(held, suspects=True))
+        self._merge_suspects()
+        if every:
+            if outcome is None:
+                self._stack.append(_Group(every))
+            else:
+                self._divide(_Group(every), outcome)
+
+    def settled(self) -> list[tuple[Batch, list[RefusedLine], int]]:
+        """The batches that are done since: what was refused, of how many points."""
+        done, self._done = self._done, []
+        return [(item.batch, item.refused, len(item.points)) for item in done]
+
+    def forget(self) -> None:
+        """Begin again later: nothing is known of the batches in question, and no reading is known to be taken."""
+        for piece, _ in self._unconfirmed:
+            self._suspects.pop(key_of(piece.line), None)
+        self._witness = None
+        self._open.clear()
+        self._stack.clear()
+        self._unconfirmed.clear()
+        self._too_old.clear()
+        self._taken.clear()
+
+    def give_back(self) -> None:
+        """Forget the batches in question, which are many; that the newest reading is taken remains known."""
+        witness, taken = self._witness, dict(self._taken)
+        self.forget()
+        self._witness, self._taken = witness, taken
+
+    def confirm(self) -> None:
+        """The newest reading is still taken: what was refused since is bad."""
+        unconfirmed, self._unconfirmed, self._since = self._unconfirmed, [], 0
+        for piece, reason in unconfirmed:
+            self._resolve(piece, reason)
+
+    # Requests
+
+    def request(self) -> list[str]:
+        """The lines to send next; none if there are none."""
+        return [piece.line for piece in self._stack[-1].pieces] if self._stack else []
+
+    def answered(self, outcome: Accepted | Rejected | RequestTooLarge) -> None:
+        """What came of `request`."""
+        group = self._stack.pop()
+        self._since += 1
+        if isinstance(outcome, Accepted):
+            self._accept(group)
+        elif group.others is not None:
+            self._refuse([*group.pieces, *group.others], outcome.reason)
+        elif isinstance(outcome, RequestTooLarge) or not (group.suspects or self._is_one_key(group.pieces)):
+            self._divide(group, outcome)
+        elif len(group.pieces) == 1:
+            self._refuse(group.pieces, outcome.reason)
+        else:
+            self._test_alone(group.pieces)
+
+    def _accept(self, group: _Group) -> None:
+        if group.suspects or group.others is not None:
+            for piece in group.pieces:
+                self._suspects.pop(key_of(piece.line), None)
+        if group.others:
+            self._stack.append(_Group(group.others))
+        newest: dict[int, list[str]] = {}
+        for piece in group.pieces:
+            opened = self._open[piece.batch]
+            opened.has_accepted = True
+            if opened.charger is None:
+                continue
+            if self._newest.get(opened.charger) == piece.batch:
+                newest.setdefault(piece.batch, []).append(piece.line)
+            elif piece.batch < self._taken.get(opened.charger, (0, ()))[0]:
+                self._too_old.discard(opened.charger)
+        for id_, lines in newest.items():
+            self._is_taken(self._open[id_], lines)
+        for piece in group.pieces:
+            self._resolve(piece)
+
+    def _is_taken(self, opened: _Open, lines: list[str]) -> None:
+        """Lines of the newest reading of a charger were taken."""
+        if not lines:
+            return
+        if self.compares or self._stack or self._unconfirmed:
+            known, keys = self._taken.get(str(opened.charger), (0, set[Key]()))
+            found = {key_of(piece) for line in lines for piece in by_field(line)}
+            self._taken[str(opened.charger)] = (
+                opened.batch.id,
+                found | (keys if known == opened.batch.id else set()),
+            )
+        if self.witness:
+            self.confirm()
+        elif self._unconfirmed:
+            # Refused while perhaps everything was: these are sent once more.
+            self._stack.append(_Group([piece for piece, _ in self._unconfirmed]))
+            self._unconfirmed, self._since = [], 0
+        self._witness = str(opened.charger), opened.batch.id, tuple(lines)
+
+    def _divide(self, group: _Group, outcome: Rejected | RequestTooLarge) -> None:
+        pieces = group.pieces
+        is_one_field = len(pieces) == 1 and len(by_field(pieces[0].line)) == 1
+        if is_one_field or (isinstance(outcome, Rejected) and self._is_too_old(pieces)):
+            self._refuse(pieces, outcome.reason)
+            return
+        self._stack += [_Group(part, group.suspects) for part in self._parts(pieces, outcome)]
+
+    def _is_too_old(self, pieces: Sequence[_Piece]) -> bool:
+        """Whether this is a line, or a whole batch after one was refused line by line, that is too old."""
+        opened = self._open[pieces[0].batch]
+        is_whole = (
+            opened.charger in self._too_old
+            and len(pieces) == len(opened.batch.lines)
+            and all(piece.batch == opened.batch.id for piece in pieces)
+        )
+        return (is_whole or len(pieces) == 1) and all(map(self._is_older_than_taken, pieces))
+
+    def _is_older_than_taken(self, piece: _Piece) -> bool:
+        """Whether the newest reading of the same charger was taken with the same measurement, tags and fields."""
+        newest, keys = self._taken.get(str(self._open[piece.batch].charger), (0, set[Key]()))
+        return piece.batch < newest and all(key_of(part) in keys for part in by_field(piece.line))
+
+    def _parts(self, pieces: list[_Piece], outcome: Rejected | RequestTooLarge) -> list[list[_Piece]]:
+        """Two parts of what was refused; the one that is tried first stands last."""
+        if isinstance(outcome, Rejected):
+            named = [piece for number, piece in enumerate(pieces) if number in outcome.named]
+            if named and len(named) < len(pieces):
+                return [named, [piece for number, piece in enumerate(pieces) if number not in outcome.named]]
+            if outcome.field is not None:
+                rest, held = self._split_off(pieces, lambda key: key[1] == outcome.field)
+                if rest and held:
+                    return [held, rest]
+        if len(pieces) == 1:
+            piece = pieces[0]
+            pieces = [_Piece(piece.batch, piece.point, part) for part in by_field(piece.line)]
+            self._open[piece.batch].left += len(pieces) - 1
+        middle = len(pieces) // 2
+        # Between two batches, if there are several.
+        cuts = [at for at in range(1, len(pieces)) if pieces[at].batch != pieces[at - 1].batch]
+        if cuts:
+            middle = min(cuts, key=lambda at: abs(at - middle))
+        return [pieces[:middle], pieces[middle:]]
+
+    def _test_alone(self, pieces: list[_Piece]) -> None:
+        """Try the newest of each field alone; not all of them each time, if there are many."""
+        by_key: dict[Key, list[_Piece]] = {}
+        for piece in pieces:
+            by_key.setdefault(key_of(piece.line), []).append(piece)
+        keys = list(by_key)
+        first = self._turn % len(keys)
+        keys = keys[first:] + keys[:first]
+        self._turn += _TESTED_ALONE
+        for number, key in enumerate(keys):
+            *others, newest = sorted(by_key[key], key=lambda piece: piece.batch)
+            if number < _TESTED_ALONE or key not in self._suspects:
+                self._stack.append(_Group([newest], others=others))
+            else:
+                self._refuse(by_key[key], self._suspects[key])
+
+    # Outcomes
+
+    def _refuse(self, pieces: Sequence[_Piece], reason: str) -> None:
+        self._unconfirmed += [(piece, reason) for piece in pieces]
+        keys = {
+            key_of(piece.line)
+            for piece in pieces
+            if len(by_field(piece.line)) == 1 and not self._is_older_than_taken(piece)
+        }
+        if not self.witness or not keys:
+            return
+        new = keys - self._suspects.keys()
+        self._suspects |= dict.fromkeys(keys, reason)
+        if new:
+            self._keep_apart(new)
+
+    def _keep_apart(self, keys: set[Key]) -> None:
+        """Take fields out of what is still to be sent, as they were refused alone meanwhile."""
+        apart: list[_Piece] = []
+        for group in self._stack:
+            if not group.suspects and group.others is None:
+                group.pieces, held = self._split_off(group.pieces, keys.__contains__)
+                apart += held
+        self._stack = [group for group in self._stack if group.pieces]
+        if apart:
+            self._stack.insert(0, _Group(apart, suspects=True))
+            self._merge_suspects()
+
+    def _merge_suspects(self) -> None:
+        """One request for all suspects, at the end."""
+        apart = [piece for group in self._stack if group.suspects for piece in group.pieces]
+        self._stack = [group for group in self._stack if not group.suspects]
+        if apart:
+            self._stack.insert(0, _Group(apart, suspects=True))
+
+    def _resolve(self, piece: _Piece, refused_for: str | None = None) -> None:
+        opened = self._open[piece.batch]
+        opened.left -= 1
+        if refused_for is not None:
+            opened.refused.append(RefusedLine(piece.line, refused_for))
+            opened.points.add(piece.point)
+        if opened.left == 0:
+            del self._open[piece.batch]
+            self._done.append(opened)
+            if not opened.has_accepted and opened.charger is not None and self._was_too_old(opened):
+                self._too_old.add(opened.charger)
+
+    def _was_too_old(self, opened: _Open) -> bool:
+        newest = self._taken.get(str(opened.charger), (0, set[Key]()))[0]
+        return opened.batch.id < newest and len(opened.refused) == len(opened.batch.lines)
+
+    # Pieces
+
+    def _divided(self, batch: Batch) -> tuple[list[_Piece], list[_Piece]]:
+        """The pieces of a batch without fields that were refused before, and these fields alone."""
+        pieces = [_Piece(batch.id, point, line) for point, line in enumerate(batch.lines)]
+        if not self._suspects:
+            return pieces, []
+        return self._split_off(pieces, self._suspects.__contains__, is_open=False)
+
+    def _split_off(
+        self, pieces: Sequence[_Piece], is_held: Callable[[Key], bool], is_open: bool = True
+    ) -> tuple[list[_Piece], list[_Piece]]:
+        """Pieces without some fields, and these fields alone."""
+        good: list[_Piece] = []
+        held: list[_Piece] = []
+        for piece in pieces:
+            parts = by_field(piece.line)
+            bad = [part for part in parts if is_held(key_of(part))]
+            if not bad:
+                good.append(piece)
+                continue
+            rest = [part for part in parts if part not in bad]
+            held += [_Piece(piece.batch, piece.point, part) for part in bad]
+            if rest:
+                good.append(_Piece(piece.batch, piece.point, joined(rest)))
+            if is_open:
+                self._open[piece.batch].left += len(bad) - (not rest)
+        return good, held
+
+    @staticmethod
+    def _is_one_key(pieces: Sequence[_Piece]) -> bool:
+        """Whether all pieces are the same single field, of different times."""
+        if len(pieces) < 2 or len(by_field(pieces[0].line)) != 1:
+            return False
+        key = key_of(pieces[0].line)
+        return all(len(by_field(piece.line)) == 1 and key_of(piece.line) == key for piece in pieces)
