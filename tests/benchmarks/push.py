@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic, process_time, sleep, time
 from typing import Literal
 
+from ccl_exporter.outputs.influxdb.bisecting_sender import BisectingSender, Delivered
 from helpers.databases import Influx
 from helpers.support import Clock
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -22,7 +23,6 @@ from influxdb_client.domain.write_precision import WritePrecision
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.metrics.samples import samples
-from ccl_exporter.outputs.influxdb.bisecting_sender import BisectingSender, Delivered
 from ccl_exporter.outputs.influxdb.client import InfluxClient
 from ccl_exporter.outputs.influxdb.line_protocol import lines
 from ccl_exporter.outputs.influxdb.queue_sender import POINTS_AT_ONCE

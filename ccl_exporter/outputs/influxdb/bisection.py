@@ -38,6 +38,10 @@ class _Group:
     others: list[_Piece] | None = None
 
 
+_DOUBT = _Group([])
+"""Stands in the stack below what was refused of a newest reading: what is below waits until one is taken."""
+
+
 @dataclass(slots=True)
 class _Open:
     """A batch in question: how many of its pieces are left, and what was refused."""
@@ -84,7 +88,7 @@ class Bisection:
     @property
     def is_plain(self) -> bool:
         """Whether the next request holds nothing that was refused alone before."""
-        return bool(self._stack) and not self._stack[-1].suspects and self._stack[-1].others is None
+        return not self._stack[-1].suspects and self._stack[-1].others is None
 
     @property
     def witness(self) -> tuple[str, ...]:
@@ -126,6 +130,9 @@ class Bisection:
 
     def add(self, batches: Iterable[Batch], outcome: Rejected | RequestTooLarge | None = None) -> None:
         """Take batches in question; `outcome` is that of a request of all of them without their suspects."""
+        if not self.witness and self._stack:
+            self._send_again()
+            self._stack.append(_DOUBT)
         every: list[_Piece] = []
         for batch in batches:
             good, held = self._divided(batch)
@@ -175,7 +182,9 @@ class Bisection:
     # Requests
 
     def request(self) -> list[str]:
-        """The lines to send next; none if there are none."""
+        """The lines to send next; none if there are none, or none while no newest reading is taken."""
+        while self.witness and self._stack and self._stack[-1] is _DOUBT:
+            self._stack.pop()
         return [piece.line for piece in self._stack[-1].pieces] if self._stack else []
 
     def answered(self, outcome: Accepted | Rejected | RequestTooLarge) -> None:
@@ -227,11 +236,17 @@ class Bisection:
             )
         if self.witness:
             self.confirm()
-        elif self._unconfirmed:
-            # Refused while perhaps everything was: these are sent once more.
-            self._stack.append(_Group([piece for piece, _ in self._unconfirmed]))
-            self._unconfirmed, self._since = [], 0
+        else:
+            self._send_again()
         self._witness = str(opened.charger), opened.batch.id, tuple(lines)
+
+    def _send_again(self) -> None:
+        """Send what was refused once more: perhaps everything was."""
+        again, self._unconfirmed, self._since = [piece for piece, _ in self._unconfirmed], [], 0
+        for piece in again:
+            self._suspects.pop(key_of(piece.line), None)
+        if again:
+            self._stack.append(_Group(again))
 
     def _divide(self, group: _Group, outcome: Rejected | RequestTooLarge) -> None:
         pieces = group.pieces
@@ -316,7 +331,7 @@ class Bisection:
             if not group.suspects and group.others is None:
                 group.pieces, held = self._split_off(group.pieces, keys.__contains__)
                 apart += held
-        self._stack = [group for group in self._stack if group.pieces]
+        self._stack = [group for group in self._stack if group.pieces or group is _DOUBT]
         if apart:
             self._stack.insert(0, _Group(apart, suspects=True))
             self._merge_suspects()

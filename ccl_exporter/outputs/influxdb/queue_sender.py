@@ -201,13 +201,11 @@ class QueueSender:
                 self._succeeded()
             self._sorting.accepted(batches, are_newest)
         else:
-            yield from self._refused(outcome, len(lines))
-            if self._sorting.witness:  # the newest reading of another charger is taken
+            if isinstance(outcome, Rejected):
+                yield from self._refused(outcome, len(lines))
+            if self._sorting.witness or (are_newest and was_taking):
                 if self._sorting.size > 2 * POINTS_AT_ONCE:
                     self._sorting.give_back()
-                self._sorting.add(batches, outcome)
-            elif are_newest and was_taking:
-                self._sorting.forget()
                 self._sorting.add(batches, outcome)
             else:
                 # The newest readings say whether it is about these lines; those between are not sent in vain.
@@ -239,6 +237,8 @@ class QueueSender:
                 outcome = Rejected(outcome.reason)
             if isinstance(outcome, Accepted):
                 self._succeeded()
+            elif isinstance(outcome, RequestTooLarge):
+                self._points = max(len(lines) // 2, 1)
             elif sorting.is_plain:
                 yield from self._refused(outcome, len(lines))
             sorting.answered(outcome)
@@ -246,7 +246,7 @@ class QueueSender:
         elif not sorting.is_idle:
             self._give_up()
         elif sorting.witness:
-            self._load(self._in_question(POINTS_AT_ONCE))
+            self._load(self._in_question(self._points))
         else:
             self._search()
 
@@ -385,9 +385,9 @@ class QueueSender:
         else:
             log.warning("influxdb %s: %s: %s; readings are kept and sent later", self._name, self._url, trouble)
 
-    def _refused(self, outcome: Rejected | RequestTooLarge, lines: int) -> _Course[None]:
+    def _refused(self, outcome: Rejected, lines: int) -> _Course[None]:
         """The first refusal is said; those that sort it out are not."""
-        if self._incident is not None or isinstance(outcome, RequestTooLarge):
+        if self._incident is not None:
             return
         self._incident = _Incident(outcome.reason)
         some = "some" if outcome.dropped is None else str(outcome.dropped)
