@@ -8,6 +8,7 @@ What a database says of the bad lines only decides what is tried next.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ccl_exporter.outputs.influxdb.client import Accepted, Rejected, RequestTooLarge
 from ccl_exporter.outputs.influxdb.line_protocol import Key, by_field, charger_of, joined, key_of
@@ -17,8 +18,7 @@ _CONFIRM_AFTER = 20  # requests, after which it is seen again whether the newest
 _TESTED_ALONE = 20  # fields that were refused before and are tried alone, each time; the others next time
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(NamedTuple):
     """A line or a part of it: the id of its batch, the line's position there, what is sent."""
 
     batch: int
