@@ -27,7 +27,7 @@ class _Piece(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Group:
+class _Request:
     """Pieces for one request. `suspects` are fields that were refused before.
 
     `others` are as the only piece, but older or newer, and share its fate if it is refused.
@@ -38,7 +38,7 @@ class _Group:
     others: list[_Piece] | None = None
 
 
-_DOUBT = _Group([])
+_DOUBT = _Request([])
 """Stands in the stack below what was refused of a newest reading: what is below waits until one is taken."""
 
 
@@ -66,7 +66,7 @@ class Bisection:
         self.compares = True
         """Whether older batches are or may be in question: then the fields of a newest reading matter."""
         self._open: dict[int, _Open] = {}
-        self._stack: list[_Group] = []
+        self._stack: list[_Request] = []
         self._suspects: dict[Key, str] = {}
         self._unconfirmed: list[tuple[_Piece, str]] = []
         self._since = 0
@@ -121,7 +121,7 @@ class Bisection:
             opened = _Open(batch, charger_of(batch.lines[0]) if batch.lines else None, len(held), True)
             if held:
                 self._open[batch.id] = opened
-                self._stack.insert(0, _Group(held, suspects=True))
+                self._stack.insert(0, _Request(held, suspects=True))
             else:
                 self._done.append(opened)
             if are_newest and opened.charger is not None and self._newest[opened.charger] == batch.id:
@@ -143,13 +143,13 @@ class Bisection:
             self._open[batch.id] = opened
             every += good
             if held:
-                self._stack.insert(0, _Group(held, suspects=True))
+                self._stack.insert(0, _Request(held, suspects=True))
         self._merge_suspects()
         if every:
             if outcome is None:
-                self._stack.append(_Group(every))
+                self._stack.append(_Request(every))
             else:
-                self._divide(_Group(every), outcome)
+                self._divide(_Request(every), outcome)
 
     def settled(self) -> list[tuple[Batch, list[RefusedLine], int]]:
         """The batches that are done since: what was refused, of how many points."""
@@ -202,12 +202,12 @@ class Bisection:
         else:
             self._test_alone(group.pieces)
 
-    def _accept(self, group: _Group) -> None:
+    def _accept(self, group: _Request) -> None:
         if group.suspects or group.others is not None:
             for piece in group.pieces:
                 self._suspects.pop(key_of(piece.line), None)
         if group.others:
-            self._stack.append(_Group(group.others))
+            self._stack.append(_Request(group.others))
         newest: dict[int, list[str]] = {}
         for piece in group.pieces:
             opened = self._open[piece.batch]
@@ -246,15 +246,15 @@ class Bisection:
         for piece in again:
             self._suspects.pop(key_of(piece.line), None)
         if again:
-            self._stack.append(_Group(again))
+            self._stack.append(_Request(again))
 
-    def _divide(self, group: _Group, outcome: Rejected | RequestTooLarge) -> None:
+    def _divide(self, group: _Request, outcome: Rejected | RequestTooLarge) -> None:
         pieces = group.pieces
         is_one_field = len(pieces) == 1 and len(by_field(pieces[0].line)) == 1
         if is_one_field or (isinstance(outcome, Rejected) and self._is_too_old(pieces)):
             self._refuse(pieces, outcome.reason)
             return
-        self._stack += [_Group(part, group.suspects) for part in self._parts(pieces, outcome)]
+        self._stack += [_Request(part, group.suspects) for part in self._parts(pieces, outcome)]
 
     def _is_too_old(self, pieces: Sequence[_Piece]) -> bool:
         """Whether this is a line, or a whole batch after one was refused line by line, that is too old."""
@@ -304,7 +304,7 @@ class Bisection:
         for number, key in enumerate(keys):
             *others, newest = sorted(by_key[key], key=lambda piece: piece.batch)
             if number < _TESTED_ALONE or key not in self._suspects:
-                self._stack.append(_Group([newest], others=others))
+                self._stack.append(_Request([newest], others=others))
             else:
                 self._refuse(by_key[key], self._suspects[key])
 
@@ -333,7 +333,7 @@ class Bisection:
                 apart += held
         self._stack = [group for group in self._stack if group.pieces or group is _DOUBT]
         if apart:
-            self._stack.insert(0, _Group(apart, suspects=True))
+            self._stack.insert(0, _Request(apart, suspects=True))
             self._merge_suspects()
 
     def _merge_suspects(self) -> None:
@@ -341,7 +341,7 @@ class Bisection:
         apart = [piece for group in self._stack if group.suspects for piece in group.pieces]
         self._stack = [group for group in self._stack if not group.suspects]
         if apart:
-            self._stack.insert(0, _Group(apart, suspects=True))
+            self._stack.insert(0, _Request(apart, suspects=True))
 
     def _resolve(self, piece: _Piece, refused_for: str | None = None) -> None:
         opened = self._open[piece.batch]
