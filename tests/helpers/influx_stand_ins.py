@@ -167,7 +167,7 @@ class Influx28(StandIn):
         return Answer(204, (*([("Vary", "Accept-Encoding")] if path == "/write" else []), *_BUILD))
 
     def _take(self, bucket: str, points: Sequence[Point]) -> str:
-        """Store what can be; what is said of the rest. Of two troubles only one is told, with its count."""
+        """Store what can be; what is said of the rest. Of two kinds only one is named, with its count."""
         keeps = self.retention[bucket]
         bound = self.wall() - keeps if keeps is not None else float("-inf")
         old = [point for point in points if point.time / 1000 < bound]
@@ -187,10 +187,10 @@ class Influx28(StandIn):
             )
         if old:
             oldest, newest = min(old, key=lambda point: point.time), max(old, key=lambda point: point.time)
-            told = f"dropped because it violates a Retention Policy Lower Bound at {_date(bound)}"
+            why = f"dropped because it violates a Retention Policy Lower Bound at {_date(bound)}"
             return (
                 f"dropped {len(old)} points outside retention policy of duration {_hours(keeps or 0)} - "
-                f"oldest point {_series(oldest)} {told}, newest point {_series(newest)} {told} "
+                f"oldest point {_series(oldest)} {why}, newest point {_series(newest)} {why} "
                 f"dropped={len(old)} for database: baee9f85aa2ee40b for retention policy: autogen"
             )
         return ""
@@ -209,8 +209,8 @@ class Influx36(StandIn):
         if login not in (f"Bearer {TOKEN}", f"Token {TOKEN}"):
             return _plain(401)
         body = json.dumps({"version": "3.6.0", "revision": "7e07b134f4"}, separators=(",", ":"))
-        told = (("content-type", "application/json"), ("x-influxdb-build", "Core"))
-        return Answer(200, (*told, ("x-influxdb-version", "3.6.0"), *_ANY, _length(body, "content-length")), body)
+        kind = (("content-type", "application/json"), ("x-influxdb-build", "Core"))
+        return Answer(200, (*kind, ("x-influxdb-version", "3.6.0"), *_ANY, _length(body, "content-length")), body)
 
     def write(
         self, path: str, query: dict[str, str], login: str | None, lines: Sequence[str], size: int

@@ -17,6 +17,7 @@ from ccl_exporter.outputs.influxdb.line_protocol import (
     key_of,
     lines,
     milliseconds_of,
+    names_of,
 )
 from ccl_exporter.settings import InfluxLayout
 
@@ -194,6 +195,13 @@ def test_a_line_is_taken_apart_at_its_fields_and_nowhere_else() -> None:
     kinds = [("x", ""), ("y\\,z", "i"), ("s", '"'), ("u", "")]
     assert [key_of(piece) for piece in by_field(line)] == [(head, *pair) for pair in kinds]
     assert milliseconds_of(line) == 17
+
+
+def test_a_log_names_a_field_or_a_variable() -> None:
+    assert names_of("ccl_plug,plug=a\\,b x=1 17") == ("ccl_plug", "x")
+    assert names_of("ccl_plug,plug=a x=1,y=2 17") == ("ccl_plug", "")
+    assert names_of("ccl_value,device=M,unit=volts,variable=V\\ I value=2 17") == ("ccl_value", "V\\ I")
+    assert names_of("ccl_rejection,device=M,variable=AE,z=1 total=2 17") == ("ccl_rejection", "AE")
 
 
 def test_the_charger_of_a_reading_is_known_and_a_finished_charge_is_no_reading() -> None:

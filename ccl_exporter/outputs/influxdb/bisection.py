@@ -8,10 +8,12 @@ What a database says of the bad lines only decides what is tried next.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from math import inf
 from typing import NamedTuple
 
 from ccl_exporter.outputs.influxdb.client import Accepted, Rejected, RequestTooLarge
-from ccl_exporter.outputs.influxdb.line_protocol import Key, by_field, charger_of, joined, key_of
+from ccl_exporter.outputs.influxdb.line_protocol import Key, by_field, charger_of, joined, key_of, milliseconds_of
 from ccl_exporter.outputs.influxdb.spool import Batch, RefusedLine
 
 _CONFIRM_AFTER = 20  # requests, after which it is seen again whether the newest reading is taken
@@ -49,9 +51,16 @@ class _Open:
     batch: Batch
     charger: str | None
     left: int
+    time: float
     has_accepted: bool = False
     refused: list[RefusedLine] = field(default_factory=list)
     points: set[int] = field(default_factory=set)
+
+
+def _opened(batch: Batch, pieces: int) -> _Open:
+    first = batch.lines[0] if batch.lines else ""
+    time = milliseconds_of(first)
+    return _Open(batch, charger_of(first) if first else None, pieces, inf if time is None else time)
 
 
 class Bisection:
@@ -73,7 +82,7 @@ class Bisection:
         self._turn = 0
         self._newest: dict[str, int] = {}
         self._taken: dict[str, tuple[int, set[Key]]] = {}
-        self._too_old: set[str] = set()
+        self._too_old = -inf  # the time in ms of a batch that was refused line by line, while newer ones are taken
         self._done: list[_Open] = []
 
     @property
@@ -118,7 +127,8 @@ class Bisection:
         """A request of batches without their suspects was taken; the suspects are tried next."""
         for batch in batches:
             good, held = self._divided(batch)
-            opened = _Open(batch, charger_of(batch.lines[0]) if batch.lines else None, len(held), True)
+            opened = _opened(batch, len(held))
+            opened.has_accepted = True
             if held:
                 self._open[batch.id] = opened
                 self._stack.insert(0, _Request(held, suspects=True))
@@ -136,7 +146,7 @@ class Bisection:
         every: list[_Piece] = []
         for batch in batches:
             good, held = self._divided(batch)
-            opened = _Open(batch, charger_of(batch.lines[0]) if batch.lines else None, len(good) + len(held))
+            opened = _opened(batch, len(good) + len(held))
             if not opened.left:
                 self._done.append(opened)
                 continue
@@ -164,7 +174,7 @@ class Bisection:
         self._open.clear()
         self._stack.clear()
         self._unconfirmed.clear()
-        self._too_old.clear()
+        self._too_old = -inf
         self._taken.clear()
 
     def give_back(self) -> None:
@@ -216,8 +226,8 @@ class Bisection:
                 continue
             if self._newest.get(opened.charger) == piece.batch:
                 newest.setdefault(piece.batch, []).append(piece.line)
-            elif piece.batch < self._taken.get(opened.charger, (0, ()))[0]:
-                self._too_old.discard(opened.charger)
+            elif opened.time <= self._too_old:
+                self._too_old = -inf
         for id_, lines in newest.items():
             self._is_taken(self._open[id_], lines)
         for piece in group.pieces:
@@ -260,7 +270,7 @@ class Bisection:
         """Whether this is a line, or a whole batch after one was refused line by line, that is too old."""
         opened = self._open[pieces[0].batch]
         is_whole = (
-            opened.charger in self._too_old
+            opened.time <= self._too_old
             and len(pieces) == len(opened.batch.lines)
             and all(piece.batch == opened.batch.id for piece in pieces)
         )
@@ -272,8 +282,11 @@ class Bisection:
         return piece.batch < newest and all(key_of(part) in keys for part in by_field(piece.line))
 
     def _parts(self, pieces: list[_Piece], outcome: Rejected | RequestTooLarge) -> list[list[_Piece]]:
-        """Two parts of what was refused; the one that is tried first stands last."""
+        """The parts of what was refused; the one that is tried first stands last."""
         if isinstance(outcome, Rejected):
+            batches = [list(group) for _, group in groupby(pieces, lambda piece: piece.batch)]
+            if len(batches) > 1 and all(self._is_too_old(batch) for batch in batches):
+                return batches
             named = [piece for number, piece in enumerate(pieces) if number in outcome.named]
             if named and len(named) < len(pieces):
                 return [named, [piece for number, piece in enumerate(pieces) if number not in outcome.named]]
@@ -352,8 +365,8 @@ class Bisection:
         if opened.left == 0:
             del self._open[piece.batch]
             self._done.append(opened)
-            if not opened.has_accepted and opened.charger is not None and self._was_too_old(opened):
-                self._too_old.add(opened.charger)
+            if not opened.has_accepted and self._was_too_old(opened):
+                self._too_old = max(opened.time, self._too_old)
 
     def _was_too_old(self, opened: _Open) -> bool:
         newest = self._taken.get(str(opened.charger), (0, set[Key]()))[0]

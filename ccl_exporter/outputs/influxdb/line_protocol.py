@@ -143,6 +143,16 @@ def field_of(line: str) -> tuple[str, str]:
     return line[: min(_until(line, 0, ","), head)], line[head + 1 : _until(line, head + 1, "=")]
 
 
+def names_of(line: str) -> tuple[str, str]:
+    """Measurement, and field or variable, of a line of one field, for people; no field if it has several."""
+    head = line[: _until(line, 0, " ")]
+    measurement = head[: _until(head, 0, ",")]
+    begin = head.find(",variable=")
+    if begin >= 0:
+        return measurement, head[begin + 10 : _until(head, begin + 1, ",")]
+    return measurement, field_of(line)[1] if len(by_field(line)) == 1 else ""
+
+
 def key_of(line: str) -> Key:
     """What the only field of a line is to a database: two lines with the same key differ in value and time."""
     head = _until(line, 0, " ")

@@ -23,7 +23,7 @@ from ccl_exporter.outputs.influxdb.client import (
     RequestTooLarge,
     RetryLater,
 )
-from ccl_exporter.outputs.influxdb.line_protocol import charger_of, field_of, milliseconds_of
+from ccl_exporter.outputs.influxdb.line_protocol import charger_of, milliseconds_of, names_of
 from ccl_exporter.outputs.influxdb.spool import Batch, RefusedLine, Spool
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,8 @@ LONGEST_SORTING = 10.0
 """Seconds of each interval that these may take."""
 
 _LOOK_AT_AGE = 30.0  # seconds after which an idle sender looks whether something has become too old
-_MOST_NAMED = 50  # fields that a line of the log names
+_MOST_NAMED = 50  # fields that a line of the log names, and
+_MOST_REASONS = 5
 
 
 class Database(Protocol):
@@ -77,32 +78,37 @@ class _Incident:
     points: int = 0
     first: float = inf
     last: float = -inf
-    fields: dict[tuple[str, str], dict[str, None]] = field(default_factory=dict)
-    """Names by measurement and reason."""
+    names: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The first reason for each measurement and field or variable; for whole lines the field is empty."""
 
     def add(self, refused: Sequence[RefusedLine], points: int) -> None:
         self.points += points
         for item in refused:
-            measurement, name = field_of(item.line)
-            self.fields.setdefault((measurement, item.reason), {})[name] = None
+            self.names.setdefault(names_of(item.line), item.reason)
             at = milliseconds_of(item.line)
             if at is not None:
                 self.first, self.last = min(self.first, at / 1000), max(self.last, at / 1000)
 
     def text(self, kept: int) -> str:
         if not self.points:
-            return "everything that was refused has been taken since"
+            return "everything that was refused has been accepted since"
         span = "" if self.last < self.first else f" of {_date(self.first)} to {_date(self.last)}"
-        told, left = [], _MOST_NAMED
-        for (measurement, reason), names in self.fields.items():
-            if left > 0:
-                shown = list(names)[:left]
-                more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for (measurement, name), reason in list(self.names.items())[:_MOST_NAMED]:
+            group = (measurement, reason) if name else ("", "")
+            groups.setdefault(group, []).append(name or measurement)
+        parts = [f"{self.points} {'point' if self.points == 1 else 'points'}{span} set aside"]
+        parts.append(f"{kept} refused lines are kept in the table `refused`")
+        for (measurement, reason), names in list(groups.items())[:_MOST_REASONS]:
+            if not measurement:
+                parts.append(f"lines of {', '.join(names)} are refused: {self.reason}")
+            else:
                 are = "is" if len(names) == 1 else "are"
-                told.append(f"{', '.join(shown)}{more} of {measurement} {are} refused: {reason}")
-            left -= len(names)
-        aside = f"{self.points} {'point' if self.points == 1 else 'points'}{span} set aside"
-        return f"{aside}, {kept} refused lines are kept in the table `refused`; {'; '.join(told)}"
+                parts.append(f"{', '.join(names)} of {measurement} {are} refused: {reason}")
+        named = sum(len(names) for names in list(groups.values())[:_MOST_REASONS])
+        if named < len(self.names):
+            parts.append(f"and {len(self.names) - named} more")
+        return "; ".join(parts)
 
 
 class QueueSender:
@@ -133,7 +139,7 @@ class QueueSender:
         self._slot = -inf  # the begin of an interval, and what sorting has used of it
         self._slot_requests = 0
         self._slot_seconds = 0.0
-        self._trouble: str | None = ""
+        self._failure: str | None = ""
         self._advised = ""
         self._failures = 0
         self._has_poison = False
@@ -246,7 +252,8 @@ class QueueSender:
         elif not sorting.is_idle:
             self._give_up()
         elif sorting.witness:
-            self._load(self._in_question(self._points))
+            # The newest first, as a database may keep them only for a while.
+            self._load(self._spool.newest(self._points, self._passed))
         else:
             self._search()
 
@@ -284,12 +291,9 @@ class QueueSender:
 
     # When
 
-    def _in_question(self, points: int) -> list[Batch]:
-        found = self._spool.take(points, 0, MOST_BYTES)
-        return [batch for batch in found if batch.id <= self._passed]
-
     def _is_something_in_question(self) -> bool:
-        is_any = not self._sorting.is_idle or bool(self._in_question(1))
+        first = self._spool.take(1)
+        is_any = not self._sorting.is_idle or bool(first and first[0].id <= self._passed)
         self._sorting.compares = is_any
         if not is_any:
             self._end_incident()
@@ -376,14 +380,14 @@ class QueueSender:
 
     def _say(self, outcome: Outcome) -> None:
         """A line in the log when the database becomes or is no longer reachable, or for another reason."""
-        trouble = outcome.reason if isinstance(outcome, RetryLater) else None
-        if trouble == self._trouble:
+        failure = outcome.reason if isinstance(outcome, RetryLater) else None
+        if failure == self._failure:
             return
-        self._trouble = trouble
-        if trouble is None:
+        self._failure = failure
+        if failure is None:
             log.info("influxdb %s: %s takes what is written", self._name, self._url)
         else:
-            log.warning("influxdb %s: %s: %s; readings are kept and sent later", self._name, self._url, trouble)
+            log.warning("influxdb %s: %s: %s; readings are kept and sent later", self._name, self._url, failure)
 
     def _refused(self, outcome: Rejected, lines: int) -> _Course[None]:
         """The first refusal is said; those that sort it out are not."""
@@ -391,8 +395,8 @@ class QueueSender:
             return
         self._incident = _Incident(outcome.reason)
         some = "some" if outcome.dropped is None else str(outcome.dropped)
-        told = "influxdb %s: %s refused %s of %d lines: %s; they are sorted out"
-        log.warning(told, self._name, self._url, some, lines, outcome.reason)
+        message = "influxdb %s: %s refused %s of %d lines: %s; they are sorted out"
+        log.warning(message, self._name, self._url, some, lines, outcome.reason)
         yield from self._advise()
 
     def _end_incident(self) -> None:

@@ -47,6 +47,7 @@ SURELY_TOO_OLD = 600.0
 _ROOM_LEFT = 10 * 1024**2
 """Bytes of the disk that readings leave free: SQLite needs some to forget what was sent."""
 
+_LARGEST_ID = 2**63 - 1
 _PAGES_GIVEN_BACK = 256  # to the file system after each settling; more would hold up who stores
 _CLOCK_WAS_SET = 1_577_836_800.0  # 2020; a time before it is that of a computer without a clock, and no age
 _LIMIT_EVERY = 10.0  # seconds between two limits of age that are remembered
@@ -398,12 +399,16 @@ class Spool:
             self._bound()
             return self._attempt("read what waits", read) or []
 
-    def newest(self, points: int) -> list[Batch]:
-        """The newest batches in their order, together at most `points` points but at least one batch."""
+    def newest(self, points: int, up_to: float = inf) -> list[Batch]:
+        """The newest batches with an id of at most `up_to` in their order, but at least one.
+
+        Together they have at most `points` points.
+        """
 
         def first(db: sqlite3.Connection) -> int:
             left, before = points, 0
-            with closing(db.execute("SELECT id, points FROM batch ORDER BY id DESC")) as rows:
+            query = "SELECT id, points FROM batch WHERE id <= ? ORDER BY id DESC"
+            with closing(db.execute(query, (min(up_to, _LARGEST_ID),))) as rows:
                 for id_, count in rows:
                     left -= count
                     if left < 0 and before:
@@ -413,7 +418,8 @@ class Spool:
 
         with self._turn:
             after = self._attempt("read what waits", first)
-        return [] if after is None else self.take(points, after)
+        found = [] if after is None else self.take(points, after)
+        return [batch for batch in found if batch.id <= up_to]
 
     def kept_refused(self) -> int:
         """How many refused lines the table `refused` has."""
