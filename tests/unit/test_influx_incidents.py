@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +39,7 @@ class Connection:
     def advice(self) -> str:
         return ""
 
-    def write(self, lines: Sequence[str]) -> Outcome:
+    def write(self, lines: Sequence[str], most_seconds: float = inf) -> Outcome:
         if self.is_away:
             self.clock.at += 0.001
             return outcome(503, {}, "", len(lines))

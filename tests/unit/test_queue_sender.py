@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import count, pairwise
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,10 @@ class Database:
         """What a line alone would be answered."""
         self.is_away = False
         self.partial = False
+        self.hangs = ""
         self.stored: list[str] = []
         self.times: list[float] = []
+        self.arrivals: list[float] = []
         self.checks = 0
 
     def check(self) -> Outcome:
@@ -43,13 +46,18 @@ class Database:
     def advice(self) -> str:
         return ""
 
-    def write(self, lines: Sequence[str]) -> Outcome:
+    def write(self, lines: Sequence[str], most_seconds: float = inf) -> Outcome:
         self.times.append(self.clock.at)
         if self.is_away:
             return AWAY
+        if self.hangs and any(self.hangs in line for line in lines):
+            self.clock.at += min(most_seconds, 120.0)
+            return RetryLater("no complete answer in time")
         answers = {line: self.answer(line) for line in lines}
         good = [line for line, answer in answers.items() if isinstance(answer, Accepted)]
         bad = [answer for answer in answers.values() if not isinstance(answer, Accepted)]
+        if not bad:
+            self.arrivals.append(self.clock.at)
         if not bad or (self.partial and isinstance(bad[0], Rejected)):
             self.stored += good
         if not bad:
@@ -265,6 +273,22 @@ def test_a_batch_that_is_refused_and_has_a_line_that_breaks_the_database_blocks_
     assert (pushing.spool.counts.points, pushing.spool.counts.rejected) == (0, 6)
 
 
+def test_a_line_that_makes_the_database_hang_holds_up_new_readings_for_one_request_at_most(
+    pushing: Pushing,
+) -> None:
+    pushing.run(60, each=15)
+    pushing.database.hangs = "c=slow "
+    pushing.reading("slow")
+    began = pushing.clock.at
+    pushing.run(HOUR, each=15)
+    # The first tries are those of a database that may be away.
+    late = [later - sooner for sooner, later in pairwise(pushing.database.arrivals) if sooner > began + 600]
+
+    assert max(late) <= 30 + 10
+    assert set(pushing.refused()) == set(pushing.pieces("slow"))
+    assert pushing.spool.counts.points <= 3
+
+
 def test_an_outage_changes_no_order_and_costs_nothing(pushing: Pushing) -> None:
     pushing.run(300, each=15)
     pushing.database.is_away = True
@@ -299,7 +323,9 @@ def test_it_waits_as_long_as_the_database_wants(pushing: Pushing) -> None:
 
 def test_what_is_too_large_is_sent_in_parts(pushing: Pushing) -> None:
     write = pushing.database.write
-    pushing.database.write = lambda lines: RequestTooLarge("it answers 413") if len(lines) > 7 else write(lines)  # type: ignore[method-assign] # of the fake
+    pushing.database.write = lambda lines, most_seconds=inf: (  # type: ignore[method-assign] # of the fake
+        RequestTooLarge("it answers 413") if len(lines) > 7 else write(lines, most_seconds)
+    )
     for _ in range(40):
         pushing.reading()
     pushing.run(60)

@@ -84,6 +84,7 @@ class Bisection:
         self._taken: dict[str, tuple[int, set[Key]]] = {}
         self._too_old = -inf  # the time in ms of a batch that was refused line by line, while newer ones are taken
         self._done: list[_Open] = []
+        self._urgent: set[int] = set()
 
     @property
     def size(self) -> int:
@@ -93,6 +94,11 @@ class Bisection:
     @property
     def is_idle(self) -> bool:
         return not self._stack and not self._unconfirmed
+
+    @property
+    def is_busy_with_newest(self) -> bool:
+        """Whether newest readings are being divided: what is found of them is then known for the next ones."""
+        return bool(self._urgent) or not (self.is_idle or self.witness)
 
     @property
     def is_plain(self) -> bool:
@@ -125,6 +131,8 @@ class Bisection:
 
     def accepted(self, batches: Sequence[Batch], are_newest: bool) -> None:
         """A request of batches without their suspects was taken; the suspects are tried next."""
+        is_confirmed = bool(self.witness)
+        self.passed(batches)
         for batch in batches:
             good, held = self._divided(batch)
             opened = _opened(batch, len(held))
@@ -135,14 +143,17 @@ class Bisection:
             else:
                 self._done.append(opened)
             if are_newest and opened.charger is not None and self._newest[opened.charger] == batch.id:
-                self._is_taken(opened, [piece.line for piece in good])
+                self._is_taken(opened, [piece.line for piece in good], is_confirmed)
         self._merge_suspects()
 
-    def add(self, batches: Iterable[Batch], outcome: Rejected | RequestTooLarge | None = None) -> None:
+    def add(
+        self, batches: Iterable[Batch], outcome: Rejected | RequestTooLarge | None = None, are_newest: bool = False
+    ) -> None:
         """Take batches in question; `outcome` is that of a request of all of them without their suspects."""
-        if not self.witness and self._stack:
+        if not self.witness:
             self._send_again()
-            self._stack.append(_DOUBT)
+            if self._stack:
+                self._stack.append(_DOUBT)
         every: list[_Piece] = []
         for batch in batches:
             good, held = self._divided(batch)
@@ -151,6 +162,8 @@ class Bisection:
                 self._done.append(opened)
                 continue
             self._open[batch.id] = opened
+            if are_newest:
+                self._urgent.add(batch.id)
             every += good
             if held:
                 self._stack.insert(0, _Request(held, suspects=True))
@@ -172,6 +185,7 @@ class Bisection:
             self._suspects.pop(key_of(piece.line), None)
         self._witness = None
         self._open.clear()
+        self._urgent.clear()
         self._stack.clear()
         self._unconfirmed.clear()
         self._too_old = -inf
@@ -229,12 +243,12 @@ class Bisection:
             elif opened.time <= self._too_old:
                 self._too_old = -inf
         for id_, lines in newest.items():
-            self._is_taken(self._open[id_], lines)
+            self._is_taken(self._open[id_], lines, bool(self.witness))
         for piece in group.pieces:
             self._resolve(piece)
 
-    def _is_taken(self, opened: _Open, lines: list[str]) -> None:
-        """Lines of the newest reading of a charger were taken."""
+    def _is_taken(self, opened: _Open, lines: list[str], is_confirmed: bool) -> None:
+        """Lines of the newest reading of a charger were taken; `is_confirmed` if one was before any refusal."""
         if not lines:
             return
         if self.compares or self._stack or self._unconfirmed:
@@ -244,7 +258,7 @@ class Bisection:
                 opened.batch.id,
                 found | (keys if known == opened.batch.id else set()),
             )
-        if self.witness:
+        if is_confirmed:
             self.confirm()
         else:
             self._send_again()
@@ -364,6 +378,7 @@ class Bisection:
             opened.points.add(piece.point)
         if opened.left == 0:
             del self._open[piece.batch]
+            self._urgent.discard(piece.batch)
             self._done.append(opened)
             if not opened.has_accepted and self._was_too_old(opened):
                 self._too_old = max(opened.time, self._too_old)

@@ -15,6 +15,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
+from math import inf
 from time import monotonic, time
 from urllib.parse import urlencode
 
@@ -55,9 +56,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class RequestTooLarge:
-    """The database does not take that much at once."""
+    """The database does not take that much at once; `is_sent` says whether it was asked."""
 
     reason: str
+    is_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,25 +109,25 @@ class InfluxClient:
             return ""
         return version_advice(self._version, answer.headers)
 
-    def write(self, lines: Sequence[str]) -> Outcome:
+    def write(self, lines: Sequence[str], most_seconds: float = inf) -> Outcome:
         """Send lines in one request and read the answer. Never raises for what the server does.
 
-        After each answer that did not come in time the next one is waited for twice as long:
+        It takes at most `most_seconds`. Without these, after each answer that did not come in time the next one is
+        waited for twice as long:
         who takes a minute for what it stores would else be sent the same again and again, and never anything more.
         """
         text = "\n".join(lines).encode()
         if len(text) > MOST_BYTES:
-            return RequestTooLarge(f"a request has at most {MOST_BYTES} bytes")
+            return RequestTooLarge(f"a request has at most {MOST_BYTES} bytes", is_sent=False)
         body = gzip.compress(text, compresslevel=5, mtime=0)
+        patience = min(self._patience, most_seconds)
         began = monotonic()
         try:
-            answer = self._client.request(
-                "POST", self._target, began + self._patience, body=body, most_bytes=MOST_BYTES
-            )
+            answer = self._client.request("POST", self._target, began + patience, body=body, most_bytes=MOST_BYTES)
         except HttpError as error:
             if error.failure is not Failure.TIMED_OUT:
                 return RetryLater(str(error))
-            if error.sent:
+            if error.sent and patience == self._patience:
                 self._patience = max(min(self._patience * 2, LONGEST_PATIENCE), self._timeout)
             return RetryLater(f"no complete answer within {self._timeout:g} seconds")
         self._patience = max(min((monotonic() - began) * 2, LONGEST_PATIENCE), self._timeout)

@@ -61,8 +61,8 @@ class Database(Protocol):
     def advice(self) -> str:
         """One sentence if the server is not what is configured, else nothing."""
 
-    def write(self, lines: Sequence[str]) -> Outcome:
-        """Send lines in one request."""
+    def write(self, lines: Sequence[str], most_seconds: float = inf) -> Outcome:
+        """Send lines in one request, which takes at most that long; without a limit, as long as it needs."""
 
 
 _Result = TypeVar("_Result")
@@ -133,6 +133,7 @@ class QueueSender:
         self._passed = (
             0  # the id of the last batch that was sent in its turn; what is left before it is in question
         )
+        self._has_overtaken = False  # whether newest readings were refused while others were being divided
         self._due = -inf  # when new batches are sent
         self._search_at = -inf
         self._searches = 0
@@ -141,7 +142,8 @@ class QueueSender:
         self._slot_seconds = 0.0
         self._failure: str | None = ""
         self._advised = ""
-        self._failures = 0
+        self._failures = 0  # in a row, of new batches, and
+        self._sort_failures = 0  # of what is in question
         self._has_poison = False
         self._raised: Exception | None = None
         self._incident: _Incident | None = None
@@ -186,12 +188,13 @@ class QueueSender:
         """Send new batches; what is refused of them is in question."""
         are_newest = not self._spool.take(1, batches[-1].id)
         lines = self._sorting.without_suspects(batches)
-        outcome = self._write(lines) if lines else Accepted()
+        outcome = self._ask(lines, inf) if lines else Accepted()
         yield 0.0
+        self._failures = self._failures + 1 if isinstance(outcome, RetryLater) else 0
         if isinstance(outcome, RetryLater):
             self._say(outcome)
-            if not (yield from self._is_about_the_lines(outcome)):
-                yield from self._rest(outcome.wait)
+            if not (yield from self._is_about_the_lines(outcome, len(lines), self._failures)):
+                yield from self._rest(outcome.wait, self._failures)
                 return
             outcome = Rejected(outcome.reason)
         if isinstance(outcome, RequestTooLarge) and len(batches) > 1:
@@ -199,8 +202,6 @@ class QueueSender:
             return
         self._passed = batches[-1].id
         self._due = self._now + self._interval / 2 if are_newest else self._now
-        was_taking = bool(self._sorting.witness)
-        self._sorting.passed(batches)
         if isinstance(outcome, Accepted):
             self._points = min(self._points * 2, POINTS_AT_ONCE)
             if lines:
@@ -209,10 +210,13 @@ class QueueSender:
         else:
             if isinstance(outcome, Rejected):
                 yield from self._refused(outcome, len(lines))
-            if self._sorting.witness or (are_newest and was_taking):
+            if self._sorting.is_busy_with_newest:
+                self._has_overtaken = True
+            elif self._sorting.witness and are_newest:
                 if self._sorting.size > 2 * POINTS_AT_ONCE:
                     self._sorting.give_back()
-                self._sorting.add(batches, outcome)
+                self._sorting.passed(batches)
+                self._sorting.add(batches, outcome, are_newest=True)
             else:
                 # The newest readings say whether it is about these lines; those between are not sent in vain.
                 self._skip_to_newest()
@@ -221,34 +225,14 @@ class QueueSender:
     def _sort(self) -> _Course[None]:
         """Send one request that sorts out what is in question."""
         sorting = self._sorting
+        if self._has_overtaken and not sorting.is_busy_with_newest:
+            # What came meanwhile goes before what is older.
+            self._has_overtaken = False
+            sorting.give_back()
         if sorting.has_to_confirm:
-            outcome = self._sort_by(sorting.witness)
-            yield 0.0
-            if isinstance(outcome, Accepted):
-                sorting.confirm()
-                self._settle()
-            elif isinstance(outcome, RetryLater):
-                self._say(outcome)
-                yield from self._rest(outcome.wait)
-            else:
-                sorting.forget()
+            yield from self._confirm()
         elif lines := sorting.request():
-            outcome = self._sort_by(lines)
-            yield 0.0
-            if isinstance(outcome, RetryLater):
-                self._say(outcome)
-                if not (yield from self._is_about_the_lines(outcome)):
-                    yield from self._rest(outcome.wait)
-                    return
-                outcome = Rejected(outcome.reason)
-            if isinstance(outcome, Accepted):
-                self._succeeded()
-            elif isinstance(outcome, RequestTooLarge):
-                self._points = max(len(lines) // 2, 1)
-            elif sorting.is_plain:
-                yield from self._refused(outcome, len(lines))
-            sorting.answered(outcome)
-            self._settle()
+            yield from self._divide(lines)
         elif not sorting.is_idle:
             self._give_up()
         elif sorting.witness:
@@ -256,6 +240,38 @@ class QueueSender:
             self._load(self._spool.newest(self._points, self._passed))
         else:
             self._search()
+
+    def _confirm(self) -> _Course[None]:
+        outcome = self._sort_by(self._sorting.witness)
+        yield 0.0
+        if isinstance(outcome, Accepted):
+            self._sorting.confirm()
+            self._settle()
+        elif isinstance(outcome, RetryLater):
+            self._say(outcome)
+            yield from self._rest(outcome.wait, self._sort_failures)
+        else:
+            self._sorting.forget()
+
+    def _divide(self, lines: Sequence[str]) -> _Course[None]:
+        outcome = self._sort_by(lines)
+        yield 0.0
+        if isinstance(outcome, RetryLater):
+            if not self._has_poison:
+                self._say(outcome)
+            if not (yield from self._is_about_the_lines(outcome, len(lines), self._sort_failures)):
+                yield from self._rest(outcome.wait, self._sort_failures)
+                return
+            self._sort_failures = 0
+            outcome = Rejected(outcome.reason)
+        if isinstance(outcome, Accepted):
+            self._succeeded()
+        elif isinstance(outcome, RequestTooLarge):
+            self._points = max(len(lines) // 2, 1)
+        elif self._sorting.is_plain:
+            yield from self._refused(outcome, len(lines))
+        self._sorting.answered(outcome)
+        self._settle()
 
     def _search(self) -> None:
         """Find out whether a field of a newest reading is taken."""
@@ -265,7 +281,7 @@ class QueueSender:
             if charger is not None:
                 newest[charger] = batch
         if newest:
-            self._load(list(newest.values()))
+            self._load(list(newest.values()), are_newest=True)
         else:
             self._give_up()
 
@@ -277,9 +293,9 @@ class QueueSender:
         self._searches += 1
         self._search_at = self._now + self._backoff(self._searches)
 
-    def _load(self, batches: Sequence[Batch]) -> None:
+    def _load(self, batches: Sequence[Batch], are_newest: bool = False) -> None:
         self._sorting.passed(batches)
-        self._sorting.add(batches)
+        self._sorting.add(batches, are_newest=are_newest)
         self._settle()
 
     def _skip_to_newest(self) -> Sequence[Batch]:
@@ -315,19 +331,23 @@ class QueueSender:
             until.append(self._slot + self._interval if is_used_up else max(self._search_at, self._now))
         return max(min(until) - self._now, 0.0)
 
-    def _is_about_the_lines(self, result: RetryLater) -> _Course[bool]:
-        """Whether errors keep coming although another request is accepted."""
-        if result.wait is not None or (self._failures < TRIES and not self._has_poison):
+    def _is_about_the_lines(self, result: RetryLater, lines: int, failures: int) -> _Course[bool]:
+        """Whether errors keep coming although another request is accepted.
+
+        Once they did, one is enough to divide more than a line.
+        """
+        is_enough = failures >= TRIES or (self._has_poison and lines > 1)
+        if result.wait is not None or not is_enough:
             return False
         witness = self._sorting.witness
-        outcome = self._ask(witness) if witness else self._database.check()
+        outcome = self._ask(witness, LONGEST_SORTING) if witness else self._database.check()
         yield 0.0
         self._has_poison = isinstance(outcome, Accepted)
         return self._has_poison
 
-    def _rest(self, wanted: float | None) -> _Course[None]:
+    def _rest(self, wanted: float | None, failures: int) -> _Course[None]:
         """Wait until the next try."""
-        until = self._now + self._backoff(self._failures) + (wanted or 0.0)
+        until = self._now + self._backoff(failures) + (wanted or 0.0)
         while (left := until - self._now) > 0:
             yield left
 
@@ -339,25 +359,21 @@ class QueueSender:
     # Requests and what became of them
 
     def _sort_by(self, lines: Sequence[str]) -> Outcome:
-        outcome = self._write(lines)
+        outcome = self._ask(lines, LONGEST_SORTING)
+        self._sort_failures = self._sort_failures + 1 if isinstance(outcome, RetryLater) else 0
         self._slot_requests += 1
         self._slot_seconds += self.send_seconds or 0.0
         return outcome
 
-    def _write(self, lines: Sequence[str]) -> Outcome:
-        outcome = self._ask(lines)
-        self._failures = self._failures + 1 if isinstance(outcome, RetryLater) else 0
-        return outcome
-
-    def _ask(self, lines: Sequence[str]) -> Outcome:
+    def _ask(self, lines: Sequence[str], most_seconds: float) -> Outcome:
         began = self._clock.monotonic()
         try:
-            outcome = self._database.write(lines)
+            outcome = self._database.write(lines, most_seconds)
         except Exception as error:  # noqa: BLE001 - the step raises it; perhaps it comes with these lines each time
             self._raised = error
             outcome = RetryLater(f"{type(error).__name__}: {error}")
         self.send_seconds = self._clock.monotonic() - began
-        if isinstance(outcome, Rejected | RequestTooLarge):
+        if isinstance(outcome, Rejected) or (isinstance(outcome, RequestTooLarge) and outcome.is_sent):
             self.refusals += 1
         return outcome
 
