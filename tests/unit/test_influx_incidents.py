@@ -250,6 +250,40 @@ def test_a_hundred_thousand_lines_are_sent_within_a_minute_and_new_readings_mean
     pushing.spool.close()
 
 
+def test_lines_of_a_large_site_are_sent_in_requests_of_eight_megabytes(tmp_path: Path, clock: Clock) -> None:
+    server = Influx36(lambda: BEGIN + clock.at)
+    pushing = Pushing(tmp_path / "spool.db", clock, server, 3, 15.0, "wide")
+    for number in range(200):
+        at = BEGIN - 10_000.0 + number
+        large = f'ccl_plug,charger=c0 state_text="{"é" * 50_000}" {round(at * 1000)}'
+        pushing.spool.put([large], at)
+    pushing.run(14)
+
+    assert server.count("ccl_plug", "state_text") == 200 + 1
+    assert 4 * 1024**2 < server.largest <= 8 * 1024**2
+    assert len(server.requests) <= 5
+    assert pushing.sender.refusals == 0
+    pushing.spool.close()
+
+
+@pytest.mark.parametrize("interval", [5.0, 15.0])
+def test_a_database_that_keeps_nothing_of_a_refused_request_gets_new_readings_once_the_bad_fields_are_known(
+    tmp_path: Path, clock: Clock, interval: float
+) -> None:
+    """InfluxDB 3.6 on the path of version 2, where each accepted request takes a second."""
+    server = Influx36(lambda: BEGIN + clock.at, most_columns=80)
+    pushing = Pushing(tmp_path / "spool.db", clock, server, 2, interval, "wide", chargers=3)
+    pushing.run(90)
+    for _ in range(5):
+        pushing.run(interval)
+        assert pushing.age() <= pushing.oldest_allowed
+        assert pushing.age("ccl_variable") <= pushing.oldest_allowed
+    pushing.run(interval, is_read=False)
+    assert pushing.is_lossless()
+    assert pushing.spool.counts.points == 0
+    pushing.spool.close()
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_a_clash_of_two_fields_costs_these_alone_each_with_its_own_reason(
     tmp_path: Path, clock: Clock, version: Literal[2, 3]

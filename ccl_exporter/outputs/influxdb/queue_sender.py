@@ -130,9 +130,7 @@ class QueueSender:
         self._now = 0.0
         self._sorting = Bisection()
         self._points = POINTS_AT_ONCE
-        self._passed = (
-            0  # the id of the last batch that was sent in its turn; what is left before it is in question
-        )
+        self._passed = 0  # id of the last batch that had its turn; those before that are left are in question
         self._has_overtaken = False  # whether newest readings were refused while others were being divided
         self._due = -inf  # when new batches are sent
         self._search_at = -inf
@@ -233,13 +231,15 @@ class QueueSender:
             yield from self._confirm()
         elif lines := sorting.request():
             yield from self._divide(lines)
-        elif not sorting.is_idle:
-            self._give_up()
-        elif sorting.witness:
-            # The newest first, as a database may keep them only for a while.
-            self._load(self._spool.newest(self._points, self._passed))
         else:
-            self._search()
+            if not sorting.is_idle:
+                self._give_up()
+            elif sorting.witness:
+                # The newest first, as a database may keep them only for a while.
+                self._load(self._spool.newest(self._points, self._passed))
+            else:
+                self._search()
+            yield 0.0
 
     def _confirm(self) -> _Course[None]:
         outcome = self._sort_by(self._sorting.witness)
