@@ -15,7 +15,7 @@ from ccl_exporter.clock import Clock as ExporterClock
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.influxdb.client import Accepted, Outcome, Rejected, login_of, outcome, path_of
-from ccl_exporter.outputs.influxdb.line_protocol import lines
+from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
 from ccl_exporter.outputs.influxdb.queue_sender import QueueSender
 from ccl_exporter.outputs.influxdb.spool import Spool
 from ccl_exporter.settings import InfluxLayout, InfluxSettings, SpoolSettings
@@ -319,6 +319,22 @@ def test_a_database_that_takes_only_what_is_newer_than_ten_minutes(pushing_2: Pu
     assert pushing_2.age() <= 12
     assert pushing_2.spool.counts.points <= 2 * 4
     assert pushing_2.spool.counts.rejected >= 400
+
+
+def test_a_clash_and_a_retention_at_once_of_which_only_one_is_counted_and_named(pushing_2: Pushing) -> None:
+    retention(pushing_2, 600.0)
+    pushing_2.server.columns["evse", "ccl_plug"] = {"power_watts": "string"}
+    for number in range(100):
+        pushing_2.reading(0, -5000.0 + number)
+    old = len(pushing_2.written)
+    pushing_2.run(60)
+
+    assert pushing_2.age() <= 12
+    assert pushing_2.spool.counts.points <= 2 * 4
+    reasons = {field_of(line)[1]: reason for line, reason in pushing_2.refused() if len(by_field(line)) == 1}
+    assert 'input field "power_watts"' in reasons["power_watts"]
+    arrived = pushing_2.server.count("ccl_plug", "state_text")
+    assert arrived == pushing_2.server.count("ccl_scrape", "up") >= len(pushing_2.written) - old - 2
 
 
 def test_what_is_in_question_is_taken_up_after_a_restart(pushing_2: Pushing) -> None:

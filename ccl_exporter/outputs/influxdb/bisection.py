@@ -53,6 +53,8 @@ class _Open:
     left: int
     time: float
     has_accepted: bool = False
+    is_older: bool = False
+    """Whether something was refused that is taken of the newest reading."""
     refused: list[RefusedLine] = field(default_factory=list)
     points: set[int] = field(default_factory=set)
 
@@ -133,18 +135,20 @@ class Bisection:
         """A request of batches without their suspects was taken; the suspects are tried next."""
         is_confirmed = bool(self.witness)
         self.passed(batches)
+        suspects: list[_Piece] = []
         for batch in batches:
             good, held = self._divided(batch)
             opened = _opened(batch, len(held))
             opened.has_accepted = True
             if held:
                 self._open[batch.id] = opened
-                self._stack.insert(0, _Request(held, suspects=True))
+                suspects += held
             else:
                 self._done.append(opened)
             if are_newest and opened.charger is not None and self._newest[opened.charger] == batch.id:
                 self._is_taken(opened, [piece.line for piece in good], is_confirmed)
-        self._merge_suspects()
+        if suspects:
+            self._stack.append(_Request(suspects, suspects=True))
 
     def add(
         self, batches: Iterable[Batch], outcome: Rejected | RequestTooLarge | None = None, are_newest: bool = False
@@ -155,6 +159,7 @@ class Bisection:
             if self._stack:
                 self._stack.append(_DOUBT)
         every: list[_Piece] = []
+        suspects: list[_Piece] = []
         for batch in batches:
             good, held = self._divided(batch)
             opened = _opened(batch, len(good) + len(held))
@@ -165,14 +170,15 @@ class Bisection:
             if are_newest:
                 self._urgent.add(batch.id)
             every += good
-            if held:
-                self._stack.insert(0, _Request(held, suspects=True))
-        self._merge_suspects()
-        if every:
-            if outcome is None:
-                self._stack.append(_Request(every))
-            else:
-                self._divide(_Request(every), outcome)
+            suspects += held
+        apart = [_Request(suspects, suspects=True)] if suspects else []
+        if every and outcome is not None:
+            self._stack += apart
+            self._divide(_Request(every), outcome)
+        else:
+            whole = [_Request(every)] if every else []
+            # Few requests, after which whole batches are done; but first of all a reading has to be taken.
+            self._stack += [*whole, *apart] if self.witness else [*apart, *whole]
 
     def settled(self) -> list[tuple[Batch, list[RefusedLine], int]]:
         """The batches that are done since: what was refused, of how many points."""
@@ -285,7 +291,7 @@ class Bisection:
         opened = self._open[pieces[0].batch]
         is_whole = (
             opened.time <= self._too_old
-            and len(pieces) == len(opened.batch.lines)
+            and len({piece.point for piece in pieces}) == len(opened.batch.lines)
             and all(piece.batch == opened.batch.id for piece in pieces)
         )
         return (is_whole or len(pieces) == 1) and all(map(self._is_older_than_taken, pieces))
@@ -360,15 +366,7 @@ class Bisection:
                 apart += held
         self._stack = [group for group in self._stack if group.pieces or group is _DOUBT]
         if apart:
-            self._stack.insert(0, _Request(apart, suspects=True))
-            self._merge_suspects()
-
-    def _merge_suspects(self) -> None:
-        """One request for all suspects, at the end."""
-        apart = [piece for group in self._stack if group.suspects for piece in group.pieces]
-        self._stack = [group for group in self._stack if not group.suspects]
-        if apart:
-            self._stack.insert(0, _Request(apart, suspects=True))
+            self._stack.append(_Request(apart, suspects=True))
 
     def _resolve(self, piece: _Piece, refused_for: str | None = None) -> None:
         opened = self._open[piece.batch]
@@ -376,16 +374,13 @@ class Bisection:
         if refused_for is not None:
             opened.refused.append(RefusedLine(piece.line, refused_for))
             opened.points.add(piece.point)
+            opened.is_older = opened.is_older or self._is_older_than_taken(piece)
         if opened.left == 0:
             del self._open[piece.batch]
             self._urgent.discard(piece.batch)
             self._done.append(opened)
-            if not opened.has_accepted and self._was_too_old(opened):
+            if opened.is_older and not opened.has_accepted:
                 self._too_old = max(opened.time, self._too_old)
-
-    def _was_too_old(self, opened: _Open) -> bool:
-        newest = self._taken.get(str(opened.charger), (0, set[Key]()))[0]
-        return opened.batch.id < newest and len(opened.refused) == len(opened.batch.lines)
 
     # Pieces
 
