@@ -321,6 +321,45 @@ def test_a_database_that_takes_only_what_is_newer_than_ten_minutes(pushing_2: Pu
     assert pushing_2.spool.counts.rejected >= 400
 
 
+def test_a_database_that_takes_nothing_but_finished_charges_costs_nothing(pushing_2: Pushing) -> None:
+    pushing_2.run(10)
+    pushing_2.server.override = lambda lines: (
+        None if all(line.startswith("ccl_finished_charge,") for line in lines) else REFUSES
+    )
+    for number in range(30):
+        at = BEGIN + pushing_2.clock.at
+        charge = f"ccl_finished_charge,charger=c0,plug=EVSE.PLUG energy_joules={number} {round(at * 1000)}"
+        pushing_2.spool.put([charge], at)
+        pushing_2.run(2)
+    assert pushing_2.spool.counts.rejected == 0
+    pushing_2.server.override = lambda _: None
+    pushing_2.run(20)
+    pushing_2.run(3, is_read=False)
+
+    assert pushing_2.is_lossless()
+    assert pushing_2.server.count("ccl_finished_charge", "energy_joules") == 30
+    assert pushing_2.spool.counts.rejected == 0
+
+
+def test_the_log_has_a_line_at_the_first_refusal_and_one_when_it_is_over_which_names_the_variable(
+    pushing_3: Pushing, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind = {"narrow": ("ccl_value", "V7"), "wide": ("ccl_variable", "V7_volts")}[pushing_3.layout]
+    bad = ",variable=V7 " if pushing_3.layout == "narrow" else "V7_volts="
+    pushing_3.server.override = lambda lines: (
+        Answer(400, (), '{"error":"no room"}') if any(bad in line for line in lines) else None
+    )
+    pushing_3.run(120)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+    lines = VARIABLES + 3 if pushing_3.layout == "narrow" else 4
+    assert said == [
+        f"influxdb db: http://db refused some of {lines} lines: it answers 400: no room; they are sorted out",
+        "influxdb db: 1 point of 2026-09-21T14:13:20Z to 2026-09-21T14:13:20Z set aside; 1 refused line is kept "
+        f"in the table `refused`; {kind[1]} of {kind[0]} is refused: it answers 400: no room",
+    ]
+
+
 def test_a_clash_and_a_retention_at_once_of_which_only_one_is_counted_and_named(pushing_2: Pushing) -> None:
     retention(pushing_2, 600.0)
     pushing_2.server.columns["evse", "ccl_plug"] = {"power_watts": "string"}

@@ -98,7 +98,7 @@ class _Incident:
             group = (measurement, reason) if name else ("", "")
             groups.setdefault(group, []).append(name or measurement)
         parts = [f"{self.points} {'point' if self.points == 1 else 'points'}{span} set aside"]
-        parts.append(f"{kept} refused lines are kept in the table `refused`")
+        parts.append(f"{kept} refused {'line is' if kept == 1 else 'lines are'} kept in the table `refused`")
         for (measurement, reason), names in list(groups.items())[:_MOST_REASONS]:
             if not measurement:
                 parts.append(f"lines of {', '.join(names)} are refused: {self.reason}")
@@ -138,6 +138,7 @@ class QueueSender:
         self._slot = -inf  # the begin of an interval, and what sorting has used of it
         self._slot_requests = 0
         self._slot_seconds = 0.0
+        self._needed = 0.0  # seconds for the last new batches
         self._failure: str | None = ""
         self._advised = ""
         self._failures = 0  # in a row, of new batches, and
@@ -203,6 +204,7 @@ class QueueSender:
         if isinstance(outcome, Accepted):
             self._points = min(self._points * 2, POINTS_AT_ONCE)
             if lines:
+                self._needed = self.send_seconds or 0.0
                 self._succeeded()
             self._sorting.accepted(batches, are_newest)
         else:
@@ -340,7 +342,7 @@ class QueueSender:
         if result.wait is not None or not is_enough:
             return False
         witness = self._sorting.witness
-        outcome = self._ask(witness, LONGEST_SORTING) if witness else self._database.check()
+        outcome = self._ask(witness, self._patience()) if witness else self._database.check()
         yield 0.0
         self._has_poison = isinstance(outcome, Accepted)
         return self._has_poison
@@ -359,11 +361,15 @@ class QueueSender:
     # Requests and what became of them
 
     def _sort_by(self, lines: Sequence[str]) -> Outcome:
-        outcome = self._ask(lines, LONGEST_SORTING)
+        outcome = self._ask(lines, self._patience())
         self._sort_failures = self._sort_failures + 1 if isinstance(outcome, RetryLater) else 0
         self._slot_requests += 1
         self._slot_seconds += self.send_seconds or 0.0
         return outcome
+
+    def _patience(self) -> float:
+        """Seconds for a request of what is in question: new readings wait meanwhile."""
+        return max(LONGEST_SORTING, 2 * self._needed)
 
     def _ask(self, lines: Sequence[str], most_seconds: float) -> Outcome:
         began = self._clock.monotonic()
