@@ -93,12 +93,17 @@ class OutputSettings:
     __slots__ = ()
 
 
+InfluxLayout = Literal["narrow", "wide"]
+"""How variables are written: a point for each, or a field for each."""
+
+
 @dataclass(frozen=True, slots=True)
 class InfluxSettings(OutputSettings):
     """A database to write to, every `interval` seconds; `name` is what its metrics call it.
 
-    Version 1 has a database, its retention policy and a login; 2 and 3 have an organisation, a bucket and a token.
-    A request may take `timeout` seconds; `modules` are the parts of the metrics that are written.
+    Version 1 has a database, its retention policy and a login; 2 has an organisation, a bucket and a token, 3 a
+    bucket (its database) and a token. A request may take `timeout` seconds; `modules` are the parts of the metrics
+    that are written.
     """
 
     name: str
@@ -114,6 +119,7 @@ class InfluxSettings(OutputSettings):
     interval: float = 15.0
     timeout: float = 10.0
     modules: tuple[Module, ...] = MODULES
+    layout: InfluxLayout = "wide"
 
 
 @dataclass(frozen=True, slots=True)

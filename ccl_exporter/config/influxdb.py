@@ -67,6 +67,7 @@ class InfluxModel(fields.ConfigModel):
     interval: fields.Interval = 15.0
     timeout: fields.Timeout = 10.0
     modules: fields.Modules = Field(default=["core", "variables"])
+    layout: Literal["narrow", "wide"] | None = None
     spool: SpoolModel = SpoolModel()
 
     @model_validator(mode="after")
@@ -98,6 +99,7 @@ class InfluxModel(fields.ConfigModel):
             interval=self.interval,
             timeout=self.timeout,
             modules=tuple(self.modules),
+            layout=self.layout or ("narrow" if self.version == 3 else "wide"),
         )
 
 

@@ -22,8 +22,7 @@ from influxdb_client.domain.write_precision import WritePrecision
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.metrics.samples import samples
-from ccl_exporter.outputs.influxdb.bisecting_sender import BisectingSender, Delivered
-from ccl_exporter.outputs.influxdb.client import InfluxClient
+from ccl_exporter.outputs.influxdb.client import MOST_BYTES, Accepted, InfluxClient
 from ccl_exporter.outputs.influxdb.line_protocol import lines
 from ccl_exporter.outputs.influxdb.queue_sender import POINTS_AT_ONCE
 from ccl_exporter.outputs.influxdb.spool import Spool
@@ -66,13 +65,11 @@ def settings(database: Influx, name: str = "evse") -> InfluxSettings:
 
 def drain(spool: Spool, writer: InfluxClient) -> int:
     """Send everything as a push does; how many points."""
-    delivery, sent = BisectingSender(writer.write), 0
-    while batches := spool.take(POINTS_AT_ONCE):
+    sent = 0
+    while batches := spool.take(POINTS_AT_ONCE, most_bytes=MOST_BYTES):
         some = [line for batch in batches for line in batch.lines]
-        delivery.begin(some)
-        while (result := delivery.go_on()) is None:
-            pass
-        assert result == Delivered(), result
+        outcome = writer.write(some)
+        assert outcome == Accepted(), outcome
         spool.settle(batches)
         sent += len(some)
     return sent

@@ -1,6 +1,7 @@
 """What an answer of a database means, by the answers of a server on loopback; and what is sent to it."""
 
 import gzip
+import json
 import socket
 import threading
 from base64 import b64encode
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from ccl_exporter.outputs.influxdb.client import (
     LONGEST_WAIT,
+    MOST_BYTES,
     Accepted,
     InfluxClient,
     Outcome,
@@ -51,8 +53,11 @@ def answering(
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            self.do_POST()
+
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             asked.append((self.path, dict(self.headers), body))
             over.wait(after)
             self.send_response(status)
@@ -78,6 +83,22 @@ def answering(
             over.set()
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def at_a_socket(behave: Callable[[socket.socket], None]) -> Iterator[str]:
+    """The URL of a server that does something with its one connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                behave(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
 
 
 def settings(url: str, timeout: float = 10.0) -> InfluxSettings:
@@ -200,12 +221,9 @@ def test_version_1_is_written_to_by_database_policy_and_login() -> None:
     assert gzip.decompress(body) == b"m x=1 1\nm x=2 2"
 
 
-@pytest.mark.parametrize("version", [2, 3])
-def test_versions_2_and_3_are_written_to_by_bucket_and_token(version: Literal[2, 3]) -> None:
+def test_version_2_is_written_to_by_bucket_and_token() -> None:
     with answering(204, {}, "") as (url, asked):
-        two = replace(
-            settings(url), version=version, database="", org="me & you", bucket="evse/autogen", token=SECRET
-        )
+        two = replace(settings(url), version=2, database="", org="me & you", bucket="evse/autogen", token=SECRET)
         assert InfluxClient(two).write(["m x=1 1"]) == Accepted()
 
     ((target, headers, _),) = asked
@@ -214,6 +232,106 @@ def test_versions_2_and_3_are_written_to_by_bucket_and_token(version: Literal[2,
     assert parse_qs(urlsplit(target).query) == wanted
     assert headers["Authorization"] == f"Token {SECRET}"
     assert SECRET not in target
+
+
+@pytest.mark.parametrize("token", ["", SECRET])
+def test_version_3_is_written_to_in_its_own_way(token: str) -> None:
+    with answering(204, {}, "") as (url, asked):
+        three = replace(settings(f"{url}/influx"), version=3, database="", bucket="a & b", token=token)
+        assert InfluxClient(three).write(["m x=1 1"]) == Accepted()
+
+    ((target, headers, body),) = asked
+    assert urlsplit(target).path == "/influx/api/v3/write_lp"
+    assert parse_qs(urlsplit(target).query) == {"db": ["a & b"], "precision": ["millisecond"]}
+    assert headers.get("Authorization") == (f"Bearer {token}" if token else None)
+    assert gzip.decompress(body) == b"m x=1 1"
+
+
+def test_version_3_names_the_bad_lines() -> None:
+    data = [
+        {"error_message": f"invalid column type for column '{name}', expected x", "line_number": number}
+        for name, number in (("power_watts", 2), ("state", 3), ("state", 9))
+    ]
+    text = json.dumps({"error": "partial write of line protocol occurred", "data": data})
+    with answering(400, {}, text) as (url, _):
+        found = InfluxClient(settings(url)).write(["m x=1 1"] * 4)
+
+    assert isinstance(found, Rejected)
+    assert "'power_watts', expected x" in found.reason
+    assert (sorted(found.named), found.field, found.dropped) == ([1, 2], "power_watts", 3)
+
+
+ODD = [
+    '{"data": 7}',
+    '{"data": [7, {"line_number": "1"}, {"line_number": -1}]}',
+    "[" * 100_000,
+    '{"error": ["x"]}',
+    "{",
+]
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_an_answer_that_is_no_answer_names_nothing(text: str) -> None:
+    found = outcome(422, {}, text, 3)
+
+    assert isinstance(found, Rejected)
+    assert not found.named
+    assert len(found.reason) <= 230
+
+
+def test_a_megabyte_of_bad_lines_is_understood_and_a_body_without_end_is_cut() -> None:
+    message = "invalid column type for column 'power_watts', expected iox::column_type::field::float"
+    data = [
+        {"error_message": message, "line_number": number + 1, "original_line": "x" * 20} for number in range(9000)
+    ]
+    with answering(400, {}, json.dumps({"error": "partial", "data": data})) as (url, _):
+        found = InfluxClient(settings(url)).write(["m x=1 1"] * 9000)
+    assert isinstance(found, Rejected)
+    assert len(found.named) == 9000
+
+    def without_end(connection: socket.socket) -> None:
+        with suppress(OSError):
+            connection.sendall(b"HTTP/1.1 422 No\r\n\r\n")
+            while True:
+                connection.sendall(b"no more " * 8192)
+
+    with at_a_socket(without_end) as url:
+        found = InfluxClient(settings(url)).write(["m x=1 1"])
+    assert isinstance(found, Rejected)
+    assert len(found.reason) < 300
+
+
+def test_a_request_has_at_most_eight_megabytes_before_it_is_compressed() -> None:
+    with answering(204, {}, "") as (url, asked):
+        writer = InfluxClient(settings(url))
+        large = ["m x=1 1".ljust(1023)] * (MOST_BYTES // 1024 + 1)
+        assert isinstance(writer.write(large), RequestTooLarge)
+        assert not asked
+        assert writer.write(large[1:]) == Accepted()
+
+
+PING = {"2 at a 3": (2, "3.6.0"), "3 at a 2": (3, "2.8.0"), "3 at a 1": (3, "1.8.10"), "3 at a v2": (3, "v2.7.1")}
+FITTING = {"2": (2, "2.8.0"), "3": (3, "3.6.0"), "dev": (3, "dev"), "nothing": (2, ""), "a 1": (2, "1.8.0")}
+
+
+@pytest.mark.parametrize(("version", "said"), PING.values(), ids=PING)
+def test_another_version_than_is_configured_is_noticed(version: Literal[2, 3], said: str) -> None:
+    with answering(204, {"x-influxdb-version": said}, "") as (url, asked):
+        one = replace(settings(url), version=version, database="", org="o", bucket="b", token=SECRET)
+        assert (
+            InfluxClient(one).advice() == f"the server is InfluxDB {said}, but `version: {version}` is configured"
+        )
+
+    ((target, headers, _),) = asked
+    assert target == "/ping"
+    assert SECRET in headers["Authorization"]
+
+
+@pytest.mark.parametrize(("version", "said"), FITTING.values(), ids=FITTING)
+def test_a_fitting_or_unknown_version_is_no_advice(version: Literal[2, 3], said: str) -> None:
+    with answering(204, {"X-Influxdb-Version": said}, "") as (url, _):
+        assert InfluxClient(replace(settings(url), version=version)).advice() == ""
+    assert InfluxClient(replace(settings(url), version=version)).advice() == "", "it is not there"
 
 
 def test_a_check_writes_nothing_and_is_content_when_nothing_is_too_little() -> None:
@@ -261,21 +379,12 @@ def gibberish(connection: socket.socket) -> None:
 def test_no_answer_is_for_later_and_is_waited_for_no_longer_than_configured(
     behave: Callable[[socket.socket], None], said: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
-                behave(connection)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
+    with at_a_socket(behave) as url:
         began = monotonic()
-        writer = InfluxClient(settings(f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.5))
+        writer = InfluxClient(settings(url, timeout=0.5))
         outcome = writer.write(["m x=1 1"])
         took = monotonic() - began
         writer.close()
-        thread.join()
 
     assert isinstance(outcome, RetryLater)
     assert said in outcome.reason

@@ -239,7 +239,7 @@ def test_everything_arrives_in_order_whatever_the_server_answers(
             sleep(0.01)
 
     assert behind.met == list(TROUBLES)
-    assert behind.targets == {("/api/v2/write?bucket=evse&precision=ms", f"Token {TOKEN}")}
+    assert behind.targets == {("/api/v3/write_lp?db=evse&precision=millisecond", f"Bearer {TOKEN}")}
     # One point with the time it took, one of each device; the one that is refused was a point of its own.
     durations = [line for line in behind.taken if "duration_seconds=" in line]
     assert len(durations) * (len(NAMES) + 1) == len(behind.taken) == now["sent"]

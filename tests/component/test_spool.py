@@ -78,6 +78,37 @@ def test_what_is_stored_comes_out_in_order_until_it_is_settled(opened: Callable[
     assert (spool.counts.points, spool.counts.oldest, spool.take(1)) == (0, None, [])
 
 
+def test_no_more_bytes_are_taken_than_wanted_but_one_batch(opened: Callable[..., Spool], clock: Clock) -> None:
+    spool = opened()
+    fill(spool, clock, 10, length=100)
+    size = spool.take(1)[0].size
+
+    assert size == sum(len(line) + 1 for line in spool.take(1)[0].lines)
+    assert len(spool.take(10**9, most_bytes=3.5 * size)) == 3
+    assert len(spool.take(10**9, most_bytes=1)) == 1
+
+
+def test_the_newest_batches_are_found(opened: Callable[..., Spool], clock: Clock) -> None:
+    spool = opened()
+    fill(spool, clock, 10)
+    ids = [batch.id for batch in spool.take(10**9)]
+
+    assert [batch.id for batch in spool.newest(6)] == ids[-3:]
+    assert [batch.id for batch in spool.newest(1)] == ids[-1:]
+    assert [batch.id for batch in spool.newest(4, up_to=ids[4])] == ids[3:5]
+    assert [batch.id for batch in spool.newest(10**9)] == ids
+    assert spool.newest(10, up_to=ids[0] - 1) == []
+
+
+def test_refused_lines_that_are_kept_are_counted(opened: Callable[..., Spool], clock: Clock) -> None:
+    spool = opened()
+    fill(spool, clock, 1)
+    assert spool.kept_refused() == 0
+    spool.settle(spool.take(1), [RefusedLine("m x=1 1", "bad"), RefusedLine("m y=1 1", "bad")], 1)
+
+    assert spool.kept_refused() == 2
+
+
 def test_a_batch_larger_than_a_request_is_taken_alone(opened: Callable[..., Spool], clock: Clock) -> None:
     spool = opened()
     fill(spool, clock, 2)

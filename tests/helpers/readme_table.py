@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ccl_exporter.metrics.families import EXPORTER, FAMILIES, FINISHED_CHARGE, Family, Sample
 from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
+from ccl_exporter.settings import InfluxLayout
 from helpers import tried
 
 README = Path(__file__).parents[2] / "README.md"
@@ -24,18 +25,22 @@ def table(families: Sequence[Family]) -> str:
     return "| metric | type | labels | what |\n| --- | --- | --- | --- |\n" + "".join(map(row, families))
 
 
-def fields_table() -> str:
+NARROW = tuple(family for family in FAMILIES if {"variable", "device"} <= {*family.labels})
+"""What the layouts write differently."""
+
+
+def fields_table(families: Sequence[Family] = (*FAMILIES, *FINISHED_CHARGE), layout: InfluxLayout = "wide") -> str:
     """Measurements with their tags and fields, as the sink writes a sample of every family."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for family in (*FAMILIES, *FINISHED_CHARGE):
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for family in families:
         labels = tuple(
             {"phase": "", "variable": "<variable>", "reason": "<reason>"}.get(x, x) for x in family.labels
         )
-        for line in lines([Sample(family, labels, 1.0, family.states[:1])], "charger", 0):
+        for line in lines([Sample(family, labels, 1.0, family.states[:1])], "charger", 0, layout):
             tags = ", ".join(f"`{tag.partition('=')[0]}`" for tag in line.split(" ")[0].split(",")[1:])
             for piece in by_field(line):
                 measurement, field = field_of(piece)
-                found.setdefault((measurement, tags), []).append(f"`{field}`")
+                found.setdefault((measurement, tags), {})[f"`{field}`"] = None
     rows = (f"| `{name}` | {tags} | {', '.join(fields)} |\n" for (name, tags), fields in found.items())
     return "| measurement | tags | fields |\n| --- | --- | --- |\n" + "".join(rows)
 
@@ -58,6 +63,7 @@ def readme() -> str:
 def outputs_readme() -> str:
     """The page of the outputs with the tables as they should be."""
     text = _replaced(FIELDS_README.read_text(encoding="utf-8"), "fields", fields_table())
+    text = _replaced(text, "fields of the narrow layout", fields_table(NARROW, "narrow"))
     return _replaced(text, "tried", tried.table("outputs"))
 
 

@@ -2,8 +2,10 @@
 
 import signal
 import socket
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -13,7 +15,10 @@ from helpers.databases import Database, Influx, Victoria, running
 from helpers.support import COMMAND, OPENMETRICS, Process, Scrape, Start, get
 from helpers.workers import supervised
 
+from ccl_exporter.metrics import families as f
+from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.influxdb.pusher import InfluxPusher
+from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.sessions.tracker import FinishedSession
 from ccl_exporter.settings import InfluxSettings, SpoolSettings
 from ccl_exporter.simulator import Simulator
@@ -93,6 +98,7 @@ def one_charger(charger: Simulator, database: Database, more: str = "") -> str:
     )
 
 
+REFUSED = "SELECT line, reason FROM refused"
 Serve = Callable[[str], tuple[Process, str]]
 
 
@@ -257,6 +263,59 @@ def test_a_second_exporter_with_the_same_spool_serves_but_does_not_write(
     assert spool_metric(other, "spooled_points_total") == 0
     first.stop()
     until(lambda: spool_metric(other, "sent_points_total") > 0, "it does not take over")
+
+
+def metric_of(pusher: InfluxPusher, name: str) -> float:
+    return {sample.family.name: sample.value for sample in pusher.samples()}[f"ccl_influxdb_{name}"]
+
+
+def in_process(influx: Influx, state: Path, *readings: ChargerReading) -> InfluxPusher:
+    """Readings through a pusher until none waits."""
+    entry = InfluxSettings("db", influx.url, 1, SpoolSettings(Path("db.db")), "evse", interval=1.0)
+    pusher = InfluxPusher(entry, state)
+    assert pusher.is_ready()
+    for reading in readings:
+        pusher.accept(reading)
+    with supervised(*pusher.workers):
+        until(lambda: metric_of(pusher, "spool_points") == 0, "something waits")
+    pusher.stop()
+    pusher.close(monotonic() + 10)
+    return pusher
+
+
+def plug_reading(taken: float) -> ChargerReading:
+    found = [
+        Sample(f.PLUG_POWER, ("EVSE.PLUG", ""), 7350.0),
+        Sample(f.PLUG_STATE, ("EVSE.PLUG",), 11.0, ("charging",)),
+        Sample(f.PLUG_LOCKED, ("EVSE.PLUG",), 1.0),
+        Sample(f.UP, (), 1.0),
+    ]
+    return ChargerReading("garage", "http://garage", True, taken, found)
+
+
+def test_lines_older_than_the_retention_are_set_aside_and_the_others_arrive(influx: Influx, state: Path) -> None:
+    influx.query('CREATE RETENTION POLICY "hour" ON evse DURATION 1h REPLICATION 1 DEFAULT')
+    now = time()
+    old = [plug_reading(now - 7200 - number) for number in range(30)]
+    pusher = in_process(influx, state, *old, *(plug_reading(now - 10 + number) for number in range(5)))
+
+    assert influx.count("ccl_scrape", "up") == influx.count("ccl_plug", "power_watts") == 5
+    assert metric_of(pusher, "rejected_points_total") == 2 * 30
+    assert metric_of(pusher, "sent_points_total") == 2 * 5
+
+
+def test_a_clash_of_two_fields_costs_these_alone_each_with_its_own_reason(influx: Influx, state: Path) -> None:
+    now = time()
+    influx.write(f'ccl_plug,charger=old power_watts="text",state=1.5 {round(now * 1000)}')
+    in_process(influx, state, *(plug_reading(now - 10 + number) for number in range(8)))
+
+    assert influx.count("ccl_plug", "locked") == influx.count("ccl_plug", "state_text") == 8
+    assert influx.count("ccl_plug", "power_watts") == influx.count("ccl_plug", "state") == 1
+    with closing(sqlite3.connect(state / "db.db")) as db:
+        told = {(line.split(" ")[1].partition("=")[0], reason) for line, reason in db.execute(REFUSED)}
+    assert {field for field, _ in told} == {"power_watts", "state"}
+    assert len(told) == 2
+    assert all(f'input field "{field}"' in reason for field, reason in told)
 
 
 def ended(at: float, highest_watts: float | None = 7350.0) -> FinishedSession:

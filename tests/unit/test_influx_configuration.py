@@ -26,7 +26,7 @@ influxdb:
     spool: {path: spool.db, max_bytes: 1GiB, max_age: 30d}
   - {url: 'https://db.example/influx', name: cloud, version: 2, org: me, bucket: evse, token: '${TOKEN}'}
   - {url: 'http://127.0.0.1:8181', version: 3, bucket: evse}
-  - {url: 'http://127.0.0.1:8181', version: 1, database: other, spool: {max_bytes: 500MB}}
+  - {url: 'http://127.0.0.1:8181', version: 1, database: other, layout: narrow, spool: {max_bytes: 500MB}}
 """
 
 
@@ -72,6 +72,7 @@ def test_everything_that_is_said_becomes_settings(write: Callable[[str], Path]) 
             3,
             SpoolSettings(Path("influxdb-127.0.0.1_8181.db")),
             bucket="evse",
+            layout="narrow",
         ),
         InfluxSettings(
             "127.0.0.1:8181-4",
@@ -79,6 +80,7 @@ def test_everything_that_is_said_becomes_settings(write: Callable[[str], Path]) 
             1,
             SpoolSettings(Path("influxdb-127.0.0.1_8181-4.db"), 500_000_000),
             database="other",
+            layout="narrow",
         ),
     )
 
@@ -158,6 +160,11 @@ MISTAKES = {
         f"influxdb: [{{{A}version: 3, bucket: b, spool: {{max_bytes: 1kB}}}}]",
         "influxdb.0.spool.max_bytes",
         "too small",
+    ),
+    "another layout": (
+        f"influxdb: [{{{A}version: 3, bucket: b, layout: tall}}]",
+        "influxdb.0.layout",
+        "must be 'narrow' or 'wide'",
     ),
     "no interval": (
         f"influxdb: [{{{A}version: 3, bucket: b, interval: 0s}}]",

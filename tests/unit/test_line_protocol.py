@@ -9,10 +9,44 @@ from line_protocol_parser import parse_line
 
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import FINISHED_CHARGE, Sample
-from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
+from ccl_exporter.outputs.influxdb.line_protocol import (
+    by_field,
+    charger_of,
+    field_of,
+    joined,
+    key_of,
+    lines,
+    milliseconds_of,
+    names_of,
+)
+from ccl_exporter.settings import InfluxLayout
 
 AT = 1_790_000_000_123
 PLUG = ("EVSE.PLUG",)
+
+NARROW = {
+    "a variable": (
+        Sample(f.VARIABLES["volts"], ("M 1", "VI"), 232.1),
+        "ccl_value,device=M\\ 1,unit=volts,variable=VI value=232.1",
+    ),
+    "a register": (
+        Sample(f.VARIABLES["joules_total"], ("M", "AE"), 4.4e9),
+        "ccl_value,device=M,unit=joules_total,variable=AE value=4400000000",
+    ),
+    "another energy": (
+        Sample(f.VARIABLES["joules"], ("M", "AE"), 1.0),
+        "ccl_value,device=M,unit=partial_joules,variable=AE value=1",
+    ),
+    "a variable without a unit": (
+        Sample(f.VARIABLES[None], ("E", "PLUG.X"), 7.0),
+        "ccl_value,device=E,unit=value,variable=PLUG.X value=7",
+    ),
+    "a reading held back": (
+        Sample(f.REJECTED, ("M", "AE", "jump"), 2.0),
+        "ccl_rejection,device=M,reason=jump,variable=AE total=2",
+    ),
+    "a phase": (Sample(f.PLUG_POWER, ("P", "l2"), 2450.5), "ccl_plug,plug=P power_watts_l2=2450.5"),
+}
 
 # A sample, and the line that it becomes, without charger and time.
 MAPPING = {
@@ -77,11 +111,17 @@ def test_a_sample_is_a_field_of_one_point(sample: Sample, line: str | None) -> N
     assert made == ([] if line is None else [f"{line} {AT}"])
 
 
-def test_no_tag_is_called_as_a_field_and_no_family_is_forgotten() -> None:
+@pytest.mark.parametrize(("sample", "line"), NARROW.values(), ids=NARROW)
+def test_a_variable_is_a_point_of_its_own_in_the_narrow_layout(sample: Sample, line: str) -> None:
+    assert lines([sample], "", AT, "narrow") == [f"{line} {AT}"]
+
+
+@pytest.mark.parametrize("layout", ["narrow", "wide"])
+def test_no_tag_is_called_as_a_field_and_no_family_is_forgotten(layout: InfluxLayout) -> None:
     count, wrong = {}, []
     for family in (*f.FAMILIES, *FINISHED_CHARGE):
         sample = Sample(family, tuple(f"of-{name}" for name in family.labels), 1.0, family.states[:1])
-        made = lines([sample], "garage", AT)
+        made = lines([sample], "garage", AT, layout)
         count[family] = len(made)
         for parsed in map(parse_line, made):
             if parsed["tags"]["charger"] != "garage" or parsed["tags"].keys() & parsed["fields"].keys():
@@ -150,6 +190,27 @@ def test_a_line_is_taken_apart_at_its_fields_and_nowhere_else() -> None:
         "m,t=a\\ b\\,c\\\\,d u=3 17",
     ]
     assert [field_of(piece) for piece in by_field(line)] == [("m", "x"), ("m", "y\\,z"), ("m", "s"), ("m", "u")]
+    assert joined(by_field(line)) == line
+    head = "m,t=a\\ b\\,c\\\\,d"
+    kinds = [("x", ""), ("y\\,z", "i"), ("s", '"'), ("u", "")]
+    assert [key_of(piece) for piece in by_field(line)] == [(head, *pair) for pair in kinds]
+    assert milliseconds_of(line) == 17
+
+
+def test_a_log_names_a_field_or_a_variable() -> None:
+    assert names_of("ccl_plug,plug=a\\,b x=1 17") == ("ccl_plug", "x")
+    assert names_of("ccl_plug,plug=a x=1,y=2 17") == ("ccl_plug", "")
+    assert names_of("ccl_value,device=M,unit=volts,variable=V\\ I value=2 17") == ("ccl_value", "V\\ I")
+    assert names_of("ccl_rejection,device=M,variable=AE,z=1 total=2 17") == ("ccl_rejection", "AE")
+
+
+def test_the_charger_of_a_reading_is_known_and_a_finished_charge_is_no_reading() -> None:
+    (reading,) = lines([Sample(f.UP, (), 1.0)], "garage, left", AT)
+    (charge,) = lines([Sample(FINISHED_CHARGE[3], PLUG, 3.6e6)], "garage", AT)
+
+    assert charger_of(reading) == "charger=garage\\,\\ left"
+    assert charger_of(charge) is None
+    assert charger_of("m x=1 17") == ""
 
 
 def test_what_is_no_line_is_not_taken_apart() -> None:

@@ -3,8 +3,8 @@
 | answer | outcome |
 | --- | --- |
 | 2xx without a text | accepted |
-| 400, 422 | refused: some line is bad, sending it again cannot help |
-| 413 | too large: send less at a time |
+| 400, 422 | refused: some line is bad, or the database takes nothing now |
+| 413, or more than `MOST_BYTES` | too large: send less at a time |
 | no connection, no answer, 401, 403, 404, 408, 429, 5xx, a web page, a redirect, anything else | later |
 """
 
@@ -15,13 +15,16 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
+from math import inf
 from time import monotonic, time
 from urllib.parse import urlencode
 
 from ccl_exporter.http_client import Failure, HttpClient, HttpError, target_of, unix_time
 from ccl_exporter.settings import InfluxSettings
 
-_MOST_READ = 64 * 1024
+MOST_BYTES = 8 * 1024**2
+"""Bytes of a request before it is compressed, and of an answer that are read; InfluxDB 3 takes 10 MiB."""
+
 _MOST_SHOWN = 200
 LONGEST_PATIENCE = 120.0
 """Seconds that an answer is waited for in the end, where a database needs longer than configured."""
@@ -39,17 +42,24 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Some line is bad. `dropped` is how many the database left out, where it says so."""
+    """Some line is bad, or the database takes nothing now.
+
+    The rest is what the database says of the bad lines: how many, their positions from 0, a field of one.
+    It may be wrong or incomplete.
+    """
 
     reason: str
     dropped: int | None = None
+    named: frozenset[int] = frozenset()
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RequestTooLarge:
-    """The database does not take that much at once."""
+    """The database does not take that much at once; `is_sent` says whether it was asked."""
 
     reason: str
+    is_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +83,13 @@ class InfluxClient:
     """Writes to the database of one entry; used by one thread."""
 
     def __init__(self, settings: InfluxSettings) -> None:
+        self._version = settings.version
         self._timeout = settings.timeout
         self._patience = settings.timeout
-        self._target = target_of(_url(settings))
+        self._target = target_of(f"{settings.url}{path_of(settings)}")
+        self._ping = target_of(f"{settings.url}/ping")
         sent = {"Content-Type": "text/plain; charset=utf-8", "Content-Encoding": "gzip"}
-        self._client = HttpClient(settings.url, {**sent, **_login(settings)})
+        self._client = HttpClient(settings.url, {**sent, **login_of(settings)})
 
     def close(self) -> None:
         self._client.close()
@@ -87,22 +99,35 @@ class InfluxClient:
         outcome = self.write(())
         return Accepted() if isinstance(outcome, Rejected) else outcome
 
-    def write(self, lines: Sequence[str]) -> Outcome:
+    def advice(self) -> str:
+        """One sentence if the server is of another version than is configured, else nothing."""
+        if self._version == 1:
+            return ""
+        try:
+            answer = self._client.request("GET", self._ping, monotonic() + self._timeout, most_bytes=MOST_BYTES)
+        except HttpError:
+            return ""
+        return version_advice(self._version, answer.headers)
+
+    def write(self, lines: Sequence[str], most_seconds: float = inf) -> Outcome:
         """Send lines in one request and read the answer. Never raises for what the server does.
 
-        After each answer that did not come in time the next one is waited for twice as long:
+        It takes at most `most_seconds`. Without these, after each answer that did not come in time the next one is
+        waited for twice as long:
         who takes a minute for what it stores would else be sent the same again and again, and never anything more.
         """
-        body = gzip.compress("\n".join(lines).encode(), compresslevel=5, mtime=0)
+        text = "\n".join(lines).encode()
+        if len(text) > MOST_BYTES:
+            return RequestTooLarge(f"a request has at most {MOST_BYTES} bytes", is_sent=False)
+        body = gzip.compress(text, compresslevel=5, mtime=0)
+        patience = min(self._patience, most_seconds)
         began = monotonic()
         try:
-            answer = self._client.request(
-                "POST", self._target, began + self._patience, body=body, most_bytes=_MOST_READ
-            )
+            answer = self._client.request("POST", self._target, began + patience, body=body, most_bytes=MOST_BYTES)
         except HttpError as error:
             if error.failure is not Failure.TIMED_OUT:
                 return RetryLater(str(error))
-            if error.sent:
+            if error.sent and patience == self._patience:
                 self._patience = max(min(self._patience * 2, LONGEST_PATIENCE), self._timeout)
             return RetryLater(f"no complete answer within {self._timeout:g} seconds")
         self._patience = max(min((monotonic() - began) * 2, LONGEST_PATIENCE), self._timeout)
@@ -112,48 +137,83 @@ class InfluxClient:
 def outcome(status: int, headers: Message | Mapping[str, str], text: str, count: int) -> Outcome:
     """What an answer to a request of `count` lines means."""
     page = text.lstrip().startswith("<") or "html" in headers.get("Content-Type", "").lower()
-    said = f"it answers {status}" + (f": {_message(text)}" if text and not page else "")
+    message, named = ("", frozenset[int]()) if page else _message(text)
+    said = f"it answers {status}" + (f": {_short(message)}" if message else "")
     if 200 <= status < 300 and not text:
         return Accepted()
     if 200 <= status < 400 or page:
         return RetryLater(f"{said}, which is not how a database answers; look at the URL", _wait(headers))
     if status in (400, 422):
-        dropped = re.search(r"dropped=([0-9]{1,9})\b", text)
-        return Rejected(said, int(dropped[1]) if dropped else None)
+        dropped, field = _DROPPED.search(message), _FIELD.search(message)
+        return Rejected(
+            said,
+            int(dropped[1]) if dropped else len(named) or None,
+            frozenset(number for number in named if number < count),
+            field[1] or field[2] if field else None,
+        )
     if status == 413:
         return RequestTooLarge(said)
     advice = _ADVICE.get(status)
     return RetryLater(f"{advice} ({said})" if advice else said, _wait(headers))
 
 
-def _url(settings: InfluxSettings) -> str:
+_DROPPED = re.compile(r"dropped=([0-9]{1,9})\b")
+_FIELD = re.compile(r"""input field "([^"]+)"|column '([^']+)'""")
+
+
+def path_of(settings: InfluxSettings) -> str:
+    """Where lines are written to, with the query."""
     if settings.version == 1:
         query = {"db": settings.database, "rp": settings.retention_policy, "precision": "ms"}
         path = "/write"
-    else:
+    elif settings.version == 2:
         query = {"org": settings.org, "bucket": settings.bucket, "precision": "ms"}
         path = "/api/v2/write"
-    return f"{settings.url}{path}?{urlencode({name: text for name, text in query.items() if text})}"
+    else:
+        query = {"db": settings.bucket, "precision": "millisecond"}
+        path = "/api/v3/write_lp"
+    return f"{path}?{urlencode({name: text for name, text in query.items() if text})}"
 
 
-def _login(settings: InfluxSettings) -> Mapping[str, str]:
+def login_of(settings: InfluxSettings) -> Mapping[str, str]:
+    """The header of the login."""
     if settings.token:
-        return {"Authorization": f"Token {settings.token}"}
+        return {"Authorization": f"{'Bearer' if settings.version == 3 else 'Token'} {settings.token}"}
     if settings.credentials is not None:
         login = f"{settings.credentials.username}:{settings.credentials.password}"
         return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
     return {}
 
 
-def _message(text: str) -> str:
-    """What an answer says in words: InfluxDB puts them into JSON."""
+def version_advice(configured: int, headers: Message | Mapping[str, str]) -> str:
+    """What to say if a server is of another version than is configured, by its answer to `/ping`; else nothing."""
+    version = headers.get("X-Influxdb-Version") or headers.get("x-influxdb-version") or ""
+    is_three = version.lstrip("v").startswith("3.")
+    if configured == 1 or not version.lstrip("v")[:1].isdecimal() or is_three == (configured == 3):
+        return ""
+    return f"the server is InfluxDB {version[:20]}, but `version: {configured}` is configured"
+
+
+def _message(text: str) -> tuple[str, frozenset[int]]:
+    """What an answer says in words, and the lines that it names: InfluxDB puts both into JSON."""
+    named: frozenset[int] = frozenset()
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
         data = None
     if isinstance(data, dict):
         text = str(data.get("error") or data.get("message") or text)
-    words = " ".join(text.split())
+        found = data.get("data")
+        items = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+        numbers = (item.get("line_number") for item in items)
+        named = frozenset(number - 1 for number in numbers if isinstance(number, int) and number > 0)
+        if items and items[0].get("error_message"):
+            text = str(items[0]["error_message"])
+    return text, named
+
+
+def _short(text: str) -> str:
+    words = " ".join(text[: 2 * _MOST_SHOWN].split())
     return words if len(words) <= _MOST_SHOWN else f"{words[:_MOST_SHOWN]}…"
 
 

@@ -4,6 +4,9 @@ A family's name is `ccl_<measurement>_<field>`; its labels are tags, and `charge
 
     ccl_plug,charger=garage,plug=EVSE.PLUG power_watts=7350,state=11i,state_text="charging" 1790000000000
     ccl_variable,charger=garage,device=Plug\\ -\\ Meter VI_volts=232.1,AE_joules_total=4446540000 1790000000000
+    ccl_value,charger=garage,device=Plug\\ -\\ Meter,unit=volts,variable=VI value=232.1 1790000000000
+
+The second and the third line are the same variable in the layouts `wide` and `narrow`.
 
 Numbers are always floats but for the codes of states, so that a field never changes its type.
 """
@@ -14,9 +17,11 @@ from influxdb_client.client.write.point import Point
 from influxdb_client.domain.write_precision import WritePrecision
 
 from ccl_exporter.metrics.families import Sample
+from ccl_exporter.settings import InfluxLayout
 
+_FINISHED = "ccl_finished_charge"
 _MEASUREMENTS = (
-    "ccl_finished_charge",
+    _FINISHED,
     "ccl_variable",
     "ccl_rejected",
     "ccl_charge",
@@ -30,9 +35,15 @@ _CODES = range(-(2**63), 2**63)
 
 _Field = float | int | str
 
+Key = tuple[str, str, str]
+"""Measurement with tags, field and kind of value of a line of one field."""
 
-def lines(samples: Iterable[Sample], charger: str, milliseconds: int) -> list[str]:
-    """One line for each measurement and set of tags; samples without a value that InfluxDB knows are left out."""
+
+def lines(samples: Iterable[Sample], charger: str, milliseconds: int, layout: InfluxLayout = "wide") -> list[str]:
+    """One line for each measurement and set of tags; samples without a value that InfluxDB knows are left out.
+
+    In the narrow layout a variable is a tag of `ccl_value`, not a field: its tables have few columns.
+    """
     points: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, _Field]] = {}
     for sample in samples:
         name = sample.family.name
@@ -41,9 +52,15 @@ def lines(samples: Iterable[Sample], charger: str, milliseconds: int) -> list[st
         measurement, field = _split(name)
         labels = dict(zip(sample.family.labels, sample.labels, strict=True))
         if measurement == "ccl_variable":
-            field = f"{labels.pop('variable')}_{field}"
+            if layout == "narrow":
+                measurement, field, labels["unit"] = "ccl_value", "value", field
+            else:
+                field = f"{labels.pop('variable')}_{field}"
         elif measurement == "ccl_rejected":
-            field = f"{labels.pop('variable')}_{labels.pop('reason')}_total"
+            if layout == "narrow":
+                measurement, field = "ccl_rejection", "total"
+            else:
+                field = f"{labels.pop('variable')}_{labels.pop('reason')}_total"
         if phase := labels.pop("phase", ""):
             field = f"{field}_{phase}"
         texts = _texts(labels) if sample.family.kind == "info" else {}
@@ -95,16 +112,29 @@ def _one_line(text: str) -> str:
 
 def by_field(line: str) -> list[str]:
     """A line as several of one field each; what cannot be taken apart comes back as it was."""
-    head = _until(line, 0, " ")
-    end = line.rfind(" ")
-    if not 0 < head < end:
+    if "\\" not in line and '"' not in line:
+        parts = line.split(" ")
+        if len(parts) != 3 or not all(parts):
+            return [line]
+        head, fields, end = parts
+        return [f"{head} {piece} {end}" for piece in fields.split(",")]
+    place = _until(line, 0, " ")
+    last = line.rfind(" ")
+    if not 0 < place < last:
         return [line]
-    pieces, begin = [], head + 1
-    while (cut := _until(line, begin, ",")) < end:
+    pieces, begin = [], place + 1
+    while (cut := _until(line, begin, ",")) < last:
         pieces.append(line[begin:cut])
         begin = cut + 1
-    pieces.append(line[begin:end])
-    return [f"{line[:head]} {piece}{line[end:]}" for piece in pieces]
+    pieces.append(line[begin:last])
+    return [f"{line[:place]} {piece}{line[last:]}" for piece in pieces]
+
+
+def joined(pieces: Sequence[str]) -> str:
+    """The pieces of a line as one line again."""
+    place, last = _until(pieces[0], 0, " "), pieces[0].rfind(" ")
+    fields = ",".join(piece[place + 1 : piece.rfind(" ")] for piece in pieces)
+    return f"{pieces[0][:place]} {fields}{pieces[0][last:]}"
 
 
 def field_of(line: str) -> tuple[str, str]:
@@ -113,8 +143,45 @@ def field_of(line: str) -> tuple[str, str]:
     return line[: min(_until(line, 0, ","), head)], line[head + 1 : _until(line, head + 1, "=")]
 
 
+def names_of(line: str) -> tuple[str, str]:
+    """Measurement, and field or variable, of a line of one field, for people; no field if it has several."""
+    head = line[: _until(line, 0, " ")]
+    measurement = head[: _until(head, 0, ",")]
+    begin = head.find(",variable=")
+    if begin >= 0:
+        return measurement, head[begin + 10 : _until(head, begin + 1, ",")]
+    return measurement, field_of(line)[1] if len(by_field(line)) == 1 else ""
+
+
+def key_of(line: str) -> Key:
+    """What the only field of a line is to a database: two lines with the same key differ in value and time."""
+    head = _until(line, 0, " ")
+    name = _until(line, head + 1, "=")
+    value = line[name + 1 : line.rfind(" ")]
+    kind = value[:1] if value[:1] in '"tTfF' else "i" if value.endswith("i") else ""
+    return line[:head], line[head + 1 : name], kind
+
+
+def charger_of(line: str) -> str | None:
+    """The charger whose reading a line is a part of, as it stands there; None for a finished charge."""
+    if line.startswith(f"{_FINISHED},"):
+        return None
+    head = line[: _until(line, 0, " ")]
+    begin = head.find(",charger=")
+    return head[begin + 1 : _until(head, begin + 1, ",")] if begin >= 0 else ""
+
+
+def milliseconds_of(line: str) -> int | None:
+    """The time of a line."""
+    end = line[line.rfind(" ") + 1 :]
+    return int(end) if end.isdecimal() else None
+
+
 def _until(line: str, begin: int, mark: str) -> int:
     """Where a character stands next that is neither escaped nor in a quoted text; the line's end if nowhere."""
+    if "\\" not in line and '"' not in line:
+        found = line.find(mark, begin)
+        return found if found >= 0 else len(line)
     quoted, position = False, begin
     while position < len(line):
         character = line[position]

@@ -4,7 +4,7 @@ Nobody waits for a database.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from pathlib import Path
 
@@ -50,7 +50,9 @@ class InfluxPusher:
         self._clock = clock
         self._spool = Spool(state / settings.spool.path, settings.spool.max_bytes, settings.spool.max_age, clock)
         self._client = client or InfluxClient(settings)
-        self._sender = QueueSender(settings.name, settings.url, self._spool, self._client, clock)
+        self._sender = QueueSender(
+            settings.name, settings.url, self._spool, self._client, clock, settings.interval
+        )
         self._worker = Worker(f"influxdb_send:{settings.name}", self._sender.step)
         self.workers: Sequence[Worker] = (self._worker,)
         self._said = ""
@@ -83,7 +85,7 @@ class InfluxPusher:
         return True
 
     def accept(self, reading: ChargerReading) -> None:
-        self._spool.put(lines(reading.samples, reading.charger, round(reading.taken * 1000)), reading.taken)
+        self._spool.put(self._lines(reading.samples, reading.charger, reading.taken), reading.taken)
         self._worker.wake()
 
     def after_round(self) -> None:
@@ -93,10 +95,13 @@ class InfluxPusher:
         for number, charge in self._sessions.finished(last):
             known = (charge.ended, charge.begun, charge.requested, self._clock.wall())
             at = next(moment for moment in known if moment is not None)
-            found = lines(finished_samples(charge), charge.charger, round(at * 1000))
+            found = self._lines(finished_samples(charge), charge.charger, at)
             if not self._spool.put(found, self._clock.wall(), **{_LEDGER: number}):
                 return
             self._worker.wake()
+
+    def _lines(self, samples: Iterable[Sample], charger: str, at: float) -> list[str]:
+        return lines(samples, charger, round(at * 1000), self.settings.layout)
 
     def missed(self, readings: int) -> None:
         self._missed += readings

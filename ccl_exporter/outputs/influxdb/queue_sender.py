@@ -1,27 +1,35 @@
-"""Sending what waits in a queue to its database, one request a step, so that no batch blocks the others for ever.
+"""Sending what waits in a queue to its database, one request a step; new readings are never blocked.
 
-Batches are sent in their order. The first one is overtaken if the database refuses it whole, or answers it with
-errors while it would take another request: then those behind it are tried one by one. As soon as one of these is
-accepted, what is before it is sent once more, and what is refused then is set aside.
-While nothing at all is accepted, nothing is dropped, as perhaps no line is at fault.
+New batches are sent in their order, as few large requests. The batches of a request that is refused are in
+question: they stay in the queue, new ones overtake them, and in a bounded part of each interval it is sorted out
+what of them is bad (`bisection`). While no newest reading is taken, everything is kept.
 """
 
 import logging
 import random
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from math import inf
 from typing import Protocol, TypeVar
 
 from ccl_exporter.clock import SYSTEM, Clock
-from ccl_exporter.outputs.influxdb.bisecting_sender import BisectingSender, Delivered
-from ccl_exporter.outputs.influxdb.client import Accepted, Outcome, Rejected, RequestTooLarge, RetryLater
-from ccl_exporter.outputs.influxdb.line_protocol import field_of
+from ccl_exporter.outputs.influxdb.bisection import Bisection
+from ccl_exporter.outputs.influxdb.client import (
+    MOST_BYTES,
+    Accepted,
+    Outcome,
+    Rejected,
+    RequestTooLarge,
+    RetryLater,
+)
+from ccl_exporter.outputs.influxdb.line_protocol import charger_of, milliseconds_of, names_of
 from ccl_exporter.outputs.influxdb.spool import Batch, RefusedLine, Spool
 
 log = logging.getLogger(__name__)
 
-POINTS_AT_ONCE = 5000
-"""Points in one request, as InfluxDB recommends."""
+POINTS_AT_ONCE = 10_000
+"""Points in one request, as InfluxDB 3 recommends."""
 
 LONGEST_REST = 60.0
 """Seconds between two tries while a database cannot be had, doubled up to this, less a random part."""
@@ -29,24 +37,32 @@ LONGEST_REST = 60.0
 TRIES = 3
 """Errors in a row, each after a longer pause, until they may be about the lines.
 
-A database that restarts or is overloaded answers an empty request with an error too, and a connection seldom
+A database that restarts or is overloaded answers another request with an error too, and a connection seldom
 breaks three times by chance.
 """
 
-MOST_REFUSALS = 30
-"""Refusals until a request counts as refused whole: halving finds one bad field of 5,000 points in less."""
+MOST_SORTING = 100
+"""Requests in each interval that sort out what was refused."""
+
+LONGEST_SORTING = 10.0
+"""Seconds of each interval that these may take."""
 
 _LOOK_AT_AGE = 30.0  # seconds after which an idle sender looks whether something has become too old
+_MOST_NAMED = 50  # fields that a line of the log names, and
+_MOST_REASONS = 5
 
 
 class Database(Protocol):
-    """Where lines go; neither method raises for what the server does."""
+    """Where lines go; no method raises for what the server does."""
 
     def check(self) -> Outcome:
         """Whether an empty request would be accepted."""
 
-    def write(self, lines: Sequence[str]) -> Outcome:
-        """Send lines in one request."""
+    def advice(self) -> str:
+        """One sentence if the server is not what is configured, else nothing."""
+
+    def write(self, lines: Sequence[str], most_seconds: float = inf) -> Outcome:
+        """Send lines in one request, which takes at most that long; without a limit, as long as it needs."""
 
 
 _Result = TypeVar("_Result")
@@ -54,28 +70,83 @@ _Course = Generator[float, None, _Result]
 """A part of a sender's course: yields the seconds until the next step, 0 after each request."""
 
 
+@dataclass(slots=True)
+class _Incident:
+    """What was set aside since the first refusal."""
+
+    reason: str
+    points: int = 0
+    first: float = inf
+    last: float = -inf
+    names: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The first reason for each measurement and field or variable; for whole lines the field is empty."""
+
+    def add(self, refused: Sequence[RefusedLine], points: int) -> None:
+        self.points += points
+        for item in refused:
+            self.names.setdefault(names_of(item.line), item.reason)
+            at = milliseconds_of(item.line)
+            if at is not None:
+                self.first, self.last = min(self.first, at / 1000), max(self.last, at / 1000)
+
+    def text(self, kept: int) -> str:
+        if not self.points:
+            return "everything that was refused has been accepted since"
+        span = "" if self.last < self.first else f" of {_date(self.first)} to {_date(self.last)}"
+        groups: dict[tuple[str, str], list[str]] = {}
+        for (measurement, name), reason in list(self.names.items())[:_MOST_NAMED]:
+            group = (measurement, reason) if name else ("", "")
+            groups.setdefault(group, []).append(name or measurement)
+        parts = [f"{self.points} {'point' if self.points == 1 else 'points'}{span} set aside"]
+        parts.append(f"{kept} refused {'line is' if kept == 1 else 'lines are'} kept in the table `refused`")
+        for (measurement, reason), names in list(groups.items())[:_MOST_REASONS]:
+            if not measurement:
+                parts.append(f"lines of {', '.join(names)} are refused: {self.reason}")
+            else:
+                are = "is" if len(names) == 1 else "are"
+                parts.append(f"{', '.join(names)} of {measurement} {are} refused: {reason}")
+        named = sum(len(names) for names in list(groups.values())[:_MOST_REASONS])
+        if named < len(self.names):
+            parts.append(f"and {len(self.names) - named} more")
+        return "; ".join(parts)
+
+
 class QueueSender:
     """Sends the batches of `spool` to `database`; the log calls it by `name` and `url`.
 
-    What a step raises loses no batch: a request is sent again, and otherwise the next step begins with the first
-    batch on disk.
+    `interval` is how often each charger is read, in seconds. What a step raises loses no batch: a request is sent
+    again, and otherwise the next step begins with what is on disk.
     """
 
-    def __init__(self, name: str, url: str, spool: Spool, database: Database, clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self, name: str, url: str, spool: Spool, database: Database, clock: Clock = SYSTEM, interval: float = 15.0
+    ) -> None:
         self._name = name
         self._url = url
         self._spool = spool
         self._database = database
         self._clock = clock
+        self._interval = interval
         self._now = 0.0
-        self._bisecting = BisectingSender(self._write)
-        self._course = self._run()
-        self._trouble: str | None = ""
-        self._failures = 0
-        self._accepted = 0  # the id of a batch that was accepted although those before it were refused
-        self._refused_as = ""
+        self._sorting = Bisection()
+        self._points = POINTS_AT_ONCE
+        self._passed = 0  # id of the last batch that had its turn; those before that are left are in question
+        self._has_overtaken = False  # whether newest readings were refused while others were being divided
+        self._due = -inf  # when new batches are sent
+        self._search_at = -inf
+        self._searches = 0
+        self._slot = -inf  # the begin of an interval, and what sorting has used of it
+        self._slot_requests = 0
+        self._slot_seconds = 0.0
+        self._needed = 0.0  # seconds for the last new batches
+        self._failure: str | None = ""
+        self._advised = ""
+        self._failures = 0  # in a row, of new batches, and
+        self._sort_failures = 0  # of what is in question
+        self._has_poison = False
         self._raised: Exception | None = None
-        self._logged_refusals: set[tuple[str, str]] = set()
+        self._incident: _Incident | None = None
+        self._course = self._run()
         self.refusals = 0
         """Requests that were refused."""
         self.last_success: float | None = None
@@ -103,140 +174,271 @@ class QueueSender:
             yield _LOOK_AT_AGE
         self._say(self._database.check())
         yield 0.0
+        yield from self._advise()
         while True:
-            batches = self._spool.take(POINTS_AT_ONCE)
-            if not batches:
-                yield _LOOK_AT_AGE
-                continue
-            overtaken = [batch for batch in batches if batch.id < self._accepted]
-            if not (yield from self._deliver(overtaken or batches, is_final=bool(overtaken))):
-                yield from self._overtake(batches[0])
-
-    def _deliver(self, batches: Sequence[Batch], is_final: bool) -> _Course[bool]:
-        """Send batches until they have gone; False if what is behind them should be tried.
-
-        Where that was done already it `is_final`: what is refused now goes, even if that is all of it.
-        """
-        self._begin(batches, inf if is_final else MOST_REFUSALS)
-        while True:
-            result = self._bisecting.go_on()
-            yield 0.0
-            if isinstance(result, RetryLater):
-                self._say(result)
-                if not (yield from self._is_about_the_lines(result, self._failures)):
-                    yield from self._rest(self._failures, result.wait)
-                    continue
-                if not is_final:
-                    return False
-                result = self._bisecting.refuse(result.reason)
-            if result is not None:
-                if result.nothing and not is_final:
-                    return False
-                self._settle(batches, result)
-                return True
-
-    def _overtake(self, first: Batch) -> _Course[None]:
-        """Try what is behind the first batch until something is accepted, or the first one is."""
-        rounds, failures, tried_up_to = 0, 0, first.id
-        while self._spool.take(1) == [first]:
-            rounds += 1
-            result = yield from self._try(first, 1)
-            if _is_taken(result):
-                return
-            if isinstance(result, RetryLater):
-                failures = max(failures + 1, self._failures)  # a part of it may have been answered
-                if not (yield from self._is_about_the_lines(result, failures)):
-                    yield from self._rest(failures, result.wait)
-                    continue
-            behind = self._spool.take(POINTS_AT_ONCE, max(tried_up_to, first.id))
-            tried_up_to = behind[-1].id if behind else first.id
-            # Whole at first, as one that is accepted is enough. Perhaps each has a bad field: one of them, another
-            # one each round, is then sent field by field.
-            whole: list[tuple[Batch, float]] = [(batch, 1) for batch in behind]
-            candidates = [first, *behind]
-            for batch, most in (*whole, (candidates[(rounds - 1) % len(candidates)], inf)):
-                result = yield from self._try(batch, most)
-                if _is_taken(result):
-                    self._accepted = max(batch.id, self._accepted)
-                    return
-                if isinstance(result, RetryLater):
-                    tried_up_to = batch.id
-                    break
+            if self._now >= self._due and (new := self._spool.take(self._points, self._passed, MOST_BYTES)):
+                yield from self._send(new)
+            elif self._is_something_in_question() and self._may_sort():
+                yield from self._sort()
             else:
-                self._say(RetryLater(f"it refuses everything: {self._refused_as}"))
-            yield from self._rest(rounds, result.wait if isinstance(result, RetryLater) else None)
+                yield self._pause()
 
-    def _try(self, batch: Batch, most: float) -> _Course[Delivered | RetryLater]:
-        """Send a batch, at most until that many refusals; it goes if something of it is accepted."""
-        self._begin([batch], most)
-        while (result := self._bisecting.go_on()) is None:
+    def _send(self, batches: Sequence[Batch]) -> _Course[None]:
+        """Send new batches; what is refused of them is in question."""
+        are_newest = not self._spool.take(1, batches[-1].id)
+        lines = self._sorting.without_suspects(batches)
+        outcome = self._ask(lines, inf) if lines else Accepted()
+        yield 0.0
+        self._failures = self._failures + 1 if isinstance(outcome, RetryLater) else 0
+        if isinstance(outcome, RetryLater):
+            self._say(outcome)
+            if not (yield from self._is_about_the_lines(outcome, len(lines), self._failures)):
+                yield from self._rest(outcome.wait, self._failures)
+                return
+            outcome = Rejected(outcome.reason)
+        if isinstance(outcome, RequestTooLarge) and len(batches) > 1:
+            self._points = max(len(lines) // 2, 1)
+            return
+        self._passed = batches[-1].id
+        self._due = self._now + self._interval / 2 if are_newest else self._now
+        if isinstance(outcome, Accepted):
+            self._points = min(self._points * 2, POINTS_AT_ONCE)
+            if lines:
+                self._needed = self.send_seconds or 0.0
+                self._succeeded()
+            self._sorting.accepted(batches, are_newest)
+        else:
+            if isinstance(outcome, Rejected):
+                yield from self._refused(outcome, len(lines))
+            if self._sorting.is_busy_with_newest:
+                self._has_overtaken = True
+            elif self._sorting.witness and are_newest:
+                if self._sorting.size > 2 * POINTS_AT_ONCE:
+                    self._sorting.give_back()
+                self._sorting.passed(batches)
+                self._sorting.add(batches, outcome, are_newest=True)
+            else:
+                # The newest readings say whether it is about these lines; those between are not sent in vain.
+                self._skip_to_newest()
+        self._settle()
+
+    def _sort(self) -> _Course[None]:
+        """Send one request that sorts out what is in question."""
+        sorting = self._sorting
+        if self._has_overtaken and not sorting.is_busy_with_newest:
+            # What came meanwhile goes before what is older.
+            self._has_overtaken = False
+            sorting.give_back()
+        if sorting.has_to_confirm:
+            yield from self._confirm()
+        elif lines := sorting.request():
+            yield from self._divide(lines)
+        else:
+            if not sorting.is_idle:
+                self._give_up()
+            elif sorting.witness:
+                # The newest first, as a database may keep them only for a while.
+                self._load(self._spool.newest(self._points, self._passed))
+            else:
+                self._search()
             yield 0.0
-        yield 0.0
-        if isinstance(result, RetryLater):
-            self._say(result)
-        elif not result.nothing:
-            self._settle([batch], result)
-        return result
 
-    def _is_about_the_lines(self, result: RetryLater, failures: int) -> _Course[bool]:
-        """Whether errors keep coming although an empty request is accepted."""
-        if failures < TRIES or result.wait is not None:
+    def _confirm(self) -> _Course[None]:
+        outcome = self._sort_by(self._sorting.witness)
+        yield 0.0
+        if isinstance(outcome, Accepted):
+            self._sorting.confirm()
+            self._settle()
+        elif isinstance(outcome, RetryLater):
+            self._say(outcome)
+            yield from self._rest(outcome.wait, self._sort_failures)
+        else:
+            self._sorting.forget()
+
+    def _divide(self, lines: Sequence[str]) -> _Course[None]:
+        outcome = self._sort_by(lines)
+        yield 0.0
+        if isinstance(outcome, RetryLater):
+            if not self._has_poison:
+                self._say(outcome)
+            if not (yield from self._is_about_the_lines(outcome, len(lines), self._sort_failures)):
+                yield from self._rest(outcome.wait, self._sort_failures)
+                return
+            self._sort_failures = 0
+            outcome = Rejected(outcome.reason)
+        if isinstance(outcome, Accepted):
+            self._succeeded()
+        elif isinstance(outcome, RequestTooLarge):
+            self._points = max(len(lines) // 2, 1)
+        elif self._sorting.is_plain:
+            yield from self._refused(outcome, len(lines))
+        self._sorting.answered(outcome)
+        self._settle()
+
+    def _search(self) -> None:
+        """Find out whether a field of a newest reading is taken."""
+        newest: dict[str, Batch] = {}
+        for batch in self._skip_to_newest():
+            charger = charger_of(batch.lines[0]) if batch.lines else None
+            if charger is not None:
+                newest[charger] = batch
+        if newest:
+            self._load(list(newest.values()), are_newest=True)
+        else:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Nothing is taken: everything is kept, and tried again later."""
+        if self._incident is not None:
+            self._say(RetryLater(f"it refuses everything: {self._incident.reason}"))
+        self._sorting.forget()
+        self._searches += 1
+        self._search_at = self._now + self._backoff(self._searches)
+
+    def _load(self, batches: Sequence[Batch], are_newest: bool = False) -> None:
+        self._sorting.passed(batches)
+        self._sorting.add(batches, are_newest=are_newest)
+        self._settle()
+
+    def _skip_to_newest(self) -> Sequence[Batch]:
+        batches = self._spool.newest(POINTS_AT_ONCE)
+        self._sorting.passed(batches)
+        if batches:
+            self._passed = max(self._passed, batches[-1].id)
+        return batches
+
+    # When
+
+    def _is_something_in_question(self) -> bool:
+        first = self._spool.take(1)
+        is_any = not self._sorting.is_idle or bool(first and first[0].id <= self._passed)
+        self._sorting.compares = is_any
+        if not is_any:
+            self._end_incident()
+        return is_any
+
+    def _may_sort(self) -> bool:
+        if self._now >= self._slot + self._interval:
+            self._slot, self._slot_requests, self._slot_seconds = self._now, 0, 0.0
+        if self._slot_requests >= MOST_SORTING or self._slot_seconds >= LONGEST_SORTING:
             return False
-        outcome = self._database.check()
-        yield 0.0
-        return isinstance(outcome, Accepted)
+        return not self._sorting.is_idle or bool(self._sorting.witness) or self._now >= self._search_at
 
-    def _rest(self, failures: int, wanted: float | None) -> _Course[None]:
-        """Wait until the next try: full jitter, so that many exporters do not come back together."""
-        pause = random.uniform(0, min(2.0 ** min(failures - 1, 10), LONGEST_REST))  # noqa: S311 - spreads load, hides nothing
-        until = self._now + pause + (wanted or 0.0)
+    def _pause(self) -> float:
+        until = [self._now + _LOOK_AT_AGE]
+        if self._due > self._now and self._spool.take(1, self._passed):
+            until.append(self._due)
+        if self._is_something_in_question():
+            is_used_up = self._slot_requests >= MOST_SORTING or self._slot_seconds >= LONGEST_SORTING
+            until.append(self._slot + self._interval if is_used_up else max(self._search_at, self._now))
+        return max(min(until) - self._now, 0.0)
+
+    def _is_about_the_lines(self, result: RetryLater, lines: int, failures: int) -> _Course[bool]:
+        """Whether errors keep coming although another request is accepted.
+
+        Once they did, one is enough to divide more than a line.
+        """
+        is_enough = failures >= TRIES or (self._has_poison and lines > 1)
+        if result.wait is not None or not is_enough:
+            return False
+        witness = self._sorting.witness
+        outcome = self._ask(witness, self._patience()) if witness else self._database.check()
+        yield 0.0
+        self._has_poison = isinstance(outcome, Accepted)
+        return self._has_poison
+
+    def _rest(self, wanted: float | None, failures: int) -> _Course[None]:
+        """Wait until the next try."""
+        until = self._now + self._backoff(failures) + (wanted or 0.0)
         while (left := until - self._now) > 0:
             yield left
 
+    @staticmethod
+    def _backoff(failures: int) -> float:
+        """Seconds, with full jitter, so that many exporters do not come back together."""
+        return random.uniform(0, min(2.0 ** min(failures - 1, 10), LONGEST_REST))  # noqa: S311 - spreads load, hides nothing
+
     # Requests and what became of them
 
-    def _begin(self, batches: Sequence[Batch], most: float) -> None:
-        self._bisecting.begin([line for batch in batches for line in batch.lines], most)
+    def _sort_by(self, lines: Sequence[str]) -> Outcome:
+        outcome = self._ask(lines, self._patience())
+        self._sort_failures = self._sort_failures + 1 if isinstance(outcome, RetryLater) else 0
+        self._slot_requests += 1
+        self._slot_seconds += self.send_seconds or 0.0
+        return outcome
 
-    def _write(self, lines: Sequence[str]) -> Outcome:
+    def _patience(self) -> float:
+        """Seconds for a request of what is in question: new readings wait meanwhile."""
+        return max(LONGEST_SORTING, 2 * self._needed)
+
+    def _ask(self, lines: Sequence[str], most_seconds: float) -> Outcome:
         began = self._clock.monotonic()
         try:
-            outcome = self._database.write(lines)
+            outcome = self._database.write(lines, most_seconds)
         except Exception as error:  # noqa: BLE001 - the step raises it; perhaps it comes with these lines each time
             self._raised = error
             outcome = RetryLater(f"{type(error).__name__}: {error}")
         self.send_seconds = self._clock.monotonic() - began
-        self._failures = self._failures + 1 if isinstance(outcome, RetryLater) else 0
-        if isinstance(outcome, Rejected | RequestTooLarge):
+        if isinstance(outcome, Rejected) or (isinstance(outcome, RequestTooLarge) and outcome.is_sent):
             self.refusals += 1
-            self._refused_as = outcome.reason
         return outcome
 
-    def _settle(self, batches: Sequence[Batch], result: Delivered) -> None:
-        self._spool.settle(batches, result.refused, result.rejected)
-        if not result.nothing:
-            self.last_success = self._clock.wall()
+    def _succeeded(self) -> None:
+        self.last_success = self._clock.wall()
+        self._searches = 0
         self._say(Accepted())
-        self._say_refused(result.refused)
+
+    def _settle(self) -> None:
+        done = self._sorting.settled()
+        if not done:
+            return
+        refused = [item for _, items, _ in done for item in items]
+        points = sum(count for _, _, count in done)
+        self._spool.settle([batch for batch, _, _ in done], refused, points)
+        if self._incident is not None:
+            self._incident.add(refused, points)
+
+    # The log
 
     def _say(self, outcome: Outcome) -> None:
         """A line in the log when the database becomes or is no longer reachable, or for another reason."""
-        trouble = outcome.reason if isinstance(outcome, RetryLater) else None
-        if trouble == self._trouble:
+        failure = outcome.reason if isinstance(outcome, RetryLater) else None
+        if failure == self._failure:
             return
-        self._trouble = trouble
-        if trouble is None:
+        self._failure = failure
+        if failure is None:
             log.info("influxdb %s: %s takes what is written", self._name, self._url)
         else:
-            log.warning("influxdb %s: %s: %s; readings are kept and sent later", self._name, self._url, trouble)
+            log.warning("influxdb %s: %s: %s; readings are kept and sent later", self._name, self._url, failure)
 
-    def _say_refused(self, refused: Sequence[RefusedLine]) -> None:
-        for item in refused:
-            measurement, field = field_of(item.line)
-            if (measurement, field) not in self._logged_refusals:
-                self._logged_refusals.add((measurement, field))
-                log.warning("influxdb %s: %s of %s is refused: %s", self._name, field, measurement, item.reason)
+    def _refused(self, outcome: Rejected, lines: int) -> _Course[None]:
+        """The first refusal is said; those that sort it out are not."""
+        if self._incident is not None:
+            return
+        self._incident = _Incident(outcome.reason)
+        some = "some" if outcome.dropped is None else str(outcome.dropped)
+        message = "influxdb %s: %s refused %s of %d lines: %s; they are sorted out"
+        log.warning(message, self._name, self._url, some, lines, outcome.reason)
+        yield from self._advise()
+
+    def _end_incident(self) -> None:
+        incident, self._incident = self._incident, None
+        self._has_poison = False
+        if incident is not None:
+            log.warning("influxdb %s: %s", self._name, incident.text(self._spool.kept_refused()))
+
+    def _advise(self) -> _Course[None]:
+        """Say if the server is of another version than is configured."""
+        advice = self._database.advice()
+        yield 0.0
+        if advice != self._advised:
+            self._advised = advice
+            if advice:
+                log.error("influxdb %s: %s: %s", self._name, self._url, advice)
 
 
-def _is_taken(result: Delivered | RetryLater) -> bool:
-    return isinstance(result, Delivered) and not result.nothing
+def _date(at: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (OverflowError, OSError, ValueError):
+        return f"{at:g}"

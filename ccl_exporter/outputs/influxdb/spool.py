@@ -47,6 +47,7 @@ SURELY_TOO_OLD = 600.0
 _ROOM_LEFT = 10 * 1024**2
 """Bytes of the disk that readings leave free: SQLite needs some to forget what was sent."""
 
+_LARGEST_ID = 2**63 - 1
 _PAGES_GIVEN_BACK = 256  # to the file system after each settling; more would hold up who stores
 _CLOCK_WAS_SET = 1_577_836_800.0  # 2020; a time before it is that of a computer without a clock, and no age
 _LIMIT_EVERY = 10.0  # seconds between two limits of age that are remembered
@@ -87,6 +88,11 @@ class Batch:
 
     id: int
     lines: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it adds to a request."""
+        return sum(len(line.encode()) + 1 for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,15 +371,15 @@ class Spool:
 
     # Out
 
-    def take(self, points: int, after: int = 0) -> list[Batch]:
-        """The oldest batches with an id above `after`, together at most `points` points but at least one batch.
+    def take(self, points: int, after: int = 0, most_bytes: float = inf) -> list[Batch]:
+        """The oldest batches with an id above `after`, but at least one.
 
-        They stay until they are settled.
+        Together they have at most `points` points and `most_bytes` bytes. They stay until they are settled.
         """
 
         def read(db: sqlite3.Connection) -> list[Batch]:
             found: list[Batch] = []
-            left = points
+            left, room = points, most_bytes
             with closing(db.execute("SELECT id, points FROM batch WHERE id > ? ORDER BY id", (after,))) as rows:
                 for id_, count in rows:
                     if id_ in self._settled:
@@ -382,12 +388,45 @@ class Spool:
                         break
                     left -= count
                     (body,) = db.execute("SELECT body FROM batch WHERE id = ?", (id_,)).fetchone()
-                    found.append(Batch(id_, _unpacked(body)))
+                    batch = Batch(id_, _unpacked(body))
+                    room -= batch.size
+                    if found and room < 0:
+                        break
+                    found.append(batch)
             return found
 
         with self._turn:
             self._bound()
             return self._attempt("read what waits", read) or []
+
+    def newest(self, points: int, up_to: float = inf) -> list[Batch]:
+        """The newest batches with an id of at most `up_to` in their order, but at least one.
+
+        Together they have at most `points` points.
+        """
+
+        def first(db: sqlite3.Connection) -> int:
+            left, before = points, 0
+            query = "SELECT id, points FROM batch WHERE id <= ? ORDER BY id DESC"
+            with closing(db.execute(query, (min(up_to, _LARGEST_ID),))) as rows:
+                for id_, count in rows:
+                    left -= count
+                    if left < 0 and before:
+                        return int(id_)
+                    before = id_
+            return 0
+
+        with self._turn:
+            after = self._attempt("read what waits", first)
+        found = [] if after is None else self.take(points, after)
+        return [batch for batch in found if batch.id <= up_to]
+
+    def kept_refused(self) -> int:
+        """How many refused lines the table `refused` has."""
+        query = "SELECT count(*) FROM refused"
+        with self._turn:
+            found = self._attempt("read what was refused", lambda db: db.execute(query).fetchone())
+        return int(found[0]) if found else 0
 
     def settle(self, batches: Sequence[Batch], refused: Sequence[RefusedLine] = (), rejected: int = 0) -> None:
         """Forget batches: the database took them but for `rejected` points.
