@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ccl_exporter.errors import UsageError
+from ccl_exporter.tariff import Tariff
 
 Module = Literal["core", "variables"]
 """A part of the metrics that may be asked for alone."""
@@ -159,11 +160,15 @@ class MqttSettings(OutputSettings):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is configured: chargers by name, networks whose hosts `/probe` may read unnamed, outputs."""
+    """Everything that is configured: chargers by name, networks whose hosts `/probe` may read unnamed, outputs.
+
+    `tariff` is what electricity costs, if the file says it.
+    """
 
     chargers: Mapping[str, ChargerSettings]
     allow: tuple[IPv4Network | IPv6Network, ...] = ()
     outputs: tuple[OutputSettings, ...] = ()
+    tariff: Tariff | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """The commands about charges: start, stop and limit them, and why there is none."""
 
 import json
+import os
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
 from time import time
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -18,6 +20,7 @@ from ccl_exporter.cli.shared import (
     PlugName,
     Zone,
     address,
+    hours,
     say,
     transport,
 )
@@ -33,10 +36,12 @@ from ccl_exporter.control.plug_commands import (
     read_plugs,
 )
 from ccl_exporter.control.state import ControlState
-from ccl_exporter.control.time_window import TimeWindow, window
 from ccl_exporter.control.write import WriteOptions, Writer
+from ccl_exporter.errors import StateError
+from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.station.catalogue import NotCharging
+from ccl_exporter.tariff import Tariff, TimeWindow
 
 _COLOURS = {None: "green", NotCharging.FAULT: "red"}
 """Of a plug by the reason why it does not charge; None is one that charges."""
@@ -52,19 +57,21 @@ def _at_plug(target: Target, work: Callable[[PlugCommands, WriteOptions], Result
     carry_out(target, at_plug)
 
 
-def _exit_unless(inside: bool, hours: TimeWindow, as_json: bool) -> None:
+def _exit_unless(inside: bool, window: TimeWindow | Tariff, as_json: bool) -> None:
     """End the command, with nothing done, unless it is now inside these hours, or outside."""
     now = time()
-    if hours.holds(now) is not inside:
+    if window.holds(now) is not inside:
         where = "outside" if inside else "within"
-        finish(Ended("nothing", f"nothing to do: {hours.clock(now):%H:%M} is {where} {hours}"), as_json)
+        finish(Ended("nothing", f"nothing to do: {window.clock(now):%H:%M} is {where} {window}"), as_json)
 
 
-def _start_once(hours: TimeWindow, now: bool, at: PlugCommands, how: WriteOptions, memory: ControlState) -> Result:
+def _start_once(
+    window: TimeWindow | Tariff, now: bool, at: PlugCommands, how: WriteOptions, memory: ControlState
+) -> Result:
     """Start a charge, unless one has ended in these hours and none is wanted `now`."""
     before = at.look()
     if not now:
-        over = already_charged_in_window(before, memory.charged_in_window_at(at.name), hours.opened(time()))
+        over = already_charged_in_window(before, memory.charged_in_window_at(at.name), window.opened(time()))
         if over is not None:
             return over
     result = at.start(how)
@@ -79,7 +86,11 @@ def start(
     target: Target,
     between: Annotated[
         str | None,
-        typer.Option("--between", metavar="HOURS", help="Only within these hours, such as 00:30-04:30."),
+        typer.Option(
+            "--between",
+            metavar="HOURS",
+            help="Only within these hours, such as 00:30-04:30, or `tariff`: its cheap hours.",
+        ),
     ] = None,
     timezone: Zone = None,
     now: Annotated[
@@ -93,13 +104,13 @@ def start(
       ccl-exporter charge start -c http://evse
       ccl-exporter charge start --between 00:30-04:30 -c http://evse
     """
-    hours = window(between, timezone) if between is not None else None
-    if hours is not None and not now:
-        _exit_unless(True, hours, target.as_json)
+    window = hours(between, timezone, target.config_file) if between is not None else None
+    if window is not None and not now:
+        _exit_unless(True, window, target.as_json)
 
     def work(at: PlugCommands, how: WriteOptions) -> Result:
         memory = target.control_state
-        result = at.start(how) if hours is None else _start_once(hours, now, at, how, memory)
+        result = at.start(how) if window is None else _start_once(window, now, at, how, memory)
         if now and not how.dry_run and result.outcome in ("done", "already"):
             memory.set_override(at.name, result.seen.session.requested)
             return replace(result, says=f"{result.says}; it goes on until the car leaves")
@@ -149,7 +160,11 @@ def disable(
     ] = False,
     outside: Annotated[
         str | None,
-        typer.Option("--outside", metavar="HOURS", help="Only outside these hours, such as 00:30-04:30."),
+        typer.Option(
+            "--outside",
+            metavar="HOURS",
+            help="Only outside these hours, such as 00:30-04:30, or `tariff`: its cheap hours.",
+        ),
     ] = None,
     timezone: Zone = None,
 ) -> None:
@@ -161,7 +176,7 @@ def disable(
       ccl-exporter charge disable --nightly --outside 00:30-04:30 -c http://evse
     """
     if outside is not None:
-        _exit_unless(False, window(outside, timezone), target.as_json)
+        _exit_unless(False, hours(outside, timezone, target.config_file), target.as_json)
 
     def work(at: PlugCommands, how: WriteOptions) -> Result:
         memory = target.control_state
@@ -205,20 +220,41 @@ def status(
     as_json: AsJson = False,
     timeout: Patience = PATIENCE,
 ) -> None:
-    """Report what each plug does, or why it does not charge. Writes nothing.
+    """Report what each plug does, or why it does not charge, and what is planned. Writes nothing.
 
     \b
     Example:
       ccl-exporter charge status -c http://evse
     """
+    settings = address(charger, config_file)
     with (
-        transport(address(charger, config_file)) as connection,
+        transport(settings) as connection,
         progress(lambda: requests("reading plugs", connection.requests)),
     ):
         seen = read_plugs(CommandReader(connection), plug, timeout)
+    plans = _plans(settings.url, [one.name for one in seen])
     if as_json:
-        say(json.dumps([wording.facts(one) for one in seen], ensure_ascii=False, indent=2))
+        found = [
+            {**wording.facts(one), **({"plan": plans[one.name][1]} if one.name in plans else {})} for one in seen
+        ]
+        say(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         for one in seen:
             line = wrapped(wording.describe(one), sys.stdout)
             say(coloured(line, _COLOURS.get(one.not_charging)))
+            if one.name in plans:
+                say(wrapped(plans[one.name][0], sys.stdout))
+
+
+def _plans(url: str, plugs: Sequence[str]) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
+    """What is planned for each plug, in a line and as facts; without a state folder nothing is."""
+    found = {}
+    with suppress(StateError):
+        state, now = ControlState(state_folder(os.environ), url), time()
+        for plug in plugs:
+            plan = state.plan_progress(plug)
+            if plan is not None and plan.by > now:
+                is_running = state.is_planning(plug)
+                says = wording.describe_plan(plan, is_running, now)
+                found[plug] = says, {**asdict(plan), "running": is_running}
+    return found

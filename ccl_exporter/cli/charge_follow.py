@@ -15,7 +15,7 @@ import typer
 
 from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Duration, Patience, on_signals, say, warn
-from ccl_exporter.cli.write_session import Target, seconds, session, writable_transport, write_command
+from ccl_exporter.cli.write_session import Target, restore_only, seconds, writable_transport, write_command
 from ccl_exporter.control.follow import arguments, sources
 from ccl_exporter.control.follow.follower import Follower
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, Unit, What
@@ -207,7 +207,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     roof = _renamed("--roof", old_roof, "--pv-peak", roof)
     put_back = _renamed("--put-back", old_put_back or None, "--restore", put_back)
     if put_back:
-        return _put_back(target)
+        restore_only(target)
     every = seconds(interval) if interval is not None else (2.0 if mode == "supply" else 5.0)
     old = seconds(stale)
     if old > 40:
@@ -343,19 +343,3 @@ def _promise(task: _Task, follower: Follower) -> None:
         " `charge follow --restore`, as the systemd unit has it."
     )
     say(f"At most {task.writes} writes per hour and {count(rules.starts_a_day, 'start')} per day.")
-
-
-def _put_back(target: Target) -> None:
-    control_state = target.control_state
-    with control_state.pending_restores() as pending:
-        count = len(pending)
-    if not count:
-        say("nothing to put back")
-        raise typer.Exit(Exit.NOTHING)
-    if target.dry_run:
-        say("would set the safe current that is still pending")
-        raise typer.Exit(Exit.DONE)
-    with session(target, say, ", put back"):
-        pass  # It restores what is pending.
-    with control_state.pending_restores() as pending:
-        raise typer.Exit(Exit.FAILED if pending else Exit.DONE)

@@ -1,13 +1,16 @@
 """`charge plan`: charge in the cheapest half-hours, or in those with the least carbon."""
 
+import os
 import re
 import shlex
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from functools import partial
+from math import inf
 from pathlib import Path
 from time import time
 from typing import Annotated
@@ -15,76 +18,181 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Zone, on_signals, say, transport
+from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Zone, on_signals, say, transport, warn
 from ccl_exporter.cli.terminal import highlighted
-from ccl_exporter.cli.write_session import Target, restore, session, write_command
+from ccl_exporter.cli.write_session import (
+    Target,
+    has_pending,
+    restore,
+    restore_only,
+    seconds,
+    session,
+    write_command,
+)
+from ccl_exporter.control.metrics_server import serve_collector
+from ccl_exporter.control.plan.plan_metrics import PlanMetrics
 from ccl_exporter.control.plan.planner import Goal, Planner
-from ccl_exporter.control.plan.prices import Slot, parse
-from ccl_exporter.control.plan.schedule import Plan, cheapest, deadline
+from ccl_exporter.control.plan.price_source import MOST, UrlPrices, file_prices, is_url, token_header
+from ccl_exporter.control.plan.prices import DIRECT_DEBIT, Slot, parse
+from ccl_exporter.control.plan.schedule import Plan, deadline, is_clock
 from ccl_exporter.control.plan.timers import LOADED_WITHIN, NAME, units
 from ccl_exporter.control.plug_commands import PlugCommands, PlugReader, Result
 from ccl_exporter.control.restore import TemporaryChange
-from ccl_exporter.control.time_window import zone_of
 from ccl_exporter.control.write import Written
 from ccl_exporter.errors import UsageError
+from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
+from ccl_exporter.settings import listen_address
+from ccl_exporter.tariff import zone_of
 from ccl_exporter.text import align_columns
 
 _ENERGY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kWh|Wh)")
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kW|W)")
 _EVERY = 30.0
 _NEARLY = 0.02
-_MOST = 50_000_000
+_MISSING = 0.005
+"""Kilowatt-hours below which nothing is missing."""
 
 
 @write_command("charge plan", without=["wait", "least_pause", "length", "as_json"])
-def plan(
+def plan(  # noqa: PLR0913 - each is a flag of the command
     prices: Annotated[
-        str, typer.Argument(metavar="PRICES", help="CSV or JSON with begin, end and price; - is standard input.")
-    ],
-    need: Annotated[str, typer.Option("--need", metavar="ENERGY", help="What the car needs, such as 20kWh.")],
+        str | None,
+        typer.Argument(metavar="PRICES", help="A file or a URL with prices in CSV or JSON; - is standard input."),
+    ] = None,
+    need: Annotated[
+        str | None, typer.Option("--need", metavar="ENERGY", help="What the car needs, such as 20kWh.")
+    ] = None,
     by: Annotated[
-        str, typer.Option("--by", metavar="TIME", help="By when: 07:00, or an instant with its offset.")
-    ],
+        str | None, typer.Option("--by", metavar="TIME", help="By when: 07:00, or an instant with its offset.")
+    ] = None,
+    below: Annotated[
+        float | None,
+        typer.Option("--below", metavar="PRICE", help="Instead of a need: charge in every hour that is cheaper."),
+    ] = None,
     *,
     power: Annotated[
         str, typer.Option("--power", metavar="POWER", help="The power at which the car charges.")
     ] = "7.2kW",
+    least_block: Annotated[
+        str,
+        typer.Option(
+            "--least-block", metavar="DURATION", help="How long to charge at least; fewer starts spare contactors."
+        ),
+    ] = "15m",
+    every_day: Annotated[
+        bool, typer.Option("--every-day", help="Plan anew for the next day once the time of --by is over.")
+    ] = False,
+    payment_method: Annotated[
+        str,
+        typer.Option("--payment-method", metavar="METHOD", help="Which of the prices of Octopus Energy count."),
+    ] = DIRECT_DEBIT,
     target: Target,
     timezone: Zone = None,
     timers: Annotated[
         Path | None, typer.Option("--timers", metavar="DIR", help="Write systemd timers to this folder and exit.")
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option("--web.listen-address", metavar="ADDRESS", help="Serve metrics, such as on 127.0.0.1:9989."),
+    ] = None,
+    put_back: Annotated[
+        bool,
+        typer.Option("--restore", help="Only put the plug back to what it was before a plan that was killed."),
+    ] = False,
 ) -> None:
     """Charge when it costs least: print the plan and carry it out.
 
     The price may be carbon intensity as well: the lowest sum is chosen.
 
     \b
-    Example:
+    Examples:
       ccl-exporter charge plan rates.json --need 20kWh --by 07:00 -c http://evse
+      ccl-exporter charge plan https://prices.example/today --below 10 -c http://evse
     """
-    where, now = zone_of(timezone) if timezone is not None else None, time()
-    goal = Goal(
-        _quantity(_ENERGY, need, "--need", "20kWh"),
-        deadline(by, now, where),
+    if put_back:
+        restore_only(target)
+    if prices is None:
+        raise UsageError("say where the prices are: a file, a URL, or - for standard input")
+    if (need is None) == (below is None):
+        raise UsageError("say what the car needs by --need, or up to which price it charges by --below")
+    if need is not None and by is None:
+        raise UsageError("--need needs --by: the time at which the car is to have it")
+    if every_day and not is_clock(by or ""):
+        raise UsageError("--every-day needs --by with a time of the day, such as 07:00")
+    where = zone_of(timezone)
+    asked = Goal(
+        _quantity(_ENERGY, need, "--need", "20kWh") if need is not None else None,
+        inf,
         _quantity(_POWER, power, "--power", "7.2kW"),
+        seconds(least_block),
+        below if below is not None else inf,
     )
-    read = _prices(prices)
-    if target.dry_run or timers is not None:
-        begin = now + LOADED_WITHIN if timers is not None else now
-        planned = cheapest(read(), goal.need, goal.kilowatts, begin, goal.by)
-        _show(where, planned)
-        if timers is not None and not target.dry_run:
-            _write_timers(timers, planned, target)
-        return
-    _carry_out(goal, read, where, target)
+
+    def goal(now: float) -> Goal:
+        return replace(asked, by=deadline(by, now, where)) if by is not None else asked
+
+    wanted = goal(time())
+    read = _prices(prices, partial(parse, payment_method=payment_method))
+    if not target.dry_run and timers is None:
+        _carry_out(_PlanTask(target, goal, read, where, every_day, listen))
+    now = time() + (LOADED_WITHIN if timers is not None else 0.0)
+    planned = wanted.plan(read(), wanted.need or 0.0, now)
+    _show(where, planned)
+    if timers is not None and not target.dry_run:
+        _write_timers(timers, planned, target)
+    raise typer.Exit(Exit.FAILED if planned.missing > _MISSING else Exit.DONE)
 
 
-def _carry_out(goal: Goal, read: Callable[[], Sequence[Slot]], where: tzinfo | None, target: Target) -> None:
+@dataclass(frozen=True)
+class _PlanTask:
+    """What the flags ask for; `goal` is that of an instant, as there is another one every day."""
+
+    target: Target
+    goal: Callable[[float], Goal]
+    prices: Callable[[], Sequence[Slot]]
+    where: tzinfo | None
+    every_day: bool
+    listen: str | None
+
+
+def _carry_out(task: _PlanTask) -> None:
+    target, stopped = task.target, threading.Event()
+    planners: list[Planner] = []
+    with ExitStack() as running:
+        running.enter_context(on_signals(stopped.set, *STOP_OR_HANG_UP))
+        reader = PlugReader(
+            CommandReader(running.enter_context(transport(target.settings))), target.plug, target.timeout
+        )
+        running.enter_context(target.control_state.planning(reader.name))
+        if task.listen is not None:
+            where = listen_address(task.listen)
+            metrics = PlanMetrics(lambda: planners[-1].status if planners else None)
+            port, end = serve_collector(where, metrics)
+            running.callback(end)
+            say(f"Metrics of the plan are on http://{where.host}:{port}/metrics.")
+        if has_pending(target):
+            with session(target):
+                pass  # A plan that was killed has left the plug as it was then.
+        while True:
+            is_restored, is_met = _carry_out_once(task, reader, planners, stopped)
+            if not task.every_day:
+                break
+            while not stopped.is_set() and time() < planners[-1].goal.by:
+                stopped.wait(min(_EVERY, planners[-1].goal.by - time()))
+            if stopped.is_set():
+                break
+    # What is to be done every day is never done: to be stopped is its only end.
+    raise typer.Exit(Exit.DONE if is_restored and (is_met or task.every_day) else Exit.FAILED)
+
+
+def _carry_out_once(
+    task: _PlanTask, reader: PlugReader, planners: list[Planner], stopped: threading.Event
+) -> tuple[bool, bool]:
+    """Carry out the plan of one goal: whether the plug was put back, and whether the car has what it needs."""
+    target, state, goal = task.target, task.target.control_state, task.goal(time())
     disabled: list[Written] = []
-    stopped = threading.Event()
-    with TemporaryChange(target.control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
+    with TemporaryChange(state) as meanwhile:
 
         def keep(written: Written) -> None:
             # One way back is enough: the plug is in service again once the plan is over.
@@ -100,53 +208,72 @@ def _carry_out(goal: Goal, read: Callable[[], Sequence[Slot]], where: tzinfo | N
             with session(target) as writer:
                 return PlugCommands(writer, target.plug, target.timeout).disable(replace(target.how, keep=keep))
 
-        with transport(target.settings) as connection:
-            reader = PlugReader(CommandReader(connection), target.plug, target.timeout)
-            planner = Planner(goal, read, reader.look, start, stop, partial(_show, where), say)
-            try:
-                while not stopped.is_set() and planner.step():
-                    turns = planner.plan.turns_next(time())
-                    stopped.wait(min(_EVERY, max(turns - time(), 0.0) if turns is not None else _EVERY))
-            finally:
-                good = restore(target, meanwhile)
-    raise typer.Exit(Exit.DONE if good and planner.left <= goal.need * _NEARLY else Exit.FAILED)
+        kept = state.plan_progress(reader.name)
+        if kept is None or goal.need is None or (kept.need, kept.by) != (goal.need, goal.by):
+            kept = None
+        else:
+            say(f"goes on with a plan that was ended early: {kept.charged:.2f} of {goal.need:g} kWh are charged")
+        planner = Planner(
+            goal,
+            task.prices,
+            reader.look,
+            start,
+            stop,
+            partial(_show, task.where),
+            say,
+            keep=partial(state.keep_plan_progress, reader.name),
+            progress=kept,
+            clock=partial(_clock, task.where),
+        )
+        planners[:] = [planner]
+        try:
+            while not stopped.is_set() and planner.step():
+                turns = planner.plan.turns_next(time())
+                stopped.wait(min(_EVERY, max(turns - time(), 0.0) if turns is not None else _EVERY))
+        finally:
+            is_restored = restore(target, meanwhile)
+    if not stopped.is_set():
+        state.keep_plan_progress(reader.name, None)
+    return is_restored, goal.need is None or planner.left <= goal.need * _NEARLY
 
 
-def _prices(name: str) -> Callable[[], Sequence[Slot]]:
+def _prices(name: str, parse: Callable[[str], Sequence[Slot]]) -> Callable[[], Sequence[Slot]]:
     """What reads the prices as they are now; standard input is read once."""
     if name == "-":
-        once = parse(sys.stdin.read(_MOST))
+        once = parse(sys.stdin.read(MOST))
         return lambda: once
+    if not is_url(name):
+        return partial(file_prices, name, parse)
+    source = UrlPrices(name, state_folder(os.environ), parse, warn, token_header(os.environ))
 
     def read() -> Sequence[Slot]:
-        try:
-            with Path(name).open(encoding="utf-8") as file:
-                text = file.read(_MOST)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-        try:
-            return parse(text)
-        except UsageError as error:
-            raise UsageError(f"{name}: {error}") from error
+        before = source.age()
+        found, age = source.read(), source.age()
+        if age is not None and (before is None or age < before):
+            say(f"Prices of {source.shown}: {age / 60:.0f} min old.")
+        return found
 
     return read
 
 
-def _show(where: tzinfo | None, planned: Plan) -> None:
-    def clock(at: float) -> str:
-        return datetime.fromtimestamp(at, UTC).astimezone(where).isoformat(timespec="minutes")
+def _clock(where: tzinfo | None, at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).astimezone(where).isoformat(timespec="minutes")
 
+
+def _show(where: tzinfo | None, planned: Plan) -> None:
     lines = [("BEGIN", "END", "PRICE", "KWH", "COST")]
-    lines += [
-        (clock(one.begin), clock(one.end), f"{one.price:g}", f"{one.kilowatt_hours:.2f}", f"{one.cost:.2f}")
-        for one in planned.pieces
-    ]
+    for one in planned.pieces:
+        price, cost = ("?", "?") if one.price is None else (f"{one.price:g}", f"{one.cost:.2f}")
+        lines.append((_clock(where, one.begin), _clock(where, one.end), price, f"{one.kilowatt_hours:.2f}", cost))
     say(highlighted(align_columns(lines)))
-    total = planned.kilowatt_hours
-    mean = f", {planned.cost / total:.2f} for each" if total else ""
-    say(f"{total:.2f} kWh cost {planned.cost:.2f}{mean}")
-    if planned.missing > 0.005:
-        say(f"{planned.missing:.2f} kWh cannot be had: there is no time, or no price, for them")
+    priced = planned.kilowatt_hours - planned.unpriced
+    mean = f", {planned.cost / priced:.2f} for each" if priced else ""
+    say(f"{priced:.2f} kWh cost {planned.cost:.2f}{mean}")
+    if planned.unpriced:
+        says = "have no price yet: they are charged as late as possible, and planned again when prices come"
+        say(f"{planned.unpriced:.2f} kWh {says}")
+    if planned.missing > _MISSING:
+        say(f"{planned.missing:.2f} kWh cannot be had: there is no time for them")
 
 
 def _write_timers(folder: Path, planned: Plan, target: Target) -> None:

@@ -62,7 +62,7 @@ CHARGE_COMMANDS = {
     "limit": ("charge:limit", "Limit the current, and check that a charging vehicle follows."),
     "status": (
         "charge:status",
-        "Report what each plug does, or why it does not charge. Writes nothing.",
+        "Report what each plug does, or why it does not charge, and what is planned. Writes nothing.",
     ),
     "follow": (
         "charge_follow:follow",

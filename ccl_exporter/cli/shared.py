@@ -18,6 +18,7 @@ from ccl_exporter.locks import ChargerLock, state_folder
 from ccl_exporter.powerstudio.advice import advice
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings, charger_settings
+from ccl_exporter.tariff import Tariff, TimeWindow, window
 from ccl_exporter.text import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -138,6 +139,18 @@ def address(charger: str | None, config_file: Path | None = None) -> ChargerSett
         raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
     named = configuration(config_file).settings.chargers if config_file is not None else {}
     return named[charger] if charger in named else charger_settings(charger, os.environ)
+
+
+def hours(text: str, timezone: str | None, config_file: Path | None) -> TimeWindow | Tariff:
+    """Hours of the day from `00:30-04:30`, or with `tariff` the cheap hours of the configuration file."""
+    if text != "tariff":
+        return window(text, timezone)
+    tariff = configuration(config_file).settings.tariff if config_file is not None else None
+    if tariff is None or not tariff.windows:
+        raise UsageError("`tariff` needs a configuration file whose `tariff` section has windows")
+    if timezone is not None:
+        raise UsageError("the tariff has a time zone of its own: leave out --timezone")
+    return tariff
 
 
 def charger_lock(settings: ChargerSettings) -> ChargerLock:

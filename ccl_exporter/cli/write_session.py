@@ -226,6 +226,25 @@ def restore(target: Target, meanwhile: TemporaryChange, again: bool = False) -> 
         return False
 
 
+def has_pending(target: Target) -> bool:
+    """Whether a command that was killed has left something to put back."""
+    with target.control_state.pending_restores() as pending:
+        return bool(pending)
+
+
+def restore_only(target: Target) -> NoReturn:
+    """Put back what a command that was killed has left undone, and nothing else."""
+    if not has_pending(target):
+        say("nothing to put back")
+        raise typer.Exit(Exit.NOTHING)
+    if target.dry_run:
+        say("would put back what is still pending")
+        raise typer.Exit(Exit.DONE)
+    with session(target, say, ", put back"):
+        pass  # It restores what is pending.
+    raise typer.Exit(Exit.FAILED if has_pending(target) else Exit.DONE)
+
+
 def finish(ended: Ended, as_json: bool) -> NoReturn:
     """Say what came of a command, and end with its exit code."""
     _tell(ended, as_json)

@@ -21,6 +21,7 @@ from pydantic import ValidationInfo as Info
 
 from ccl_exporter.config import fields, influxdb, mqtt
 from ccl_exporter.config.charger_source import ChargerSource
+from ccl_exporter.config.tariff import TariffModel, masked_tariff
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.outputs.output import Output, OutputContext
@@ -155,6 +156,7 @@ class _Chargers(fields.ConfigModel):
     chargers: dict[ChargerName, _ChargerModel] = Field(default_factory=dict)
     chargers_from: _ChargersFrom | None = None
     probe: _Probe = _Probe()
+    tariff: TariffModel | None = None
 
 
 SECTIONS = (influxdb.SECTION, mqtt.SECTION)
@@ -168,6 +170,8 @@ _EXAMPLES = {
     "chargers": f"{{garage: {_A_CHARGER}}}",
     "chargers_from": "{file: chargers.yaml}",
     "probe": "{allow_networks: [192.0.2.0/24]}",
+    "tariff": "{timezone: Europe/London, currency: GBP, price: 0.2877}",
+    "windows": '{from: "00:30", to: "04:30", price: 0.085}',
     "labels": "{site: north}",
     "plugs": "{EVSE.PLUG: {title: Left}}",
     "variables": '{exclude: ["Plug - Mode 3.PWM*"]}',
@@ -178,6 +182,8 @@ _MISTAKES = {
     "missing": "is missing",
     "string_type": "must be text; put it in quotes",
     "string_too_short": "must not be empty",
+    "float_type": "must be a number",
+    "finite_number": "must be a number",
     "list_type": "must be a list; it looks like [one, two]",
     "too_short": "must not be empty",
     "literal_error": "must be {expected}",
@@ -234,6 +240,8 @@ class Configuration:
             document["chargers_from"] = {**place, "interval": format_duration(self.source.interval)}
         if shown.allow:
             document["probe"] = {"allow_networks": [str(network) for network in shown.allow]}
+        if shown.tariff is not None:
+            document["tariff"] = masked_tariff(shown.tariff)
         for section in SECTIONS:
             if entries := [section.masked(entry) for entry in shown.outputs if isinstance(entry, section.kind)]:
                 document[section.key] = entries if get_origin(section.field[0]) is list else entries[0]
@@ -265,7 +273,8 @@ def load(
     mistakes.check()
     chargers = {name: charger.settings(name) for name, charger in file.chargers.items()}
     allow = tuple(ip_network(network) for network in file.probe.allow_networks)
-    own = Settings(chargers, allow, tuple(outputs))
+    prices = file.tariff.settings() if file.tariff is not None else None
+    own = Settings(chargers, allow, tuple(outputs), prices)
     source = _source(file.chargers_from, path, environment, own) if file.chargers_from else None
     if source is None:
         return Configuration(own)
@@ -318,7 +327,8 @@ def _mistake(place: Place, item: Mapping[str, Any]) -> str:
     if kind == "value_error":
         return str(item["ctx"]["error"])
     if kind == "extra_forbidden":
-        known = [name for name in _model(place[:-1]).model_fields if name != "walk"]
+        model = _model(place[:-1]).model_fields.items()
+        known = [field.alias or name for name, field in model if name != "walk"]
         close = get_close_matches(str(place[-1]), known, 1)
         return f"unknown key; did you mean `{close[0]}`?" if close else f"unknown key; known: {', '.join(known)}"
     if kind in ("dict_type", "model_type"):

@@ -18,7 +18,7 @@ from socket import AF_UNIX, SOCK_DGRAM, socket
 from time import monotonic, time
 from typing import Any
 
-from ccl_exporter.errors import StateError
+from ccl_exporter.errors import StateError, TimedOut, WriteRejected
 from ccl_exporter.locks import try_lock, wait_for_lock
 
 JOURNAL = "writes.log"
@@ -54,6 +54,22 @@ class Override:
 
     requested: float | None
     said: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlanProgress:
+    """What is kept of a plan: kilowatt-hours needed, by when (Unix seconds), and charged so far.
+
+    `requested` and `energy` are the session that was counted last and its kilowatt-hours then, as the charger
+    tells them; `blocks` are begin and end of the times in which the car is to charge.
+    """
+
+    need: float | None
+    by: float
+    charged: float
+    requested: float | None
+    energy: float | None
+    blocks: Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +164,42 @@ class ControlState:
     def note_charged_in_window(self, plug: str) -> None:
         with self._changing("nightly") as nightly:
             nightly[plug] = self.now()
+
+    # A plan that is being carried out
+
+    @contextmanager
+    def planning(self, plug: str) -> Iterator[None]:
+        """Keep a second plan for a plug out; raises `WriteRejected`, and `StateError` if nothing can be locked."""
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._holding(self._planned(plug), 0.0))
+            except TimedOut:
+                raise WriteRejected(f"another `charge plan` runs for {plug}: stop that one first") from None
+            yield
+
+    def is_planning(self, plug: str) -> bool:
+        """Whether a plan for a plug is being carried out now."""
+        try:
+            with self._planned(plug).open("r+", encoding="utf-8") as file:
+                return not try_lock(file)
+        except OSError:
+            return False
+
+    def plan_progress(self, plug: str) -> PlanProgress | None:
+        """What was kept of the plan for a plug."""
+        with suppress(KeyError, TypeError):
+            return PlanProgress(**self._facts().get("plans", {})[plug])
+        return None
+
+    def keep_plan_progress(self, plug: str, progress: PlanProgress | None) -> None:
+        """Keep it, or nothing any more."""
+        with self._changing("plans") as plans:
+            plans.pop(plug, None)
+            if progress is not None:
+                plans[plug] = asdict(progress)
+
+    def _planned(self, plug: str) -> Path:
+        return self._own / f"plan-{sha256(plug.encode()).hexdigest()[:16]}.lock"
 
     # Ways back
 

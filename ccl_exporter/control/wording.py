@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ccl_exporter.control.plan.prices import format_instant
+from ccl_exporter.control.state import PlanProgress
 from ccl_exporter.station.catalogue import NotCharging
 from ccl_exporter.station.plug import Plug
 from ccl_exporter.station.remedies import REMEDIES
@@ -25,6 +27,20 @@ def describe(plug: Plug) -> str:
     ended = f" ({plug.stop_reason})" if reason is NotCharging.SESSION_ENDED and plug.stop_reason else ""
     cure = f"; `{REMEDIES[reason]}` helps" if reason in REMEDIES else ""
     return f"{plug.name}: not charging: {plug.sentence}{ended}{cure}"
+
+
+def describe_plan(plan: PlanProgress, is_running: bool, now: float) -> str:
+    """What is kept of a plan, in one line; `now` is in Unix seconds."""
+    if plan.need is None:
+        goal = f"{plan.charged:.2f} kWh so far"
+    else:
+        goal = f"{plan.charged:.2f} of {plan.need:g} kWh until {format_instant(plan.by)}"
+    if not is_running:
+        return f"plan: {goal}; it was ended early, the same `charge plan` goes on with it"
+    ahead = next((block for block in plan.blocks if block[1] > now), None)
+    if ahead is None:
+        return f"plan: {goal}; no charge is ahead"
+    return f"plan: {goal}; charges from {format_instant(ahead[0])} to {format_instant(ahead[1])}"
 
 
 def facts(plug: Plug) -> Mapping[str, Any]:

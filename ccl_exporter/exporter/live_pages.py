@@ -89,8 +89,9 @@ class LivePages:
         powers = self._recent.powers(charger, now.now)
         if record is None:
             return ChargerHistory(powers)
-        days = record.energy_by_day(charger, f"{now.local:%Y-%m}-01")
-        return ChargerHistory(powers, days, record.latest_sessions(charger, MOST_SESSIONS))
+        since = f"{now.local:%Y-%m}-01"
+        days, costs = record.energy_by_day(charger, since), record.costs(charger, since)
+        return ChargerHistory(powers, days, record.latest_sessions(charger, MOST_SESSIONS), costs)
 
     def _age(self, charger: Charger) -> float:
         """Seconds since a charger was read."""

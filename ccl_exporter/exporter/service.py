@@ -88,6 +88,7 @@ class Service:
         self._inventory = _inventory(configuration)
         self._state = state
         self._recorder = SessionRecorder(state / SESSIONS_FILE) if state is not None else None
+        self._price_sessions(settings)
         self._registry = TargetRegistry(settings, state, self._recorder)
         recent = RecentReadings(lambda: self._registry.settings.chargers)
         self._collector = Collector(self._recorder, recent)
@@ -173,6 +174,10 @@ class Service:
     def _fallback_interval(self) -> float:
         """Seconds after which a charger that nothing reads is read; 0 is never."""
         return fallback_interval(self._options.fallback_interval, len(self._registry.settings.chargers))
+
+    def _price_sessions(self, settings: Settings) -> None:
+        if self._recorder is not None:
+            self._recorder.tariff = settings.tariff
 
     def _update_outputs(self) -> None:
         """Write to the broker and the databases of the configuration, and to no others any more."""
@@ -270,6 +275,7 @@ class Service:
                     raise self._rejected(error) from error
                 self._configuration, self._inventory = configuration, _inventory(configuration)
                 self._registry.update(configuration.settings)
+                self._price_sessions(configuration.settings)
             gc_tuning.unfreeze()
             self._update_outputs()
             self._reloaded, self._reload_good = time(), True
@@ -338,6 +344,11 @@ class Service:
     def _output_samples(self) -> Iterator[Sample]:
         for output in self._loops.outputs():
             yield from output.samples()
+        tariff = self._registry.settings.tariff
+        if tariff is not None:
+            now = time()
+            yield Sample(f.TARIFF_PRICE, (tariff.currency,), tariff.price_at(now))
+            yield Sample(f.TARIFF_CHEAP, (), float(tariff.holds(now)))
 
     def _debug(self, charger: Charger, scrape: Scrape) -> HttpResponse:
         """What a probe would say, with the log of it and the configuration, masked like everything else."""

@@ -329,6 +329,13 @@ MQTT_CONNECTED = _gauge("ccl_mqtt_connected", "Whether the broker takes what is 
 MQTT_SENT = _counter("ccl_mqtt_sent_messages_total", "Messages that were sent to the broker.")
 MQTT_MISSED = _counter("ccl_mqtt_missed_readings_total", "Readings that were due and not taken in time.")
 
+TARIFF_PRICE = _gauge(
+    "ccl_tariff_price_per_kilowatt_hour", "What a kilowatt-hour costs now by the configured tariff.", "currency"
+)
+TARIFF_CHEAP = _gauge(
+    "ccl_tariff_cheap", "Whether it is one of the hours in which the configured tariff costs least."
+)
+
 # A session that has ended, for databases only: on /metrics it would be a label for every session
 
 FINISHED_REQUEST = _gauge(
@@ -379,6 +386,16 @@ FOLLOW_WRITES = _counter("ccl_follow_writes_total", "Writes that were sent to th
 FOLLOW_FAILED_WRITES = _counter("ccl_follow_failed_writes_total", "Writes that the charger did not accept.")
 FOLLOW_STARTS = _counter("ccl_follow_starts_total", "Times that a pause ended, so that the car started anew.")
 
+# What `charge plan` shows on a port of its own
+
+PLAN_NEEDED = _gauge("ccl_plan_needed_joules", "Energy that the car is to have by the deadline.")
+PLAN_CHARGED = _gauge("ccl_plan_charged_joules", "Energy that was charged since the plan began.")
+PLAN_NEXT_START = _gauge(
+    "ccl_plan_next_start_timestamp_seconds", "When the next charge of the plan begins; none if none is ahead."
+)
+PLAN_DEADLINE = _gauge("ccl_plan_deadline_timestamp_seconds", "When the car is to have the energy.")
+PLAN_FEASIBLE = _gauge("ccl_plan_feasible", "Whether the energy can be charged by the deadline.")
+
 
 def _named(*prefixes: str) -> tuple[Family, ...]:
     """The families above whose names begin with one of these, in the order in which they stand there."""
@@ -389,8 +406,9 @@ def _named(*prefixes: str) -> tuple[Family, ...]:
 READING = _named("ccl_up", "ccl_scrape_")
 CORE = _named("ccl_plug_", "ccl_charge_", "ccl_station_")
 DEVICES = _named("ccl_device_", "ccl_variable_", "ccl_rejected_")
-EXPORTER = _named("ccl_exporter_", "ccl_influxdb_", "ccl_mqtt_")
+EXPORTER = _named("ccl_exporter_", "ccl_influxdb_", "ccl_mqtt_", "ccl_tariff_")
 FINISHED_CHARGE = _named("ccl_finished_charge_")
 FOLLOW = _named("ccl_follow_")
+PLAN = _named("ccl_plan_")
 FAMILIES = (*READING, *CORE, *DEVICES, *VARIABLES.values())
 """Every family of a charger, in the order in which they are shown."""

@@ -19,8 +19,9 @@ from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
 from ccl_exporter.sessions import store
-from ccl_exporter.sessions.store import MOST_DAYS, ChargerState, EndedSession, PendingChanges
+from ccl_exporter.sessions.store import MOST_DAYS, ChargerState, DayEnergy, EndedSession, PendingChanges
 from ccl_exporter.sessions.tracker import (
+    Costs,
     FinishedSession,
     PlugReading,
     RegisterAccount,
@@ -31,6 +32,7 @@ from ccl_exporter.sessions.tracker import (
 from ccl_exporter.sqlite_file import Parts, are_in_place, close_database, is_damaged, opened_parts, set_aside
 from ccl_exporter.station.judge import Station
 from ccl_exporter.station.plausibility import RegisterLevel
+from ccl_exporter.tariff import Tariff
 from ccl_exporter.workers import Worker
 
 log = logging.getLogger(__name__)
@@ -91,6 +93,8 @@ class SessionRecorder:
     def __init__(self, path: Path, clock: Clock = SYSTEM) -> None:
         self._path = path
         self._clock = clock
+        self.tariff: Tariff | None = None
+        """What energy costs from now on."""
         self._memory = threading.Lock()
         self._logs: dict[str, _ChargerLog] = {}
         self._forgotten: set[str] = set()
@@ -160,9 +164,26 @@ class SessionRecorder:
             known = self._logs.get(charger)
             plugs = known.state.days if known is not None else {}
             return {
-                plug: {day: joules for day, joules in days.items() if day >= since_day}
+                plug: {day: energy.joules for day, energy in days.items() if day >= since_day}
                 for plug, days in plugs.items()
             }
+
+    def costs(self, charger: str, since_day: str) -> Costs | None:
+        """What the energy of `energy_by_day` and the sessions that run cost; None without a tariff."""
+        with self._memory:
+            if self.tariff is None:
+                return None
+            state = known.state if (known := self._logs.get(charger)) is not None else ChargerState()
+            days = {
+                plug: {day: energy.cost for day, energy in days.items() if day >= since_day}
+                for plug, days in state.days.items()
+            }
+            running = {
+                plug: account.running.cost
+                for plug, account in state.accounts.items()
+                if account.running is not None and account.running.cost is not None
+            }
+            return Costs(self.tariff.currency, days, running)
 
     def forget_all_but(self, chargers: Collection[str]) -> None:
         """Drop other chargers from memory; the log on disk keeps them."""
@@ -200,6 +221,10 @@ class SessionRecorder:
         deadline = monotonic() + _LAST_WRITE if deadline is None else deadline
         with self._memory:
             self._closing = True
+            # Also of those at rest: the time of the last read says at which price energy flows after it.
+            for charger, known in self._logs.items() if self.tariff is not None else ():
+                for plug, account in known.state.accounts.items():
+                    self._pending.accounts[charger, plug, account.register_generation] = account
         self.worker.stop()
         self.worker.join(deadline)
         if self._writing.acquire(timeout=max(deadline - monotonic(), 0.0)):
@@ -232,24 +257,30 @@ class SessionRecorder:
     def _record(self, charger: str, known: _ChargerLog, plug: str, reading: PlugReading) -> bool:
         """Record what a read says of a plug; whether that could be done."""
         before = known.state.accounts.get(plug)
-        result = update(charger, before, reading)
+        result = update(charger, before, reading, self.tariff)
         if result is None:
             self._keep(charger, known, plug, watched(before, reading))
             return False
         after = result.account
         if before is not None and before.register_generation == after.register_generation:
-            self._add_to_day(charger, known, plug, after.at, after.latest - before.latest)
+            self._add_to_day(charger, known, plug, before, after)
         self._keep(charger, known, plug, after)
         self._pending.finished += [
             EndedSession(reading.taken, key, session, result.from_before) for key, session in result.finished
         ]
         return result.is_settled
 
-    def _add_to_day(self, charger: str, known: _ChargerLog, plug: str, at: float, joules: float) -> None:
+    def _add_to_day(
+        self, charger: str, known: _ChargerLog, plug: str, before: RegisterAccount, after: RegisterAccount
+    ) -> None:
+        joules, tariff = after.latest - before.latest, self.tariff
         if joules == 0:
             return
-        days, day = known.state.days.setdefault(plug, {}), date.fromtimestamp(at).isoformat()
-        days[day] = days.get(day, 0.0) + joules
+        days, day = known.state.days.setdefault(plug, {}), date.fromtimestamp(after.at).isoformat()
+        old = days.get(day, DayEnergy())
+        more = tariff.known_cost(joules, before.at, after.at) if tariff is not None else None
+        cost = None if more is None or old.cost is None else old.cost + more
+        days[day] = DayEnergy(old.joules + joules, cost)
         self._pending.days[charger, plug, day] = days[day]
         while len(days) > MOST_DAYS:
             del days[min(days)]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from math import isfinite
@@ -16,7 +17,18 @@ from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount
 from ccl_exporter.station.catalogue import catalogue
 from ccl_exporter.text import align_columns, count, printable_text
 
-COLUMNS = ("begin", "end", "kwh", "duration_seconds", "stop_reason", "charger", "plug", "highest_kw")
+COLUMNS = (
+    "begin",
+    "end",
+    "kwh",
+    "duration_seconds",
+    "stop_reason",
+    "charger",
+    "plug",
+    "highest_kw",
+    "cost",
+    "currency",
+)
 
 _KWH = 3.6e6  # joules
 
@@ -62,7 +74,7 @@ def as_csv(recorded: Recorded) -> str:
     writer.writerow(COLUMNS)
     for _, session in recorded.charges:
         duration = "" if session.seconds is None else f"{session.seconds:.3f}".rstrip("0").rstrip(".")
-        writer.writerow(_cells(session, UTC, duration, ""))
+        writer.writerow((*_cells(session, UTC, duration, ""), _cost(session), session.currency or ""))
     return text.getvalue()
 
 
@@ -92,12 +104,28 @@ def as_json(recorded: Recorded) -> str:
 
 def session_table(recorded: Recorded, zone: tzinfo | None) -> str:
     """The sessions as aligned columns, and their sum; dates in a zone, None is that of this machine."""
-    heads = ("BEGIN", "END", "KWH", "DURATION", "STOP REASON", "CHARGER", "PLUG", "HIGHEST KW")
+    heads: tuple[str, ...] = ("BEGIN", "END", "KWH", "DURATION", "STOP REASON", "CHARGER", "PLUG", "HIGHEST KW")
     sessions = [session for _, session in recorded.charges]
     durations = ["-" if session.seconds is None else _hours(session.seconds) for session in sessions]
-    rows = [_cells(session, zone, text, "-") for session, text in zip(sessions, durations, strict=True)]
+    rows: list[tuple[str, ...]] = [
+        _cells(session, zone, text, "-") for session, text in zip(sessions, durations, strict=True)
+    ]
     total = sum(session.joules for session in sessions)
-    return f"{align_columns([heads, *rows])}\n\n{count(len(sessions), 'session')}, {_kwh(total)} kWh"
+    says = f"{count(len(sessions), 'session')}, {_kwh(total)} kWh"
+    costs = defaultdict[str, float](float)
+    for session in sessions:
+        if session.cost is not None and session.currency is not None:
+            costs[session.currency] += session.cost
+    if costs:
+        heads = (*heads, "COST")
+        rows = [
+            (*row, f"{_cost(session)} {session.currency}" if session.cost is not None else "-")
+            for row, session in zip(rows, sessions, strict=True)
+        ]
+        says += "".join(f", {cost:.2f} {currency}" for currency, cost in sorted(costs.items()))
+        if unknown := sum(session.cost is None for session in sessions):
+            says += f" without {count(unknown, 'session')} whose cost is not known"
+    return f"{align_columns([heads, *rows])}\n\n{says}"
 
 
 def balance(recorded: Recorded, zone: tzinfo | None) -> Iterator[str]:
@@ -155,6 +183,8 @@ def _session_object(session: FinishedSession) -> dict[str, str | float | None]:
         "duration_seconds": None if session.seconds is None else _number(session.seconds),
         "stop_reason": _stop_reason(session),
         "highest_power_kw": None if session.highest_watts is None else _number(session.highest_watts / 1000),
+        "cost": None if session.cost is None else _number(session.cost),
+        "currency": session.currency,
     }
 
 
@@ -175,6 +205,11 @@ def _kwh(joules: float) -> str:
 def _shown(at: float, zone: tzinfo | None) -> str:
     shown = datetime.fromtimestamp(at, UTC).astimezone(zone).isoformat(timespec="seconds")
     return shown.replace("+00:00", "Z") if zone is UTC else shown
+
+
+def _cost(session: FinishedSession) -> str:
+    """What it cost, in hundredths of the currency; empty if that is not known."""
+    return "" if session.cost is None else f"{session.cost + 0.0:.2f}"
 
 
 def _hours(seconds: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import ChargeRecord
@@ -30,7 +30,7 @@ CREATE TABLE finished (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     charger TEXT NOT NULL, plug TEXT NOT NULL, key REAL NOT NULL, noted REAL NOT NULL,
     requested REAL, begun REAL, ended REAL, joules REAL NOT NULL, seconds REAL,
-    stop_reason INTEGER, highest_watts REAL,
+    stop_reason INTEGER, highest_watts REAL, cost REAL, currency TEXT,
     UNIQUE (charger, plug, key)
 )"""
 _ACCOUNTS = """
@@ -49,11 +49,12 @@ CREATE TABLE levels (
 ) WITHOUT ROWID""",
     """
 CREATE TABLE days (
-    charger TEXT NOT NULL, plug TEXT NOT NULL, day TEXT NOT NULL, joules REAL NOT NULL,
+    charger TEXT NOT NULL, plug TEXT NOT NULL, day TEXT NOT NULL, joules REAL NOT NULL, cost REAL,
     PRIMARY KEY (charger, plug, day)
 ) WITHOUT ROWID""",
 )
-_SESSION = "charger, plug, requested, begun, ended, joules, seconds, stop_reason, highest_watts"
+_SESSION_1 = "charger, plug, requested, begun, ended, joules, seconds, stop_reason, highest_watts"
+_SESSION = f"{_SESSION_1}, cost, currency"
 _BRIEFLY = 0.2  # seconds that a read may wait for a file that another process holds
 
 
@@ -66,12 +67,19 @@ class Recorded:
     accounts: Sequence[tuple[str, str, RegisterAccount]] = ()
 
 
+class DayEnergy(NamedTuple):
+    """What flowed through a register in a day, in joules, and what it cost; None if there is no tariff for it."""
+
+    joules: float = 0.0
+    cost: float | None = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class ChargerState:
-    """What a log holds of a charger: the last account and the joules of each day by plug, register levels."""
+    """What a log holds of a charger: the last account and the energy of each day by plug, register levels."""
 
     accounts: dict[str, RegisterAccount] = field(default_factory=dict)
-    days: dict[str, dict[str, float]] = field(default_factory=dict)
+    days: dict[str, dict[str, DayEnergy]] = field(default_factory=dict)
     levels: dict[str, RegisterLevel] = field(default_factory=dict)
 
 
@@ -91,7 +99,7 @@ class PendingChanges:
 
     finished: list[EndedSession] = field(default_factory=list)
     accounts: dict[tuple[str, str, int], RegisterAccount] = field(default_factory=dict)
-    days: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    days: dict[tuple[str, str, str], DayEnergy] = field(default_factory=dict)
     levels: dict[tuple[str, str], RegisterLevel] = field(default_factory=dict)
 
     @classmethod
@@ -102,7 +110,7 @@ class PendingChanges:
                 (charger, plug, account.register_generation): account for plug, account in state.accounts.items()
             },
             days={
-                (charger, plug, day): joules for plug, days in state.days.items() for day, joules in days.items()
+                (charger, plug, day): energy for plug, days in state.days.items() for day, energy in days.items()
             },
             levels={(charger, register): level for register, level in state.levels.items()},
         )
@@ -148,8 +156,8 @@ def _states(connection: sqlite3.Connection, charger: str | None = None) -> Mappi
     chosen, which = ("WHERE charger = ?", (charger,)) if charger is not None else ("", ())
     for name, plug, account in _accounts(connection, chosen, which):
         found[name].accounts[plug] = account
-    for name, plug, day, joules in connection.execute(f"SELECT * FROM days {chosen}", which):  # noqa: S608 - our own text
-        found[name].days.setdefault(plug, {})[day] = joules
+    for name, plug, day, *energy in connection.execute(f"SELECT * FROM days {chosen}", which):  # noqa: S608 - our own text
+        found[name].days.setdefault(plug, {})[day] = DayEnergy(*energy)
     for name, register, value, at, clock, falls, is_partial in connection.execute(
         f"SELECT * FROM levels {chosen}",  # noqa: S608 - our own text
         which,
@@ -177,7 +185,7 @@ def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
             "accounts",
             ((charger, plug, *_row(account)) for (charger, plug, _), account in batch.accounts.items()),
         )
-        _replace(connection, "days", ((*key, joules) for key, joules in batch.days.items()))
+        _replace(connection, "days", ((*key, *energy) for key, energy in batch.days.items()))
         _replace(
             connection,
             "levels",
@@ -285,7 +293,8 @@ def _upgrade_from_1(connection: sqlite3.Connection) -> None:
         connection.execute(f"ALTER TABLE {table} RENAME TO {table}_1")
     for statement in (_FINISHED, _ACCOUNTS, *_NEW_IN_2):
         connection.execute(statement)
-    connection.execute("INSERT INTO finished SELECT * FROM finished_1")
+    columns = f"id, key, noted, {_SESSION_1}"
+    connection.execute(f"INSERT INTO finished ({columns}) SELECT {columns} FROM finished_1")  # noqa: S608 - our own names
     connection.execute("DELETE FROM sqlite_sequence WHERE name = 'finished'")
     connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', ?)", (last,))
     for id, *dates in connection.execute("SELECT id, requested, begun, ended, seconds FROM finished_1"):
@@ -332,8 +341,8 @@ def _insert(connection: sqlite3.Connection, ended: EndedSession) -> None:
         highest = max((watts for watts in (highest, before[1]) if watts is not None), default=None)
         connection.execute("DELETE FROM finished WHERE charger = ? AND plug = ? AND key = ?", name)
     connection.execute(
-        f"INSERT INTO finished ({_SESSION}, key, noted) VALUES ({', '.join('?' * 11)})",  # noqa: S608 - our own names
-        (*astuple(session)[:-1], highest, ended.key, ended.noted),
+        f"INSERT INTO finished ({_SESSION}, key, noted) VALUES ({', '.join('?' * 13)})",  # noqa: S608 - our own names
+        (*astuple(replace(session, highest_watts=highest)), ended.key, ended.noted),
     )
 
 

@@ -6,8 +6,8 @@ Registers are judged by the filter (`station.plausibility`) and nowhere else; wh
 recorded. A plug without a register has no account, and its sessions are not recorded.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from ccl_exporter.powerstudio.snapshot import ChargeRecord, Moment
 from ccl_exporter.station.catalogue import Activity, catalogue
 from ccl_exporter.station.judge import Station
 from ccl_exporter.station.plug import IN_SESSION, NOT_IN_SESSION, Plug, judge_session, session_date
+from ccl_exporter.tariff import Tariff
 
 _STEP = 72_000.0  # joules: two steps of a meter that counts in tens of watt-hours
 _MOST_WATTS = 1e6  # no plug delivers more
@@ -36,6 +37,8 @@ class FinishedSession:
     `seconds` is how long it charged, `stop_reason` a code of protocol 9.1.
     `highest_watts` is the highest power that was read during the session: of a part of it
     if nothing read during the rest, None if nothing read at all.
+    `cost` is what the energy cost in `currency`, by the tariff at the time when it flowed; None if there was no
+    tariff for all of it, or if too little was read to say at which of its prices it flowed.
     """
 
     charger: str
@@ -47,6 +50,20 @@ class FinishedSession:
     seconds: float | None = None
     stop_reason: int | None = None
     highest_watts: float | None = None
+    cost: float | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What energy cost in `currency`: by plug and local day (`2026-11-30`), and of the sessions that run.
+
+    None is a day of which not all has a known price.
+    """
+
+    currency: str
+    days: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    running: Mapping[str, float] = field(default_factory=dict)
 
 
 class SessionRecord(Protocol):
@@ -108,7 +125,7 @@ class TrackedSession:
     its end. `requested` and `begun` are as the charger wrote them.
     `joules` is its energy at the last read, `before` what of it lies before the account or is recorded already,
     `level` the register at that read.
-    `is_open` says that it was recorded without its end.
+    `is_open` says that it was recorded without its end. `cost` is that of its energy, None if it is not known.
     """
 
     key: float
@@ -119,6 +136,7 @@ class TrackedSession:
     level: float = 0.0
     highest_watts: float | None = None
     is_open: bool = False
+    cost: float | None = None
 
     @property
     def unrecorded(self) -> float:
@@ -223,8 +241,13 @@ def session_key(charge: ChargeRecord) -> float | None:
     return next((at for at in (charge.requested, charge.begun, charge.ended) if at), None)
 
 
-def update(charger: str, account: RegisterAccount | None, reading: PlugReading) -> TrackerResult | None:
-    """Record a read; None if there is nothing that can be believed. `account` is that of the last read."""
+def update(
+    charger: str, account: RegisterAccount | None, reading: PlugReading, tariff: Tariff | None = None
+) -> TrackerResult | None:
+    """Record a read; None if there is nothing that can be believed. `account` is that of the last read.
+
+    With a tariff the sessions have a cost.
+    """
     level = reading.register
     if level is None or not reading.is_usable:
         return None
@@ -237,6 +260,9 @@ def update(charger: str, account: RegisterAccount | None, reading: PlugReading) 
     grown = level - account.latest
     account = replace(account, latest=level, at=reading.taken, clock=reading.clock)
     session = _session_of(account, reading, begins)
+    if session is not None:
+        known = next((each for each in account.sessions if each.key == session.key), None)
+        session = replace(session, cost=_cost(known, session.joules, before, reading, tariff))
     if session is None and reading.activity not in NOT_IN_SESSION:
         return TrackerResult(account)
     finished = []
@@ -245,17 +271,18 @@ def update(charger: str, account: RegisterAccount | None, reading: PlugReading) 
         if before is not None and not begins and 0 <= reading.taken - before.at <= _SOON:
             # No third session passed meanwhile: what is not of the next one is of this one.
             rest = grown - (session.unrecorded if session is not None else 0.0)
-            running = replace(running, joules=running.joules + max(rest, 0.0))
+            joules = running.joules + max(rest, 0.0)
+            running = replace(running, joules=joules, cost=_cost(running, joules, before, reading, tariff))
         # Of a session whose end was not seen and that had neither there is nothing to record.
         if running.joules or running.highest_watts:
-            finished.append((running.key, _replaced(charger, reading, running)))
+            finished.append((running.key, _with_currency(_replaced(charger, reading, running), tariff)))
         account = account.closed(replace(running, is_open=True))
     if session is not None and not reading.has_ended:
         account = replace(account, running=session.with_power(reading))
     elif session is not None:
         known = account.recorded_as(session.key)
         if known is None or known.is_open or known.joules < session.joules:
-            finished.append((session.key, _finished(charger, reading, session)))
+            finished.append((session.key, _with_currency(_finished(charger, reading, session), tariff)))
             account = account.closed(session)
     if before is not None and not begins and _claims_too_much(before, account, grown, reading):
         return TrackerResult(
@@ -307,6 +334,27 @@ def _session_of(account: RegisterAccount, reading: PlugReading, begins: bool) ->
     return replace(found, joules=joules, before=before, level=account.latest, is_open=False)
 
 
+def _cost(
+    known: TrackedSession | None,
+    joules: float,
+    before: RegisterAccount | None,
+    reading: PlugReading,
+    tariff: Tariff | None,
+) -> float | None:
+    """What a session costs that is `known` from the read `before`, with what it was charged since."""
+    counted, cost = (known.joules, known.cost) if known is not None else (0.0, 0.0)
+    if tariff is None or cost is None or joules == counted:
+        return cost if tariff is not None else None
+    told = judge_session(reading.charge)
+    since, until = (told.began, told.ended or reading.taken) if before is None else (before.at, reading.taken)
+    more = None if since is None else tariff.known_cost(joules - counted, since, until)
+    return None if more is None else cost + more
+
+
+def _with_currency(session: FinishedSession, tariff: Tariff | None) -> FinishedSession:
+    return session if session.cost is None or tariff is None else replace(session, currency=tariff.currency)
+
+
 def _claims_too_much(before: RegisterAccount, after: RegisterAccount, grown: float, reading: PlugReading) -> bool:
     """Whether the sessions claim energy that the register did not give."""
     claimed = after.charged + after.under_way - before.charged - before.under_way
@@ -333,6 +381,7 @@ def _replaced(charger: str, reading: PlugReading, session: TrackedSession) -> Fi
         ended=None,
         joules=session.joules,
         highest_watts=session.highest_watts,
+        cost=session.cost,
     )
 
 
@@ -349,4 +398,5 @@ def _finished(charger: str, reading: PlugReading, session: TrackedSession) -> Fi
         seconds=told.duration,
         stop_reason=reason if reason is not None and abs(reason) < 2**31 else None,
         highest_watts=session.highest_watts,
+        cost=session.cost,
     )

@@ -111,3 +111,20 @@ def exporter_lines() -> Iterator[Line]:
             ),
         ),
     )
+    yield Line(
+        6,
+        (
+            graph(
+                "Price of a kilowatt-hour",
+                about("By the tariff in the configuration file; none without one.", f.TARIFF_PRICE),
+                _scraped.one(_own(f.TARIFF_PRICE), legend="{{instance}} {{currency}}"),
+                "none",
+            ),
+            timeline(
+                "Cheap hours",
+                about("", f.TARIFF_CHEAP),
+                _scraped.one(_own(f.TARIFF_CHEAP), legend="{{instance}}"),
+                words({0: ("no", "blue"), 1: ("cheap", "green")}),
+            ),
+        ),
+    )

@@ -14,7 +14,7 @@ from ccl_exporter.exporter.live_pages import LivePages
 from ccl_exporter.exporter.recent_readings import RecentReadings
 from ccl_exporter.exporter.target_registry import TargetRegistry
 from ccl_exporter.sessions.recorder import SessionRecorder
-from ccl_exporter.sessions.tracker import FinishedSession
+from ccl_exporter.sessions.tracker import Costs, FinishedSession
 from ccl_exporter.settings import ChargerSettings, Settings
 from ccl_exporter.simulator import Simulator
 
@@ -25,6 +25,9 @@ class Record:
     def energy_by_day(self, charger: str, since_day: str) -> Mapping[str, Mapping[str, float]]:
         assert since_day.endswith("-01")
         return {"EVSE.PLUG": {since_day: 12.5 * 3.6e6}} if charger == "garage" else {}
+
+    def costs(self, charger: str, since_day: str) -> Costs | None:
+        return Costs("GBP", {"EVSE.PLUG": {since_day: 1.25}}) if charger == "garage" else None
 
     def latest_sessions(self, charger: str, most: int) -> Sequence[FinishedSession]:
         assert most == 10
@@ -77,10 +80,12 @@ def test_history_is_shown_only_to_who_may_see_it(opened: Open) -> None:
     for html in (shown, whole_shown):
         assert b"Last sessions" in html
         assert b"12.50<small>&nbsp;kWh" in html
+        assert b"1.25 GBP" in html
         assert b"<svg" in html
     for html in (hidden, whole_hidden):
         assert b"Last sessions" not in html
         assert b"12.50" not in html
+        assert b"GBP" not in html
         assert b"<svg" not in html
 
 

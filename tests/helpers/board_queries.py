@@ -16,7 +16,8 @@ BOARDS: Mapping[str, dict[str, Any]] = {
 OWN = (
     *("Version", "Configuration", "Broker", "Waiting in queues", "Queues on disk", "Database last took"),
     *("Age of the oldest reading that waits", "Points", "Time a database takes", "Readings of chargers"),
-    *("Messages to the broker", "Chargers that are left alone", "variable exporter"),
+    *("Messages to the broker", "Chargers that are left alone", "Price of a kilowatt-hour", "Cheap hours"),
+    "variable exporter",
 )
 """What only the exporter itself has, on /metrics."""
 

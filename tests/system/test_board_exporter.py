@@ -29,6 +29,7 @@ def test_the_exporter_and_its_queues_are_shown_as_they_run(start: Start, tmp_pat
             "token: t, name: here, interval: 1s}\n"
             f"  - {{url: '{away.url}', version: 1, database: evse, name: away, interval: 1s}}\n"
             f"mqtt: {{url: 'mqtt://127.0.0.1:{broker.port}', interval: 1s}}\n"
+            "tariff: {timezone: UTC, currency: GBP, price: 0.3}\n"
         )
         process = start("serve", "--config.file", str(config), "--web.listen-address", "127.0.0.1:0")
         address = process.line(r"http://(127\.0\.0\.1:\d+)")[1]

@@ -23,6 +23,7 @@ from ccl_exporter.simulator import Fault, Simulator
 from ccl_exporter.simulator.physics import State, Stop
 
 HEAD = ["begin", "end", "kwh", "duration_seconds", "stop_reason", "charger", "plug", "highest_kw"]
+COST = ["cost", "currency"]
 WORDS = {Stop.USER: "user", Stop.DISCONNECT: "disconnect", Stop.REMOTE: "remote", Stop.TIMER: "timer"}
 
 
@@ -33,12 +34,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def rows(*arguments: str) -> list[list[str]]:
-    """What `charge log --csv` prints, without its head."""
+    """What `charge log --csv` prints, without its head, and without the cost, which needs a tariff."""
     done = run("--csv", *arguments)
     assert done.returncode == 0, done.stderr
     head, *found = csv.reader(io.StringIO(done.stdout, newline=""))
-    assert head == HEAD
-    return found
+    assert head == [*HEAD, *COST]
+    assert all(row[len(HEAD) :] == ["", ""] for row in found)
+    return [row[: len(HEAD)] for row in found]
 
 
 def await_rows(number: int) -> list[list[str]]:
@@ -322,7 +324,7 @@ def test_a_session_that_another_one_replaced_has_no_end(site: Site) -> None:
     found = json.loads(run("--json").stdout)
     keys = [
         *("charger", "plug", "requested", "begin", "end", "energy_kwh", "duration_seconds", "stop_reason"),
-        "highest_power_kw",
+        *("highest_power_kw", "cost", "currency"),
     ]
     sessions = sorted(found["sessions"], key=itemgetter("begin"))
     ended = [session["end"] for session in sessions]
@@ -482,7 +484,7 @@ def test_csv_is_quoted_as_rfc_4180_says(state: Path) -> None:
     done = subprocess.run([str(COMMAND), "charge", "log", "--csv"], capture_output=True, timeout=60, check=True)
 
     assert done.stdout == (
-        b"begin,end,kwh,duration_seconds,stop_reason,charger,plug,highest_kw\r\n"
-        b'2026-09-21T14:13:26Z,2026-09-21T15:13:26Z,7.000,3600,disconnect,"a ""quoted"",\nname",EVSE.PLUG,\r\n'
+        b"begin,end,kwh,duration_seconds,stop_reason,charger,plug,highest_kw,cost,currency\r\n"
+        b'2026-09-21T14:13:26Z,2026-09-21T15:13:26Z,7.000,3600,disconnect,"a ""quoted"",\nname",EVSE.PLUG,,,\r\n'
     )
     assert "\nname" not in run().stdout

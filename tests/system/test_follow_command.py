@@ -160,7 +160,7 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
         text=True,
         check=False,
     )
-    assert (planned.returncode, planned.stdout) == (0, "would set the safe current that is still pending\n")
+    assert (planned.returncode, planned.stdout) == (0, "would put back what is still pending\n")
     assert reduction(charging) != 81
     put_back = [str(COMMAND), "charge", *command, "-c", charging.url]
     subprocess.run(put_back, capture_output=True, check=False)

@@ -6,13 +6,15 @@ import re
 import shlex
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic, sleep, time
 
 import pytest
-from helpers.support import COMMAND, PROJECT, Process, Start
+from helpers.support import COMMAND, PROJECT, Process, Start, get, server
 
 from ccl_exporter.control.plan.planner import Goal, Planner
 from ccl_exporter.control.plan.prices import Slot, parse
@@ -375,6 +377,222 @@ def test_prices_that_cannot_be_read_from_the_first_end_the_command_and_no_charge
         assert not any(request.method == "PUT" for request in simulator.requests)
 
 
+def rates(now: float, *rows: tuple[float, float | None, float | None, str | None]) -> str:
+    """What Octopus Energy answers: price, begin and end in hours from now, payment method."""
+    results = [
+        {
+            "value_inc_vat": price,
+            "valid_from": None if begin is None else clock(now + begin * 3600),
+            "valid_to": None if end is None else clock(now + end * 3600),
+            "payment_method": method,
+        }
+        for price, begin, end, method in rows
+    ]
+    return json.dumps({"count": len(rows), "next": None, "previous": None, "results": results})
+
+
+def carbon(now: float) -> str:
+    """What the Carbon Intensity API answers for a region."""
+    rows = [
+        {
+            "from": clock(now + number * 1800),
+            "to": clock(now + (number + 1) * 1800),
+            "intensity": {"forecast": forecast, "index": "low"},
+            "generationmix": [{"fuel": "gas", "perc": 10}],
+        }
+        for number, forecast in enumerate([300, 100, 300, 300])
+    ]
+    return json.dumps({"data": {"regionid": 3, "shortname": "North West England", "data": rows}})
+
+
+def second_early(now: float) -> str:
+    rows = [
+        f"{clock(now + n * 3600)},{clock(now + (n + 1) * 3600 - 1)},{10 if n < 3 else 30}" for n in range(-1, 8)
+    ]
+    return "\n".join(["begin,end,price", *rows, ""])
+
+
+@pytest.mark.parametrize(
+    ("prices", "need", "price"),
+    [
+        (lambda now: rates(now, (21.0, -72.0, None, None)), 14.0, 21.0),
+        (lambda now: rates(now, (21.0, None, None, None)), 14.0, 21.0),
+        (
+            lambda now: rates(now, (21.0, -72.0, None, "DIRECT_DEBIT"), (22.05, -72.0, None, "NON_DIRECT_DEBIT")),
+            14.0,
+            21.0,
+        ),
+        (second_early, 14.0, 10.0),
+        (lambda now: table(now, 7.5).replace(",", ";").replace("7.5", "7,5"), 3.0, 7.5),
+        (lambda now: table(now, 7.5).replace(",", ", "), 3.0, 7.5),
+    ],
+    ids=["no end", "neither begin nor end", "payment methods", "ends a second early", "semicolons", "blanks"],
+)
+def test_prices_as_they_come_give_the_right_plan(
+    prices: Callable[[float], str], need: float, price: float
+) -> None:
+    now = time() - 5
+    flags = ["--need", f"{need}kWh", "--by", clock(now + 8 * 3600), "--dry-run", "-c", "192.0.2.10"]
+    ran = subprocess.run(
+        [str(COMMAND), "charge", "plan", "-", *flags],
+        input=prices(now),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *lines, total = [line.split() for line in ran.stdout.splitlines()[1:]]
+
+    assert {line[2] for line in lines} == {f"{price:g}"}
+    assert total[:4] == [f"{need:.2f}", "kWh", "cost", f"{need * price:.2f},"]
+
+
+def test_the_carbon_of_a_region_gives_a_plan(tmp_path: Path) -> None:
+    flags = ["--need", "3.6kWh", "--by", clock(time() + 7000), "--dry-run", "-c", "192.0.2.10"]
+    ran = subprocess.run(
+        [str(COMMAND), "charge", "plan", "-", *flags],
+        input=carbon(time()),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert [line.split()[2:] for line in ran.stdout.splitlines()[1:-1]] == [["100", "3.60", "360.00"]]
+
+
+def test_an_end_a_second_before_the_next_begin_is_one_timer(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(second_early(time() + 900))
+    flags = ["--need", "14kWh", "--by", clock(time() + 8 * 3600), "--timers", str(tmp_path), "-c", "192.0.2.10"]
+    subprocess.run([str(COMMAND), "charge", "plan", str(prices), *flags], check=True, capture_output=True)
+
+    for word in ("start", "end"):
+        assert (tmp_path / f"ccl-charge-plan-{word}.timer").read_text().count("OnCalendar=") == 1
+
+
+def test_a_dry_run_says_by_its_exit_code_whether_the_need_can_be_met() -> None:
+    def ran(need: str) -> subprocess.CompletedProcess[str]:
+        flags = ["--need", need, "--by", clock(time() + 7200), "--dry-run", "-c", "192.0.2.10"]
+        return subprocess.run(
+            [str(COMMAND), "charge", "plan", "-", *flags],
+            input=table(time() - 60, 9),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    possible, impossible = ran("14kWh"), ran("15kWh")
+
+    assert (possible.returncode, impossible.returncode) == (0, 1)
+    assert "kWh have no price yet: they are charged as late as possible" in possible.stdout
+    assert "kWh cannot be had: there is no time for them" in impossible.stdout
+
+
+def test_below_a_price_no_need_is_needed() -> None:
+    flags = ["--below", "5", "--dry-run", "-c", "192.0.2.10", "--power", "2kW"]
+    ran = subprocess.run(
+        [str(COMMAND), "charge", "plan", "-", *flags],
+        input=table(time() - 60, 9, 2, 5, -4),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert [line.split()[2:] for line in ran.stdout.splitlines()[1:-1]] == [
+        ["2", "1.00", "2.00"],
+        ["-4", "1.00", "-4.00"],
+    ]
+
+
+def test_a_plan_that_was_killed_is_shown_put_back_and_goes_on_with_what_is_left(
+    start: Start, tmp_path: Path
+) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(table(time() - 60, 1, 9, 9, 9))
+    by = clock(time() + 7000)
+    with Simulator(autopilot=False, speed=60) as simulator:
+        plug = simulator.site.plugs[0]
+        plug.plug_in(50_000)
+        flags = ("--need", "10kWh", "--by", by, "-c", simulator.url, "--power", "7.4kW")
+        command = ("charge", "plan", str(prices), *flags)
+        status = [str(COMMAND), "charge", "status", "-c", simulator.url]
+        process: Process = start(*command, "--web.listen-address", "127.0.0.1:0")
+        port = process.line(r"http://127\.0\.0\.1:(\d+)/metrics")[1]
+        process.line("EVSE.PLUG: charging")
+        assert "ccl_plan_needed_joules 3.6e+07" in get(f"http://127.0.0.1:{port}/metrics")
+        began = plug.energy_wh
+        second = subprocess.run([str(COMMAND), *command], capture_output=True, text=True, check=False)
+        shown = subprocess.run(status, capture_output=True, text=True, check=True).stdout
+        while plug.energy_wh < began + 1000:
+            sleep(0.05)
+        process.process.kill()
+        process.process.wait()
+        charged = (plug.energy_wh - began) / 1000
+        left = subprocess.run(status, capture_output=True, text=True, check=True).stdout
+        again: Process = start(*command)
+        again.line("goes on with a plan that was ended early: [0-9.]+ of 10 kWh are charged")
+        planned = float(again.line("([0-9.]+) kWh cost")[1])
+        again.stop()
+        restored = subprocess.run(
+            [str(COMMAND), "charge", "plan", "--restore", "-c", simulator.url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert (second.returncode, "another `charge plan` runs for EVSE.PLUG" in second.stderr) == (4, True)
+    assert re.search(r"plan: \d\.\d\d of 10 kWh until .*; charges from ", shown)
+    assert "ended early, the same `charge plan` goes on with it" in left
+    # It went on charging until the second command had looked.
+    assert planned <= 10.05 - charged
+    assert (restored.returncode, restored.stdout) == (6, "nothing to put back\n")
+
+
+def test_the_plug_of_a_plan_that_was_killed_is_put_back_by_a_command_of_its_own(
+    start: Start, tmp_path: Path
+) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(table(time() - 60, 9, 1, 9, 9))
+    with Simulator(autopilot=False, speed=10) as simulator:
+        plug = simulator.site.plugs[0]
+        plug.plug_in(50_000)
+        plug.authorise()
+        process: Process = start(
+            "charge", "plan", str(prices), "--need", "2kWh", "--by", clock(time() + 7000), "-c", simulator.url
+        )
+        process.line("is out of service")
+        process.process.kill()
+        process.process.wait()
+        restore = [str(COMMAND), "charge", "plan", "--restore", "-c", simulator.url]
+        done = [subprocess.run(restore, capture_output=True, check=False).returncode for _ in range(2)]
+        with simulator.site.present():
+            usable = simulator.site.model.places[0].plug.limits.usable
+
+    assert (done, usable) == ([0, 6], True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--need", "5kWh", "--by", "07:00"), "say where the prices are"),
+        (("-", "--by", "07:00"), "--need, or up to which price it charges by --below"),
+        (("-", "--need", "5kWh", "--below", "3", "--by", "07:00"), "--need, or up to which price"),
+        (("-", "--need", "5kWh"), "--need needs --by"),
+        (("-", "--need", "5kWh", "--by", "2040-01-01T00:00Z", "--every-day"), "such as 07:00"),
+        (("-", "--need", "5kWh", "--by", "07:00", "--least-block", "15"), "not a duration"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(flags: tuple[str, ...], says: str) -> None:
+    done = subprocess.run(
+        [str(COMMAND), "charge", "plan", *flags, "-c", "http://192.0.2.10"],
+        input="",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -434,3 +652,73 @@ def test_the_sample_of_prices_is_understood() -> None:
     (sample,) = re.findall(r"```csv\n(.*?)```", PAGES, re.DOTALL)
 
     assert [slot.price for slot in parse(sample)] == [7.5, 6.9]
+
+
+# The unit
+
+UNIT = PROJECT / "deploy" / "systemd" / "ccl-charge-plan@.service"
+INSTALLED = "/opt/ccl-exporter/bin/ccl-exporter"
+
+
+def unit_command() -> list[str]:
+    """What the unit runs, with what its environment says in the place of variables."""
+    text = UNIT.read_text(encoding="utf-8").replace("\\\n", " ")
+    environment = dict(
+        pair.split("=", 1) for line in re.findall(r"^Environment=(.*)$", text, re.M) for pair in line.split()
+    )
+    (line,) = re.findall(r"^ExecStart=(.*)$", text, re.M)
+    return [re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]], word) for word in shlex.split(line)]
+
+
+def test_systemd_finds_nothing_to_complain_of_in_the_unit_and_it_is_exposed_to_little(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text(encoding="utf-8").replace(INSTALLED, str(COMMAND)))
+    for arguments in (("verify", "--man=no"), ("security", "--offline=true", "--threshold=15")):
+        judged = subprocess.run(
+            [server("systemd-analyze"), *arguments, str(unit)], capture_output=True, text=True, check=False
+        )
+        assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_an_agile_day_is_one_unit_with_a_url(start: Start, tmp_path: Path, state: Path) -> None:
+    """The command of the unit against a simulated charger; its prices come from a server of the test."""
+    answer = rates(time() - 60, *((price, n / 2, n / 2 + 0.5, None) for n, price in enumerate([30, 1, 30, 30])))
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    installed, *words = unit_command()
+    config = tmp_path / "ccl.yaml"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as market, Simulator(autopilot=False, speed=10) as charger:
+        thread = threading.Thread(target=market.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        config.write_text(f"chargers:\n  garage:\n    url: {charger.url}\n")
+        charger.site.plugs[0].plug_in(50_000)
+        charger.site.plugs[0].authorise()
+        flags = {"--need": "3kWh", "--by": f"{datetime.now(UTC) + timedelta(hours=3):%H:%M}", "--timezone": "UTC"}
+        url = f"http://127.0.0.1:{market.server_port}/rates?key=secret"
+        command = [flags.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+        command[command.index(words[2])] = url
+        process: Process = start(
+            *command, env={"CCL_CHARGER": "garage", "CCL_CONFIG_FILE": str(config), "STATE_DIRECTORY": str(state)}
+        )
+        process.line(r"Prices of http://127\.0\.0\.1:\d+/rates\?\(hidden\): 0 min old")
+        planned = process.line(r"T\S+ +(\S+) +3\.00 +3\.00")
+        process.line("is out of service")
+        code = process.stop()
+        with charger.site.present():
+            usable = charger.site.model.places[0].plug.limits.usable
+        market.shutdown()
+        thread.join()
+
+    assert installed == INSTALLED
+    assert "--every-day" in words
+    assert (planned[1], code, usable) == ("1", 0, True)
+    assert asked == ["/rates?key=secret"]

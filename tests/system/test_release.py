@@ -99,7 +99,7 @@ def test_what_a_page_names_is_there(page: Path) -> None:
 
 def test_every_version_says_which_metrics_were_renamed_and_the_new_names_are_there() -> None:
     """As a table of old and new names."""
-    names = {family.name for family in (*families.FAMILIES, *families.EXPORTER, *families.FOLLOW)}
+    names = {family.name for family in (*families.FAMILIES, *families.EXPORTER, *families.FOLLOW, *families.PLAN)}
     for version in re.split(r"^## ", CHANGES, flags=re.MULTILINE)[1:]:
         renamed = version.partition("\n### Renamed metrics\n")[2].partition("\n### ")[0]
         pairs = re.findall(r"^\| `(\w+)` \| `(\w+)` \|$", renamed, flags=re.MULTILINE)

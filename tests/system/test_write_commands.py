@@ -401,6 +401,50 @@ class TestCharging:
         assert ended == again == 5
         assert "PREDUCTION reads 50, but 31.0 A flow and 16.00 A are allowed" in said
 
+    def test_the_cheap_hours_of_the_tariff_are_hours_like_any_other(
+        self, wallbox: Simulator, tmp_path: Path
+    ) -> None:
+        config = tmp_path / "ccl.yaml"
+        start = ("charge", "start", "--between", "tariff", "--config.file", str(config))
+        disable = ("charge", "disable", "--outside", "tariff", "--config.file", str(config))
+
+        def cheap(hours: float) -> None:
+            begin, end = around(hours).split("-")
+            window = f'{{from: "{begin}", to: "{end}", price: 0.1}}'
+            config.write_text(
+                f"tariff: {{timezone: UTC, currency: GBP, price: 0.3, windows: [{window}]}}\n", encoding="utf-8"
+            )
+
+        cheap(6)
+        outside = ccl(wallbox, *start)
+        assert (outside[0], "is outside the cheap hours of the tariff" in outside[1]) == (6, True)
+        cheap(-1)
+        within = ccl(wallbox, *disable)
+        assert (within[0], "is within the cheap hours of the tariff" in within[1]) == (6, True)
+        wallbox.site.plugs[0].plug_in()
+        assert ccl(wallbox, *start)[0] == 0
+        cheap(6)
+        assert ccl(wallbox, *disable)[0] == 0
+
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            ((), "a configuration file whose `tariff` section has windows"),
+            (("--config.file", "flat.yaml"), "a configuration file whose `tariff` section has windows"),
+            (("--config.file", "cheap.yaml", "--timezone", "UTC"), "leave out --timezone"),
+        ],
+    )
+    def test_cheap_hours_that_are_not_known_are_refused(
+        self, tmp_path: Path, flags: tuple[str, ...], says: str
+    ) -> None:
+        tariff = "tariff: {timezone: UTC, currency: GBP, price: 0.3%s}\n"
+        (tmp_path / "flat.yaml").write_text(tariff % "")
+        (tmp_path / "cheap.yaml").write_text(tariff % ', windows: [{from: "00:30", to: "04:30", price: 0.1}]')
+        flags = tuple(str(tmp_path / flag) if flag.endswith(".yaml") else flag for flag in flags)
+        ended, said = ccl("http://192.0.2.10", "charge", "start", "--between", "tariff", *flags)
+
+        assert (ended, says in said) == (2, True)
+
     @pytest.mark.parametrize("dialect", ["full", "no-charge-info"])
     def test_a_charge_that_was_begun_now_outlives_the_night_until_the_car_leaves(self, dialect: str) -> None:
         day, night = around(6), around(-1)

@@ -36,7 +36,11 @@ def test_the_summary_of_a_command_is_the_first_paragraph_of_its_docstring(place:
             "charger config_file plug nightly outside timezone dry_run wait least_pause length as_json timeout",
         ),
         ("charge limit", "current charger config_file plug dry_run wait least_pause length as_json timeout"),
-        ("charge plan", "prices need by power charger config_file plug timezone timers dry_run timeout"),
+        (
+            "charge plan",
+            "prices need by below power least_block every_day payment_method charger config_file plug"
+            " timezone timers listen put_back dry_run timeout",
+        ),
         ("set", "pairs charger config_file force dry_run wait least_pause length as_json timeout"),
     ],
 )

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from pathlib import Path
 from textwrap import dedent
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -23,6 +24,7 @@ from ccl_exporter.config.document import Configuration, load
 from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import ChargerSettings, Credentials, InfluxSettings, Settings
+from ccl_exporter.tariff import Tariff, window
 from ccl_exporter.yaml_reader import MAX_BYTES
 
 SECRET = "hunter-4711"  # noqa: S105 - nobody's
@@ -45,7 +47,15 @@ FULL = """\
         variables: {exclude: ["CCL1Mini.PWMO*"]}
     probe:
       allow_networks: [192.0.2.0/24, "2001:db8::/32"]
+    tariff:
+      timezone: Europe/London
+      currency: GBP
+      price: 0.2877
+      windows:
+        - {from: 23:30, to: 04:30, price: 0.085}
+        - {from: "16:00", to: "19:00", price: 1}
     """
+TARIFF = "tariff: {timezone: Europe/London, currency: GBP, price: 0.2877, windows: [%s]}"
 
 
 @pytest.fixture
@@ -97,6 +107,15 @@ class TestGoodFile:
                     ),
                 },
                 (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")),
+                tariff=Tariff(
+                    ZoneInfo("Europe/London"),
+                    "GBP",
+                    0.2877,
+                    (
+                        (window("23:30-04:30", "Europe/London"), 0.085),
+                        (window("16:00-19:00", "Europe/London"), 1.0),
+                    ),
+                ),
             )
         )
 
@@ -257,6 +276,37 @@ MISTAKES = {
     "an alias": ("chargers: {a: &a {url: e}, b: *a}", "1: chargers.b: ", "alias"),
     "a tag": ("chargers: {a: {url: !!python/name:os.system e}}", "1: chargers.a.url: ", "tag"),
     "host bits": ("probe: {allow_networks: [192.0.2.1/24]}", "1: probe.allow_networks.0: ", "not a network"),
+    "no tariff": ("tariff: 0.2877", "1: tariff: ", "{timezone: Europe/London"),
+    "half a tariff": ("tariff: {timezone: Europe/London, price: 0.2}", "1: tariff.currency: ", "missing"),
+    "no such zone": (TARIFF.replace("London", "Lndon") % "", "1: tariff.timezone: ", "no such time zone"),
+    "no currency": (TARIFF.replace("GBP", "pounds") % "", "1: tariff.currency: ", "GBP or EUR"),
+    "a word for a price": (TARIFF.replace("0.2877", "cheap") % "", "1: tariff.price: ", "a number"),
+    "a truth for a price": (TARIFF.replace("0.2877", "true") % "", "1: tariff.price: ", "a number"),
+    "a price without an end": (
+        TARIFF % '{from: "00:30", to: "04:30", price: 1e999}',
+        "1: tariff.windows.0.price: ",
+        "a number",
+    ),
+    "an hour that is none": (
+        TARIFF % "{from: 00:30, to: 24:00, price: 1}",
+        "1: tariff.windows.0.to: ",
+        "time of the day",
+    ),
+    "a window without a begin": (
+        TARIFF % '{begin: "00:30", from: "00:30", to: "04:30", price: 1}',
+        "1: tariff.windows.0.begin: ",
+        "known: from, to, price",
+    ),
+    "a window of a whole day": (
+        TARIFF % "{from: 00:30, to: 00:30, price: 1}",
+        "1: tariff.windows.0: ",
+        "ends when it begins",
+    ),
+    "two windows at once": (
+        TARIFF % "{from: 23:30, to: 04:30, price: 1}, {from: 04:00, to: 05:00, price: 2}",
+        "1: tariff: ",
+        "overlap: 23:30-04:30 and 04:00-05:00",
+    ),
     "no source of chargers": ("chargers_from: {interval: 5s}", "1: chargers_from.url: ", "either"),
     "two sources": ("chargers_from: {file: a, url: 'http://b'}", "1: chargers_from.url: ", "either"),
     "a file for a URL": ("chargers_from: {url: 'file:///etc/passwd'}", "1: chargers_from.url: ", "must be a URL"),

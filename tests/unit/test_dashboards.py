@@ -15,7 +15,7 @@ from boards.layout import COLUMNS
 from helpers.board_queries import BOARDS, FOLDER, Query, defaults, filled, panels, queries, source
 from helpers.support import PROJECT
 
-from ccl_exporter.metrics.families import EXPORTER, FAMILIES, FINISHED_CHARGE, FOLLOW, Family, Sample
+from ccl_exporter.metrics.families import EXPORTER, FAMILIES, FINISHED_CHARGE, FOLLOW, PLAN, Family, Sample
 from ccl_exporter.outputs.influxdb.line_protocol import by_field, field_of, lines
 
 NAMES = sorted(BOARDS)
@@ -247,7 +247,7 @@ def unbound(name: str, query: Query, selector: str) -> str:
     if name in PUSHED:
         return "" if "charger=~`$x`" in selector else PUSHED[name]
     if "$exporter" in selector:
-        own = "ccl_exporter_" in query.text or re.search(r"ccl_(influxdb|mqtt)_", query.text)
+        own = re.search(r"ccl_(exporter|influxdb|mqtt|tariff)_", query.text)
         return "" if own or query.place.startswith("variable") else OWN
     if 'job=~"$job"' not in selector:
         return "no job"
@@ -325,7 +325,7 @@ def scraped_names() -> dict[str, set[str]]:
     def labels(family: Family) -> set[str]:
         return {*family.labels, *([family.name] if family.states else [])} | ATTACHED
 
-    found = {family.name: labels(family) for family in (*FAMILIES, *EXPORTER, *FOLLOW)}
+    found = {family.name: labels(family) for family in (*FAMILIES, *EXPORTER, *FOLLOW, *PLAN)}
     found |= {name: {"plug"} | ATTACHED for name in RECORDED}
     return found | {"ALERTS": {"alertname", "alertstate"} | ATTACHED}
 

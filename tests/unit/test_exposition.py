@@ -26,7 +26,7 @@ from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import FAMILIES, Family, Sample
 from ccl_exporter.outputs.prometheus import exposition
 
-GROUPS = (f.READING, f.CORE, f.DEVICES, (*f.VARIABLES.values(),), f.EXPORTER, f.FOLLOW, f.FINISHED_CHARGE)
+GROUPS = (f.READING, f.CORE, f.DEVICES, (*f.VARIABLES.values(),), f.EXPORTER, f.FOLLOW, f.PLAN, f.FINISHED_CHARGE)
 EVERY = tuple(family for group in GROUPS for family in group)
 Parse = Callable[[str], Iterable[Metric]]
 parse_openmetrics: Parse = openmetrics_parser.text_string_to_metric_families
@@ -416,7 +416,9 @@ class TestNames:
             *("s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d", "w", "a"),
         }
 
-        assert names_of(lambda family: any(re.match(prefixed, word) for word in words(family))) == []
+        # What a kilowatt-hour costs is what every tariff says.
+        price = [f.TARIFF_PRICE.name]
+        assert names_of(lambda family: any(re.match(prefixed, word) for word in words(family))) == price
         assert names_of(lambda family: words(family) & units) == []
 
     def test_counters_end_in_total_and_nothing_else_does(self) -> None:

@@ -24,7 +24,7 @@ from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.powerstudio.inventory import Device, Information, Inventory, PlugInfo, VariableInfo, owner
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Document, Moment, Snapshot, SystemStatus, Value
-from ccl_exporter.sessions.tracker import FinishedSession
+from ccl_exporter.sessions.tracker import Costs, FinishedSession
 from ccl_exporter.station.catalogue import catalogue
 from ccl_exporter.station.plug import Measured, Plug, Session
 from ccl_exporter.station.remedies import REMEDIES
@@ -404,6 +404,22 @@ class TestHistory:
             context(NOW, timezone(timedelta(hours=-20))),
         )
         assert "Today 0.00 kWh This month 3.00 kWh" in Parsed(late.decode()).text
+
+    def test_with_a_tariff_session_today_and_month_have_their_cost(self) -> None:
+        days = {"EVSE.PLUG": {"2026-09-21": 3.6e6, "2026-09-01": 7.2e6}}
+        paid = {"2026-09-21": 0.1, "2026-09-01": 0.25}
+        costs = Costs("GBP", {"EVSE.PLUG": paid}, {"EVSE.PLUG": 1.234})
+        sessions = (replace(SESSION, cost=0.2, currency="GBP"), SESSION)
+        history = ChargerHistory(days=days, sessions=sessions, costs=costs)
+        seen = text(snapshot({"EVSE.PLUG.STATE": 8.0}), history=history)
+
+        assert "Today 1.00 kWh 0.10 GBP This month 3.00 kWh 0.35 GBP" in seen
+        assert "Ended Cost" in seen
+        assert seen.count("by the vehicle 0.20 GBP") == 1
+        assert "1.23 GBP" in seen
+        unknown = replace(history, costs=replace(costs, days={"EVSE.PLUG": {**paid, "2026-09-01": None}}))
+        seen = text(snapshot(), history=unknown)
+        assert "Today 1.00 kWh 0.10 GBP This month 3.00 kWh Meter" in seen
 
     def test_the_last_sessions_are_listed(self) -> None:
         request = replace(

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ccl_exporter.control.follow.follower import Status
+from ccl_exporter.control.metrics_server import serve_collector
 from ccl_exporter.metrics import families as f
 from ccl_exporter.settings import ListenAddress
 
@@ -47,16 +47,4 @@ def serve_metrics(
     where: ListenAddress, status: Callable[[], Status], info: dict[str, str]
 ) -> tuple[int, Callable[[], None]]:
     """Serve them; returns the port and what ends it. Raises `UsageError` if it cannot listen there."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Shown(status, info))
-    try:
-        server, thread = start_http_server(where.port, where.host, registry)
-    except OSError as error:
-        raise where.failure(error) from error
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-    return server.server_port, stop
+    return serve_collector(where, _Shown(status, info))

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from time import time
 
-from ccl_exporter.control.plan.prices import Slot
-from ccl_exporter.control.plan.schedule import Plan, cheapest
+from ccl_exporter.control.plan.prices import Slot, format_instant
+from ccl_exporter.control.plan.schedule import LEAST_BLOCK, Plan, below, cheapest
 from ccl_exporter.control.plug_commands import Result
+from ccl_exporter.control.state import PlanProgress
 from ccl_exporter.control.wording import describe
 from ccl_exporter.errors import CclError, ChargerError, UsageError
 from ccl_exporter.station.catalogue import Activity
@@ -20,6 +22,9 @@ _RARELY = 900.0
 
 _AT_THE_END = 600.0
 """Seconds after the time is over in which a charge that still goes on is tried to be ended."""
+
+_AHEAD = 2 * 86_400.0
+"""Seconds that a plan without an end looks ahead."""
 
 _ENDED = (Activity.STOPPING, Activity.ENDED)
 """What a plug does when a session has ended and the car is still there."""
@@ -35,11 +40,33 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is wanted: kilowatt-hours by an instant, at a power, in kilowatts."""
+    """What is wanted: kilowatt-hours by an instant, at a power, in kilowatts, in blocks of `least` seconds.
 
-    need: float
+    Without a need the car charges in every hour that is cheaper than `below`.
+    """
+
+    need: float | None
     by: float
     kilowatts: float
+    least: float = LEAST_BLOCK
+    below: float = inf
+
+    def plan(self, slots: Sequence[Slot], left: float, now: float, charging: bool = False) -> Plan:
+        """What to do from now on to have the kilowatt-hours that are `left`."""
+        if self.need is None:
+            return below(slots, self.below, self.kilowatts, now, min(self.by, now + _AHEAD))
+        return cheapest(slots, left, self.kilowatts, now, self.by, self.least, charging)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStatus:
+    """What a planner shows of itself: kilowatt-hours, Unix seconds; None where there is none."""
+
+    need: float | None
+    charged: float
+    by: float | None
+    next_start: float | None
+    feasible: bool
 
 
 @dataclass
@@ -48,7 +75,8 @@ class Planner:
 
     Later they may be unreadable for a while; if they are so at first there is no plan, and `step` raises it too.
 
-    `start` and `stop` begin and end a charge.
+    `start` and `stop` begin and end a charge; `keep` stores what was charged, for a planner that goes on after a
+    kill and is given it as `progress`. `clock` words an instant for a person.
     """
 
     goal: Goal
@@ -59,16 +87,26 @@ class Planner:
     show: Callable[[Plan], None]
     say: Say
     now: Callable[[], float] = time
-    plan: Plan = field(default_factory=lambda: Plan((), 0.0))
-    _slots: Sequence[Slot] = ()
+    keep: Callable[[PlanProgress], None] = lambda progress: None
+    progress: PlanProgress | None = None
+    clock: Callable[[float], str] = format_instant
+    plan: Plan = field(default_factory=lambda: Plan(()))
+    _slots: Sequence[Slot] | None = None
     _charged: float = 0.0
     _seen: tuple[float | None, float] | None = None
     _connected: bool | None = None
     _said: str = ""
+    _waits: str = ""
     _tried: float = float("-inf")
     _pause: float = AGAIN
     _charges: bool = False
     """Whether the car has charged since it came, or since the plug was last out of service."""
+
+    def __post_init__(self) -> None:
+        kept = self.progress
+        if kept is not None:
+            self._charged = kept.charged
+            self._seen = (kept.requested, kept.energy) if kept.energy is not None else None
 
     def step(self) -> bool:
         """One round: look, plan anew if something has changed, start or end the charge. False once it is over."""
@@ -90,9 +128,13 @@ class Planner:
         met = self.left <= _FULL
         if not met and now < self.goal.by:
             self._plan(now, seen)
-            self._carry_out(self.plan.holds(now), now, seen)
+            wanted = self.plan.holds(now)
+            if wanted or self._may_stop(now):
+                self._carry_out(wanted, now, seen)
+            self._tell_next(wanted, now)
+            self._keep(seen)
             return True
-        # A charge that nobody ends goes on through the dear hours, as the plug is put into service afterwards.
+        # A charge that is not ended goes on through the dear hours, as the plug is put into service afterwards.
         if seen.is_under_way and now < self.goal.by + _AT_THE_END:
             self._carry_out(False, now, seen)
             return True
@@ -100,14 +142,21 @@ class Planner:
         self._tell(
             f"{charged} kWh are charged, all that was needed"
             if met
-            else f"the time is over: {charged} of {self.goal.need:g} kWh are charged"
+            else f"the time is over: {charged} of {self.goal.need or 0:g} kWh are charged"
         )
         return False
 
     @property
     def left(self) -> float:
         """Kilowatt-hours that are still needed."""
-        return self.goal.need - self._charged
+        return inf if self.goal.need is None else self.goal.need - self._charged
+
+    @property
+    def status(self) -> PlanStatus:
+        now, goal = self.now(), self.goal
+        begins = (begin for begin, _ in self.plan.blocks if begin > now and self.left > _FULL)
+        by = goal.by if goal.by < inf else None
+        return PlanStatus(goal.need, self._charged, by, next(begins, None), self.plan.missing <= _FULL)
 
     def _count(self, seen: Plug) -> None:
         """Add what was charged since the last look; another charge begins its count at nothing."""
@@ -119,26 +168,50 @@ class Planner:
             self._charged += energy - before[1] if same else energy
         self._seen = requested, energy
 
+    def _keep(self, seen: Plug) -> None:
+        """Store what was charged, and what is next, when it has changed by so much that it matters."""
+        requested, energy = self._seen or (None, None)
+        fresh = PlanProgress(
+            self.goal.need, self.goal.by, self._charged, requested, energy, [*map(list, self.plan.blocks)]
+        )
+        old = self.progress
+        moved = old is None or (old.requested, old.blocks) != (requested, fresh.blocks)
+        if moved or old is None or self._charged - old.charged >= _FULL:
+            try:
+                self.keep(fresh)
+            except CclError as error:
+                self._tell(f"what was charged could not be stored: {error}")
+            else:
+                self.progress = fresh
+
     def _plan(self, now: float, seen: Plug) -> None:
+        first = self._slots is None
         try:
             slots = self.prices()
         except UsageError as error:
-            if not self._slots:
+            if self._slots is None:
                 raise
             self._tell(f"the prices cannot be used, the last ones stay: {error}")
             slots = self._slots
         came = self._connected is False and seen.vehicle_connected is True
-        behind = abs(self.plan_left(now) - self.left) > _CHANGED + 0.02 * self.goal.need
-        if slots == self._slots and not came and not behind:
+        # Without a need the hours of now are planned for as they come.
+        ahead = self.goal.need is None and self.plan.turns_next(now) is None
+        behind = self.goal.need is not None and abs(self.plan_left(now) - self.left) > self._tolerance
+        if slots == self._slots and not came and not behind and not ahead:
             self._connected = seen.vehicle_connected
             return
-        why = "the prices changed" if self._slots and slots != self._slots else "the car came" if came else ""
-        first = not self._slots
+        why = "the prices changed" if not first and slots != self._slots else "the car came" if came else ""
+        before = self.plan
         self._slots, self._connected = slots, seen.vehicle_connected
-        self.plan = cheapest(slots, self.left, self.goal.kilowatts, now, self.goal.by)
-        if not first:
-            self.say(f"a new plan: {why or f'{self.left:.2f} kWh are left'}")
-        self.show(self.plan)
+        self.plan = self.goal.plan(slots, self.left, now, seen.is_under_way)
+        if first or why or self.plan.blocks != before.blocks:
+            if not first:
+                self.say(f"a new plan: {why or f'{self.left:.2f} kWh are left'}")
+            self.show(self.plan)
+
+    @property
+    def _tolerance(self) -> float:
+        return _CHANGED + 0.02 * (self.goal.need or 0.0)
 
     def plan_left(self, now: float) -> float:
         """Kilowatt-hours that the plan still has ahead, with what it could not place."""
@@ -148,6 +221,26 @@ class Planner:
             if piece.end > now
         )
         return ahead + self.plan.missing
+
+    def _may_stop(self, now: float) -> bool:
+        """Whether a charge may be kept from running: an empty plan is no reason for it, a known price is."""
+        known = any(slot.begin <= now < slot.end for slot in self._slots or ())
+        return bool(self.plan.pieces) or (self.goal.need is None and known)
+
+    def _tell_next(self, charges: bool, now: float) -> None:
+        """Say what is next, when that changes."""
+        turns = self.plan.turns_next(now)
+        left = "" if self.goal.need is None else f"{max(self.left, 0.0):.2f} kWh are left"
+        if charges:
+            says = ""
+        elif turns is not None:
+            says = f"next: a charge from {self.clock(turns)}" + (f", {left}" if left else "")
+        else:
+            says = "next: prices are awaited" + (f", {left}" if left else "")
+        if says.partition(",")[0] != self._waits:
+            self._waits = says.partition(",")[0]
+            if says:
+                self.say(says)
 
     def _carry_out(self, wanted: bool, now: float, seen: Plug) -> None:
         if wanted == (seen.is_under_way or (seen.vehicle_connected is False and seen.enabled is True)):

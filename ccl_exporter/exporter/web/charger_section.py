@@ -1,7 +1,6 @@
 """One charger on a page: its plugs with state, reason and figures, what was recorded, and the charger itself."""
 
 import shlex
-from collections.abc import Mapping
 
 from ccl_exporter.exporter.recent_readings import LastRead
 from ccl_exporter.exporter.web.markup import (
@@ -11,6 +10,7 @@ from ccl_exporter.exporter.web.markup import (
     fact_list,
     kilowatt_hours,
     kilowatts,
+    money,
     number,
     pill,
     text,
@@ -19,6 +19,7 @@ from ccl_exporter.exporter.web.plug_words import STOPS, faults, is_present, plai
 from ccl_exporter.exporter.web.sparkline import sparkline
 from ccl_exporter.exporter.web.views import ChargerHistory, ChargerView
 from ccl_exporter.powerstudio.advice import advice, failure
+from ccl_exporter.sessions.tracker import Costs
 from ccl_exporter.station.catalogue import catalogue
 from ccl_exporter.station.plug import Measured, Plug
 from ccl_exporter.station.remedies import REMEDIES
@@ -83,8 +84,8 @@ def _plug(plug: Plug, view: ChargerView, last: LastRead, time: PageTime) -> str:
     limits, history = plug.limits, view.history or ChargerHistory()
     figures = (
         _measured("Power", plug.power, plug.powers, 1000, 2, "kW"),
-        _session(plug, time),
-        *_energies(history.days.get(plug.name, {}), time, view.history is not None),
+        _session(plug, history.costs, time),
+        *(_energies(plug.name, history, time) if view.history is not None else ()),
         _figure("Meter", kilowatt_hours(plug.energy)),
         # Of several phases the highest: they do not add up.
         _measured("Current", plug.current, plug.currents, 1, 1, "A"),
@@ -118,44 +119,54 @@ def _measured(name: str, main: float | None, each: Measured, per: float, digits:
     return _figure(name, number(main, per, digits, unit), *notes)
 
 
-def _session(plug: Plug, time: PageTime) -> str:
+def _session(plug: Plug, costs: Costs | None, time: PageTime) -> str:
     """The figure of the present session, or of the last one."""
     session, stop, present = plug.session, plug.stop_reason, is_present(plug)
     if present and session.ended is None:
-        notes = [time.moment(session.began, "since ")]
+        cost = money(costs.running.get(plug.name), costs.currency) if costs is not None else ""
+        notes = [time.moment(session.began, "since "), cost]
     else:
         notes = [time.moment(session.ended, "until "), f"ended {STOPS[stop]}" if stop in STOPS else ""]
     name = "This session" if present else "Last session"
     return _figure(name, kilowatt_hours(session.energy), duration(session.duration), *notes)
 
 
-def _energies(days: Mapping[str, float], time: PageTime, known: bool) -> tuple[str, ...]:
-    today = f"{time.local:%Y-%m-%d}"
+def _energies(plug: str, history: ChargerHistory, time: PageTime) -> tuple[str, ...]:
+    """The figures of energy of today and of this month, with what it cost."""
+    today, days, costs = f"{time.local:%Y-%m-%d}", history.days.get(plug, {}), history.costs
     month = [joules for day, joules in days.items() if day.startswith(today[:8])]
-    if not known:
-        return ()
+    paid_today = paid_in_month = ""
+    if costs is not None:
+        paid = costs.days.get(plug, {})
+        known = [cost for day in days if day.startswith(today[:8]) if (cost := paid.get(day)) is not None]
+        paid_today = money(paid.get(today), costs.currency)
+        # A sum without one of its days is a wrong number.
+        paid_in_month = money(sum(known) if known and len(known) == len(month) else None, costs.currency)
     return (
-        _figure("Today", kilowatt_hours(days.get(today, 0.0 if days else None))),
-        _figure("This month", kilowatt_hours(sum(month) if days else None)),
+        _figure("Today", kilowatt_hours(days.get(today, 0.0 if days else None)), paid_today),
+        _figure("This month", kilowatt_hours(sum(month) if days else None), paid_in_month),
     )
 
 
 def _sessions(history: ChargerHistory, view: ChargerView, time: PageTime) -> str:
     words = catalogue().codes["stop_reason"]
     several = len({session.plug for session in history.sessions}) > 1
+    with_cost = any(session.cost is not None for session in history.sessions)
     rows = []
     for session in history.sessions:
         stop = words.get(session.stop_reason, "unknown") if session.stop_reason is not None else ""
         plug = f"<td>{text(view.plug(session.plug))}</td>" if several else ""
+        cost = f"<td>{money(session.cost, session.currency or '')}</td>" if with_cost else ""
         begin = time.moment(session.begun if session.begun is not None else session.requested) or NOTHING
         rows.append(
             f'<tr><th scope="row">{begin}</th>{plug}<td>{kilowatt_hours(session.joules)}</td>'
             f'<td>{duration(session.seconds)}</td><td class="more">{kilowatts(session.highest_watts)}</td>'
-            f"<td>{STOPS.get(stop, '')}</td></tr>"
+            f"<td>{STOPS.get(stop, '')}</td>{cost}</tr>"
         )
     if not rows:
         return '<article><h2>Sessions</h2><p class="quiet">No session has been recorded yet.</p></article>'
-    heads = ("Begin", *(("Plug",) if several else ()), "Energy", "Duration", "Highest power", "Ended")
+    energy = ("Energy", "Duration", "Highest power", "Ended")
+    heads = ("Begin", *(("Plug",) if several else ()), *energy, *(("Cost",) if with_cost else ()))
     cells = "".join(
         f'<th scope="col"{" class=more" if head == "Highest power" else ""}>{head}</th>' for head in heads
     )

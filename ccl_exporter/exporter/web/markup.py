@@ -38,6 +38,11 @@ def kilowatt_hours(joules: float | None) -> str:
     return number(joules, 3.6e6, 2, "kWh")
 
 
+def money(amount: float | None, currency: str) -> str:
+    """An amount in hundredths of a currency; empty if it is not known."""
+    return "" if amount is None else f"{amount + 0.0:.2f} {text(currency)}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds in the two units that matter."""
     if seconds is None:

@@ -7,7 +7,7 @@ from typing import Protocol
 from ccl_exporter.exporter.recent_readings import LastRead
 from ccl_exporter.exporter.web.markup import PageTime
 from ccl_exporter.metrics.families import Sample
-from ccl_exporter.sessions.tracker import FinishedSession
+from ccl_exporter.sessions.tracker import Costs, FinishedSession
 
 MOST_SESSIONS = 10
 """Sessions that a page shows of a charger."""
@@ -20,6 +20,10 @@ class EnergyRecord(Protocol):
         """Joules by plug and local day (`YYYY-MM-DD`), from a day on."""
         ...
 
+    def costs(self, charger: str, since_day: str) -> Costs | None:
+        """What energy cost from a day on, and what runs; None without a tariff."""
+        ...
+
     def latest_sessions(self, charger: str, most: int) -> Sequence[FinishedSession]:
         """The last sessions of a charger, newest first."""
         ...
@@ -30,12 +34,13 @@ class ChargerHistory:
     """What shows when a charger is used.
 
     `powers` are watts of each minute by plug, the last one that of now, NaN where nothing was read;
-    `days` joules by plug and local day; `sessions` the last ones, newest first.
+    `days` joules by plug and local day; `sessions` the last ones, newest first; `costs` None without a tariff.
     """
 
     powers: Mapping[str, Sequence[float]] = field(default_factory=dict)
     days: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     sessions: Sequence[FinishedSession] = ()
+    costs: Costs | None = None
 
 
 @dataclass(frozen=True, slots=True)
