@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from math import inf
 from random import Random
 
 from ccl_exporter.outputs.influxdb.client import Accepted, InfluxClient, Outcome, Rejected, RetryLater
@@ -27,7 +28,10 @@ class SimulatedDatabase(InfluxClient):
         self.interrupt: Callable[[], None] = lambda: None
         """Called after lines were accepted and before the answer; raises what kills the exporter."""
 
-    def write(self, lines: Sequence[str]) -> Outcome:
+    def advice(self) -> str:
+        return ""
+
+    def write(self, lines: Sequence[str], most_seconds: float = inf) -> Outcome:
         if self.is_down:
             return RetryLater("no connection")
         if self.raises:
