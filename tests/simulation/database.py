@@ -28,6 +28,9 @@ class SimulatedDatabase(InfluxClient):
         self.interrupt: Callable[[], None] = lambda: None
         """Called after lines were accepted and before the answer; raises what kills the exporter."""
 
+    def advice(self) -> str:
+        return ""
+
     def write(self, lines: Sequence[str], most_seconds: float = inf) -> Outcome:
         if self.is_down:
             return RetryLater("no connection")
