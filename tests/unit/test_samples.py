@@ -918,7 +918,9 @@ class TestContract:
                 assert sample.value == 1
             if sample.family.kind == "counter":
                 assert sample.value >= 0
-            if sample.family.kind == "stateset" and not sample.family.name.endswith("_error"):
+            if sample.family is f.PLUG_NOT_CHARGING:
+                assert len(sample.active) <= 1
+            elif sample.family.kind == "stateset" and not sample.family.name.endswith("_error"):
                 assert len(sample.active) == 1
             if "timestamp" in sample.family.name:
                 assert sample.value >= datetime(2000, 1, 1, tzinfo=UTC).timestamp()
