@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ccl_exporter.metrics.families import FAMILIES, READING, Sample
+from ccl_exporter.metrics.families import FAMILIES, PLUG_NOT_CHARGING, READING, Sample
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.powerstudio.inventory import Device, Information, Inventory, PlugInfo, VariableInfo, owner
 from ccl_exporter.powerstudio.snapshot import (
@@ -918,7 +918,7 @@ class TestContract:
                 assert sample.value == 1
             if sample.family.kind == "counter":
                 assert sample.value >= 0
-            if sample.family is f.PLUG_NOT_CHARGING:
+            if sample.family is PLUG_NOT_CHARGING:
                 assert len(sample.active) <= 1
             elif sample.family.kind == "stateset" and not sample.family.name.endswith("_error"):
                 assert len(sample.active) == 1
