@@ -16,6 +16,8 @@ from ccl_exporter.errors import ChargerError, Garbled, Unreachable, Unsure, Usag
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import owner
 from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.catalogue import last_part
+from ccl_exporter.station.plug import plug_infos, plugs
 from ccl_exporter.station.rows import VariableRow, find_row, variable_rows
 from ccl_exporter.station.values import Reading
 from ccl_exporter.text import MASK, format_number
@@ -34,6 +36,8 @@ PATIENCE = 20.0
 
 LOOK_EVERY = 0.5
 """Seconds between two looks whether a write shows."""
+
+_CURRENTS = frozenset({"INTENSITY", "CURRENT_REDUCTION"})
 
 _SAME = 1e-6  # six decimals are what the engine sends
 
@@ -129,7 +133,28 @@ class Writer:
         Raises `UsageError` for a wrong name, `WriteRejected` for an unsafe write, and what the charger does wrong.
         """
         device, snapshot = self.look_up(list(wanted))
+        if currents := {name: value for name, value in wanted.items() if last_part(name) in _CURRENTS}:
+            self._check_currents(currents)
         return self.write(device, snapshot, wanted, how)
+
+    def _check_currents(self, wanted: Mapping[str, float]) -> None:
+        """Refuse a limit above what its plug is known to stand, forced or not, whatever range the engine has."""
+        deadline = monotonic() + self._timeout
+        self.lookup.learn(self.lookup.devices(deadline), deadline)
+        self.lookup.learn_plugs(deadline)
+        reading = Reading(self.lookup.read(self._timeout))
+        for info, plug in zip(plug_infos(reading), plugs(reading), strict=True):
+            stands = {
+                f"{info.name}.CURRENT_REDUCTION": plug.limits.rated,
+                f"{info.vehicle_device}.INTENSITY": plug.limits.socket,
+            }
+            for name, value in wanted.items():
+                most, variable = stands.get(name), reading.variable(name)
+                amperes = variable.base(value) if variable is not None else value
+                if most is not None and amperes > most + _SAME:
+                    raise WriteRejected(
+                        f"{amperes:g} A is more than {plug.name} is known to stand, which is {most:g} A"
+                    )
 
     def write(
         self,
