@@ -69,6 +69,10 @@ CHARGE_COMMANDS = {
         "Follow solar surplus or the capacity of a supply: set the limit by an input that arrives regularly.",
     ),
     "plan": ("charge_plan:plan", "Charge when it costs least: print the plan and carry it out."),
+    "trial": (
+        "charge_trial:trial",
+        "Try limit, pause, start and stop with a vehicle while you watch it, and write a report to send.",
+    ),
     "log": (
         "charge_log:list_charges",
         "List the sessions that `serve` recorded, and the energy that flowed outside of them.",

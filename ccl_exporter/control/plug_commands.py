@@ -274,8 +274,8 @@ class PlugCommands(PlugReader):
             return self._not_taken([written])
         if written.outcome == "planned":
             return Result("planned", f"would see that {says}", seen, [written])
-        seen = self._until(lambda now: _within(now, allowed), monotonic() + how.wait)
-        if not _within(seen, allowed):
+        seen = self._until(lambda now: within_limit(now, allowed), monotonic() + how.wait)
+        if not within_limit(seen, allowed):
             flows = (
                 f"PREDUCTION reads {percent}, but {seen.current or 0:.1f} A flow and {allowed:.2f} A are allowed"
             )
@@ -379,5 +379,6 @@ def _in_service(seen: Plug) -> bool:
     return seen.enabled is not False and (seen.state is None or seen.state.activity is not Activity.OUT_OF_SERVICE)
 
 
-def _within(seen: Plug, allowed: float) -> bool:
+def within_limit(seen: Plug, allowed: float) -> bool:
+    """Whether no more current flows than a limit in amperes allows, as far as the meter tells."""
     return not seen.is_charging or seen.current is None or seen.current <= allowed * _SLACK + _MORE
