@@ -305,6 +305,24 @@ def addresses_of(host: str, port: int, seconds: float) -> list[Any]:
     return found
 
 
+def resolved_address(url: str, seconds: float) -> str | None:
+    """Address and port that a URL leads to, as text; the same for every way to name this machine itself.
+
+    None if its name is not resolved within `seconds`.
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        found = addresses_of(parts.hostname or "", port, max(seconds, 0.0))
+    except OSError:
+        return None
+    addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    addresses = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
+    if any(address.is_loopback for address in addresses):
+        return f"loopback:{port}"
+    return f"{min(addresses, key=lambda address: (address.version, int(address)))}:{port}"
+
+
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)

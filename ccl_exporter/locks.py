@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep, time
-from typing import IO
+from typing import IO, Any
 
 from ccl_exporter.errors import TimedOut
+from ccl_exporter.http_client import resolved_address
 
 log = logging.getLogger(__name__)
 
@@ -47,28 +48,24 @@ def wait_for_lock(file: int | IO[str], deadline: float, reason: str) -> None:
 class ChargerLock:
     """Keeps requests to one charger apart, in time too, whichever process of this machine sends them.
 
-    The lock is a file; its modification time says when the last request ended.
+    The lock is a file, by the resolved address and port: a name, an address and `localhost` are one charger.
+    Its modification time says when the last request ended.
     Without a folder to write in, or a file system that locks, there is no lock, which is said once.
     """
 
     def __init__(self, folder: Path, url: str, pause: float = 0.0) -> None:
+        self._folder = folder
         self._url = url
         self._pause = pause
         self._file: int | None = None
-        name = hashlib.sha256(url.encode()).hexdigest()[:16]
-        try:
-            folder.joinpath("locks").mkdir(parents=True, exist_ok=True)
-            self._file = os.open(folder / "locks" / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            log.warning("no lock for %s: %s cannot be written: %s", url, folder, error.strerror or error)
+        self._closing: weakref.finalize[Any, Any] | None = None
+        self._cannot_lock = False
         self._ended = 0.0
-        # A charger that a reload took away may be in the middle of a request: its lock goes when it does.
-        self._closing = weakref.finalize(self, os.close, self._file) if self._file is not None else None
 
     def close(self) -> None:
         if self._closing is not None:
             self._closing()
-            self._file = None
+        self._closing = self._file = None
 
     @contextmanager
     def turn(self, deadline: float) -> Iterator[None]:
@@ -84,18 +81,38 @@ class ChargerLock:
                     # A disk that can only be read any more must not keep a charger from being read.
                     with suppress(OSError):
                         os.utime(self._file)
-        finally:
-            if self._file is not None:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+        except BaseException:
+            # Its name may lead elsewhere by now.
+            self.close()
+            raise
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _acquire(self, deadline: float) -> None:
-        if self._file is None:
+        if self._cannot_lock:
             return
+        if self._file is None:
+            # Half of the time: a name server that does not answer is for the request to report.
+            address = resolved_address(self._url, (deadline - monotonic()) / 2) or self._url
+            name = hashlib.sha256(address.encode()).hexdigest()[:16]
+            try:
+                self._folder.joinpath("locks").mkdir(parents=True, exist_ok=True)
+                path = self._folder / "locks" / name
+                self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                self._give_up(f"{self._folder} cannot be written", error)
+                return
+            # A charger that a reload took away may be in the middle of a request: its lock goes when it does.
+            self._closing = weakref.finalize(self, os.close, self._file)
         try:
             wait_for_lock(self._file, deadline, "another command was reading the charger all the time")
         except OSError as error:
-            log.warning("no lock for %s: its file cannot be locked: %s", self._url, error.strerror or error)
-            self.close()
+            self._give_up("its file cannot be locked", error)
+
+    def _give_up(self, reason: str, error: OSError) -> None:
+        log.warning("no lock for %s: %s: %s", self._url, reason, error.strerror or error)
+        self.close()
+        self._cannot_lock = True
 
     def _rest(self, deadline: float) -> None:
         """Wait until the pause after the last request is over; a clock that was set back makes it no longer."""

@@ -152,9 +152,7 @@ class Writer:
                 most, variable = stands.get(name), reading.variable(name)
                 amperes = variable.base(value) if variable is not None else value
                 if most is not None and amperes > most + _SAME:
-                    raise WriteRejected(
-                        f"{amperes:g} A is more than {plug.name} is known to stand, which is {most:g} A"
-                    )
+                    raise WriteRejected(f"{name} {amperes:g} is more than {plug.name} is rated for: {most:g} A")
 
     def write(
         self,

@@ -25,9 +25,9 @@ def writer(wallbox: Simulator, tmp_path: Path) -> Iterator[Writer]:
 @pytest.mark.parametrize(
     ("rated", "name", "value", "says"),
     [
-        (32.0, CAP, 40.0, r"40 A is more than EVSE\.PLUG is known to stand, which is 32 A"),
-        (16.0, CAP, 20.0, r"20 A is more than EVSE\.PLUG is known to stand, which is 16 A"),
-        (16.0, RATED, 40.0, r"40 A is more than EVSE\.PLUG is known to stand, which is 32 A"),
+        (32.0, CAP, 40.0, r"40 is more than EVSE\.PLUG is rated for: 32 A"),
+        (16.0, CAP, 20.0, r"20 is more than EVSE\.PLUG is rated for: 16 A"),
+        (16.0, RATED, 40.0, r"40 is more than EVSE\.PLUG is rated for: 32 A"),
         (32.0, REDUCTION, -25.0, r"-25 is out of the range"),
     ],
 )
@@ -53,7 +53,7 @@ def test_the_rated_current_itself_is_not_raised_where_the_socket_does_not_say_mo
     wallbox.faults = (Fault("status-404", "plugInfo"),)
     wallbox.site.force("Plug - Mode 3", [(RATED, 16.0)], 0.0)
 
-    with pytest.raises(WriteRejected, match=r"32 A is more than EVSE\.PLUG is known to stand, which is 16 A"):
+    with pytest.raises(WriteRejected, match=r"32 is more than EVSE\.PLUG is rated for: 16 A"):
         writer.set({RATED: 32.0}, FORCED)
 
 

@@ -20,9 +20,9 @@ MODULES = {
 LAYERS = (
     ("ccl_exporter",),
     ("errors",),
-    ("clock", "gc_tuning", "http_client", "locks", "sd_notify", "sqlite_file", "tariff", "text", "workers"),
+    ("clock", "gc_tuning", "http_client", "sd_notify", "sqlite_file", "tariff", "text", "workers"),
     ("settings",),
-    ("logs", "mqtt_client", "yaml_reader"),
+    ("locks", "logs", "mqtt_client", "yaml_reader"),
     ("powerstudio",),
     ("station",),
     ("metrics",),
