@@ -300,13 +300,14 @@ def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> F
     control_state = FollowerState(state_folder(os.environ), settings.url, say=warn)
     control = running.enter_context(writable_transport(settings))
     writer = Writer(control, control_state, target.timeout, target.command)
+    writer.identify()
     plug = FollowedPlug(writer, control_state, target.plug, target.timeout)
     rules = task.rules(plug.largest)
-    running.enter_context(only_one(control_state.folder, settings.url, plug.name))
+    running.enter_context(only_one(control_state, plug.name))
     if not target.dry_run:
         with control_state.exclusive(monotonic() + target.timeout):
             restore_pending(control_state, writer, warn)
-    ages = written_lately(control_state.folder, settings.url, plug.variable, time(), HOUR)
+    ages = written_lately(control_state, plug.variable, time(), HOUR)
     budget = Budget(task.writes, [monotonic() - age for age in ages])
     input_filter = InputFilter(task.meaning)
     guard = SafeCurrentGuard(control_state, plug.device, plug.variable, percent_for(rules.safe, plug.largest))

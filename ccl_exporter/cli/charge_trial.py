@@ -41,8 +41,9 @@ def trial(
     state = target.control_state
     with writable_transport(target.settings) as control, on_signals(_once(), *STOP_OR_HANG_UP):
         writer = Writer(control, state, target.timeout, target.command)
+        writer.identify()
         plug = TrialPlug(writer, state, target.plug, target.timeout)
-        with only_one(state.folder, target.settings.url, plug.name):
+        with only_one(state, plug.name):
             with state.exclusive(monotonic() + target.timeout):
                 restore_pending(state, writer, warn)
             made = Trial(plug, _unasked if yes else _ask, say, target.wait)

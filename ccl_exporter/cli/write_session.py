@@ -177,11 +177,13 @@ def session(target: Target, tell: Callable[[str], None] = warn, purpose: str = "
     `purpose` stands behind the command in the journal of writes.
     """
     control_state = target.control_state
-    with writable_transport(target.settings) as control, control_state.exclusive(monotonic() + target.timeout):
+    with writable_transport(target.settings) as control:
         writer = Writer(control, control_state, target.timeout, target.command + purpose)
-        if not target.dry_run:
-            restore_pending(control_state, writer, tell)
-        yield writer
+        writer.identify()
+        with control_state.exclusive(monotonic() + target.timeout):
+            if not target.dry_run:
+                restore_pending(control_state, writer, tell)
+            yield writer
 
 
 def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> NoReturn:

@@ -1,12 +1,13 @@
 """What the commands that write keep between runs: when they wrote what, ways back not done, and who did it all.
 
-One folder for each charger in the state folder, one journal for all of them.
+One folder for each charger in the state folder, by the id of its first plug, one journal for all of them.
+The file `id` in the folder of an address says which charger answered there last.
 """
 
 import getpass
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -17,13 +18,17 @@ from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
 from time import monotonic, time
 from typing import Any
+from urllib.parse import urlsplit
 
 from ccl_exporter.errors import StateError, TimedOut, WriteRejected
+from ccl_exporter.http_client import resolved_address
 from ccl_exporter.locks import try_lock, wait_for_lock
 
 JOURNAL = "writes.log"
 SYSTEM_LOG = Path("/dev/log")
+_FACTS = "facts.json"
 _FACTS_WITHIN = 5.0
+_RESOLVED_WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,9 @@ class WriteEntry:
 
 @dataclass
 class ControlState:
-    """The memory of one charger, by its URL; `now` gives Unix seconds.
+    """The memory of the charger at a URL; `now` gives Unix seconds.
 
+    It is that of the address until `identify` has said which charger is there.
     Raises `StateError` if the folder cannot be written: without it no write can be made safely.
     """
 
@@ -96,17 +102,58 @@ class ControlState:
     url: str
     now: Callable[[], float] = time
     system_log: Path = SYSTEM_LOG
-    _own: Path = field(init=False)
+    _address: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self._own = self.folder / "writes" / sha256(self.url.encode()).hexdigest()[:16]
+        address = resolved_address(self.url, _RESOLVED_WITHIN)
+        self._address = f"{address}{urlsplit(self.url).path.rstrip('/')}" if address else self.url
         try:
-            self._own.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._of(self._address).mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._own.mkdir(exist_ok=True, mode=0o700)
             for path in (self.folder / JOURNAL, self._own / "lock"):
                 with path.open("a", encoding="utf-8"):
                     pass
         except OSError as error:
             raise self._unkept(error, self.folder) from error
+
+    @property
+    def id(self) -> str:
+        """What the charger is known by: the id that answered last at its address, else the address."""
+        with suppress(OSError, ValueError):
+            return (self._of(self._address) / "id").read_text(encoding="utf-8") or self._address
+        return self._address
+
+    @property
+    def _own(self) -> Path:
+        return self._of(self.id)
+
+    def _of(self, id: str) -> Path:
+        return self.folder / "writes" / sha256(id.encode()).hexdigest()[:16]
+
+    def identify(self, plug_ids: Collection[str] | None) -> None:
+        """Use the memory of the charger with these plugs; None if it did not say which it has.
+
+        What was kept by address or URL alone becomes part of it.
+        """
+        try:
+            if plug_ids is not None and (id := min(plug_ids, default=self._address)) != self.id:
+                _replace(self._of(self._address) / "id", id)
+            self._own.mkdir(exist_ok=True, mode=0o700)
+            for older in {self._of(self._address), self._of(self.url)} - {self._own}:
+                self._adopt(older)
+        except OSError as error:
+            raise self._unkept(error) from error
+
+    def _adopt(self, older: Path) -> None:
+        """Move the ways back that nobody sees to, and all else unless there is something newer."""
+        for path in older.glob("back-*.json"):
+            with suppress(FileNotFoundError), path.open("r+") as file:
+                if try_lock(file):
+                    path.replace(self._own / path.name)
+        facts = self._own / _FACTS
+        if not facts.exists():
+            with suppress(FileNotFoundError):
+                (older / _FACTS).replace(facts)
 
     @contextmanager
     def exclusive(self, deadline: float) -> Iterator[None]:
@@ -238,7 +285,7 @@ class ControlState:
     def log_write(self, entry: WriteEntry) -> None:
         """One line to the journal of writes, and to that of the system where there is one."""
         when = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = json.dumps({"time": when, "user": _user(), **asdict(entry)}, ensure_ascii=False)
+        line = json.dumps({"time": when, "user": _user(), "id": self.id, **asdict(entry)}, ensure_ascii=False)
         priority = SysLogHandler.LOG_USER << 3 | SysLogHandler.LOG_NOTICE
         with suppress(OSError), socket(AF_UNIX, SOCK_DGRAM) as system:
             system.connect(str(self.system_log))
@@ -271,20 +318,15 @@ class ControlState:
 
     def _facts(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):
-            found = json.loads((self._own / "facts.json").read_text(encoding="utf-8"))
+            found = json.loads((self._own / _FACTS).read_text(encoding="utf-8"))
             if isinstance(found, dict):
                 return found
         return {}
 
     def _keep(self, name: str, facts: Mapping[str, Any]) -> None:
         """Write a file so that a crash leaves the old one or the new one."""
-        fresh = self._own / f"{name}.new"
         try:
-            with fresh.open("w", encoding="utf-8") as file:
-                json.dump(facts, file)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._own / f"{name}.json")
+            _replace(self._own / f"{name}.json", json.dumps(facts))
         except OSError as error:
             raise self._unkept(error) from error
 
@@ -299,6 +341,16 @@ class ControlState:
             f"{folder or self._own} cannot be written ({error.strerror}), and nothing is written to a charger"
             " without a record of it: set STATE_DIRECTORY"
         )
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that a crash leaves the old one or the new one."""
+    fresh = path.with_name(f"{path.name}.new")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
 
 
 def _user() -> str:

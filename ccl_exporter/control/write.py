@@ -5,6 +5,7 @@ that is out of range, or that was written a moment ago.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import ceil
 from time import monotonic, sleep
@@ -12,7 +13,7 @@ from typing import Literal
 
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.state import ControlState, WriteEntry
-from ccl_exporter.errors import ChargerError, Garbled, Unreachable, Unsure, UsageError, WriteRejected
+from ccl_exporter.errors import Absent, ChargerError, Garbled, Unreachable, Unsure, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import owner
 from ccl_exporter.powerstudio.snapshot import Snapshot
@@ -106,6 +107,13 @@ class Writer:
         self._command = command
         self.look_every = look_every
         self.lookup = CommandReader(control)
+
+    def identify(self) -> None:
+        """Find out which charger answers, and use the memory of that one; raises what the charger does wrong."""
+        ids = None
+        with suppress(Absent, Garbled):
+            ids = self.lookup.plug_ids(monotonic() + self._timeout)
+        self._state.identify(ids)
 
     def look_up(self, names: Sequence[str]) -> tuple[str, Snapshot]:
         """The one device that has all these variables, with what is known of them and their values now.

@@ -48,8 +48,15 @@ class CommandReader:
 
     def learn_plugs(self, deadline: float) -> None:
         """What the engine says of its plugs, if it says anything."""
+        if self._inventory.inventory.plugs:
+            return
         with suppress(Absent):
             self._inventory.read_plug_info(deadline)
+
+    def plug_ids(self, deadline: float) -> frozenset[str]:
+        """The identifiers of its plugs, by which a charger is known whatever its address is; raises `Absent`."""
+        self._inventory.read_plug_info(deadline)
+        return self._inventory.plug_ids
 
     def read(self, timeout: float, only: Collection[str] | None = None, *, charges: bool = False) -> Snapshot:
         """The values of the devices that were learnt, or of `only` some by id; the last `charges`, if wanted."""

@@ -60,6 +60,8 @@ class InventoryReader:
         self._asked: set[str] = set()
         self._learned: set[str] = set()
         self.inventory = Inventory()
+        self.plug_ids: frozenset[str] = frozenset()
+        """Apart from the inventory, which chargers of one make share."""
         self.forget()
 
     @property
@@ -247,7 +249,9 @@ class InventoryReader:
 
     def read_plug_info(self, deadline: float) -> bool:
         """Read what the engine says of its plugs; raises `Absent` if it says nothing."""
-        plugs = self._dialect.document(endpoints.PLUG_INFO, xml_parser.plug_info, deadline)
+        plugs, self.plug_ids = self._dialect.document(
+            endpoints.PLUG_INFO, lambda data: (xml_parser.plug_info(data), xml_parser.plug_ids(data)), deadline
+        )
         self.inventory = replace(self.inventory, plugs=plugs)
         return True
 

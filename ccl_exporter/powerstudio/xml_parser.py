@@ -296,6 +296,12 @@ def plug_info(data: bytes) -> tuple[PlugInfo, ...]:
     )
 
 
+def plug_ids(data: bytes) -> frozenset[str]:
+    """The identifiers of the plugs in plugInfo.xml; they stay whatever address the charger has."""
+    ids = (_text(node, "id") for node in _root(data, "plugsInfo").findall("plugInfo"))
+    return frozenset(filter(None, ids))
+
+
 def plug_state(data: bytes) -> dict[str, PlugStateRecord]:
     """plugState.xml by plug name."""
     return {

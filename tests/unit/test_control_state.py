@@ -6,6 +6,9 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 
@@ -14,6 +17,7 @@ from helpers.support import Clock
 
 from ccl_exporter.control.state import JOURNAL, ControlState, Override, PendingRestore, WriteEntry
 from ccl_exporter.errors import StateError, TimedOut
+from ccl_exporter.locks import try_lock
 
 URL = "http://192.0.2.10"
 WAY = PendingRestore("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)
@@ -177,6 +181,7 @@ class TestTheJournal:
         assert json.loads(first) == {
             "time": "1970-01-01T00:16:40.000Z",
             "user": "anna",
+            "id": "192.0.2.10:80",
             "charger": URL,
             "variables": ["Box.A"],
             "before": [0.0],
@@ -214,3 +219,87 @@ def test_a_charge_that_is_to_go_on_and_the_start_of_a_night_are_kept(control_sta
     later.clear_override("P")
     later.clear_override("P")
     assert control_state.override("P") is None
+
+
+class TestIdentity:
+    IDS = ("B", "A")
+    MOVED = "http://192.0.2.77:8080/engine"
+
+    @staticmethod
+    def left_by_version_0_1(folder: Path) -> Path:
+        """The memory of a charger by its URL, with a way back that nobody sees to."""
+        old = folder / "writes" / sha256(URL.encode()).hexdigest()[:16]
+        old.mkdir(parents=True)
+        (old / "back-1-2.0.json").write_text(json.dumps(asdict(WAY)))
+        (old / "facts.json").write_text(json.dumps({"written": {"Box.A": 990.0}}))
+        return old
+
+    def test_a_charger_keeps_its_memory_at_another_address(self, control_state: ControlState) -> None:
+        control_state.identify(self.IDS)
+        control_state.note_written(["Box.A"])
+        with control_state.pending(WAY):
+            pass
+        moved = ControlState(control_state.folder, self.MOVED, Clock(1042.0))
+        moved.identify(self.IDS)
+
+        assert moved.seconds_since("Box.A") == 42
+        with moved.pending_restores() as pending:
+            assert [way for way, _ in pending] == [WAY]
+        with control_state.exclusive(monotonic() + 5), pytest.raises(TimedOut), moved.exclusive(monotonic() + 0.1):
+            pass
+
+    def test_a_charger_that_does_not_say_which_it_is_is_the_one_that_answered_last(
+        self, control_state: ControlState
+    ) -> None:
+        control_state.identify(self.IDS)
+        control_state.note_written(["Box.A"])
+
+        later = ControlState(control_state.folder, "http://192.0.2.10:80/")
+        assert later.id == "A"
+        later.identify(None)
+        assert later.id == "A"
+        assert later.seconds_since("Box.A") is not None
+
+    def test_another_charger_at_an_address_has_a_memory_of_its_own(self, control_state: ControlState) -> None:
+        control_state.identify(self.IDS)
+        control_state.note_written(["Box.A"])
+        control_state.identify(["Z"])
+
+        assert control_state.seconds_since("Box.A") is None
+        control_state.identify(self.IDS)
+        assert control_state.seconds_since("Box.A") == 0
+
+    def test_without_plug_ids_it_is_that_of_the_address(self, control_state: ControlState) -> None:
+        control_state.identify([])
+        control_state.note_written(["Box.A"])
+
+        assert control_state.id == "192.0.2.10:80"
+        assert ControlState(control_state.folder, f"{URL}:80").seconds_since("Box.A") is not None
+        assert ControlState(control_state.folder, f"{URL}/other").seconds_since("Box.A") is None
+
+    @pytest.mark.parametrize("ids", [IDS, (), None])
+    def test_what_version_0_1_has_left_is_adopted(self, tmp_path: Path, ids: Sequence[str] | None) -> None:
+        self.left_by_version_0_1(tmp_path)
+        state = ControlState(tmp_path, URL, Clock(1000.0))
+        state.identify(ids)
+
+        assert state.seconds_since("Box.A") == 10
+        with state.pending_restores() as pending:
+            ((way, done),) = pending
+            assert way == WAY
+            done()
+        state.identify(ids)
+        with state.pending_restores() as pending:
+            assert pending == []
+
+    def test_what_a_running_command_of_version_0_1_sees_to_stays_with_it(self, tmp_path: Path) -> None:
+        old = self.left_by_version_0_1(tmp_path)
+        state = ControlState(tmp_path, URL)
+        with (old / "back-1-2.0.json").open("r+") as held:
+            assert try_lock(held)
+            state.identify(self.IDS)
+            with state.pending_restores() as pending:
+                assert pending == []
+        state.identify(self.IDS)
+        with state.pending_restores() as pending:
+            assert len(pending) == 1

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from time import monotonic, sleep
 
 from ccl_exporter.control.plug_commands import PlugCommands
@@ -162,10 +161,10 @@ class SafeCurrentGuard:
 
 
 @contextmanager
-def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
+def only_one(control_state: ControlState, plug: str) -> Iterator[None]:
     """Keep a second follower of a plug out; raises `WriteRejected`, and `StateError` if nothing can be locked."""
-    own = folder / "follow"
-    path = own / hashlib.sha256(f"{url} {plug}".encode()).hexdigest()[:16]
+    own = control_state.folder / "follow"
+    path = own / hashlib.sha256(f"{control_state.id} {plug}".encode()).hexdigest()[:16]
     try:
         own.mkdir(parents=True, exist_ok=True, mode=0o700)
         opened = path.open("a+", encoding="utf-8")
@@ -179,7 +178,7 @@ def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
             lock.seek(0)
             who = lock.read(20).strip()
             raise WriteRejected(
-                f"{plug} of {url} is followed already, by process {who}: stop that one first,"
+                f"{plug} of {control_state.url} is followed already, by process {who}: stop that one first,"
                 " two would set its limit against each other"
             )
         lock.truncate(0)
@@ -188,16 +187,18 @@ def only_one(folder: Path, url: str, plug: str) -> Iterator[None]:
         yield
 
 
-def written_lately(folder: Path, url: str, variable: str, now: float, seconds: float) -> list[float]:
+def written_lately(control_state: ControlState, variable: str, now: float, seconds: float) -> list[float]:
     """How many seconds ago commands of this machine wrote a variable, by their journal; `now` in Unix seconds."""
     ages: list[float] = []
-    with suppress(OSError), (folder / JOURNAL).open("rb") as journal:
+    with suppress(OSError), (control_state.folder / JOURNAL).open("rb") as journal:
         journal.seek(0, os.SEEK_END)
         journal.seek(max(journal.tell() - _JOURNAL_TAIL, 0))
         for line in journal.read().splitlines():
             with suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
                 age = now - datetime.fromisoformat(entry["time"]).timestamp()
-                if entry["charger"] == url and variable in entry["variables"] and age < seconds:
+                # Version 0.1 knew a charger by its URL only.
+                known = (entry["id"], control_state.id) if "id" in entry else (entry["charger"], control_state.url)
+                if known[0] == known[1] and variable in entry["variables"] and age < seconds:
                     ages.append(max(age, 0.0))
     return ages
