@@ -32,6 +32,10 @@ def trial(
     """Try limit, pause, start and stop with a vehicle while you watch it, and write a report to send.
 
     The report holds no name, address, date, tag or meter reading.
+
+    \b
+    Example:
+      ccl-exporter charge trial report.txt -c http://evse
     """
     if report.exists():
         raise UsageError(f"{report} exists already: name a new file")

@@ -115,6 +115,7 @@ class ControlState:
                     pass
         except OSError as error:
             raise self._unkept(error, self.folder) from error
+        self.identify(None)
 
     @property
     def id(self) -> str:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic, sleep
@@ -15,7 +15,9 @@ from time import monotonic, sleep
 import pytest
 from helpers.support import COMMAND, Clock, Start, get, scrape
 
+from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.state import JOURNAL, ControlState
+from ccl_exporter.control.write import Writer
 from ccl_exporter.locks import ChargerLock
 from ccl_exporter.simulator import Dialect, Fault, Simulator, State
 from ccl_exporter.simulator.answers import document, node
@@ -239,10 +241,13 @@ class TestLocks:
         assert "another command was reading the charger all the time" in said
 
     def test_another_command_that_is_writing(self, wallbox: Simulator, state: Path) -> None:
-        with ControlState(state, wallbox.url).exclusive(monotonic() + 5):
+        control_state = ControlState(state, wallbox.url)
+        with closing(WritableTransport(wallbox.url)) as control:
+            Writer(control, control_state, 5.0, "test").identify()
+        with control_state.exclusive(monotonic() + 5):
             ended, said = ccl(wallbox, "charge", "limit", "16A", "--for", "1h", "--timeout", "0.5")
 
-        assert (ended, wallbox.requests) == (3, [])
+        assert (ended, writes(wallbox)) == (3, 0)
         assert said.splitlines() == ["ccl-exporter: another command was writing to the charger all the time"]
 
 

@@ -292,11 +292,17 @@ class TestIdentity:
         with state.pending_restores() as pending:
             assert pending == []
 
+    def test_it_is_known_before_the_charger_was_asked(self, tmp_path: Path) -> None:
+        self.left_by_version_0_1(tmp_path)
+
+        with ControlState(tmp_path, URL).pending_restores() as pending:
+            assert [way for way, _ in pending] == [WAY]
+
     def test_what_a_running_command_of_version_0_1_sees_to_stays_with_it(self, tmp_path: Path) -> None:
         old = self.left_by_version_0_1(tmp_path)
-        state = ControlState(tmp_path, URL)
         with (old / "back-1-2.0.json").open("r+") as held:
             assert try_lock(held)
+            state = ControlState(tmp_path, URL)
             state.identify(self.IDS)
             with state.pending_restores() as pending:
                 assert pending == []
