@@ -346,7 +346,7 @@ class ControlState:
 
 def _replace(path: Path, text: str) -> None:
     """Write a file so that a crash leaves the old one or the new one."""
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = path.with_suffix(".new")
     with fresh.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
