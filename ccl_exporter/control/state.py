@@ -105,8 +105,7 @@ class ControlState:
     _address: str = field(init=False)
 
     def __post_init__(self) -> None:
-        address = resolved_address(self.url, _RESOLVED_WITHIN)
-        self._address = f"{address}{urlsplit(self.url).path.rstrip('/')}" if address else self.url
+        self._address = _address_of(self.url)
         try:
             self._of(self._address).mkdir(parents=True, exist_ok=True, mode=0o700)
             self._own.mkdir(exist_ok=True, mode=0o700)
@@ -120,16 +119,14 @@ class ControlState:
     @property
     def id(self) -> str:
         """What the charger is known by: the id that answered last at its address, else the address."""
-        with suppress(OSError, ValueError):
-            return (self._of(self._address) / "id").read_text(encoding="utf-8") or self._address
-        return self._address
+        return _id_at(self.folder, self._address)
 
     @property
     def _own(self) -> Path:
         return self._of(self.id)
 
     def _of(self, id: str) -> Path:
-        return self.folder / "writes" / sha256(id.encode()).hexdigest()[:16]
+        return _memory_of(self.folder, id)
 
     def identify(self, plug_ids: Collection[str] | None) -> None:
         """Use the memory of the charger with these plugs; None if it did not say which it has.
@@ -342,6 +339,21 @@ class ControlState:
             f"{folder or self._own} cannot be written ({error.strerror}), and nothing is written to a charger"
             " without a record of it: set STATE_DIRECTORY"
         )
+
+
+def _address_of(url: str) -> str:
+    address = resolved_address(url, _RESOLVED_WITHIN)
+    return f"{address}{urlsplit(url).path.rstrip('/')}" if address is not None else url
+
+
+def _id_at(folder: Path, address: str) -> str:
+    with suppress(OSError, ValueError):
+        return (_memory_of(folder, address) / "id").read_text(encoding="utf-8") or address
+    return address
+
+
+def _memory_of(folder: Path, id: str) -> Path:
+    return folder / "writes" / sha256(id.encode()).hexdigest()[:16]
 
 
 def _replace(path: Path, text: str) -> None:
