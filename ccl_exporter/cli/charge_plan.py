@@ -12,7 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import partial
 from math import inf
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Annotated
 
 import typer
@@ -161,9 +161,9 @@ def _carry_out(task: _PlanTask) -> None:
     planners: list[Planner] = []
     with ExitStack() as running:
         running.enter_context(on_signals(stopped.set, *STOP_OR_HANG_UP))
-        reader = PlugReader(
-            CommandReader(running.enter_context(transport(target.settings))), target.plug, target.timeout
-        )
+        lookup = CommandReader(running.enter_context(transport(target.settings)))
+        target.control_state.identify(lookup.plug_ids(monotonic() + target.timeout))
+        reader = PlugReader(lookup, target.plug, target.timeout)
         running.enter_context(target.control_state.planning(reader.name))
         if task.listen is not None:
             where = listen_address(task.listen)

@@ -5,7 +5,6 @@ that is out of range, or that was written a moment ago.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import ceil
 from time import monotonic, sleep
@@ -13,7 +12,7 @@ from typing import Literal
 
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.state import ControlState, WriteEntry
-from ccl_exporter.errors import Absent, ChargerError, Garbled, Unreachable, Unsure, UsageError, WriteRejected
+from ccl_exporter.errors import ChargerError, Garbled, Unreachable, Unsure, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import owner
 from ccl_exporter.powerstudio.snapshot import Snapshot
@@ -110,10 +109,7 @@ class Writer:
 
     def identify(self) -> None:
         """Find out which charger answers, and use the memory of that one; raises what the charger does wrong."""
-        ids = None
-        with suppress(Absent, Garbled):
-            ids = self.lookup.plug_ids(monotonic() + self._timeout)
-        self._state.identify(ids)
+        self._state.identify(self.lookup.plug_ids(monotonic() + self._timeout))
 
     def look_up(self, names: Sequence[str]) -> tuple[str, Snapshot]:
         """The one device that has all these variables, with what is known of them and their values now.

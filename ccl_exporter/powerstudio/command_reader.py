@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from ccl_exporter.errors import Absent, ChargerError
+from ccl_exporter.errors import Absent, ChargerError, Garbled
 from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.inventory import Information, owner
@@ -53,9 +53,12 @@ class CommandReader:
         with suppress(Absent):
             self._inventory.read_plug_info(deadline)
 
-    def plug_ids(self, deadline: float) -> frozenset[str]:
-        """The identifiers of its plugs, by which a charger is known whatever its address is; raises `Absent`."""
-        self._inventory.read_plug_info(deadline)
+    def plug_ids(self, deadline: float) -> frozenset[str] | None:
+        """The identifiers of its plugs, which stay whatever address it has; None if it does not say."""
+        try:
+            self._inventory.read_plug_info(deadline)
+        except (Absent, Garbled):
+            return None
         return self._inventory.plug_ids
 
     def read(self, timeout: float, only: Collection[str] | None = None, *, charges: bool = False) -> Snapshot:
