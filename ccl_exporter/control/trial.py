@@ -134,12 +134,20 @@ class Trial:
     def _charging(self, before: Plug) -> Plug:
         """Start a session unless there is one, and wait for more current than the limit that is tried."""
         connected = before.vehicle_connected
-        self._add("9", "CC is 1 while a vehicle is connected", connected, "no value" if connected is None else "")
+        self._add("9", "CC is 1 while a vehicle is connected", connected, f"CC reads {_bit(connected)}")
         if not before.is_charging:
             self._start("REMOTE_START starts a session")
-        full = self._effect(
-            lambda: None, lambda plug: plug.is_charging and not within_limit(plug, self._allowed), self._wait
-        ).plug
+        last = 0.0
+
+        def is_steady(plug: Plug) -> bool:
+            # While the current rises, its meter may tell power and current of different instants.
+            nonlocal last
+            before_it, last = last, plug.current or 0.0
+            return (
+                plug.is_charging and not within_limit(plug, self._allowed) and abs(last - before_it) < _LOWEST_FLOW
+            )
+
+        full = self._effect(lambda: None, is_steady, self._wait).plug
         product = _volts_times_amperes(full)
         is_so = None if not product or full.power is None else abs(full.power / product - 1) <= _POWER_SLACK
         detail = f"{_number(full.power, 'W')}, {_number(product, 'VA')}"
@@ -261,6 +269,10 @@ def _volts_times_amperes(plug: Plug) -> float | None:
     if not plug.is_charging or not pairs or any(None in pair for pair in pairs):
         return None
     return sum((volt or 0.0) * (current or 0.0) for volt, current in pairs)
+
+
+def _bit(value: bool | None) -> str:
+    return "nothing" if value is None else str(int(value))
 
 
 def _number(value: float | None, unit: str) -> str:
