@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Zone, on_signals, say, transport, warn
+from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Zone, learned, on_signals, say, transport, warn
 from ccl_exporter.cli.terminal import highlighted
 from ccl_exporter.cli.write_session import (
     Target,

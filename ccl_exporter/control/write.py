@@ -15,6 +15,7 @@ from ccl_exporter.control.state import ControlState, WriteEntry
 from ccl_exporter.errors import ChargerError, Garbled, Unreachable, Unsure, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import owner
+from ccl_exporter.powerstudio.learned import LearnedFile
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.rows import VariableRow, find_row, variable_rows
 from ccl_exporter.station.values import Reading
@@ -101,7 +102,7 @@ class Writer:
         self._timeout = timeout
         self._command = command
         self.look_every = look_every
-        self.lookup = CommandReader(control)
+        self.lookup = CommandReader(control, LearnedFile(control_state.folder, control_state.url))
 
     def look_up(self, names: Sequence[str]) -> tuple[str, Snapshot]:
         """The one device that has all these variables, with what is known of them and their values now.

@@ -3,21 +3,26 @@
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from ccl_exporter.errors import Absent, ChargerError
+from ccl_exporter.errors import Absent, ChargerError, Garbled
 from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.inventory import Information, owner
 from ccl_exporter.powerstudio.inventory_reader import InventoryReader
-from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
+from ccl_exporter.powerstudio.learned import LearnedFile, holds
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot, SystemStatus
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.value_reader import ValuesReader
 
 
 class CommandReader:
-    """Reads what one command needs, again and again if it likes. They raise what goes wrong."""
+    """Reads what one command needs, again and again if it likes. They raise what goes wrong.
 
-    def __init__(self, transport: Transport) -> None:
+    What `memory` knows of the engine is not asked for if its change stamps are the same.
+    """
+
+    def __init__(self, transport: Transport, memory: LearnedFile | None = None) -> None:
         self._transport = transport
+        self._memory = memory
         self._dialect = NegotiatedDialect(transport)
         self._inventory = InventoryReader(self._dialect)
         self._values = ValuesReader(self._dialect)
@@ -29,6 +34,12 @@ class CommandReader:
 
     def devices(self, deadline: float) -> tuple[str, ...]:
         """The ids of all devices."""
+        facts = self._memory.load() if self._memory is not None else None
+        if facts is not None and holds(facts, self._status(deadline)):
+            self._dialect.recall(facts["dialect"])
+            self._values.recall(facts["values"])
+            self._inventory.recall(facts["inventory"])
+            return tuple(device.id for device in self._inventory.inventory.devices)
         return self._inventory.device_ids(deadline)
 
     def information(self, deadline: float) -> Information:
@@ -43,11 +54,13 @@ class CommandReader:
 
     def describe(self, variables: Sequence[str], deadline: float) -> None:
         """What the engine says of some variables of these devices, by full id."""
-        for variable in variables:
+        for variable in set(variables) - self._inventory.inventory.settled:
             self._inventory.read_var_info_of(variable, deadline)
 
     def learn_plugs(self, deadline: float) -> None:
         """What the engine says of its plugs, if it says anything."""
+        if self._inventory.inventory.plugs:
+            return
         with suppress(Absent):
             self._inventory.read_plug_info(deadline)
 
@@ -71,6 +84,11 @@ class CommandReader:
             charges=self._charges(started + timeout) if charges else {},
         )
 
+    def _status(self, deadline: float) -> SystemStatus | None:
+        with suppress(Absent, Garbled):
+            return self._dialect.document(endpoints.STATUS, xml_parser.system_status, deadline)
+        return None
+
     def _charges(self, deadline: float) -> dict[str, ChargeRecord]:
         try:
             return self._dialect.document(endpoints.CHARGE_INFO, xml_parser.charge_info, deadline)
@@ -78,13 +96,13 @@ class CommandReader:
             return {}
 
 
-def read_variable(transport: Transport, name: str, timeout: float) -> Snapshot:
+def read_variable(transport: Transport, name: str, timeout: float, memory: LearnedFile | None = None) -> Snapshot:
     """A snapshot of the device that has the variable `name` (full id), or of all devices if none has it.
 
     `timeout` is in seconds. Raises what goes wrong.
     """
     deadline = transport.clock.monotonic() + timeout
-    lookup = CommandReader(transport)
+    lookup = CommandReader(transport, memory)
     ids = lookup.devices(deadline)
     device = owner(name, ids)
     lookup.learn([device] if device is not None else ids, deadline)

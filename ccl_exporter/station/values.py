@@ -59,6 +59,7 @@ class Variable:
     `sensitive` says that its values are personal or may be, `sensitive_text` that a text of it would be.
     `hidden` are the values that are not shown: personal ones, those that the engine says are none, those of which
     nothing was asked yet; `date` says that it is an instant even if it was sent as a number.
+    `is_settled` says that neither its unit nor its kind will change once the engine has described it.
     `series` names it, as device and variable; `about` adds title, symbol and whether it may be written
     ("true", "false", or "" if nobody said), and is None where that is not shown.
     """
@@ -78,6 +79,7 @@ class Variable:
     hidden: bool
     date: bool
     register: bool
+    is_settled: bool
     series: tuple[str, str]
     about: tuple[str, str, str, str, str] | None
 
@@ -122,6 +124,8 @@ class Variables:
         date = (info is not None and info.type == "date") or (unit is not None and unit.quantity == "timestamp")
         sensitive = self._facts.sensitive(device.type, short, measured=unit is not None or date)
         has_value = info is None or info.has_value
+        is_energy = unit is not None and unit.quantity in _ENERGIES
+        is_certain = described is not None and (not is_energy or self._facts.register(short, None))
         return Variable(
             id=name,
             device=device,
@@ -139,9 +143,8 @@ class Variables:
             date=date,
             series=(device.id, short),
             about=None if sensitive or described is None else (device.id, short, *self._about(info, described)),
-            register=unit is not None
-            and unit.quantity in _ENERGIES
-            and self._facts.register(short, info.sample_mode if info is not None else None),
+            is_settled=name in self._settled or info is not None or is_certain,
+            register=is_energy and self._facts.register(short, info.sample_mode if info is not None else None),
         )
 
     def _symbol(self, spec: UnitSpec | None) -> str:
