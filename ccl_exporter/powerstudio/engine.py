@@ -28,6 +28,7 @@ from ccl_exporter.powerstudio.snapshot import (
 )
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.value_reader import ValuesReader, ValueStrategy
+from ccl_exporter.text import count
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,7 @@ class Engine:
         self._memory = memory
         self._may_recall = memory is not None
         self._was_known = False
+        self._is_announced = False
         self._transport = transport
         self._clock = transport.clock
         self._dialect = NegotiatedDialect(self._transport)
@@ -227,7 +229,7 @@ class Engine:
         )
 
     def _read_all(self, read: ReadState, describe: float) -> None:
-        if self._may_recall:
+        if self._may_recall and not self._inventory.inventory.devices:
             self._recall(read)
         if self._inventory.next_document is None:
             self._keep_inventory(self._clock.monotonic() - self._inventory_at)
@@ -256,6 +258,10 @@ class Engine:
             self._step(read)
         if self._inventory.next_document is None:
             self._thorough = False
+            if self._is_announced:
+                self._is_announced = False
+                variables = variable_ids(self._inventory.inventory)
+                log.info("%s: the inventory was read: %s", self.name, count(len(variables), "variable"))
 
     # The one place where a charger's failure becomes a value
 
@@ -307,17 +313,19 @@ class Engine:
         asked = replace(read, deadline=read.began + (read.deadline - read.began) / 3)
         self._read_side("status", asked)
         error = self._documents["status"].failure if "status" in self._documents else None
-        if isinstance(error, Unreachable):
-            read.over = True
+        if error is not None:
+            read.over = isinstance(error, Unreachable)
             return
         self._may_recall = False
         if not holds(facts, self._status):
-            log.info("%s: has changed since the last run; reading the inventory", self.name)
+            log.info("%s: has changed since the last run", self.name)
             return
         self._dialect.recall(facts["dialect"])
         self._values.recall(facts["values"])
         self._inventory.recall(facts["inventory"])
         self._note_devices()
+        for name in facts["documents"]:
+            self._documents.setdefault(name, Document(name, True, 0.0))
         self._thorough, self._was_known = False, True
         log.info("%s: has not changed since the last run; its inventory is known", self.name)
 
@@ -332,6 +340,7 @@ class Engine:
             self._memory.save(
                 {
                     "stamps": self._stamps,
+                    "documents": sorted(name for name, document in self._documents.items() if document.success),
                     "dialect": self._dialect.facts(),
                     "values": self._values.facts(),
                     "inventory": self._inventory.facts(),
@@ -378,6 +387,10 @@ class Engine:
         if name in self._failing:
             self._failed_in_round.add(name)
         self._note_devices()
+        if name == "devices" and done and self._thorough:
+            self._is_announced = True
+            devices = count(len(self._inventory.inventory.devices), "device")
+            log.info("%s: reading the inventory of %s", self.name, devices)
         if self._inventory.next_document is None:
             self._remember()
         return done
