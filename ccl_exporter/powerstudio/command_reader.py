@@ -6,7 +6,7 @@ from contextlib import suppress
 from ccl_exporter.errors import Absent, ChargerError, Garbled
 from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
-from ccl_exporter.powerstudio.inventory import Information, owner
+from ccl_exporter.powerstudio.inventory import Information, Inventory, owner
 from ccl_exporter.powerstudio.inventory_reader import InventoryReader
 from ccl_exporter.powerstudio.learned import LearnedFile, holds
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot, SystemStatus
@@ -52,9 +52,14 @@ class CommandReader:
         """What the engine says of some devices; they are those that are read from then on."""
         self._inventory.read_only(devices, deadline)
 
+    @property
+    def inventory(self) -> Inventory:
+        """What is known by now."""
+        return self._inventory.inventory
+
     def describe(self, variables: Sequence[str], deadline: float) -> None:
         """What the engine says of some variables of these devices, by full id."""
-        for variable in set(variables) - self._inventory.inventory.settled:
+        for variable in sorted(set(variables) - self.inventory.settled):
             self._inventory.read_var_info_of(variable, deadline)
 
     def learn_plugs(self, deadline: float) -> None:
@@ -68,7 +73,7 @@ class CommandReader:
         """The values of the devices that were learnt, or of `only` some by id; the last `charges`, if wanted."""
         clock = self._transport.clock
         taken, started = clock.wall(), clock.monotonic()
-        inventory = self._inventory.inventory
+        inventory = self.inventory
         asked = [device for device in inventory.devices if only is None or device.id in only]
         found = self._values.read(asked, started + timeout)
         return Snapshot(
