@@ -41,8 +41,8 @@ PROMPT = 1.0
 DESCRIBE_WITHIN = 2.5
 """Seconds of a read after which `learn` reads the descriptions that are left: nobody is to wait for them."""
 
-LEARN_FOR = 5.0
-"""Seconds for which an inventory is read before somebody looks whether that should go on."""
+LEARN_FOR = 3.0
+"""Seconds for which an inventory is read on; a read that comes meanwhile waits for one request at most."""
 
 FIRST_BACKOFF = 2.0
 LONGEST_BACKOFF = 30.0

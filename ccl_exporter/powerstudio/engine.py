@@ -133,6 +133,7 @@ class Engine:
         self._may_recall = memory is not None
         self._was_known = False
         self._is_announced = False
+        self._level = logging.INFO
         self._transport = transport
         self._clock = transport.clock
         self._dialect = NegotiatedDialect(self._transport)
@@ -247,10 +248,14 @@ class Engine:
             self._read_values(read)
         self._read_sides(read)
         while self._thorough and self._inventory.inventory.devices and not read.over:
-            is_late = self._clock.monotonic() - read.began >= describe
-            if is_late and self._inventory.next_document == "var_info":
+            if self._inventory.next_document != "var_info":
+                self._go_on(read)
+            elif self._clock.monotonic() < read.began + describe:
+                piece = replace(read, deadline=min(read.deadline, read.began + describe))
+                self._go_on(piece)
+                read.over = piece.over
+            else:
                 break
-            self._go_on(read)
 
     def _go_on(self, read: ReadState) -> None:
         """Read the next piece of the inventory, if there is one."""
@@ -261,7 +266,9 @@ class Engine:
             if self._is_announced:
                 self._is_announced = False
                 variables = variable_ids(self._inventory.inventory)
-                log.info("%s: the inventory was read: %s", self.name, count(len(variables), "variable"))
+                log.log(
+                    self._level, "%s: the inventory was read: %s", self.name, count(len(variables), "variable")
+                )
 
     # The one place where a charger's failure becomes a value
 
@@ -350,12 +357,14 @@ class Engine:
     def _note_devices(self) -> None:
         self._ever.update(device.id for device in self._inventory.inventory.devices)
 
-    def _begin_inventory(self, thorough: bool, forget: bool) -> None:
+    def _begin_inventory(self, thorough: bool, forget: bool, level: int = logging.INFO) -> None:
         """Read the inventory again: `thorough` as fast as scrapes allow, else one request a scrape.
 
         `forget` what was found out about the engine's ways too, as it may be another one by now.
+        Begin and end are logged with `level`.
         """
         self._inventory_at = self._clock.monotonic()
+        self._level = level
         self._thorough = thorough
         self._failed_in_round.clear()
         if forget:
@@ -390,7 +399,7 @@ class Engine:
         if name == "devices" and done and self._thorough:
             self._is_announced = True
             devices = count(len(self._inventory.inventory.devices), "device")
-            log.info("%s: reading the inventory of %s", self.name, devices)
+            log.log(self._level, "%s: reading the inventory of %s", self.name, devices)
         if self._inventory.next_document is None:
             self._remember()
         return done
@@ -448,7 +457,7 @@ class Engine:
             log.log(level, "%s: %s; reading the inventory again", self.name, reason)
             self._changed_at = self._clock.monotonic()
             self._changed = False
-            self._begin_inventory(thorough=True, forget=False)
+            self._begin_inventory(thorough=True, forget=False, level=level)
 
     # Documents beside the values
 
