@@ -146,8 +146,10 @@ class Writer:
         """
         rows = variable_rows(snapshot, sensitive=True)
         found = {name: find_row(rows, name) for name in wanted}
+        # Not by the row, in which the catalogue speaks where the charger does not.
+        is_writable = Reading(snapshot).writable
         for name, row in found.items():
-            _check_writable(name, row, how.force)
+            _check_writable(name, is_writable(name), row, how.force)
         before = {name: number_of(row) for name, row in found.items()}
         due = {
             name: value
@@ -254,10 +256,10 @@ def same(value: float | None, wanted: float) -> bool:
     return value is not None and abs(value - wanted) < _SAME
 
 
-def _check_writable(name: str, row: VariableRow, force: bool) -> None:
-    if row.writable is False:
+def _check_writable(name: str, is_writable: bool | None, row: VariableRow, force: bool) -> None:
+    if is_writable is False:
         raise WriteRejected(f"{name} cannot be written: the charger says it is read-only")
-    if row.writable is None and not force:
+    if is_writable is None and not force:
         raise WriteRejected(
             f"the charger does not say whether {name} can be written; --force writes it all the same"
         )
