@@ -41,8 +41,8 @@ PROMPT = 1.0
 DESCRIBE_WITHIN = 2.5
 """Seconds of a read after which `learn` reads the descriptions that are left: nobody is to wait for them."""
 
-LEARN_FOR = 3.0
-"""Seconds for which an inventory is read on; a read that comes meanwhile waits for one request at most."""
+LEARN_FOR, LEARN_WITHIN = 10.0, 3.0
+"""Seconds for which an inventory is read on, and for one piece of it, for which a read that comes has to wait."""
 
 FIRST_BACKOFF = 2.0
 LONGEST_BACKOFF = 30.0
@@ -242,7 +242,7 @@ class Charger:
                     break
                 self._reading, result = True, self._result
             try:
-                if not self._engine.learn(LEARN_FOR):
+                if not self._engine.learn(LEARN_WITHIN):
                     self._learned_from = result
             finally:
                 with self._turn:

@@ -204,8 +204,8 @@ class Engine:
     def read(self, timeout: float, wanted: Selector | None = None, describe: float = inf) -> Snapshot:
         """Everything that can be read within `timeout` seconds; never raises for what the charger does.
 
-        `wanted` may leave out variables whose values are not needed. Descriptions of variables are read along
-        until the read has taken `describe` seconds; `learn` reads the others.
+        `wanted` may leave out variables whose values are not needed. Descriptions of variables are asked for
+        until the read has taken `describe` seconds, and waited for as long again; `learn` reads the others.
         """
         clock, before = self._clock, self._transport.requests
         taken, started = clock.wall(), clock.monotonic()
@@ -248,10 +248,11 @@ class Engine:
             self._read_values(read)
         self._read_sides(read)
         while self._thorough and self._inventory.inventory.devices and not read.over:
+            now = self._clock.monotonic()
             if self._inventory.next_document != "var_info":
                 self._go_on(read)
-            elif self._clock.monotonic() < read.began + describe:
-                piece = replace(read, deadline=min(read.deadline, read.began + describe))
+            elif now < read.began + describe:
+                piece = replace(read, deadline=min(read.deadline, now + describe))
                 self._go_on(piece)
                 read.over = piece.over
             else:
