@@ -162,7 +162,9 @@ def _carry_out(task: _PlanTask) -> None:
     with ExitStack() as running:
         running.enter_context(on_signals(stopped.set, *STOP_OR_HANG_UP))
         reader = PlugReader(
-            CommandReader(running.enter_context(transport(target.settings))), target.plug, target.timeout
+            CommandReader(running.enter_context(transport(target.settings)), learned(target.settings)),
+            target.plug,
+            target.timeout,
         )
         running.enter_context(target.control_state.planning(reader.name))
         if task.listen is not None:
