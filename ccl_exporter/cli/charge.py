@@ -21,6 +21,7 @@ from ccl_exporter.cli.shared import (
     Zone,
     address,
     hours,
+    learned,
     say,
     transport,
 )
@@ -231,7 +232,7 @@ def status(
         transport(settings) as connection,
         progress(lambda: requests("reading plugs", connection.requests)),
     ):
-        seen = read_plugs(CommandReader(connection), plug, timeout)
+        seen = read_plugs(CommandReader(connection, learned(settings)), plug, timeout)
     plans = _plans(settings.url, [one.name for one in seen])
     if as_json:
         found = [

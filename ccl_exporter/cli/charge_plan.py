@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Zone, on_signals, say, transport, warn
+from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Zone, learned, on_signals, say, transport, warn
 from ccl_exporter.cli.terminal import highlighted
 from ccl_exporter.cli.write_session import (
     Target,
@@ -161,7 +161,7 @@ def _carry_out(task: _PlanTask) -> None:
     planners: list[Planner] = []
     with ExitStack() as running:
         running.enter_context(on_signals(stopped.set, *STOP_OR_HANG_UP))
-        lookup = CommandReader(running.enter_context(transport(target.settings)))
+        lookup = CommandReader(running.enter_context(transport(target.settings)), learned(target.settings))
         target.control_state.identify(lookup.plug_ids(monotonic() + target.timeout))
         reader = PlugReader(lookup, target.plug, target.timeout)
         running.enter_context(target.control_state.planning(reader.name))

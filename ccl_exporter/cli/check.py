@@ -16,12 +16,11 @@ from ccl_exporter.cli.shared import (
     address,
     configuration,
     fail,
-    transport,
+    open_engine,
 )
 from ccl_exporter.cli.terminal import coloured, highlighted, wrapped
 from ccl_exporter.diagnostics import check as diagnosis
 from ccl_exporter.errors import ChargerError, UsageError
-from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.text import count
 
@@ -48,8 +47,7 @@ def check(
             raise UsageError("--all checks the chargers of a configuration file: name it with --config.file")
         return _check_all(list(configuration(config_file).settings.chargers.values()), as_json, timeout)
     settings = address(charger, config_file)
-    with transport(settings) as connection:
-        engine = Engine(settings.name, connection)
+    with open_engine(settings) as engine:
         try:
             with progress(lambda: reading(engine)):
                 report = diagnosis.check(engine, timeout)
@@ -69,7 +67,7 @@ def _check_all(chargers: list[ChargerSettings], as_json: bool, timeout: float) -
     """Check chargers; the exit code is that of all that cannot be read, or 1 where these differ."""
     results: list[diagnosis.CheckResult] = []
     with progress(lambda: f"checked {len(results)} of {count(len(chargers), 'charger')}"):
-        results.extend(diagnosis.check_all(chargers, transport, timeout))
+        results.extend(diagnosis.check_all(chargers, open_engine, timeout))
     place = {charger.name: number for number, charger in enumerate(chargers)}
     results.sort(key=lambda result: place[result.charger])
     if as_json:

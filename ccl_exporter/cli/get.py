@@ -5,7 +5,16 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.progress import progress, requests
-from ccl_exporter.cli.shared import PATIENCE, ChargerOption, ConfigFile, Patience, Sensitive, address, transport
+from ccl_exporter.cli.shared import (
+    PATIENCE,
+    ChargerOption,
+    ConfigFile,
+    Patience,
+    Sensitive,
+    address,
+    learned,
+    transport,
+)
 from ccl_exporter.errors import AccessDenied, Garbled
 from ccl_exporter.powerstudio.command_reader import read_variable
 from ccl_exporter.station.rows import find_row, variable_rows
@@ -26,11 +35,12 @@ def get(
     Example:
       ccl-exporter get EVSE.PLUG.AE --unit -c http://evse
     """
+    settings = address(charger, config_file)
     with (
-        transport(address(charger, config_file)) as connection,
+        transport(settings) as connection,
         progress(lambda: requests(f"reading {variable}", connection.requests)),
     ):
-        snapshot = read_variable(connection, variable, timeout)
+        snapshot = read_variable(connection, variable, timeout, learned(settings))
     row = find_row(variable_rows(snapshot, sensitive), variable)
     if row.value == MASK:
         raise AccessDenied(f"{variable} is personal or may be; ask for it with --sensitive")

@@ -16,6 +16,8 @@ from ccl_exporter.cli.terminal import coloured, wrapped
 from ccl_exporter.errors import ChargerError, UsageError
 from ccl_exporter.locks import ChargerLock, state_folder
 from ccl_exporter.powerstudio.advice import advice
+from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.learned import LearnedFile
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings, charger_settings
 from ccl_exporter.tariff import Tariff, TimeWindow, window
@@ -161,6 +163,18 @@ def charger_lock(settings: ChargerSettings) -> ChargerLock:
 def transport(settings: ChargerSettings) -> closing[Transport]:
     """A connection to a charger that takes turns with whatever else on this machine reads it."""
     return closing(Transport(settings.url, settings.credentials, settings.source_address, charger_lock(settings)))
+
+
+def learned(settings: ChargerSettings) -> LearnedFile:
+    """What the service and other commands have learned of a charger."""
+    return LearnedFile(state_folder(os.environ), settings.url)
+
+
+@contextmanager
+def open_engine(settings: ChargerSettings) -> Iterator[Engine]:
+    """A charger to be read as a whole, with what is known of it."""
+    with transport(settings) as connection:
+        yield Engine(settings.name, connection, learned(settings))
 
 
 def say(sentence: str, err: bool = False) -> None:

@@ -3,12 +3,13 @@
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.progress import progress, reading
+from ccl_exporter.cli.progress import progress, reading, requests
 from ccl_exporter.cli.shared import (
     PATIENCE,
     STOP_SIGNALS,
@@ -20,6 +21,7 @@ from ccl_exporter.cli.shared import (
     address,
     duration_of_at_least,
     fail,
+    learned,
     on_signals,
     transport,
     warn,
@@ -29,6 +31,7 @@ from ccl_exporter.diagnostics import variable_table
 from ccl_exporter.diagnostics.check import ALL
 from ccl_exporter.errors import ChargerError
 from ccl_exporter.powerstudio.advice import failure
+from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.rows import variable_rows
@@ -38,7 +41,7 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     patterns: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATTERN", help="Only variables whose id or title matches, with * and ?; any case."
+            metavar="PATTERN", help="Only variables whose id matches, or title if no id does, with * and ?."
         ),
     ] = None,
     charger: ChargerOption = None,
@@ -83,14 +86,24 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         return bool(found)
 
     with transport(settings) as connection:
-        engine = Engine(settings.name, connection)
+        memory = learned(settings)
+        lookup, engine = CommandReader(connection, memory), Engine(settings.name, connection, memory)
+        read: Callable[[], Snapshot] | None = None
         try:
-            with progress(lambda: reading(engine)):
-                engine.reach(timeout)
-                snapshot = engine.read(ALL)
+            if patterns or device is not None:
+                with progress(lambda: requests("reading variables", connection.requests)):
+                    read = variable_table.chosen_reader(lookup, patterns or [], device, timeout)
+            if read is None:
+                with progress(lambda: reading(engine)):
+                    engine.reach(timeout)
+                    snapshot = engine.read(ALL)
+                read = partial(engine.read, ALL)
+            else:
+                with progress(lambda: requests("reading variables", connection.requests)):
+                    snapshot = read()
             found = show_rows(snapshot)
             if watch:
-                _repeat(lambda: show_rows(engine.read(ALL)), interval)
+                _repeat(lambda: show_rows(read()), interval)
         except ChargerError as error:
             fail(error, settings.url)
     if not found and not watch:

@@ -15,6 +15,7 @@ from ccl_exporter.control.state import ControlState, WriteEntry
 from ccl_exporter.errors import ChargerError, Garbled, Unreachable, Unsure, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import owner
+from ccl_exporter.powerstudio.learned import LearnedFile
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.catalogue import last_part
 from ccl_exporter.station.plug import plug_infos, plugs
@@ -105,7 +106,7 @@ class Writer:
         self._timeout = timeout
         self._command = command
         self.look_every = look_every
-        self.lookup = CommandReader(control)
+        self.lookup = CommandReader(control, LearnedFile(control_state.folder, control_state.url))
 
     def identify(self) -> None:
         """Find out which charger answers, and use the memory of that one; raises what the charger does wrong."""
@@ -172,8 +173,10 @@ class Writer:
         """
         rows = variable_rows(snapshot, sensitive=True)
         found = {name: find_row(rows, name) for name in wanted}
+        # Not by the row, in which the catalogue speaks where the charger does not.
+        is_writable = Reading(snapshot).writable
         for name, row in found.items():
-            _check_writable(name, row, how.force)
+            _check_writable(name, is_writable(name), row, how.force)
         before = {name: number_of(row) for name, row in found.items()}
         due = {
             name: value
@@ -280,10 +283,10 @@ def same(value: float | None, wanted: float) -> bool:
     return value is not None and abs(value - wanted) < _SAME
 
 
-def _check_writable(name: str, row: VariableRow, force: bool) -> None:
-    if row.writable is False:
+def _check_writable(name: str, is_writable: bool | None, row: VariableRow, force: bool) -> None:
+    if is_writable is False:
         raise WriteRejected(f"{name} cannot be written: the charger says it is read-only")
-    if row.writable is None and not force:
+    if is_writable is None and not force:
         raise WriteRejected(
             f"the charger does not say whether {name} can be written; --force writes it all the same"
         )

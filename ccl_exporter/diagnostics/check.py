@@ -12,7 +12,6 @@ from ccl_exporter.diagnostics.in_parallel import in_parallel
 from ccl_exporter.errors import ChargerError
 from ccl_exporter.powerstudio.advice import advice, failure
 from ccl_exporter.powerstudio.engine import Engine
-from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.station.values import Reading
 from ccl_exporter.text import align_columns, count
@@ -21,6 +20,7 @@ ALL = 120.0
 """Seconds for everything there is: a slow engine tells of its variables one at a time."""
 
 _SCRAPES = 3
+_ENOUGH = 1.0  # seconds of scrapes
 _AT_ONCE = 16
 
 # protocol 7: published for CirCarLife before these versions.
@@ -95,7 +95,10 @@ def check(engine: Engine, patience: float) -> Report:
     first = engine.read(ALL)
     if not first.up:
         raise failure(first)
-    later = [engine.read(ALL) for _ in range(_SCRAPES)]
+    # With an inventory that was known the first read is a scrape like any other; slow ones need no repetition.
+    later = [first] if engine.was_known else [engine.read(ALL)]
+    while len(later) < _SCRAPES and sum(scrape.seconds for scrape in later) < _ENOUGH:
+        later.append(engine.read(ALL))
     last = later[-1]
     reading = Reading(last)
     information = last.inventory.information
@@ -165,15 +168,15 @@ class CheckResult:
 
 def check_all(
     chargers: Collection[ChargerSettings],
-    connect: Callable[[ChargerSettings], AbstractContextManager[Transport]],
+    connect: Callable[[ChargerSettings], AbstractContextManager[Engine]],
     patience: float,
 ) -> Iterator[CheckResult]:
     """Check chargers, some at once, and yield each result as it comes."""
 
     def one(charger: ChargerSettings) -> CheckResult:
-        with connect(charger) as transport:
+        with connect(charger) as engine:
             try:
-                return CheckResult(charger.name, charger.url, check(Engine(charger.name, transport), patience))
+                return CheckResult(charger.name, charger.url, check(engine, patience))
             except ChargerError as error:
                 return CheckResult(charger.name, charger.url, error=error)
 

@@ -15,6 +15,7 @@ from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.locks import ChargerLock
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.inventory import Selector
+from ccl_exporter.powerstudio.learned import LearnedFile
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings
@@ -36,6 +37,12 @@ MOST_ABSENT_READS = 128
 
 PROMPT = 1.0
 """Seconds within which a prompt charger is read; those have readers before the others."""
+
+DESCRIBE_WITHIN = 2.5
+"""Seconds of a read after which `learn` reads the descriptions that are left: nobody is to wait for them."""
+
+LEARN_FOR, LEARN_WITHIN = 10.0, 3.0
+"""Seconds for which an inventory is read on, and for one piece of it, for which a read that comes has to wait."""
 
 FIRST_BACKOFF = 2.0
 LONGEST_BACKOFF = 30.0
@@ -84,10 +91,12 @@ class LastingFilter:
 class Charger:
     """Guards an engine; safe to be called from several threads.
 
-    `state` is the folder whose locks keep commands of the same machine apart; without it there are none.
+    `state` is the folder whose locks keep commands of the same machine apart, and where what is learned of the
+    charger is kept; without it there is neither.
     `absent_reads` is what chargers share: while an absent one is read, one is taken.
     `transport` asks the charger, by default over the network with `clock`.
     `register_filter` is by default one that begins without levels and does not keep them.
+    A read that took `describe` seconds reads no further descriptions, which are left to `learn`.
     """
 
     def __init__(
@@ -98,17 +107,22 @@ class Charger:
         absent_reads: threading.Semaphore | None = None,
         transport: Transport | None = None,
         register_filter: LastingFilter | None = None,
+        describe: float = inf,
     ) -> None:
         self.settings = settings
         if transport is None:
             lock = ChargerLock(state, settings.url, settings.pause) if state is not None else None
             transport = Transport(settings.url, settings.credentials, settings.source_address, lock, clock)
         self._clock = transport.clock
-        self._engine = Engine(settings.name, transport)
+        memory = LearnedFile(state, settings.url) if state is not None else None
+        self._engine = Engine(settings.name, transport, memory)
+        self._describe = describe
         self.register_filter = register_filter or LastingFilter({}, lambda levels: None)
         self._turn = threading.Condition()
         self._reading = False
+        self._waiting = 0
         self._result: _Result | None = None
+        self._learned_from: _Result | None = None
         self.latest: Snapshot | None = None
         """What the last read of everything brought, or of a charger that is down, however old it is."""
         self.last_up_at: float | None = None
@@ -142,6 +156,25 @@ class Charger:
         return self._result is not None and self._result.wanted is None
 
     @property
+    def is_unread(self) -> bool:
+        """Whether nothing has tried to read it yet."""
+        return self._result is None and not self._reading
+
+    @property
+    def has_more_to_learn(self) -> bool:
+        """Whether the charger answers and its inventory is not complete.
+
+        Not if it did not answer in `learn`, until the next read.
+        """
+        result = self._result
+        return (
+            result is not None
+            and result.snapshot.up
+            and not self._engine.is_complete
+            and result is not self._learned_from
+        )
+
+    @property
     def is_prompt(self) -> bool:
         """Whether the last read brought values, and within a second."""
         result = self._result
@@ -161,7 +194,10 @@ class Charger:
             timeout = min(timeout, self.settings.timeout)
         started = self._clock.monotonic()
         with self._turn:
-            if not self._turn.wait_for(lambda: not self._reading, timeout):
+            self._waiting += 1
+            is_free = self._turn.wait_for(lambda: not self._reading, timeout)
+            self._waiting -= 1
+            if not is_free:
                 return Snapshot(
                     self._clock.wall(), self._clock.monotonic() - started, timeout, requests=0, up=False
                 )
@@ -179,7 +215,7 @@ class Charger:
             begun = self._clock.monotonic()
         snapshot = None
         try:
-            sent = self._engine.read(left, wanted)
+            sent = self._engine.read(left, wanted, self._describe)
             judged = self.register_filter.apply(sent, self._clock.monotonic(), self.settings.max_power)
             snapshot = replace(judged, timeout=timeout)
             for sentence in judged.changes:
@@ -193,6 +229,27 @@ class Charger:
                     self._note(_Result(snapshot, wanted, left, begun, self._clock.monotonic()))
                 self._turn.notify_all()
         return snapshot
+
+    def learn(self) -> Snapshot:
+        """Read on in the inventory for a while, letting others read in between; returns the last snapshot.
+
+        There must have been a read. Never raises for what the charger does.
+        """
+        began = self._clock.monotonic()
+        while self.has_more_to_learn and self._clock.monotonic() - began < LEARN_FOR:
+            with self._turn:
+                if not self._turn.wait_for(lambda: not self._reading and not self._waiting, LEARN_FOR):
+                    break
+                self._reading, result = True, self._result
+            try:
+                if not self._engine.learn(LEARN_WITHIN):
+                    self._learned_from = result
+            finally:
+                with self._turn:
+                    self._reading = False
+                    self._turn.notify_all()
+        assert self._result is not None, "learn follows a read"  # noqa: S101
+        return self._result.snapshot
 
     def _note(self, result: "_Result") -> None:
         self._result, snapshot = result, result.snapshot

@@ -1,4 +1,4 @@
-"""Reads that nothing asked for: to confirm a first value, and of chargers that nothing else reads.
+"""Reads that nothing asked for: of inventories, to confirm a first value, of chargers that nothing else reads.
 
 Like all reads they go through the governors, and their sessions are recorded.
 """
@@ -57,6 +57,11 @@ def unconfirmed(chargers: Sequence[Charger]) -> list[Charger]:
     return [charger for charger in chargers if charger.needs_second_read and charger.idle >= CONFIRM_AFTER]
 
 
+def unlearned(chargers: Sequence[Charger], is_alone: bool) -> list[Charger]:
+    """The chargers whose inventory is not complete; of those that nothing has read only one that `is_alone`."""
+    return [charger for charger in chargers if charger.has_more_to_learn or (is_alone and charger.is_unread)]
+
+
 def unread(chargers: Sequence[Charger], interval: float) -> list[Charger]:
     """The chargers that nothing has read for `interval` seconds; none if that is 0."""
     return [charger for charger in chargers if 0 < interval <= charger.idle]
@@ -82,6 +87,18 @@ def confirm_loop(source: Source) -> PollLoop:
 def fallback_loop(source: Source, interval: Callable[[], float]) -> PollLoop:
     """Reads the core variables of `unread` chargers."""
     return _loop("poll", source, lambda: unread(source.chargers(), interval()), lambda charger: _CORE)
+
+
+def inventory_loop(source: Source, is_alone: Callable[[], bool]) -> PollLoop:
+    """Reads the inventories of `unlearned` chargers: what their first read had no time for, or all of it."""
+
+    def read(charger: Charger, _: float, __: Sequence[Module], oldest: float) -> tuple[Snapshot, list[Sample]]:
+        if charger.has_more_to_learn:
+            return charger.learn(), []
+        return source.read(charger, LONGEST_READ, MODULES, oldest)
+
+    due = Source(lambda: unlearned(source.chargers(), is_alone()), read)
+    return PollLoop(NoOutput("descriptions"), due)
 
 
 def _loop(

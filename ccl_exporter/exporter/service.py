@@ -18,7 +18,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.charger import Charger
 from ccl_exporter.exporter.collector import Collector
 from ccl_exporter.exporter.live_pages import LivePages
-from ccl_exporter.exporter.own_reads import confirm_loop, fallback_interval, fallback_loop
+from ccl_exporter.exporter.own_reads import confirm_loop, fallback_interval, fallback_loop, inventory_loop
 from ccl_exporter.exporter.poll_loop import PollLoops, Source
 from ccl_exporter.exporter.recent_readings import RecentReadings
 from ccl_exporter.exporter.target_registry import TargetRegistry
@@ -95,6 +95,7 @@ class Service:
         self._supervisor = Supervisor()
         self._loops = PollLoops(Source(self._registry.chargers, self._collector.collect), self._supervisor)
         self._own_loops = (
+            inventory_loop(Source(self._to_learn, self._collector.collect), self._is_read_at_start),
             confirm_loop(Source(self._registry.known, self._collector.collect)),
             fallback_loop(Source(self._registry.chargers, self._collector.collect), self._fallback_interval),
         )
@@ -170,6 +171,16 @@ class Service:
         # Last, as it waits for every answer that is under way.
         self._server.stop()
         self._ended.set()
+
+    def _is_read_at_start(self) -> bool:
+        """Whether there is exactly one charger, and the service may read it by itself."""
+        return len(self._registry.settings.chargers) == 1 and self._fallback_interval() > 0
+
+    def _to_learn(self) -> Sequence[Charger]:
+        """The chargers whose inventory may be read."""
+        if self._is_read_at_start():
+            self._registry.chargers()
+        return self._registry.known()
 
     def _fallback_interval(self) -> float:
         """Seconds after which a charger that nothing reads is read; 0 is never."""

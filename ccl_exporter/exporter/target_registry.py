@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ccl_exporter.errors import UsageError
-from ccl_exporter.exporter.charger import MOST_ABSENT_READS, Charger, LastingFilter
+from ccl_exporter.exporter.charger import DESCRIBE_WITHIN, MOST_ABSENT_READS, Charger, LastingFilter
 from ccl_exporter.http_client import addresses_of
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.sessions.recorder import SessionRecorder
@@ -113,6 +113,7 @@ class TargetRegistry:
             absent_reads=self._absent_reads,
             transport=self._transport(settings),
             register_filter=register_filter,
+            describe=DESCRIBE_WITHIN,
         )
 
     def _admitted(self, settings: ChargerSettings) -> ChargerSettings:

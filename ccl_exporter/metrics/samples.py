@@ -69,7 +69,7 @@ def _rejected(reading: Reading) -> Iterator[Sample]:
 
 def _variables(reading: Reading, exclude: Sequence[str]) -> Iterator[Sample]:
     for variable in reading.walk():
-        if exclude and any(fnmatchcase(variable.id, pattern) for pattern in exclude):
+        if not variable.is_settled or any(fnmatchcase(variable.id, pattern) for pattern in exclude):
             continue
         if variable.about is not None:
             yield Sample(f.VARIABLE_INFO, variable.about, 1.0)

@@ -6,18 +6,23 @@ from contextlib import suppress
 from ccl_exporter.errors import Absent, ChargerError, Garbled
 from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
-from ccl_exporter.powerstudio.inventory import Information, owner
+from ccl_exporter.powerstudio.inventory import Information, Inventory, owner
 from ccl_exporter.powerstudio.inventory_reader import InventoryReader
-from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
+from ccl_exporter.powerstudio.learned import LearnedFile, holds
+from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot, SystemStatus
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.value_reader import ValuesReader
 
 
 class CommandReader:
-    """Reads what one command needs, again and again if it likes. They raise what goes wrong."""
+    """Reads what one command needs, again and again if it likes. They raise what goes wrong.
 
-    def __init__(self, transport: Transport) -> None:
+    What `memory` knows of the engine is not asked for if its change stamps are the same.
+    """
+
+    def __init__(self, transport: Transport, memory: LearnedFile | None = None) -> None:
         self._transport = transport
+        self._memory = memory
         self._dialect = NegotiatedDialect(transport)
         self._inventory = InventoryReader(self._dialect)
         self._values = ValuesReader(self._dialect)
@@ -29,6 +34,12 @@ class CommandReader:
 
     def devices(self, deadline: float) -> tuple[str, ...]:
         """The ids of all devices."""
+        facts = self._memory.load() if self._memory is not None else None
+        if facts is not None and holds(facts, self._status(deadline)):
+            self._dialect.recall(facts["dialect"])
+            self._values.recall(facts["values"])
+            self._inventory.recall(facts["inventory"])
+            return tuple(device.id for device in self._inventory.inventory.devices)
         return self._inventory.device_ids(deadline)
 
     def information(self, deadline: float) -> Information:
@@ -41,9 +52,14 @@ class CommandReader:
         """What the engine says of some devices; they are those that are read from then on."""
         self._inventory.read_only(devices, deadline)
 
+    @property
+    def inventory(self) -> Inventory:
+        """What is known by now."""
+        return self._inventory.inventory
+
     def describe(self, variables: Sequence[str], deadline: float) -> None:
         """What the engine says of some variables of these devices, by full id."""
-        for variable in variables:
+        for variable in sorted(set(variables) - self.inventory.settled):
             self._inventory.read_var_info_of(variable, deadline)
 
     def learn_plugs(self, deadline: float) -> None:
@@ -65,7 +81,7 @@ class CommandReader:
         """The values of the devices that were learnt, or of `only` some by id; the last `charges`, if wanted."""
         clock = self._transport.clock
         taken, started = clock.wall(), clock.monotonic()
-        inventory = self._inventory.inventory
+        inventory = self.inventory
         asked = [device for device in inventory.devices if only is None or device.id in only]
         found = self._values.read(asked, started + timeout)
         return Snapshot(
@@ -81,6 +97,11 @@ class CommandReader:
             charges=self._charges(started + timeout) if charges else {},
         )
 
+    def _status(self, deadline: float) -> SystemStatus | None:
+        with suppress(Absent, Garbled):
+            return self._dialect.document(endpoints.STATUS, xml_parser.system_status, deadline)
+        return None
+
     def _charges(self, deadline: float) -> dict[str, ChargeRecord]:
         try:
             return self._dialect.document(endpoints.CHARGE_INFO, xml_parser.charge_info, deadline)
@@ -88,13 +109,13 @@ class CommandReader:
             return {}
 
 
-def read_variable(transport: Transport, name: str, timeout: float) -> Snapshot:
+def read_variable(transport: Transport, name: str, timeout: float, memory: LearnedFile | None = None) -> Snapshot:
     """A snapshot of the device that has the variable `name` (full id), or of all devices if none has it.
 
     `timeout` is in seconds. Raises what goes wrong.
     """
     deadline = transport.clock.monotonic() + timeout
-    lookup = CommandReader(transport)
+    lookup = CommandReader(transport, memory)
     ids = lookup.devices(deadline)
     device = owner(name, ids)
     lookup.learn([device] if device is not None else ids, deadline)

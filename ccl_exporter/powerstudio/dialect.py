@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from ccl_exporter.errors import Absent, Garbled, TimedOut
 from ccl_exporter.powerstudio.endpoints import Endpoint
+from ccl_exporter.powerstudio.learned import Facts
 from ccl_exporter.powerstudio.transport import Transport
 
 SEPARATORS = ("&", "?")
@@ -42,6 +43,24 @@ class NegotiatedDialect:
         self._proven: dict[Endpoint, str] = {}
         self._refuted: set[tuple[Endpoint, str]] = set()
 
+    def facts(self) -> Facts:
+        """What was found out, to be kept."""
+        return {
+            "charset": self.charset,
+            "absent": sorted(self.absent),
+            "present": sorted(self._present),
+            "proven": [[ask.path, ask.parameter, separator] for ask, separator in self._proven.items()],
+            "refuted": sorted([ask.path, ask.parameter, separator] for ask, separator in self._refuted),
+        }
+
+    def recall(self, facts: Facts) -> None:
+        """Know again what was found out before."""
+        self.doubt = False
+        self.charset = facts["charset"]
+        self.absent, self._present = set(facts["absent"]), set(facts["present"])
+        self._proven = {Endpoint(*ask): separator for *ask, separator in facts["proven"]}
+        self._refuted = {(Endpoint(*ask), separator) for *ask, separator in facts["refuted"]}
+
     def document(self, path: str, parse: Callable[[bytes], _Parsed], deadline: float) -> _Parsed:
         """A document without parameters; raises `Absent` without asking where that is known.
 
@@ -70,11 +89,13 @@ class NegotiatedDialect:
         parse: Callable[[bytes], _Parsed],
         covered: Callable[[_Parsed], int],
         deadline: float,
+        separators: Sequence[str] = SEPARATORS,
     ) -> _Parsed | None:
         """The answer for several names at once, or None if the engine does not take several here.
 
         A separator is proven when at least two of the names come back, which `covered` counts.
-        Until then a question gets a third of the time that is left: an odd request may hang an odd server.
+        Until then `separators` are tried, after those that another question has proven.
+        Each gets a third of the time that is left: an odd request may hang an odd server.
         Once proven, failures rise; `Absent` if no more than one name came back.
         """
         separator = self._proven.get(question)
@@ -83,7 +104,7 @@ class NegotiatedDialect:
             if covered(parsed) < 2:
                 raise Absent("of several names in one request no more than one came back")
             return parsed
-        for candidate in dict.fromkeys((*self.separators, *SEPARATORS)):
+        for candidate in dict.fromkeys((*self.separators, *separators)):
             if (question, candidate) in self._refuted:
                 continue
             left = deadline - self.transport.clock.monotonic()

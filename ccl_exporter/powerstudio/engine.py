@@ -7,7 +7,8 @@ Only the first read and a changed inventory may take more.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Literal
 
 from ccl_exporter.errors import Absent, ChargerError, Garbled, TimedOut, Unreachable
@@ -15,6 +16,7 @@ from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.inventory import Inventory, Selector, VariableSelection, owner, variable_ids
 from ccl_exporter.powerstudio.inventory_reader import InventoryProgress, InventoryReader
+from ccl_exporter.powerstudio.learned import LearnedFile, holds
 from ccl_exporter.powerstudio.snapshot import (
     ChargeRecord,
     Document,
@@ -26,6 +28,7 @@ from ccl_exporter.powerstudio.snapshot import (
 )
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.value_reader import ValuesReader, ValueStrategy
+from ccl_exporter.text import count
 
 log = logging.getLogger(__name__)
 
@@ -60,11 +63,14 @@ Signs = tuple[Value, ...]
 
 @dataclass
 class CachedResponse:
-    """A document kept between reads: when it was asked for, how that went, what the values showed by then."""
+    """A document kept between reads: when it was asked for, how that went, what the values showed by then.
+
+    `missed` says that the last read had no time for it, or that there was none yet.
+    """
 
     asked: float = float("-inf")
     good: bool = False
-    missed: bool = False
+    missed: bool = True
     turns: Signs | None = None
     signs: Signs | None = None
 
@@ -118,11 +124,16 @@ class SlowValueCache:
 class Engine:
     """Reads one engine and remembers what it learned of it; one caller at a time.
 
-    It goes by the clock of its transport.
+    It goes by the clock of its transport. What it learns is kept in `memory`, where there is one, for a later run.
     """
 
-    def __init__(self, name: str, transport: Transport) -> None:
+    def __init__(self, name: str, transport: Transport, memory: LearnedFile | None = None) -> None:
         self.name = name
+        self._memory = memory
+        self._may_recall = memory is not None
+        self._was_known = False
+        self._is_announced = False
+        self._level = logging.INFO
         self._transport = transport
         self._clock = transport.clock
         self._dialect = NegotiatedDialect(self._transport)
@@ -166,6 +177,16 @@ class Engine:
         """How far the reading of the inventory is; another thread may ask."""
         return self._inventory.progress
 
+    @property
+    def was_known(self) -> bool:
+        """Whether the inventory is that of an earlier run."""
+        return self._was_known
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the inventory was read; another thread may ask."""
+        return not self._thorough
+
     def close(self) -> None:
         self._transport.close()
 
@@ -173,16 +194,24 @@ class Engine:
         """See that the engine answers and lists devices; raises what is wrong."""
         self._inventory.device_ids(self._clock.monotonic() + timeout)
 
-    def read(self, timeout: float, wanted: Selector | None = None) -> Snapshot:
+    def learn(self, timeout: float) -> bool:
+        """Read one more piece of the inventory; False if the charger does not answer within `timeout` seconds."""
+        began = self._clock.monotonic()
+        read = ReadState(began, began + timeout)
+        self._go_on(read)
+        return not read.over
+
+    def read(self, timeout: float, wanted: Selector | None = None, describe: float = inf) -> Snapshot:
         """Everything that can be read within `timeout` seconds; never raises for what the charger does.
 
-        `wanted` may leave out variables whose values are not needed.
+        `wanted` may leave out variables whose values are not needed. Descriptions of variables are asked for
+        until the read has taken `describe` seconds, and waited for as long again; `learn` reads the others.
         """
         clock, before = self._clock, self._transport.requests
         taken, started = clock.wall(), clock.monotonic()
         self._transport.date = None
         read = ReadState(started, started + timeout, wanted)
-        self._read_all(read)
+        self._read_all(read, describe)
         return Snapshot(
             taken=taken,
             seconds=clock.monotonic() - started,
@@ -200,7 +229,9 @@ class Engine:
             clock=self._transport.date,
         )
 
-    def _read_all(self, read: ReadState) -> None:
+    def _read_all(self, read: ReadState, describe: float) -> None:
+        if self._may_recall and not self._inventory.inventory.devices:
+            self._recall(read)
         if self._inventory.next_document is None:
             self._keep_inventory(self._clock.monotonic() - self._inventory_at)
         # Values are understood once the devices are known; yet half the time is for the values.
@@ -217,10 +248,28 @@ class Engine:
             self._read_values(read)
         self._read_sides(read)
         while self._thorough and self._inventory.inventory.devices and not read.over:
-            if self._inventory.next_document is None:
-                self._thorough = False
+            now = self._clock.monotonic()
+            if self._inventory.next_document != "var_info":
+                self._go_on(read)
+            elif now < read.began + describe:
+                piece = replace(read, deadline=min(read.deadline, now + describe))
+                self._go_on(piece)
+                read.over = piece.over
+            else:
                 break
+
+    def _go_on(self, read: ReadState) -> None:
+        """Read the next piece of the inventory, if there is one."""
+        if self._inventory.next_document is not None:
             self._step(read)
+        if self._inventory.next_document is None:
+            self._thorough = False
+            if self._is_announced:
+                self._is_announced = False
+                variables = variable_ids(self._inventory.inventory)
+                log.log(
+                    self._level, "%s: the inventory was read: %s", self.name, count(len(variables), "variable")
+                )
 
     # The one place where a charger's failure becomes a value
 
@@ -262,12 +311,61 @@ class Engine:
 
     # Inventory
 
-    def _begin_inventory(self, thorough: bool, forget: bool) -> None:
+    def _recall(self, read: ReadState) -> None:
+        """Take what was learned in an earlier run if the engine has the same change stamps."""
+        facts = self._memory.load() if self._memory is not None else None
+        if facts is None:
+            self._may_recall = False
+            return
+        # An engine that is slow with this document alone must not be taken for absent.
+        asked = replace(read, deadline=read.began + (read.deadline - read.began) / 3)
+        self._read_side("status", asked)
+        error = self._documents["status"].failure if "status" in self._documents else None
+        if error is not None:
+            read.over = isinstance(error, Unreachable)
+            return
+        self._may_recall = False
+        if not holds(facts, self._status):
+            log.info("%s: has changed since the last run", self.name)
+            return
+        self._dialect.recall(facts["dialect"])
+        self._values.recall(facts["values"])
+        self._inventory.recall(facts["inventory"])
+        self._note_devices()
+        for name in facts["documents"]:
+            self._documents.setdefault(name, Document(name, True, 0.0))
+        self._thorough, self._was_known = False, True
+        log.info("%s: has not changed since the last run; its inventory is known", self.name)
+
+    def _remember(self) -> None:
+        """Keep what was learned, if something will show whether it still holds."""
+        if (
+            self._memory is not None
+            and self._stamps is not None
+            and any(self._stamps)
+            and not self._failed_in_round
+        ):
+            self._memory.save(
+                {
+                    "stamps": self._stamps,
+                    "documents": sorted(name for name, document in self._documents.items() if document.success),
+                    "dialect": self._dialect.facts(),
+                    "values": self._values.facts(),
+                    "inventory": self._inventory.facts(),
+                }
+            )
+
+    def _note_devices(self) -> None:
+        self._ever.update(device.id for device in self._inventory.inventory.devices)
+
+    def _begin_inventory(self, thorough: bool, forget: bool, level: int = logging.INFO) -> None:
         """Read the inventory again: `thorough` as fast as scrapes allow, else one request a scrape.
 
         `forget` what was found out about the engine's ways too, as it may be another one by now.
+        Begin and end are logged with `level`.
         """
         self._inventory_at = self._clock.monotonic()
+        self._level = level
         self._thorough = thorough
         self._failed_in_round.clear()
         if forget:
@@ -298,7 +396,13 @@ class Engine:
         done = self._attempt(name, lambda: self._inventory.step(read.deadline), read)
         if name in self._failing:
             self._failed_in_round.add(name)
-        self._ever.update(device.id for device in self._inventory.inventory.devices)
+        self._note_devices()
+        if name == "devices" and done and self._thorough:
+            self._is_announced = True
+            devices = count(len(self._inventory.inventory.devices), "device")
+            log.log(self._level, "%s: reading the inventory of %s", self.name, devices)
+        if self._inventory.next_document is None:
+            self._remember()
         return done
 
     # Values
@@ -354,7 +458,7 @@ class Engine:
             log.log(level, "%s: %s; reading the inventory again", self.name, reason)
             self._changed_at = self._clock.monotonic()
             self._changed = False
-            self._begin_inventory(thorough=True, forget=False)
+            self._begin_inventory(thorough=True, forget=False, level=level)
 
     # Documents beside the values
 

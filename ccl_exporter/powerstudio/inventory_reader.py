@@ -6,17 +6,27 @@ Devices, then what deviceInfo says of them, plugs, the engine's own name, and va
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import NamedTuple
 
 from ccl_exporter.errors import Absent, AccessDenied, Garbled, TimedOut
 from ccl_exporter.powerstudio import endpoints, xml_parser
-from ccl_exporter.powerstudio.dialect import NegotiatedDialect
+from ccl_exporter.powerstudio.dialect import SEPARATORS, NegotiatedDialect
 from ccl_exporter.powerstudio.endpoints import Endpoint
-from ccl_exporter.powerstudio.inventory import Device, Inventory, VariableInfo, intern_inventory, owner
+from ccl_exporter.powerstudio.inventory import (
+    Device,
+    Information,
+    Inventory,
+    PlugInfo,
+    VariableInfo,
+    intern_inventory,
+    owner,
+)
+from ccl_exporter.powerstudio.learned import Facts
 from ccl_exporter.powerstudio.snapshot import DocumentName
 
 _MAX_BATCH = 40
+_FEW = 6  # devices, for which it does not pay to try every way of asking for several at once
 _PATIENCE = 3  # times that one piece may run into the deadline before the rest goes on without it
 
 _Entries = tuple[tuple[str, str | None, VariableInfo], ...]
@@ -119,6 +129,38 @@ class InventoryReader:
         self._device_info: Endpoint | None = None
         self._var_info_by_device = True
         self._var_info_exists = False
+
+    def facts(self) -> Facts:
+        """What was read and how, to be kept."""
+        inventory, by = self.inventory, self._device_info
+        return {
+            "device_info": [by.path, by.parameter] if by is not None else None,
+            "var_info": [self._var_info_by_device, self._var_info_exists],
+            "learned": sorted(self._learned),
+            "devices": [
+                [device.id, device.type, device.description, device.variables] for device in inventory.devices
+            ],
+            "variables": {name: _said(info) for name, info in inventory.variables.items()},
+            "settled": sorted(inventory.settled),
+            "plugs": [asdict(plug) for plug in inventory.plugs],
+            "information": asdict(inventory.information) if inventory.information is not None else None,
+        }
+
+    def recall(self, facts: Facts) -> None:
+        """Take what was read before, and read no more."""
+        self.forget()
+        self._device_info = Endpoint(*facts["device_info"]) if facts["device_info"] is not None else None
+        self._var_info_by_device, self._var_info_exists = facts["var_info"]
+        self._steps, self._learned, information = [], set(facts["learned"]), facts["information"]
+        self.inventory = intern_inventory(
+            Inventory(
+                devices=tuple(Device(id, type, says, tuple(names)) for id, type, says, names in facts["devices"]),
+                variables={name: VariableInfo(**info) for name, info in facts["variables"].items()},
+                settled=frozenset(facts["settled"]),
+                plugs=tuple(PlugInfo(**plug) for plug in facts["plugs"]),
+                information=Information(**information) if information is not None else None,
+            )
+        )
 
     def step(self, deadline: float) -> None:
         """Do the next piece; its error rises after the rest was put in order.
@@ -225,7 +267,10 @@ class InventoryReader:
                 continue
             chunk = question.head(ids, len(ids))
             if len(chunk) > 1 and question == self._device_info:
-                several = self._dialect.several(question, chunk, xml_parser.device_info, len, deadline)
+                separators = SEPARATORS[:1] if len(ids) < _FEW else SEPARATORS
+                several = self._dialect.several(
+                    *(question, chunk, xml_parser.device_info, len, deadline), separators=separators
+                )
                 if several is not None and any(device.id == ids[0] for device in several):
                     return several
             try:
@@ -336,9 +381,13 @@ class InventoryReader:
         self._settle([name])
 
     def read_only(self, devices: Sequence[str], deadline: float) -> None:
-        """Read what the engine says of some devices, and know no others."""
+        """Read what the engine says of some devices, unless that is known, and know no others."""
+        known = {device.id: device for device in self.inventory.devices}
         found = []
         for device in devices:
+            if device in known:
+                found.append(known[device])
+                continue
             described: tuple[Device, ...] = ()
             with suppress(Absent):
                 described = self._describe_devices([device], deadline)
@@ -371,6 +420,12 @@ class InventoryReader:
     def _settle(self, names: Iterable[str]) -> None:
         self._asked.update(names)
         self.inventory = replace(self.inventory, settled=self.inventory.settled | frozenset(names))
+
+
+def _said(info: VariableInfo) -> dict[str, object]:
+    """What is not the default in a description."""
+    pairs = ((field, getattr(info, field.name)) for field in fields(VariableInfo))
+    return {field.name: value for field, value in pairs if value != field.default}
 
 
 def _with(devices: tuple[Device, ...], names: Collection[str]) -> tuple[Device, ...]:

@@ -9,6 +9,7 @@ from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.endpoints import Endpoint
 from ccl_exporter.powerstudio.inventory import Device, owner
+from ccl_exporter.powerstudio.learned import Facts
 from ccl_exporter.powerstudio.snapshot import Value
 from ccl_exporter.text import quote_short
 
@@ -73,6 +74,21 @@ class ValuesReader:
         self._most: int | None = None
         self._mute: set[str] = set()
         self.way: ValueStrategy | None = None
+        self._answers_alone = True
+
+    def facts(self) -> Facts:
+        """What was found out, to be kept."""
+        return {
+            "way": self.way.name if self.way is not None else None,
+            "most": self._most,
+            "mute": sorted(self._mute),
+        }
+
+    def recall(self, facts: Facts) -> None:
+        """Know again what was found out before."""
+        self.forget()
+        self.way = ValueStrategy[facts["way"]] if facts["way"] is not None else None
+        self._most, self._mute = facts["most"], set(facts["mute"])
 
     def read(self, devices: Sequence[Device], deadline: float, only: Collection[str] | None = None) -> ValuesRead:
         """All values of `devices`; a device that fails does not hide the others.
@@ -137,7 +153,8 @@ class ValuesReader:
             case ValueStrategy.TOGETHER:
                 self._together(read)
             case ValueStrategy.EACH:
-                self._each(read, endpoints.VALUES_BY_DEVICE)
+                if self._answers_alone:
+                    self._each(read, endpoints.VALUES_BY_DEVICE)
             case ValueStrategy.STATE:
                 self._each(read, endpoints.DEVICE_STATE)
             case ValueStrategy.BATCH:
@@ -147,7 +164,7 @@ class ValuesReader:
 
     def _together(self, read: "_Asking") -> None:
         """As many devices in a request as the engine answers: some take no more than the first few."""
-        left = read.ids if len(read.ids) > 1 else []
+        left = read.ids if len(read.ids) > 1 and (read.proven or self._may_take_several(read)) else []
         while left:
             chunk = endpoints.VALUES_BY_DEVICE.head(left, self._most or len(left))
             left = left[len(chunk) :]
@@ -166,6 +183,16 @@ class ValuesReader:
         self._silent -= read.answered
         if read.unknown:
             self._dialect.disprove(endpoints.VALUES_BY_DEVICE)
+
+    def _may_take_several(self, read: "_Asking") -> bool:
+        """Whether it is worth trying: an engine that does not answer for one device does not for several."""
+        if self._dialect.separators:
+            return True
+        largest = max(read.devices, key=lambda device: len(device.variables))
+        alone = _Asking(self._dialect, [largest], read.deadline, proven=False)
+        self._answers_alone = not alone.ask(endpoints.VALUES_BY_DEVICE, alone.ids) or bool(alone.answered)
+        read.failures += alone.failures
+        return bool(alone.answered)
 
     def _each(self, read: "_Asking", question: Endpoint) -> None:
         """One request a device; one that was too slow last time comes last, so that it starves nobody."""
@@ -212,8 +239,9 @@ class _Asking(ValuesRead):
     ) -> None:
         super().__init__()
         self._dialect = dialect
-        self._deadline = deadline
+        self.deadline = deadline
         self.proven = proven
+        self.devices = devices
         self.ids = [device.id for device in devices]
         # STATUS first: without it a device's other values prove nothing.
         self.names = sorted(
@@ -226,7 +254,7 @@ class _Asking(ValuesRead):
 
         Until anything was answered in an unproven way, a request gets a third of the time that is left.
         """
-        deadline = self._deadline
+        deadline = self.deadline
         if not (self.proven or self.answered):
             deadline -= (deadline - self._dialect.transport.clock.monotonic()) * 2 / 3
 
@@ -244,7 +272,7 @@ class _Asking(ValuesRead):
                 if not covered(found):
                     raise _uncovered(names[0], found)
             else:
-                found = self._dialect.several(question, names, xml_parser.values, covered, self._deadline)
+                found = self._dialect.several(question, names, xml_parser.values, covered, self.deadline)
             if found is None:
                 raise Absent(f"the engine does not answer for several names, {names[0]} among them, at once")
         except (TimedOut, Unreachable) as error:

@@ -99,6 +99,7 @@ class _Group:
     role: str
     phases: bool
     variables: Mapping[str, Known]
+    titles: Mapping[str, str]
 
     def row(self, last: str) -> Known | None:
         """The row of a variable by the last part of its name."""
@@ -107,11 +108,18 @@ class _Group:
             row = self.variables.get(last[:-1])
         return row
 
+    def title(self, last: str) -> str:
+        """The title of a variable by the last part of its name; "" if there is none."""
+        title = self.titles.get(last, "")
+        if not title and self.phases and last[-1:] in ("1", "2", "3") and last[:-1] in self.titles:
+            title = f"{self.titles[last[:-1]]}, L{last[-1]}"
+        return title
+
 
 ROLES = frozenset({"meter", "engine", "vehicle", "board", "reader", "display", ""})
 """Which part of a station a device may be."""
 
-_GROUP_KEYS = frozenset({"types", "role", "names", "phases", "plain", "variables"})
+_GROUP_KEYS = frozenset({"types", "role", "names", "phases", "plain", "variables", "titles"})
 _ROW_KEYS = frozenset(field.name for field in fields(Known))
 _STATE_KEYS = frozenset(field.name for field in fields(PlugState))
 
@@ -159,6 +167,11 @@ class Catalogue:
             if row is not None:
                 return row
         return None
+
+    def title(self, device_type: str | None, name: str) -> str:
+        """What a variable (name without its device) is, in a few words; "" if that is not known."""
+        groups = (group for group in self.groups if device_type in group.types or "*" in group.types)
+        return next(filter(None, (group.title(last_part(name)) for group in groups)), "")
 
     def sensitive(self, device_type: str | None, name: str, *, text: bool = False, measured: bool = False) -> bool:
         """Whether what a variable holds must not be shown: the one judgement of privacy, which fails closed.
@@ -229,6 +242,7 @@ def _group(row: Mapping[str, Any]) -> _Group:
         types=tuple(row["types"]),
         role=row["role"],
         phases=row.get("phases", False),
+        titles=row.get("titles", {}),
         variables={name: Known() for name in row.get("plain", ())}
         | {name: _known(f"{place}: {name}", known) for name, known in row["variables"].items()},
     )

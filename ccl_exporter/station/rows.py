@@ -15,7 +15,7 @@ from ccl_exporter.text import MASK
 class VariableRow:
     """One variable: its value as the engine sends it, with its unit, and what else is known of it.
 
-    `value` is None where there is none, or where its device is silent; `writable` None if nobody said.
+    `value` is None where there is none, or where its device is silent; `writable` None if unknown.
     """
 
     device: str
@@ -48,10 +48,10 @@ def variable_rows(snapshot: Snapshot, sensitive: bool = False) -> list[VariableR
             VariableRow(
                 device=device.id,
                 variable=name,
-                title=info.title if info is not None else "",
+                title=variable.title,
                 value=value,
                 unit=variable.symbol,
-                writable=info.writable if info is not None else None,
+                writable=variable.writable,
                 minimum=low if info is None or info.minimum is None else info.minimum,
                 maximum=high if info is None or info.maximum is None else info.maximum,
             )

@@ -59,8 +59,10 @@ class Variable:
     `sensitive` says that its values are personal or may be, `sensitive_text` that a text of it would be.
     `hidden` are the values that are not shown: personal ones, those that the engine says are none, those of which
     nothing was asked yet; `date` says that it is an instant even if it was sent as a number.
+    `is_settled` says that neither its unit nor its kind will change once the engine has described it.
+    `title` and whether it is `writable` come from the engine, else from the catalogue ("" and None if unknown).
     `series` names it, as device and variable; `about` adds title, symbol and whether it may be written
-    ("true", "false", or "" if nobody said), and is None where that is not shown.
+    ("true", "false", or "" if unknown), and is None where that is not shown.
     """
 
     id: str
@@ -78,6 +80,9 @@ class Variable:
     hidden: bool
     date: bool
     register: bool
+    is_settled: bool
+    title: str
+    writable: bool | None
     series: tuple[str, str]
     about: tuple[str, str, str, str, str] | None
 
@@ -122,6 +127,14 @@ class Variables:
         date = (info is not None and info.type == "date") or (unit is not None and unit.quantity == "timestamp")
         sensitive = self._facts.sensitive(device.type, short, measured=unit is not None or date)
         has_value = info is None or info.has_value
+        is_energy = unit is not None and unit.quantity in _ENERGIES
+        is_certain = described is not None and (not is_energy or self._facts.register(short, None))
+        known = self._facts.known(device.type, short)
+        title = (info.title if info is not None else "") or self._facts.title(device.type, short)
+        # What the catalogue has a range for is written by the commands of every day.
+        writable = True if known is not None and known.range is not None else None
+        writable = info.writable if info is not None else writable
+        about = (title, self._symbol(described), {True: "true", False: "false", None: ""}[writable])
         return Variable(
             id=name,
             device=device,
@@ -138,19 +151,15 @@ class Variables:
             hidden=sensitive or described is None or not has_value,
             date=date,
             series=(device.id, short),
-            about=None if sensitive or described is None else (device.id, short, *self._about(info, described)),
-            register=unit is not None
-            and unit.quantity in _ENERGIES
-            and self._facts.register(short, info.sample_mode if info is not None else None),
+            title=title,
+            writable=writable,
+            about=None if sensitive or described is None else (device.id, short, *about),
+            is_settled=name in self._settled or info is not None or is_certain,
+            register=is_energy and self._facts.register(short, info.sample_mode if info is not None else None),
         )
 
     def _symbol(self, spec: UnitSpec | None) -> str:
         return self._facts.symbol(spec.code, spec.factor) if spec is not None and spec.code else ""
-
-    def _about(self, info: VariableInfo | None, described: UnitSpec) -> tuple[str, str, str]:
-        if info is None:
-            return "", self._symbol(described), ""
-        return info.title, self._symbol(described), "true" if info.writable else "false"
 
     def _describe(self, name: str, short: str, device: Device, info: VariableInfo | None) -> UnitSpec | None:
         """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.

@@ -48,7 +48,7 @@ def test_check_tells_the_dialect_of_an_engine_that_takes_one_device_at_a_time() 
         report = json.loads(run("check", "--json", "-c", simulator.url).stdout)
 
     assert report["way"] == "deviceState.xml, one device at a time"
-    assert (report["first_requests"], report["scrape_requests"]) == (200, 6)
+    assert (report["first_requests"], report["scrape_requests"]) == (196, 6)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_a_command_beside_the_service_takes_turns_with_it(
 
     assert all(command.process.returncode == 0 for command in commands)
     assert simulator.max_in_flight == 1
-    assert len(simulator.requests) > 400
+    assert len(simulator.requests) > 200
 
 
 def test_there_is_a_pause_between_two_requests_of_any_process(simulator: Simulator, tmp_path: Path) -> None:

@@ -29,11 +29,14 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield started
 
 
-def test_three_commands_bring_messages_on_the_screen(broker: Broker, start: Start, tmp_path: Path) -> None:
+def test_the_commands_bring_messages_on_the_screen(broker: Broker, start: Start, tmp_path: Path) -> None:
     (configuration,) = re.findall(r"```yaml\n(.*?)```", SECTION, flags=re.DOTALL)
-    (block,) = re.findall(r"```sh\n(.*?)```", SECTION, flags=re.DOTALL)
-    first, second, third = block.splitlines()
-    install, _, simulate = first.partition(" && ")
+    (block,) = re.findall(r"```bash\n(.*?)```", SECTION, flags=re.DOTALL)
+    install, simulate, serve, hear, stop = block.splitlines()
+    simulate, _, charger_id = simulate.partition(" & ")
+    serve, _, exporter_id = serve.partition(" & ")
+    started = " ".join(f"${name.removesuffix('=$!')}" for name in (exporter_id, charger_id))
+    assert stop == f"kill {started}; wait {started}"
     pip = [sys.executable, "-m", "pip", *shlex.split(install)[1:]]
     planned = subprocess.run([*pip, "--dry-run"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
     assert "paho-mqtt" in planned
@@ -42,9 +45,9 @@ def test_three_commands_bring_messages_on_the_screen(broker: Broker, start: Star
     charger = simulated.line(r"http://127\.0\.0\.1:\d+")[0]
     text = configuration.replace("http://127.0.0.1:9987", charger).replace(":1883 ", f":{broker.port} ")
     (tmp_path / "mqtt.yaml").write_text(text)
-    _, command, flag, name = shlex.split(second)
-    start(command, flag, str(tmp_path / name), "--web.listen-address", "127.0.0.1:0").line("Metrics")
-    program, *arguments = shlex.split(third)
+    _, command, flag, name = shlex.split(serve)
+    start(command, flag, str(tmp_path / name), "--web.listen-address", "127.0.0.1:0").line("metrics of")
+    program, *arguments = shlex.split(hear)
     listen = [server(program), *arguments, "-p", str(broker.port), "-C", "5"]
     shown = subprocess.run(listen, check=True, capture_output=True, text=True).stdout
 

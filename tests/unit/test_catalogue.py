@@ -42,7 +42,7 @@ class TestRows:
 
     def test_no_variable_is_both_plain_and_with_a_unit(self) -> None:
         for group in TEXT.split("[[devices]]")[1:]:
-            plain, _, rows = group.partition("[devices.variables]")
+            plain, _, rows = group.partition("[devices.titles]")[0].partition("[devices.variables]")
             names = re.findall(r'"([A-Z0-9_]+)"', plain.partition("plain = [")[2])
             names += re.findall(r"^([A-Z0-9_]+) = ", rows, re.MULTILINE)
 
@@ -363,6 +363,12 @@ class TestDevices:
         }
 
         assert {type: FACTS.role(type) for type in roles} == roles
+
+    def test_a_title_names_the_phase(self) -> None:
+        assert FACTS.title("CVM1D", "AE") == "Active energy"
+        assert FACTS.title("CVM1D", "VI2") == "Voltage, L2"
+        assert FACTS.title("CCL1ENGINE", "PLUG.VDTTM") == "Time of the newest data"
+        assert FACTS.title("unknown", "AE") == ""
 
     def test_a_meters_phase_is_like_the_whole(self) -> None:
         whole = {"AE1": "AE", "VI3": "VI", "API2": "API", "PFI1": "PFI", "IE2": "IE"}

@@ -276,7 +276,9 @@ class TestVariableInfo:
     @pytest.mark.parametrize(
         ("name", "info", "labels"),
         [
-            pytest.param("Board.TFI", None, ("Board", "TFI", "", "°F", ""), id="catalogue only"),
+            pytest.param(
+                "Board.TFI", None, ("Board", "TFI", "Temperature of the board", "°F", ""), id="catalogue only"
+            ),
             pytest.param("Board.TFI", VariableInfo("Heat"), ("Board", "TFI", "Heat", "°F", "false"), id="both"),
             pytest.param(
                 "Box.X", VariableInfo("X", "MyUnit", 3), ("Box", "X", "X", "10^3 MyUnit", "false"), id="own unit"
@@ -292,7 +294,8 @@ class TestVariableInfo:
         assert set(shown({name: 1.0}, infos={name: info} if info else {}).named("variable_info")) == {labels}
 
     def test_it_is_there_for_what_is_listed_and_not_read(self) -> None:
-        assert set(shown({}, listed=["Board.TCI"]).named("variable_info")) == {("Board", "TCI", "", "°C", "")}
+        found = set(shown({}, listed=["Board.TCI"]).named("variable_info"))
+        assert found == {("Board", "TCI", "Temperature of the board", "°C", "")}
 
     def test_it_is_not_there_for_what_is_not_settled(self) -> None:
         assert shown({"Box.FUTURE": 1.0}, settled=False).named("variable_info") == {}

@@ -29,3 +29,17 @@ def test_beside_a_code_stands_what_it_means_and_beside_a_number_its_unit() -> No
 
 def test_a_code_of_a_device_of_another_kind_has_no_words() -> None:
     assert table([row("PLUG.STATE", 8.0)]).splitlines()[1].split() == ["EVSE.PLUG.STATE", "8"]
+
+
+def test_a_pattern_means_ids_and_only_where_none_fits_titles() -> None:
+    rows = [
+        VariableRow("EVSE", variable, title, 1.0, "", None, None, None)
+        for variable, title in (("API", "Power"), ("POWER", "Lamp"), ("AE", "Energy"))
+    ]
+
+    def chosen(*patterns: str) -> list[str]:
+        return [one.variable for one in select_rows(rows, patterns, None, False)]
+
+    assert chosen("*power*") == ["POWER"]
+    assert chosen("ener*") == ["AE"]
+    assert chosen("evse.a*") == ["AE", "API"]

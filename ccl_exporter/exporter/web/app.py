@@ -18,7 +18,7 @@ from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import MODULES, Module, module_named
 from ccl_exporter.text import quote_short
 
-DEFAULT_TIMEOUT = 30.0
+DEFAULT_TIMEOUT = 10.0
 """Seconds for a read when the scraper does not say how long it waits."""
 
 TIMEOUT_OFFSET = 0.5
@@ -242,7 +242,7 @@ def _host_names(host: str) -> frozenset[str]:
 
 
 def read_timeout(environ: WSGIEnvironment) -> float:
-    """Seconds that a read may take: what Prometheus says it waits, less an offset; 30 without a usable word."""
+    """Seconds that a read may take: what Prometheus says it waits, less an offset; 10 without a usable word."""
     try:
         patience = float(environ.get("HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS", ""))
     except ValueError:

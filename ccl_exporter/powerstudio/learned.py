@@ -1,0 +1,85 @@
+"""What was learned of an engine, kept in a file between runs: how it is asked, its devices and their variables.
+
+It is true only of an engine that still has the same change stamps; whoever reads it compares them.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from ccl_exporter.powerstudio.snapshot import SystemStatus
+
+log = logging.getLogger(__name__)
+
+Facts = Mapping[str, Any]
+"""What a part of the reader has learned, as JSON can hold it."""
+
+_FORMAT = 1
+_MOST_BYTES = 16 * 2**20
+
+
+def holds(facts: Facts, status: SystemStatus | None) -> bool:
+    """Whether an engine of this status is still as it was when the facts were learned."""
+    return status is not None and any(status.stamps) and list(status.stamps) == facts["stamps"]
+
+
+class LearnedFile:
+    """The file of one charger, `chargers/ID.json` in the state folder.
+
+    A file that cannot be used is reported once, and replaced as soon as everything was learned anew.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self._url = url
+        self._path = folder / "chargers" / f"{sha256(url.encode()).hexdigest()[:16]}.json"
+        self._is_reported = False
+
+    def load(self) -> Facts | None:
+        """What is in the file; None if there is none that can be used."""
+        try:
+            if not self._path.exists():
+                return None
+            if not self._path.is_file() or self._path.stat().st_size > _MOST_BYTES:
+                raise ValueError("not a file of this program")
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+            facts: Facts = content["learned"]
+            if content != self._content(facts):
+                raise ValueError("damaged, or not written by this version")
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            self._report("be used, everything is read from the charger", error)
+            return None
+        return facts
+
+    def save(self, facts: Facts) -> None:
+        """Replace the file; never raises."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with NamedTemporaryFile(  # which nobody else can read
+                "w", encoding="utf-8", dir=self._path.parent, suffix=".new", delete=False
+            ) as file:
+                try:
+                    json.dump(self._content(facts), file)
+                    file.close()
+                    os.replace(file.name, self._path)
+                except OSError:
+                    with suppress(OSError):
+                        os.unlink(file.name)
+                    raise
+        except OSError as error:
+            self._report("be written, the next start reads everything from the charger", error)
+
+    def _content(self, facts: Facts) -> Mapping[str, Any]:
+        text = json.dumps(facts, sort_keys=True)
+        digest = sha256(f"{_FORMAT} {self._url} {text}".encode()).hexdigest()
+        return {"format": _FORMAT, "url": self._url, "sha256": digest, "learned": facts}
+
+    def _report(self, what: str, error: Exception) -> None:
+        if not self._is_reported:
+            log.warning("%s cannot %s: %s", self._path, what, getattr(error, "strerror", None) or error)
+        self._is_reported = True
