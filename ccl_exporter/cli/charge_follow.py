@@ -3,18 +3,18 @@
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic, time
+from time import monotonic
 from typing import Annotated, TypeVar
 
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Duration, Patience, on_signals, say, warn
+from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Duration, Patience, Zone, hours, on_signals, say, warn
 from ccl_exporter.cli.write_session import Target, restore_only, seconds, writable_transport, write_command
 from ccl_exporter.control.follow import arguments, sources
 from ccl_exporter.control.follow.follower import Follower
@@ -23,8 +23,6 @@ from ccl_exporter.control.follow.limiter import (
     FollowedPlug,
     FollowerState,
     SafeCurrentGuard,
-    only_one,
-    written_lately,
 )
 from ccl_exporter.control.follow.metrics import serve_metrics
 from ccl_exporter.control.follow.policy import HOUR, Budget, Mode, Policy, Rules
@@ -33,7 +31,8 @@ from ccl_exporter.control.write import Writer
 from ccl_exporter.errors import UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.settings import listen_address
-from ccl_exporter.station.current_limit import amperes_left, percent_for
+from ccl_exporter.station.current_limit import amperes_left
+from ccl_exporter.tariff import Tariff, TimeWindow
 from ccl_exporter.text import count
 
 _Flag = TypeVar("_Flag")
@@ -128,9 +127,19 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             "--supply",
             metavar="LIMIT",
             rich_help_panel=_LIMITS,
-            help="What the house may import: 60A on each phase, or 14kW.",
+            help="What the house may import, in every mode: 60A on each phase, or 14kW.",
         ),
     ] = None,
+    full_between: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--full-between",
+            metavar="HOURS",
+            rich_help_panel=_LIMITS,
+            help="Full current within these hours, such as 00:30-04:30, or those of the `tariff`; repeatable.",
+        ),
+    ] = None,
+    timezone: Zone = None,
     roof: Annotated[
         str | None,
         typer.Option(
@@ -155,8 +164,8 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             "--safe",
             metavar="CURRENT",
             rich_help_panel=_LIMITS,
-            help="The safe current, while the input is stale or implausible and after the end; by default 0A, the"
-            " floor, or for a supply the minimum of the plug.",
+            help="The safe current, while the input is stale or implausible, with a supply also after the end; by"
+            " default 0A, the floor, or with a supply the minimum current.",
         ),
     ] = None,
     stale: Annotated[
@@ -188,7 +197,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         typer.Option("--web.listen-address", metavar="ADDRESS", help="Serve metrics, such as on 127.0.0.1:9988."),
     ] = None,
     put_back: Annotated[
-        bool, typer.Option("--restore", help="Only set the safe current that a killed follower could not set.")
+        bool, typer.Option("--restore", help="Only set the limit that a killed follower was to leave behind.")
     ] = False,
     old_number: Annotated[What | None, typer.Option("--number", hidden=True)] = None,
     old_roof: Annotated[str | None, typer.Option("--roof", hidden=True)] = None,
@@ -196,12 +205,8 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 ) -> None:
     """Follow solar surplus or the capacity of a supply: set the limit by an input that arrives regularly.
 
-    Runs until it is stopped. The safe current holds while the input is stale or implausible, and after the end.
-
-    \b
-    Examples:
-      ccl-exporter charge follow --topic home/meter --field power -c http://evse
-      ccl-exporter charge follow --mode supply --supply 60A --file import.txt -c http://evse
+    Runs until it is stopped. The safe current holds while the input is stale or implausible, and with a supply
+    after the end; without one the limit of before is restored.
     """
     number = _renamed("--number", old_number, "--input", number)
     roof = _renamed("--roof", old_roof, "--pv-peak", roof)
@@ -228,8 +233,9 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         # Whatever the encoding: a line that holds no number says so, and the next may.
         source = sources.Lines((line.decode("utf-8", "replace") for line in sys.stdin.buffer), field)
     currents = arguments.amperes(floor, "--floor"), arguments.amperes(safe, "--safe")
-    rules = partial(arguments.rules, mode, *currents, starts)
-    return _run(_Task(target, meaning, rules, writes, source, every, listen))
+    rules = partial(arguments.rules, mode, supply is not None, *currents, starts)
+    full_hours = [hours(text, timezone, target.config_file) for text in full_between or ()]
+    return _run(_Task(target, meaning, rules, full_hours, writes, source, every, listen))
 
 
 def _renamed(old: str, given: _Flag | None, new: str, value: _Flag) -> _Flag:
@@ -247,6 +253,7 @@ class _Task:
     target: Target
     meaning: InputSpec
     rules: Callable[[float], Rules]
+    full_hours: Sequence[TimeWindow | Tariff]
     writes: int
     source: sources.InputSource
     every: float
@@ -303,15 +310,16 @@ def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> F
     writer.identify()
     plug = FollowedPlug(writer, control_state, target.plug, target.timeout)
     rules = task.rules(plug.largest)
-    running.enter_context(only_one(control_state, plug.name))
+    running.enter_context(control_state.followed(plug.name))
     if not target.dry_run:
         with control_state.exclusive(monotonic() + target.timeout):
             restore_pending(control_state, writer, warn)
-    ages = written_lately(control_state, plug.variable, time(), HOUR)
+    ages = control_state.written_lately(plug.variable, HOUR)
     budget = Budget(task.writes, [monotonic() - age for age in ages])
     input_filter = InputFilter(task.meaning)
-    guard = SafeCurrentGuard(control_state, plug.device, plug.variable, percent_for(rules.safe, plug.largest))
-    follower = Follower(plug, latest, input_filter, Policy(rules, budget), guard, say, target.dry_run)
+    guard = SafeCurrentGuard(control_state, plug.device, plug.variable, rules.at_end(plug.percent()))
+    policy = Policy(rules, budget)
+    follower = Follower(plug, latest, input_filter, policy, guard, say, task.full_hours, target.dry_run)
     if task.listen is not None:
         where = listen_address(task.listen)
         info = {"mode": rules.mode, "plug": plug.name}
@@ -337,8 +345,15 @@ def _promise(task: _Task, follower: Follower) -> None:
     say(f"The input is {sign}, in {meaning.unit}; assumed PV peak power: {meaning.roof / 1000:g} kW.")
     say(
         f"Safe current: {safe:.2f} A, within 60 s, when the input is older than {meaning.stale:.0f} s or"
-        " implausible, and when this command ends."
+        " implausible."
     )
+    if task.full_hours:
+        within = ", ".join(map(str, task.full_hours))
+        need = "what the supply leaves" if rules.has_supply else "whatever the input says"
+        say(f"Within {within} and after `charge start --now`: the full current, {need}.")
+    end = amperes_left(follower.guard.at_end, plug.largest)
+    why = "the safe current" if rules.has_supply else "as now, or no reduction where that is too low for a car"
+    say(f"When this command ends: {end:.2f} A, {why}.")
     say(
         "Killed with SIGKILL, this command sets nothing: the next command that writes to this charger does, or"
         " `charge follow --restore`, as the systemd unit has it."

@@ -299,12 +299,16 @@ class PlugCommands(PlugReader):
 
 
 def override_active(seen: Plug, override: Override, now: float) -> Result | None:
-    """Why the charge that `start --now` began goes on; None once the car has left or charges anew.
+    """Why the charge that `start --now` began goes on; None once it is over, or the car has left or charges anew.
 
     Where the charger does not tell when a charge was asked for, another one cannot be told from it:
     there it is left alone for a day at most. `now` is in Unix seconds.
     """
     if seen.vehicle_connected is False:
+        return None
+    if override.until is not None and now >= override.until:
+        return None
+    if override.energy is not None and (seen.session.energy or 0.0) >= override.energy:
         return None
     requested = seen.session.requested
     if requested is None or override.requested is None:

@@ -29,6 +29,7 @@ SYSTEM_LOG = Path("/dev/log")
 _FACTS = "facts.json"
 _FACTS_WITHIN = 5.0
 _RESOLVED_WITHIN = 5.0
+_JOURNAL_TAIL = 512 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,16 @@ class PendingRestore:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A charge that the end of the night is to leave alone; both in Unix seconds.
+    """A charge that the end of the night and a follower are not to hold back.
 
     `requested` is when it was asked for, as the charger tells it, if it does; `said` when the command was given.
+    It ends at `until`, or once the session has `energy`. Unix seconds, joules.
     """
 
     requested: float | None
     said: float
+    until: float | None = None
+    energy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +192,13 @@ class ControlState:
         found = self._facts().get("overrides", {}).get(plug)
         return None if found is None else Override(**found)
 
-    def set_override(self, plug: str, requested: float | None) -> None:
-        """The charge that runs is to go on until the car leaves."""
+    def set_override(
+        self, plug: str, requested: float | None, lasts: float | None = None, energy: float | None = None
+    ) -> None:
+        """A charge is to go on until the car leaves, for `lasts` seconds or until its session has `energy`."""
+        now = self.now()
         with self._changing("overrides") as overrides:
-            overrides[plug] = asdict(Override(requested, self.now()))
+            overrides[plug] = asdict(Override(requested, now, None if lasts is None else now + lasts, energy))
 
     def clear_override(self, plug: str) -> None:
         """No charge is to be left alone any more."""
@@ -278,7 +285,76 @@ class ControlState:
                     found.append((PendingRestore(**kept), partial(self._forget, path)))
             yield found
 
+    def is_held(self, variable: str) -> bool:
+        """Whether a command that still runs has changed a variable for a while."""
+        for path in self._own.glob("back-*.json"):
+            with suppress(OSError, ValueError), path.open("r+") as file:
+                if not try_lock(file) and variable in json.load(file)["before"]:
+                    return True
+        return False
+
+    # The follower of a plug
+
+    @contextmanager
+    def followed(self, plug: str) -> Iterator[None]:
+        """Keep a second follower of a plug out.
+
+        Raises `WriteRejected` if there is one, `StateError` if nothing can be locked.
+        """
+        path = _followed(self.folder, self.id, plug)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            opened = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise StateError(
+                f"{path.parent} cannot be written ({error.strerror}), so nobody could keep a second follower out:"
+                " set STATE_DIRECTORY"
+            ) from error
+        with opened as lock:
+            if not try_lock(lock):
+                lock.seek(0)
+                who = lock.read(20).strip()
+                raise WriteRejected(
+                    f"{plug} of {self.url} is followed already, by process {who}: stop that one first,"
+                    " two would set its limit against each other"
+                )
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            yield
+
+    def is_followed(self, plug: str) -> bool:
+        """Whether a follower of a plug runs."""
+        return is_followed(self.folder, self.url, plug)
+
     # The journal
+
+    def written_lately(self, variable: str, seconds: float) -> list[float]:
+        """How many seconds ago commands of this machine wrote a variable, the latest at the end."""
+        ages = [max(self.now() - at, 0.0) for at, _ in self._journal(variable)]
+        return [age for age in ages if age < seconds]
+
+    def last_written(self, variable: str) -> float | None:
+        """What a command of this machine last wrote to a variable, unless the charger refused it."""
+        return next((value for _, value in reversed(self._journal(variable)) if value is not None), None)
+
+    def _journal(self, variable: str) -> Sequence[tuple[float, float | None]]:
+        """When (Unix seconds) and what was written to a variable of late; None is what was not accepted."""
+        found: list[tuple[float, float | None]] = []
+        with suppress(OSError), (self.folder / JOURNAL).open("rb") as journal:
+            journal.seek(0, os.SEEK_END)
+            journal.seek(max(journal.tell() - _JOURNAL_TAIL, 0))
+            for line in journal.read().splitlines():
+                with suppress(ValueError, KeyError, TypeError):
+                    entry = json.loads(line)
+                    # Version 0.1 knew a charger by its URL only.
+                    is_own = entry["id"] == self.id if "id" in entry else entry["charger"] == self.url
+                    if is_own and variable in entry["variables"]:
+                        value = entry["wanted"][entry["variables"].index(variable)]
+                        at = datetime.fromisoformat(entry["time"]).timestamp()
+                        is_accepted = isinstance(value, float) and not entry["result"].startswith("failed")
+                        found.append((at, value if is_accepted else None))
+        return found
 
     def log_write(self, entry: WriteEntry) -> None:
         """One line to the journal of writes, and to that of the system where there is one."""
@@ -364,6 +440,17 @@ def _replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def is_followed(folder: Path, url: str, plug: str) -> bool:
+    """Whether a follower of a plug runs; creates nothing."""
+    with suppress(OSError), _followed(folder, _id_at(folder, _address_of(url)), plug).open("r+") as lock:
+        return not try_lock(lock)
+    return False
+
+
+def _followed(folder: Path, id: str, plug: str) -> Path:
+    return folder / "follow" / sha256(f"{id} {plug}".encode()).hexdigest()[:16]
 
 
 def _user() -> str:

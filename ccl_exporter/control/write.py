@@ -102,7 +102,7 @@ class Writer:
         look_every: float = LOOK_EVERY,
     ) -> None:
         self._control = control
-        self._state = control_state
+        self.state = control_state
         self._timeout = timeout
         self._command = command
         self.look_every = look_every
@@ -188,7 +188,7 @@ class Writer:
             return plan
         for name, value in due.items():
             _check_range(name, value, found[name], how.force)
-            _check_pause(name, self._state.seconds_since(name), how.least_pause)
+            _check_pause(name, self.state.seconds_since(name), how.least_pause)
         if how.dry_run:
             return replace(plan, outcome="planned")
         plan = replace(plan, wanted=due)
@@ -198,7 +198,7 @@ class Writer:
 
     def _put(self, plan: Written, how: WriteOptions, holds: "Confirm | None") -> Written:
         # Noted first: what cannot be noted is not written.
-        take_back = self._state.note_written(list(plan.wanted)) if not how.is_restore else lambda: None
+        take_back = self.state.note_written(list(plan.wanted)) if not how.is_restore else lambda: None
         plan = replace(plan, after=dict.fromkeys(plan.wanted))
         result, done = "failed", plan
         try:
@@ -223,7 +223,7 @@ class Writer:
             result = f"failed: {error}"
             raise
         finally:
-            self._state.log_write(_entry(self._control.url, self._command, done, result))
+            self.state.log_write(_entry(self._control.url, self._command, done, result))
         return done
 
     def _read_back(self, plan: Written, wait: float) -> Written:

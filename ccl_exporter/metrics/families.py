@@ -360,6 +360,8 @@ FOLLOW_REASON = _stateset(
     (
         "following",
         "bridging",
+        "full_hours",
+        "boost",
         "below_minimum",
         "no_vehicle",
         "stale",

@@ -220,8 +220,8 @@ class Days:
             if second - looked >= self.every:
                 looked = second
                 car = bench.car()
-                free, trouble = self.input_filter.judge(number, now, car.plug)
-                decision = policy.decide(Observation(now, int(now // 86_400), car.plug, free, trouble))
+                known = self.input_filter.judge(number, now, car.plug)
+                decision = policy.decide(Observation(now, int(now // 86_400), car.plug, *known))
                 result.reasons[decision.reason] = result.reasons.get(decision.reason, 0) + 1
                 if decision.percent is not None:
                     bench.write(decision.percent)

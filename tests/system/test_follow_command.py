@@ -26,7 +26,7 @@ from paho.mqtt.publish import single
 
 from ccl_exporter.control.follow.follower import Follower
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec
-from ccl_exporter.control.follow.limiter import FollowedPlug, FollowerState, SafeCurrentGuard, written_lately
+from ccl_exporter.control.follow.limiter import FollowedPlug, FollowerState, SafeCurrentGuard
 from ccl_exporter.control.follow.policy import Budget, Policy, Rules
 from ccl_exporter.control.follow.sources import LatestValue
 from ccl_exporter.control.put import WritableTransport
@@ -694,15 +694,13 @@ def test_a_charger_that_fails_at_once_is_asked_for_the_safe_current_with_rests(l
 def test_writes_of_the_last_hour_are_known_after_a_restart(loop: Loop, clock: Clock) -> None:
     for _ in loop.live(30, lambda second: 11_000.0 + second % 9):
         pass
-    ages = written_lately(loop.control_state, PREDUCTION, clock.at, 3600)
+    ages = loop.control_state.written_lately(PREDUCTION, 3600)
 
     assert len(ages) == loop.follower.status.writes > 0
     assert all(0 <= age <= 40 for age in ages)
-    assert written_lately(loop.control_state, PREDUCTION, clock.at + 4000, 3600) == []
-    assert (
-        written_lately(ControlState(loop.control_state.folder, "http://192.0.2.1"), PREDUCTION, clock.at, 3600)
-        == []
-    )
+    assert ControlState(loop.control_state.folder, "http://192.0.2.1", clock).written_lately(PREDUCTION, 3600) == []
+    clock.at += 4000
+    assert loop.control_state.written_lately(PREDUCTION, 3600) == []
 
 
 def test_another_command_that_takes_long_does_not_keep_the_safe_current_out(loop: Loop) -> None:

@@ -9,7 +9,7 @@ import pytest
 from helpers.plugs import Car
 
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue, Unit, What
-from ccl_exporter.control.follow.policy import Budget, Decision, Mode, Observation, Policy, Rules
+from ccl_exporter.control.follow.policy import Budget, Decision, Full, Mode, Observation, Policy, Rules
 from ccl_exporter.control.follow.sources import LatestValue, NoValueError, answered, prom_query, reading
 from ccl_exporter.errors import UsageError
 from ccl_exporter.station.current_limit import amperes_left
@@ -25,21 +25,23 @@ class Room:
     what: What = "available"
     unit: Unit = "W"
     roof: float = 8000.0
-    supply: float = 14_000.0
+    supply: float | None = None
     most: float = 32.0
     obeys: bool = True
     every: float = 2.0
     writes: int = 60
     safe: float = 0.0
+    full: Full = ""
     now: float = 1000.0
     car: Car = CHARGING
     sent: list[tuple[float, int]] = field(default_factory=list)
     last: Decision = field(default_factory=lambda: Decision(None, 0.0, ""))
 
     def __post_init__(self) -> None:
-        supply = (self.supply, "W") if self.mode == "supply" and self.what == "import" else None
+        has_supply = self.supply is not None or (self.mode == "supply" and self.what == "import")
+        supply = (self.supply or 14_000.0, "W") if has_supply else None
         self.input_filter = InputFilter(InputSpec(self.what, self.unit, self.mode, supply, self.roof))
-        self.policy = Policy(Rules(self.mode, 32.0, safe=self.safe), Budget(self.writes))
+        self.policy = Policy(Rules(self.mode, 32.0, safe=self.safe, supply=has_supply), Budget(self.writes))
 
     @property
     def limit(self) -> float:
@@ -47,8 +49,8 @@ class Room:
 
     def look(self, number: InputValue | None, day: int = 1) -> Decision:
         self.now += self.every
-        free, trouble = self.input_filter.judge(number, self.now, self.car.plug)
-        self.last = self.policy.decide(Observation(self.now, day, self.car.plug, free, trouble))
+        known = self.input_filter.judge(number, self.now, self.car.plug)
+        self.last = self.policy.decide(Observation(self.now, day, self.car.plug, *known, full=self.full))
         if self.last.percent is not None:
             self.policy.wrote(self.now, self.last.percent)
             self.sent.append((self.now, self.last.percent))
@@ -226,6 +228,78 @@ def test_without_a_charge_there_is_the_safe_current_written_once() -> None:
 
     assert room.last.reason == "no_vehicle"
     assert room.sent == [(room.sent[0][0], 100)]
+
+
+# The whole day: sun, full hours, boosts, within a supply
+
+
+def test_in_the_full_hours_the_car_has_all_whatever_the_sun_does_and_then_pauses_at_once() -> None:
+    room = Room(what="import", full="full_hours")
+    room.hear_house(500, 120)
+    assert (room.limit, room.last.reason) == (32, "full_hours")
+    room.full = ""
+    room.hear_house(500, 20)
+
+    assert room.limit == 0
+
+
+def test_without_a_supply_the_full_hours_need_no_input() -> None:
+    room = Room(full="boost")
+    for _ in range(60):
+        room.look(None)
+    assert (room.limit, room.last.reason) == (32, "boost")
+    room.full = ""
+    room.look(None)
+
+    assert (room.limit, room.last.reason) == (0, "stale")
+
+
+@pytest.mark.parametrize("full", ["full_hours", "boost"])
+def test_the_supply_limits_the_full_hours_too(full: Full) -> None:
+    room = Room(what="import", supply=14_000.0, safe=6.1, full=full)
+    room.hear_house(2000, 300)
+    assert room.limit == 32
+    room.look(InputValue(12_000 + room.car.watts, room.now + 2))
+    assert room.limit * 230 <= 2000
+    room.silence(60)
+
+    assert 6 <= room.limit < 6.2
+
+
+def test_a_supply_that_is_exceeded_counts_more_than_the_floor() -> None:
+    room = Room(mode="floor", what="import", supply=3000.0, safe=6.1)
+    room.hear_house(-1900, 600)
+    room.hear_house(500, 60)
+    assert 6 <= room.limit < 6.2
+    room.hear_house(2500, 4)
+
+    assert room.limit == 0
+
+
+def test_full_hours_use_none_of_the_starts_that_the_sun_has() -> None:
+    room = Room(full="full_hours")
+    for _ in range(20):
+        room.hear(0, 300)
+        room.full = "" if room.full else "full_hours"
+    assert room.policy.starts > 8
+    room.full = ""
+    room.hear(5000, 900)
+
+    assert room.limit > 20
+
+
+@pytest.mark.parametrize(
+    ("rules", "found", "left"),
+    [
+        pytest.param(Rules("surplus", 32.0), 0, 0, id="no limit before"),
+        pytest.param(Rules("surplus", 32.0), 50, 50, id="a limit before"),
+        pytest.param(Rules("surplus", 32.0), 82, 0, id="a limit below the minimum current"),
+        pytest.param(Rules("surplus", 32.0, safe=6.1, supply=True), 0, 81, id="a supply"),
+        pytest.param(Rules("supply", 32.0, safe=6.1), 100, 81, id="the mode of a supply"),
+    ],
+)
+def test_what_is_left_at_the_end_keeps_no_car_from_charging(rules: Rules, found: int, left: int) -> None:
+    assert rules.at_end(found) == left
 
 
 # Numbers that are not to be believed

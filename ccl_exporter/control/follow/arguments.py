@@ -19,8 +19,10 @@ def input_spec(
     what: What, unit: Unit, mode: Mode, supply: str | None, roof: str | None, stale: float
 ) -> InputSpec:
     """What the number means; `stale` in seconds."""
-    if (supply is not None) != (mode == "supply" and what == "import"):
-        raise UsageError("--supply belongs to --mode supply and --input import, and they need it")
+    if supply is not None and what != "import":
+        raise UsageError("--supply belongs to --input import: the power that is available knows of the supply")
+    if supply is None and mode == "supply" and what == "import":
+        raise UsageError("--mode supply and --input import need --supply")
     allowed = _power(supply, "--supply") if supply is not None else None
     if roof is None:
         return InputSpec(what, unit, mode, allowed, 0.0 if mode == "supply" else _ROOF, stale)
@@ -40,7 +42,7 @@ def amperes(text: str | None, flag: str) -> float | None:
     return value
 
 
-def rules(mode: Mode, floor: float | None, safe: float | None, starts: int, largest: float) -> Rules:
+def rules(mode: Mode, supply: bool, floor: float | None, safe: float | None, starts: int, largest: float) -> Rules:
     """The rules for a plug that has `largest` amperes; refuses a current that it cannot give."""
     for name, current in (("--floor", floor), ("--safe", safe)):
         if current is not None and (current > largest or (current > 0 and percent_for(current, largest) == 100)):
@@ -51,8 +53,8 @@ def rules(mode: Mode, floor: float | None, safe: float | None, starts: int, larg
     least = minimum_current(largest)
     floor = least if floor is None else floor
     if safe is None:
-        safe = {"surplus": 0.0, "floor": floor, "supply": least}[mode]
-    return Rules(mode=mode, largest=largest, floor=floor, safe=safe, starts_a_day=starts)
+        safe = floor if mode == "floor" else least if supply or mode == "supply" else 0.0
+    return Rules(mode=mode, largest=largest, floor=floor, safe=safe, starts_a_day=starts, supply=supply)
 
 
 def _power(text: str, flag: str) -> tuple[float, str]:

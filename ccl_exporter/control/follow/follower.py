@@ -1,7 +1,7 @@
 """The rounds of a follower: look at the number and at the charger, decide, write; and what it leaves behind."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -11,6 +11,7 @@ from ccl_exporter.control.follow.input_filter import InputFilter
 from ccl_exporter.control.follow.limiter import FollowedPlug, SafeCurrentGuard
 from ccl_exporter.control.follow.policy import (
     Decision,
+    Full,
     Observation,
     Policy,
     amperes_of,
@@ -19,6 +20,7 @@ from ccl_exporter.control.follow.sources import LatestValue
 from ccl_exporter.errors import AccessDenied, CclError, ChargerError, StateError, WriteRejected
 from ccl_exporter.station.current_limit import amperes_left, percent_for
 from ccl_exporter.station.plug import Plug
+from ccl_exporter.tariff import Tariff, TimeWindow
 
 SILENT = 20.0
 """Seconds after which a charger that cannot be read is given the safe current blindly."""
@@ -29,9 +31,14 @@ _LEAVE_AGAIN = 2.0
 
 Say = Callable[[str], None]
 
+LIFT = "charge limit 100%"
+"""The command that lifts a limit."""
+
 SENTENCES = {
     "following": "the number is good, the limit follows it",
     "bridging": "a cloud passes, the car goes on with the least",
+    "full_hours": "the car has the full current in these hours",
+    "boost": "the car has the full current, as `charge start --now` says",
     "below_minimum": "there is too little for a car",
     "no_vehicle": "no charge is under way",
     "stale": "the number is too old",
@@ -45,6 +52,9 @@ SENTENCES = {
     "stopping": "the command ends",
 }
 """What each reason means."""
+
+_DETAILED = SENTENCES.keys() - {"following", "bridging", "full_hours", "boost", "below_minimum", "no_vehicle"}
+"""The reasons for which it matters what is wrong with the input or the charger."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,10 @@ class Status:
 
 @dataclass
 class Follower:
-    """One plug, one input. `clock` never goes back, `wall` gives Unix seconds."""
+    """One plug, one input, and hours of the day with the full current.
+
+    `clock` never goes back, `wall` gives Unix seconds.
+    """
 
     plug: FollowedPlug
     latest: LatestValue
@@ -74,6 +87,7 @@ class Follower:
     policy: Policy
     guard: SafeCurrentGuard
     say: Say
+    full_hours: Sequence[TimeWindow | Tariff] = ()
     dry_run: bool = False
     clock: Callable[[], float] = monotonic
     wall: Callable[[], float] = time
@@ -105,24 +119,24 @@ class Follower:
         now = self.clock()
         self.guard.seen(plug.limits.percent)
         self._silent_since, self._blind_tries = None, 0
-        free, trouble = self.input_filter.judge(self.latest.number, now, plug)
-        decision = self.policy.decide(Observation(now, self._day(), plug, free, trouble))
-        self._show(now, plug, free, decision)
+        known = self.input_filter.judge(self.latest.number, now, plug)
+        decision = self.policy.decide(Observation(now, self._day(), plug, *known, full=self._full(plug)))
+        self._show(now, plug, known.free, decision)
         if decision.percent is not None:
-            self._write(now, decision.percent, decision.urgent, free)
+            self._write(now, decision.percent, decision.urgent, known.free)
         return None
 
     def shutdown(self, wait: float) -> bool:
-        """Set the safe current before the end; False if it does not hold, and then the restore stays pending."""
+        """Set the limit to leave behind; False if it does not hold, and then the restore stays pending."""
         self._reason("stopping")
         if self.dry_run:
             return True
         deadline = self.clock() + wait
         while True:
             try:
-                written = self.plug.set(self.safe, wait / 2)
+                written = self.plug.set(self.guard.at_end, wait / 2)
             except CclError as error:
-                self.say(f"the safe current could not be set: {error}")
+                self.say(f"the limit to leave behind could not be set: {error}")
                 if isinstance(error, AccessDenied | WriteRejected):
                     return False
                 good = False
@@ -130,13 +144,13 @@ class Follower:
                 good = written.outcome in ("done", "already")
                 self._counts["writes"] += written.outcome != "already"
                 if not good:
-                    self.say("the charger took the safe current not over")
+                    self.say("the limit to leave behind did not take effect")
             if good:
                 try:
                     self.guard.release()
                 except StateError as error:
-                    self.say(f"the restore stays pending, though the safe current is set: {error}")
-                self.say(f"the limit is {self._amperes(self.safe)}, the safe current, and stays so")
+                    self.say(f"the restore stays pending, though the limit is set: {error}")
+                self.say(self._left())
                 return True
             if self.clock() + _LEAVE_AGAIN >= deadline:
                 return False
@@ -215,10 +229,23 @@ class Follower:
             starts=self.policy.starts,
         )
 
+    def _left(self) -> str:
+        percent = self.guard.at_end
+        why = "the safe current" if self.policy.rules.has_supply else "as it was before"
+        left = f"{why}; `{LIFT}` lifts it" if percent else "no reduction"
+        return f"the limit is left at {self._amperes(percent)}, {left}"
+
+    def _full(self, plug: Plug) -> Full:
+        """Why the car has the full current now, if it has."""
+        now = self.wall()
+        if any(hours.holds(now) for hours in self.full_hours):
+            return "full_hours"
+        return "boost" if self.plug.is_boosted(plug, now) else ""
+
     def _reason(self, reason: str, detail: str = "") -> None:
         """Say why the limit is what it is when that becomes another thing."""
         self.status = replace(self.status, reason=reason)
-        detail = detail if reason not in ("following", "bridging", "below_minimum", "no_vehicle") else ""
+        detail = detail if reason in _DETAILED else ""
         if (reason, detail) != self._said and not (reason == self._said[0] and not detail):
             self._said = reason, detail
             self.say(f"{reason}: {SENTENCES[reason]}{f' ({detail})' if detail else ''}")

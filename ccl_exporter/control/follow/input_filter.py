@@ -6,7 +6,7 @@ Sign: what the house imports is positive when it buys, negative when it sells; w
 from collections import deque
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ccl_exporter.control.follow.policy import Mode, phase_volts, watts_of
 from ccl_exporter.station.plug import Plug
@@ -37,8 +37,8 @@ class InputValue:
 class InputSpec:
     """What the number means. Amperes are those of the phase that has most; watts are of all phases.
 
-    `supply` is what the house may import, in W or in A of each phase; `roof` the most that it makes, in watts.
-    A number is `stale` after so many seconds.
+    `supply` is what the house may import, in W or in A of each phase, None if nothing limits it; `roof` the most
+    that it makes, in watts. A number is `stale` after so many seconds.
     """
 
     what: What
@@ -47,6 +47,17 @@ class InputSpec:
     supply: tuple[float, str] | None
     roof: float
     stale: float = 30.0
+
+
+class Judgement(NamedTuple):
+    """The watts that are `free` for the car by the mode, and by the supply (`headroom`); None is not known.
+
+    `trouble` says why nothing is known; without a supply there is no headroom.
+    """
+
+    free: float | None
+    trouble: str = ""
+    headroom: float | None = None
 
 
 class InputFilter:
@@ -63,8 +74,8 @@ class InputFilter:
         self._same: tuple[float, float, float, float] | None = None
         self.watts: float | None = None
 
-    def judge(self, number: InputValue | None, now: float, plug: Plug) -> tuple[float | None, str]:
-        """The watts that are free for the car, or None and why nobody knows: stale, implausible, contradiction."""
+    def judge(self, number: InputValue | None, now: float, plug: Plug) -> Judgement:
+        """What is free for the car, or why nobody knows: stale, implausible, contradiction."""
         self._cars.append((now, watts_of(plug)))
         while self._cars[0][0] < now - _REMEMBERED:
             self._cars.popleft()
@@ -72,11 +83,11 @@ class InputFilter:
             self._last = number
             self._take(number, now, plug)
         if now < self._mistrusted_until:
-            return None, "contradiction"
+            return Judgement(None, "contradiction")
         good = self._good
         if good is None or now - good.at > self.meaning.stale:
-            return None, self._doubt if now - self._doubted <= self.meaning.stale else "stale"
-        return self._free(self._in_watts(good.value, plug), good.at, plug), ""
+            return Judgement(None, self._doubt if now - self._doubted <= self.meaning.stale else "stale")
+        return self._free(self._in_watts(good.value, plug), good.at, plug)
 
     def _take(self, number: InputValue, now: float, plug: Plug) -> None:
         watts = self._in_watts(number.value, plug)
@@ -119,11 +130,14 @@ class InputFilter:
         self._same = watts, since, min(low, taken), max(high, taken)
         return now - since >= _FROZEN and max(high, taken) - min(low, taken) >= _MOVES
 
-    def _free(self, watts: float, at: float, plug: Plug) -> float:
-        if self.meaning.what == "available":
-            return watts
-        value, unit = self.meaning.supply or (0.0, "W")
-        allowed = value * phase_volts(plug) * plug.phases if unit == "A" else value
+    def _free(self, watts: float, at: float, plug: Plug) -> Judgement:
+        meaning = self.meaning
+        if meaning.what == "available":
+            return Judgement(watts, headroom=watts if meaning.mode == "supply" else None)
         # The meter saw the car as it was then.
-        then = min(self._cars, key=lambda when: abs(when[0] - at))[1]
-        return allowed - watts + then
+        sun = min(self._cars, key=lambda when: abs(when[0] - at))[1] - watts
+        if meaning.supply is None:
+            return Judgement(sun)
+        value, unit = meaning.supply
+        headroom = sun + (value * phase_volts(plug) * plug.phases if unit == "A" else value)
+        return Judgement(headroom if meaning.mode == "supply" else sun, headroom=headroom)

@@ -1,19 +1,14 @@
 """The plug that a follower limits: its meter, the one variable that is written, what is kept on disk."""
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from time import monotonic, sleep
 
-from ccl_exporter.control.plug_commands import PlugCommands
-from ccl_exporter.control.state import JOURNAL, ControlState, PendingRestore, WriteEntry
+from ccl_exporter.control.plug_commands import PlugCommands, override_active
+from ccl_exporter.control.state import ControlState, PendingRestore, WriteEntry
 from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written
-from ccl_exporter.errors import Absent, Garbled, StateError, TimedOut, WriteRejected
-from ccl_exporter.locks import try_lock
+from ccl_exporter.errors import Absent, Garbled, StateError, TimedOut
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.catalogue import Activity
 from ccl_exporter.station.plug import Plug
@@ -21,8 +16,6 @@ from ccl_exporter.station.values import Reading
 
 _A_MOMENT = 1.0
 """Seconds that an urgent write waits for other commands; the charger itself still takes one request at a time."""
-
-_JOURNAL_TAIL = 512 * 1024
 
 
 @dataclass
@@ -69,9 +62,10 @@ class FollowedPlug(PlugCommands):
 
     def observe(self) -> Plug:
         """What the plug does now; raises `Garbled` if its reduction cannot be read."""
-        snapshot = self._lookup.read(self._timeout, self._devices)
+        boosted = self._state.override(self.name) is not None
+        snapshot = self._lookup.read(self._timeout, self._devices, charges=boosted)
         plug = self._judged(snapshot)
-        if plug.activity is Activity.UNKNOWN:
+        if plug.activity is Activity.UNKNOWN and not boosted:
             # Only then, as it is a request more: chargeInfo tells the state too.
             snapshot = self._lookup.read(self._timeout, self._devices, charges=True)
             plug = self._judged(snapshot)
@@ -98,6 +92,17 @@ class FollowedPlug(PlugCommands):
             # A part of the phases would be given what is free for all of them.
             raise Garbled(f"the meter of {self.name} does not tell power and current of each phase")
         return plug
+
+    def is_boosted(self, plug: Plug, now: float) -> bool:
+        """Whether `charge start --now` asks for the full current, at an instant (Unix seconds)."""
+        override = self._state.override(self.name)
+        if override is None:
+            return False
+        if override_active(plug, override, now) is not None:
+            return True
+        with suppress(StateError, TimedOut):
+            self._state.clear_override(self.name)
+        return False
 
     def send(self, percent: int, urgent: bool = False) -> Written:
         """Write the reduction without waiting for what comes of it; an urgent one waits for nobody."""
@@ -126,18 +131,18 @@ class FollowedPlug(PlugCommands):
 
 
 class SafeCurrentGuard:
-    """The safe current, kept on disk as the pending restore of a follower that is killed."""
+    """The reduction to leave behind, kept on disk as the pending restore of a follower that is killed."""
 
-    def __init__(self, control_state: ControlState, device: str, variable: str, safe: int) -> None:
+    def __init__(self, control_state: ControlState, device: str, variable: str, at_end: int) -> None:
         self._state = control_state
-        self._device, self._variable, self._safe = device, variable, safe
+        self._device, self._variable, self.at_end = device, variable, at_end
         self._last: int | None = None
         self._may_hold: set[int] = set()
         self._held = ExitStack()
 
     def cover(self, percent: int, now: float) -> None:
         """Keep it before a reduction that is in force or about to be written; `now` in Unix seconds."""
-        before, during = {self._variable: float(self._safe)}, {self._variable: float(percent)}
+        before, during = {self._variable: float(self.at_end)}, {self._variable: float(percent)}
         # A write may fail, be ignored, or be still to act when the follower is killed.
         earlier = {self._variable: [float(one) for one in sorted(self._may_hold)]}
         self._last = percent
@@ -155,50 +160,6 @@ class SafeCurrentGuard:
         self._may_hold.add(percent)
 
     def release(self) -> None:
-        """The safe current is set: nothing is pending any more."""
+        """That is set: nothing is pending any more."""
         stale, self._held = self._held, ExitStack()
         stale.close()
-
-
-@contextmanager
-def only_one(control_state: ControlState, plug: str) -> Iterator[None]:
-    """Keep a second follower of a plug out; raises `WriteRejected`, and `StateError` if nothing can be locked."""
-    own = control_state.folder / "follow"
-    path = own / hashlib.sha256(f"{control_state.id} {plug}".encode()).hexdigest()[:16]
-    try:
-        own.mkdir(parents=True, exist_ok=True, mode=0o700)
-        opened = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise StateError(
-            f"{own} cannot be written ({error.strerror}), so nobody could keep a second follower out:"
-            " set STATE_DIRECTORY"
-        ) from error
-    with opened as lock:
-        if not try_lock(lock):
-            lock.seek(0)
-            who = lock.read(20).strip()
-            raise WriteRejected(
-                f"{plug} of {control_state.url} is followed already, by process {who}: stop that one first,"
-                " two would set its limit against each other"
-            )
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-
-
-def written_lately(control_state: ControlState, variable: str, now: float, seconds: float) -> list[float]:
-    """How many seconds ago commands of this machine wrote a variable, by their journal; `now` in Unix seconds."""
-    ages: list[float] = []
-    with suppress(OSError), (control_state.folder / JOURNAL).open("rb") as journal:
-        journal.seek(0, os.SEEK_END)
-        journal.seek(max(journal.tell() - _JOURNAL_TAIL, 0))
-        for line in journal.read().splitlines():
-            with suppress(ValueError, KeyError, TypeError):
-                entry = json.loads(line)
-                age = now - datetime.fromisoformat(entry["time"]).timestamp()
-                # Version 0.1 knew a charger by its URL only.
-                known = (entry["id"], control_state.id) if "id" in entry else (entry["charger"], control_state.url)
-                if known[0] == known[1] and variable in entry["variables"] and age < seconds:
-                    ages.append(max(age, 0.0))
-    return ages

@@ -6,8 +6,9 @@ a limit goes out when it is worth one of the writes that an hour has.
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, inf
+from statistics import fmean
 from typing import Literal
 
 from ccl_exporter.control.write import TAKEN_WITHIN
@@ -21,6 +22,9 @@ _USUAL_VOLTS = 230.0
 
 Mode = Literal["surplus", "floor", "supply"]
 """Surplus only; surplus, but never less than a floor; all that the supply has left."""
+
+Full = Literal["", "full_hours", "boost"]
+"""Why a car is to have all that the plug has, whatever the sun does; empty if it is not."""
 
 
 class Budget:
@@ -50,7 +54,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is asked of a follower; amperes, seconds. `largest` is what the plug has."""
+    """What is asked of a follower; amperes, seconds. `largest` is what the plug has.
+
+    `supply` says that what the supply of the house leaves limits the current in the other modes too.
+    """
 
     mode: Mode
     largest: float
@@ -60,13 +67,28 @@ class Rules:
     least_off: float = 120.0
     starts_a_day: int = 8
     ramp: float = 16.0
+    supply: bool = False
+
+    @property
+    def has_supply(self) -> bool:
+        return self.supply or self.mode == "supply"
+
+    def at_end(self, found: int) -> int:
+        """The reduction to leave behind, in per cent, by the one `found` at the start.
+
+        A supply keeps the safe current. Without one no car is left below the current that it needs.
+        """
+        if self.has_supply:
+            return percent_for(self.safe, self.largest)
+        return found if amperes_left(found, self.largest) >= MINIMUM_AMPERES else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One look at a plug, all of whose limits and meter values that are listed were read.
 
-    `free` is the power that the car may take, in watts, None with the `trouble` why nobody knows.
+    `free` is the power that the car may take by the mode, in watts, None with the `trouble` why nobody knows;
+    `headroom` is what the supply leaves it, None where there is no supply.
     `now` in seconds of any clock that never goes back; `day` is another number each day.
     """
 
@@ -75,6 +97,8 @@ class Observation:
     plug: Plug
     free: float | None
     trouble: str = ""
+    headroom: float | None = None
+    full: Full = ""
 
     @property
     def cap(self) -> float:
@@ -118,6 +142,10 @@ class _DesiredCurrent:
     urgent: bool = False
 
 
+_Series = deque[tuple[float, float]]
+"""Amperes that were free, by the time of the look."""
+
+
 class Policy:
     """Decides, look by look; remembers what it has seen and what was written."""
 
@@ -125,7 +153,9 @@ class Policy:
         self.rules = rules
         self.budget = budget
         self.least = minimum_current(rules.largest)
-        self._seen: deque[tuple[float, float]] = deque()
+        self._seen: _Series = deque()
+        self._headroom: _Series = deque()
+        self._by_sun = False
         self._before: float | None = None
         self._sent: tuple[int, float] | None = None
         self._tries = 0
@@ -146,6 +176,7 @@ class Policy:
         if seen.day != self._day:
             self._day = seen.day
             self._starts.clear()
+        self._by_sun = not seen.full
         limit = self._limit(seen)
         if self._on != (limit >= self.least):
             self._on, self._turned = limit >= self.least, seen.now
@@ -157,7 +188,8 @@ class Policy:
         self._tries += 1
         on = amperes_left(percent, self.rules.largest) >= self.least
         if on and not self._on:
-            self._starts.append(now)
+            if self._by_sun:
+                self._starts.append(now)
             self.starts += 1
         if on != self._on:
             self._turned = now
@@ -188,26 +220,52 @@ class Policy:
 
     def _wish(self, seen: Observation, limit: float, elapsed: float) -> _DesiredCurrent:
         rules = self.rules
+        self._note(seen)
+        if seen.full and not rules.has_supply:
+            # What the input says does not matter then, nor whether it says anything.
+            return self._by_mode(seen, limit, elapsed)
+        if self._well_from is None:
+            return _DesiredCurrent(rules.safe, seen.trouble, urgent=True)
+        free = self._headroom[-1][1] if rules.has_supply else inf
+        if seen.now - self._well_from < _BACK_AFTER:
+            if free < min(limit, rules.safe):
+                return _DesiredCurrent(0.0, "below_minimum", urgent=True)
+            known = min(free, self._seen[-1][1]) if seen.plug.is_under_way else 0.0
+            return _DesiredCurrent(min(limit, max(rules.safe, known)), "returning")
+        wish = self._by_mode(seen, limit, elapsed)
+        if not rules.has_supply:
+            return wish
+        supply = self._supply(seen, limit, free, elapsed)
+        if supply.amperes >= wish.amperes:
+            return replace(wish, urgent=wish.urgent or supply.urgent)
+        return replace(supply, reason=wish.reason) if supply.reason == "following" else supply
+
+    def _note(self, seen: Observation) -> None:
+        """Keep what is free by the input, in amperes; forget it all once nobody knows it."""
         if seen.free is None:
             self._well_from = None
             self._seen.clear()
-            return _DesiredCurrent(rules.safe, seen.trouble, urgent=True)
-        free = seen.free / (phase_volts(seen.plug) * seen.plug.phases)
-        self._seen.append((seen.now, free))
-        while self._seen[0][0] < seen.now - _LONGEST_LOOK:
-            self._seen.popleft()
+            self._headroom.clear()
+            return
         if self._well_from is None:
             self._well_from = seen.now
-        if seen.now - self._well_from < _BACK_AFTER:
-            if rules.mode == "supply" and free < min(limit, rules.safe):
-                return _DesiredCurrent(0.0, "below_minimum", urgent=True)
-            return _DesiredCurrent(
-                min(limit, max(rules.safe, free if seen.plug.is_under_way else 0.0)), "returning"
-            )
-        if rules.mode == "supply":
-            return self._supply(seen, limit, free, elapsed)
+        for known, watts in ((self._seen, seen.free), (self._headroom, seen.headroom)):
+            if watts is not None:
+                known.append((seen.now, watts / (phase_volts(seen.plug) * seen.plug.phases)))
+                while known[0][0] < seen.now - _LONGEST_LOOK:
+                    known.popleft()
+
+    def _by_mode(self, seen: Observation, limit: float, elapsed: float) -> _DesiredCurrent:
+        """What is wished but for the supply."""
+        rules = self.rules
+        if seen.full and seen.free is not None:
+            self._worth(_mean(self._seen, seen.now, _FALLING), elapsed)
         if not seen.plug.is_under_way:
             return _DesiredCurrent(rules.safe, "no_vehicle")
+        if seen.full:
+            return _DesiredCurrent(rules.largest, seen.full)
+        if rules.mode == "supply":
+            return _DesiredCurrent(rules.largest, "following")
         if rules.mode == "floor":
             amperes = max(self._sun(seen, limit), rules.floor)
             return _DesiredCurrent(amperes, "following" if amperes > rules.floor else "below_minimum")
@@ -215,15 +273,15 @@ class Policy:
 
     def _sun(self, seen: Observation, limit: float) -> float:
         """What the sun gives: seen quickly when it falls, and with patience when it rises."""
-        falling = self._mean(seen.now, _FALLING)
-        rising = self._lowest(seen.now, _RISING)
+        falling = _mean(self._seen, seen.now, _FALLING)
+        rising = _lowest(self._seen, seen.now, _RISING)
         sun = falling - _MARGIN if falling < limit else max(rising - _MARGIN, limit)
         return min(max(sun, self.least), self.rules.largest)
 
     def _surplus(self, seen: Observation, limit: float, elapsed: float) -> _DesiredCurrent:
         """On while what the sun gives is worth what the grid must add to reach the least, of late; else off."""
         now = seen.now
-        recent = self._mean(now, _FALLING)
+        recent = _mean(self._seen, now, _FALLING)
         on = limit >= self.least
         if on:
             self._keep_account(seen, elapsed)
@@ -237,7 +295,7 @@ class Policy:
             return _DesiredCurrent(self.least, "bridging")
         if recent < self.least or now - self._turned < self.rules.least_off or worth < self._bar(now) + deficit:
             return _DesiredCurrent(0.0, "below_minimum")
-        return _DesiredCurrent(max(self._lowest(now, _RISING), self.least), "following")
+        return _DesiredCurrent(max(_lowest(self._seen, now, _RISING), self.least), "following")
 
     def _worth(self, free: float, elapsed: float) -> float:
         """What being on is worth of late: amperes from the sun less those from the grid at their price."""
@@ -277,10 +335,11 @@ class Policy:
             # A car that begins to charge takes some seconds to be seen, so it begins with little.
             return _DesiredCurrent(min(rules.safe, free), "no_vehicle", urgent=free < min(limit, rules.safe))
         if limit > free:
-            if self._highest(now, _SURE) < limit:
+            if _highest(self._headroom, now, _SURE) < limit:
                 return self._down(now, free - spare)
             return _DesiredCurrent(limit, "following")
-        steady = self._lowest(now, _STEADY if limit >= self.least else _STEADY_TO_START) - spare
+        look = _STEADY if limit >= self.least else _STEADY_TO_START
+        steady = _lowest(self._headroom, now, look) - spare
         if limit < self.least:
             if steady >= self.least and now - self._turned >= rules.least_off:
                 return _DesiredCurrent(steady, "following")
@@ -332,18 +391,24 @@ class Policy:
         if plug.is_under_way and amperes_of(plug) < limit - _UNUSED:
             # Who does not take what is allowed is not offered more.
             return leave
-        step = _SUPPLY_UP if rules.mode == "supply" else _LEAST_UP
+        step = _SUPPLY_UP if rules.mode == "supply" or seen.full else _LEAST_UP
         return do if goal - limit >= step + _MORE_UP * (1 - worth) else leave
 
-    def _lowest(self, now: float, seconds: float) -> float:
-        return min(free for at, free in self._seen if at >= now - seconds)
 
-    def _highest(self, now: float, seconds: float) -> float:
-        return max(free for at, free in self._seen if at >= now - seconds)
+def _lowest(seen: _Series, now: float, seconds: float) -> float:
+    return min(_since(seen, now - seconds))
 
-    def _mean(self, now: float, seconds: float) -> float:
-        found = [free for at, free in self._seen if at >= now - seconds]
-        return sum(found) / len(found)
+
+def _highest(seen: _Series, now: float, seconds: float) -> float:
+    return max(_since(seen, now - seconds))
+
+
+def _mean(seen: _Series, now: float, seconds: float) -> float:
+    return fmean(_since(seen, now - seconds))
+
+
+def _since(seen: _Series, begin: float) -> list[float]:
+    return [free for at, free in seen if at >= begin]
 
 
 # Found by the thirty days and evenings of tests/helpers/house.py; seconds, amperes, watt-hours.
