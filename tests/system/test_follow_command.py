@@ -57,6 +57,10 @@ def reduction(simulator: Simulator) -> float:
         return simulator.site.model.places[0].plug.limits.reduction
 
 
+def limit_to(simulator: Simulator, percent: float) -> None:
+    simulator.site.force(MODE3, [(PREDUCTION, percent)], 0.0)
+
+
 def writes(state: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (state / JOURNAL).read_text().splitlines()]
 
@@ -92,21 +96,25 @@ def follow(start: Start, charging: Simulator, *arguments: str) -> Process:
 # The command
 
 
-def test_the_promise_comes_before_the_first_write_and_a_stop_means_the_safe_current(
+def test_the_promise_comes_before_the_first_write_and_a_stop_means_the_limit_of_before(
     charging: Simulator, start: Start, tmp_path: Path, state: Path
 ) -> None:
     path = tmp_path / "free"
+    limit_to(charging, 40.0)
     with told(path, 4000.0):
         process = start("charge", "follow", "--input", "available", "--file", str(path), "-c", charging.url)
         process.line("Safe current: 0.00 A, within 60 s")
+        process.line(r"When this command ends: 19\.20 A, as now")
         process.line("SIGKILL")
         process.line("60 writes per hour and 8 starts per day")
         limit = float(process.line(TO_BE)[1])
+        process.process.terminate()
+        process.line(r"left at 19\.20 A \(PREDUCTION 40\), as it was before; `charge limit 100%` lifts it")
         code = process.stop()
 
     assert 15 < limit < 18
     assert code == 0
-    assert reduction(charging) == 100
+    assert reduction(charging) == 40
     assert [entry["result"] for entry in writes(state)] == ["sent", "done"]
 
 
@@ -149,6 +157,7 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
     command: tuple[str, ...], charging: Simulator, start: Start, tmp_path: Path
 ) -> None:
     path = tmp_path / "free"
+    limit_to(charging, 40.0)
     with told(path, 4000.0):
         process = follow(start, charging, "--safe", "6.1A", "--file", str(path))
         process.line(TO_BE)
@@ -161,10 +170,10 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
         check=False,
     )
     assert (planned.returncode, planned.stdout) == (0, "would put back what is still pending\n")
-    assert reduction(charging) != 81
+    assert reduction(charging) != 40
     put_back = [str(COMMAND), "charge", *command, "-c", charging.url]
     subprocess.run(put_back, capture_output=True, check=False)
-    assert reduction(charging) == 81
+    assert reduction(charging) == 40
 
     again = subprocess.run(
         [str(COMMAND), "charge", "follow", "--restore", "-c", charging.url],
@@ -179,9 +188,10 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
     ("fault", "said"),
     [(Fault("ignore-writes"), TO_BE), (Fault("status-403", "forceVariables"), "write_ignored: ")],
 )
-def test_a_killed_follower_owes_the_safe_current_also_if_its_last_write_did_not_arrive(
+def test_a_killed_follower_leaves_a_current_also_if_its_last_write_did_not_arrive(
     fault: Fault, said: str, charging: Simulator, start: Start, tmp_path: Path
 ) -> None:
+    limit_to(charging, 90.0)
     charging.faults = (fault,)
     path = tmp_path / "free"
     with told(path, 4000.0):
@@ -190,7 +200,7 @@ def test_a_killed_follower_owes_the_safe_current_also_if_its_last_write_did_not_
         process.process.kill()
         process.process.wait()
     charging.faults = ()
-    assert reduction(charging) == 0
+    assert reduction(charging) == 90
     done = subprocess.run(
         [str(COMMAND), "charge", "follow", "--restore", "-c", charging.url],
         capture_output=True,
@@ -198,13 +208,13 @@ def test_a_killed_follower_owes_the_safe_current_also_if_its_last_write_did_not_
         check=False,
     )
 
-    assert (done.returncode, reduction(charging)) == (0, 100), done.stdout
+    assert (done.returncode, reduction(charging)) == (0, 0), done.stdout
 
 
 @pytest.mark.parametrize(
     ("ending", "before"), [(signal.SIGKILL, 0.0), (signal.SIGKILL, 100.0), (signal.SIGTERM, 100.0)]
 )
-def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_safe_current(
+def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_limit_to_leave(
     ending: signal.Signals, before: float, start: Start, tmp_path: Path, state: Path
 ) -> None:
     path = tmp_path / "free"
@@ -222,15 +232,16 @@ def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_sa
         with closing(WritableTransport(charging.url)) as control:
             restore_pending(control_state, Writer(control, control_state, 5.0, "put back"), print)
 
-        assert reduction(charging) == 100
+        assert reduction(charging) == 0
     assert [entry["result"] for entry in writes(state)] == ["sent", "done"]
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP])
-def test_the_safe_current_is_set_though_nobody_reads_any_more_what_is_said(
+def test_the_limit_of_before_is_set_though_nobody_reads_any_more_what_is_said(
     ending: signal.Signals, charging: Simulator, start: Start, tmp_path: Path
 ) -> None:
     path = tmp_path / "free"
+    limit_to(charging, 40.0)
     with told(path, 4000.0):
         process = follow(start, charging, "--file", str(path))
         process.line(TO_BE)
@@ -239,7 +250,7 @@ def test_the_safe_current_is_set_though_nobody_reads_any_more_what_is_said(
         process.process.send_signal(ending)
         code = process.process.wait()
 
-    assert (code, reduction(charging)) == (0, 100)
+    assert (code, reduction(charging)) == (0, 40)
 
 
 def test_a_stop_means_no_round_any_more(charging: Simulator, start: Start, state: Path) -> None:
@@ -256,7 +267,16 @@ def test_a_stop_means_no_round_any_more(charging: Simulator, start: Start, state
         try:
             url = f"http://127.0.0.1:{answering.server_port}"
             process = follow(
-                start, charging, "--query", "free", "--prometheus.url", url, "--interval", "10s", "--safe", "6.1A"
+                start,
+                charging,
+                "--query",
+                "free",
+                "--prometheus.url",
+                url,
+                "--interval",
+                "10s",
+                "--mode",
+                "supply",
             )
             # The follower waits for its first number now, as it does between two rounds.
             assert asked.wait(60)
@@ -282,7 +302,7 @@ def test_standard_input_is_followed_until_it_ends(charging: Simulator) -> None:
 
     assert re.search(TO_BE, done.stdout)
     assert "no more numbers" in done.stderr
-    assert reduction(charging) == 100
+    assert reduction(charging) == 0
 
 
 def test_a_line_in_another_encoding_is_no_number_and_the_next_one_is(charging: Simulator) -> None:
@@ -299,7 +319,8 @@ def test_a_line_in_another_encoding_is_no_number_and_the_next_one_is(charging: S
     assert b"no more numbers" in done.stderr
 
 
-def test_a_feed_that_breaks_off_ends_the_command_with_the_safe_current(charging: Simulator) -> None:
+def test_a_feed_that_breaks_off_ends_the_command_and_leaves_a_current(charging: Simulator) -> None:
+    limit_to(charging, 90.0)
     done = subprocess.run(
         # A query that is no text cannot be sent.
         [str(COMMAND), "charge", "follow", "--query", b"\xff", "-c", charging.url],
@@ -309,15 +330,16 @@ def test_a_feed_that_breaks_off_ends_the_command_with_the_safe_current(charging:
         env={**os.environ, "LC_ALL": "C"},
     )
 
-    assert (done.returncode, reduction(charging)) == (1, 100)
+    assert (done.returncode, reduction(charging)) == (1, 0)
     assert b"no more numbers will come, by a mistake of ours" in done.stderr
 
 
 @pytest.mark.parametrize("largest", [13.0, 63.0])
-@pytest.mark.parametrize(("mode", "safe"), [("surplus", 100.0), ("floor", None), ("supply", None)])
+@pytest.mark.parametrize(("mode", "left"), [("surplus", 0), ("floor", 0), ("supply", None)])
 def test_what_nobody_chose_suits_every_plug(
-    mode: str, safe: float | None, largest: float, charging: Simulator
+    mode: str, left: int | None, largest: float, charging: Simulator
 ) -> None:
+    limit_to(charging, 100.0)
     charging.site.set_value(f"{MODE3}.INTENSITY", largest)
     subprocess.run(
         [str(COMMAND), "charge", "follow", "--stdin", "--input", "available", "--mode", mode, "-c", charging.url],
@@ -326,21 +348,21 @@ def test_what_nobody_chose_suits_every_plug(
         check=True,
     )
 
-    assert reduction(charging) == (safe or 100 - math.ceil(600 / largest))
+    assert reduction(charging) == (100 - math.ceil(600 / largest) if left is None else left)
 
 
 def test_a_follower_begins_though_the_meter_is_silent() -> None:
     with Simulator("twin", autopilot=False) as charger:
         charger.faults = (Fault("device-error", arg="Meter"),)
-        plug = ("--plug", "Poste Été.PLUG_A")
+        plug, kind = ("--plug", "Poste Été.PLUG_A"), ("--input", "available")
         subprocess.run(
-            [str(COMMAND), "charge", "follow", "--stdin", *plug, "-c", charger.url],
+            [str(COMMAND), "charge", "follow", "--stdin", "--mode", "supply", *kind, *plug, "-c", charger.url],
             input="",
             text=True,
             check=True,
         )
 
-        assert reduction(charger) == 100
+        assert reduction(charger) == 81
 
 
 def test_a_query_is_followed_by_the_date_of_its_sample(charging: Simulator, start: Start, tmp_path: Path) -> None:
@@ -444,8 +466,10 @@ def test_a_follower_tells_what_it_does_as_metrics(charging: Simulator, start: St
         (("--stdin", "--file", "x"), "where the number comes from"),
         (("--stdin", "--stale", "60s"), "within 60 s"),
         (("--stdin", "--interval", "1m"), "within 60 s"),
-        (("--stdin", "--mode", "supply"), "--supply belongs to"),
-        (("--stdin", "--supply", "60A"), "--supply belongs to"),
+        (("--stdin", "--mode", "supply"), "need --supply"),
+        (("--stdin", "--supply", "60A", "--input", "available"), "--supply belongs to"),
+        (("--stdin", "--full-between", "night"), "is not a window of the day"),
+        (("--stdin", "--full-between", "tariff"), "needs a configuration file"),
         (("--stdin", "--safe", "3A"), "no current of this plug"),
         (("--stdin", "--safe", "40A"), "no current of this plug"),
         (("--stdin", "--floor", "2kW"), "is not a current"),
@@ -688,7 +712,7 @@ def test_a_charger_that_fails_at_once_is_asked_for_the_safe_current_with_rests(l
     good = loop.follower.shutdown(5.0)
 
     assert not good
-    assert 1 <= sum(line.startswith("the safe current could not be set") for line in loop.said) <= 3
+    assert 1 <= sum(line.startswith("the limit to leave behind could not be set") for line in loop.said) <= 3
 
 
 def test_writes_of_the_last_hour_are_known_after_a_restart(loop: Loop, clock: Clock) -> None:
@@ -698,7 +722,8 @@ def test_writes_of_the_last_hour_are_known_after_a_restart(loop: Loop, clock: Cl
 
     assert len(ages) == loop.follower.status.writes > 0
     assert all(0 <= age <= 40 for age in ages)
-    assert ControlState(loop.control_state.folder, "http://192.0.2.1", clock).written_lately(PREDUCTION, 3600) == []
+    other = ControlState(loop.control_state.folder, "http://192.0.2.1", clock)
+    assert other.written_lately(PREDUCTION, 3600) == []
     clock.at += 4000
     assert loop.control_state.written_lately(PREDUCTION, 3600) == []
 
