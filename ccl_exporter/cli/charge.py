@@ -4,8 +4,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, replace
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
 from time import time
 from typing import Annotated, Any, NoReturn
 
@@ -26,7 +26,7 @@ from ccl_exporter.cli.shared import (
     transport,
 )
 from ccl_exporter.cli.terminal import coloured, wrapped
-from ccl_exporter.cli.write_session import AsJson, Ended, Target, carry_out, facts, finish, write_command
+from ccl_exporter.cli.write_session import AsJson, Ended, Target, carry_out, facts, finish, seconds, write_command
 from ccl_exporter.control import wording
 from ccl_exporter.control.plug_commands import (
     PlugCommands,
@@ -36,13 +36,14 @@ from ccl_exporter.control.plug_commands import (
     override_active,
     read_plugs,
 )
-from ccl_exporter.control.state import ControlState
+from ccl_exporter.control.state import ControlState, is_followed
 from ccl_exporter.control.write import WriteOptions, Writer
-from ccl_exporter.errors import StateError
+from ccl_exporter.errors import StateError, UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.station.catalogue import NotCharging
 from ccl_exporter.tariff import Tariff, TimeWindow
+from ccl_exporter.text import parse_energy
 
 _COLOURS = {None: "green", NotCharging.FAULT: "red"}
 """Of a plug by the reason why it does not charge; None is one that charges."""
@@ -66,15 +67,12 @@ def _exit_unless(inside: bool, window: TimeWindow | Tariff, as_json: bool) -> No
         finish(Ended("nothing", f"nothing to do: {window.clock(now):%H:%M} is {where} {window}"), as_json)
 
 
-def _start_once(
-    window: TimeWindow | Tariff, now: bool, at: PlugCommands, how: WriteOptions, memory: ControlState
-) -> Result:
-    """Start a charge, unless one has ended in these hours and none is wanted `now`."""
+def _start_once(window: TimeWindow | Tariff, at: PlugCommands, how: WriteOptions, memory: ControlState) -> Result:
+    """Start a charge, unless one has ended in these hours."""
     before = at.look()
-    if not now:
-        over = already_charged_in_window(before, memory.charged_in_window_at(at.name), window.opened(time()))
-        if over is not None:
-            return over
+    over = already_charged_in_window(before, memory.charged_in_window_at(at.name), window.opened(time()))
+    if over is not None:
+        return over
     result = at.start(how)
     if not how.dry_run and (result.seen.is_charging or ended_at_once(before, result.seen)):
         # One that was begun before these hours counts as well: full is full.
@@ -95,8 +93,18 @@ def start(
     ] = None,
     timezone: Zone = None,
     now: Annotated[
-        bool, typer.Option("--now", help="At any hour, and despite `disable --nightly`, until the car leaves.")
+        bool,
+        typer.Option(
+            "--now", help="At any hour, despite `disable --nightly` and a follower's sun, until the car leaves."
+        ),
     ] = False,
+    lasts: Annotated[
+        str | None, typer.Option("--for", metavar="DURATION", help="With --now: for so long only, such as 2h.")
+    ] = None,
+    need: Annotated[
+        str | None,
+        typer.Option("--need", metavar="ENERGY", help="With --now: until the car has got so much, such as 10kWh."),
+    ] = None,
 ) -> None:
     """Put the plug into service if needed, start charging, and wait until energy flows.
 
@@ -106,18 +114,58 @@ def start(
       ccl-exporter charge start --between 00:30-04:30 -c http://evse
     """
     window = hours(between, timezone, target.config_file) if between is not None else None
+    boost = _boost_of(now, lasts, need)
     if window is not None and not now:
         _exit_unless(True, window, target.as_json)
 
     def work(at: PlugCommands, how: WriteOptions) -> Result:
-        memory = target.control_state
-        result = at.start(how) if window is None else _start_once(window, now, at, how, memory)
-        if now and not how.dry_run and result.outcome in ("done", "already"):
-            memory.set_override(at.name, result.seen.session.requested)
-            return replace(result, says=f"{result.says}; it goes on until the car leaves")
-        return result
+        if boost is not None and not how.dry_run:
+            return _boost(boost, at, how, target.control_state)
+        return at.start(how) if window is None else _start_once(window, at, how, target.control_state)
 
     _at_plug(target, work)
+
+
+@dataclass(frozen=True)
+class _Boost:
+    """When a charge that begins now ends: after seconds, with joules; without either once the car leaves."""
+
+    lasts: float | None
+    need: float | None
+    says: str
+
+
+def _boost_of(now: bool, lasts: str | None, need: str | None) -> _Boost | None:
+    if not now:
+        if lasts is not None or need is not None:
+            raise UsageError("--for and --need belong to --now")
+        return None
+    try:
+        joules = parse_energy(need) if need is not None else None
+    except ValueError as error:
+        raise UsageError(f"--need: {error}") from error
+    ends = [f"for {lasts}"] if lasts is not None else []
+    ends += [f"until the car has got {need}"] if need is not None else []
+    says = " or ".join(ends) or "until the car leaves"
+    return _Boost(seconds(lasts) if lasts is not None else None, joules, says)
+
+
+def _boost(boost: _Boost, at: PlugCommands, how: WriteOptions, memory: ControlState) -> Result:
+    """Start a charge that neither the end of the night nor a follower holds back."""
+    before = at.look().session
+    with ExitStack() as failing:
+        # Before the start, as a follower that runs is to lift its limit.
+        memory.set_override(at.name, None, boost.lasts)
+        failing.callback(memory.clear_override, at.name)
+        result = at.start(how, boosted=True)
+        if result.outcome not in ("done", "already"):
+            return result
+        failing.pop_all()
+    session = result.seen.session
+    had = session.energy or 0.0 if session.requested == before.requested else 0.0
+    energy = had + boost.need if boost.need is not None else None
+    memory.set_override(at.name, session.requested, boost.lasts, energy)
+    return replace(result, says=f"{result.says}; it goes on {boost.says}")
 
 
 @write_command("charge stop", without=["length"])
@@ -241,7 +289,8 @@ def status(
         say(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         for one in seen:
-            line = wrapped(wording.describe(one), sys.stdout)
+            followed = is_followed(state_folder(os.environ), settings.url, one.name)
+            line = wrapped(wording.describe(one, followed), sys.stdout)
             say(coloured(line, _COLOURS.get(one.not_charging)))
             if one.name in plans:
                 say(wrapped(plans[one.name][0], sys.stdout))

@@ -17,10 +17,11 @@ from ccl_exporter.errors import Absent, ChargerError, Garbled, UsageError, Write
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import PlugInfo, owner
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.station.catalogue import Activity, last_part
+from ccl_exporter.station.catalogue import Activity, NotCharging, last_part
 from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left, minimum_current, percent_for
 from ccl_exporter.station.judge import Station
 from ccl_exporter.station.plug import IN_SESSION, Plug, plug_infos
+from ccl_exporter.station.remedies import lift_of
 from ccl_exporter.station.values import Reading
 from ccl_exporter.text import MASK, format_number
 
@@ -200,14 +201,27 @@ class PlugCommands(PlugReader):
             return Result("not_taken", f"{describe(seen)}, though it was taken out of service", seen, written)
         return Result("done", f"{self.name} is out of service", seen, written)
 
-    def start(self, how: WriteOptions) -> Result:
-        """Put the plug into service, see that there is a vehicle, start, and wait until it charges."""
+    def start(self, how: WriteOptions, boosted: bool = False) -> Result:
+        """Put the plug into service, see that there is a vehicle, start, and wait until it charges.
+
+        A limit below the minimum current that a command has left is lifted. That of a follower stays;
+        `boosted` waits until it has lifted it.
+        """
         seen = _known(self.look())
         if seen.faults:
             raise WriteRejected(f"{self.name} reports a fault ({', '.join(seen.faults)}); nothing was started")
-        if seen.is_under_way and not seen.is_paused:
-            return Result("already", describe(seen), seen)
+        followed = self._writer.state.is_followed(self.name)
+        low = seen.is_limit_below_minimum and seen.vehicle_connected is not False and not followed
+        if low:
+            self._check_limit_is_ours(seen)
+        held = followed and seen.is_limit_below_minimum
+        if seen.is_under_way and not seen.is_paused and not low and not (boosted and held):
+            return Result("already", describe(seen, followed), seen)
         written: list[Written] = []
+        if low:
+            written.append(self._write(f"{self._info.vehicle_device}.PREDUCTION", 0.0, how))
+            if written[-1].outcome == "not_taken":
+                return self._not_taken(written)
         if not _in_service(seen):
             enabled = self.enable(how)
             written += enabled.written
@@ -217,17 +231,41 @@ class PlugCommands(PlugReader):
         if seen.vehicle_connected is False:
             says = f"{self.name}: no vehicle is connected" + ("; it is in service now" if written else "")
             return Result("no_vehicle", says, seen, written)
+        last = [seen]
+
+        def waits(now: Plug) -> bool:
+            return followed and now.not_charging is NotCharging.LIMIT_BELOW_MINIMUM
+
+        def charges(deadline: float) -> bool:
+            last[0] = self._until(lambda now: now.is_charging or (waits(now) and not boosted), deadline)
+            return last[0].is_charging or waits(last[0])
+
+        patient = replace(how, wait=how.wait * CHARGE_PATIENCE)
         if not seen.is_under_way or seen.is_paused:
-            last = [seen]
-
-            def charges(deadline: float) -> bool:
-                last[0] = self._until(lambda now: now.is_charging, deadline)
-                return last[0].is_charging
-
-            patient = replace(how, wait=how.wait * CHARGE_PATIENCE)
             written.append(self._write(f"{self.name}.REMOTE_START", 1.0, patient, charges))
-            seen = last[0]
-        return self._result(written, seen, f"would start a charge at {self.name}", "the start was accepted")
+        elif not how.dry_run and not charges(monotonic() + patient.wait):
+            return Result("not_taken", f"the limit was lifted, but {describe(last[0])}", last[0], written)
+        result = self._result(
+            written, last[0], f"would start a charge at {self.name}", "the start was accepted", followed
+        )
+        lifted = f"; the limit of {seen.limits.allowed:g} A was lifted" if low and result.outcome == "done" else ""
+        return replace(result, says=f"{result.says}{lifted}")
+
+    def _check_limit_is_ours(self, seen: Plug) -> None:
+        """Raise `WriteRejected` unless a limit below the minimum current was left by a command that has ended."""
+        name, limits = f"{self._info.vehicle_device}.PREDUCTION", seen.limits
+        state = self._writer.state
+        left = (
+            state.last_written(name) == limits.percent
+            and amperes_left(limits.percent, limits.rated or 0.0) < MINIMUM_AMPERES
+        )
+        if left and (limits.cap is None or limits.cap >= MINIMUM_AMPERES) and not state.is_held(name):
+            return
+        who = "by a command that still runs" if state.is_held(name) else "not by a command of this machine"
+        raise WriteRejected(
+            f"{self.name} is limited to {limits.allowed:.2f} A, {who}, and a car needs {MINIMUM_AMPERES} A;"
+            f" nothing was written; `{lift_of(seen)}` helps"
+        )
 
     def stop(self, how: WriteOptions) -> Result:
         """End the charge."""
@@ -284,15 +322,17 @@ class PlugCommands(PlugReader):
             return Result("already", f"{says} already", seen, [written])
         return Result("done", says, seen, [written])
 
-    def _result(self, written: Sequence[Written], seen: Plug, plan: str, accepted: str) -> Result:
+    def _result(
+        self, written: Sequence[Written], seen: Plug, plan: str, accepted: str, followed: bool = False
+    ) -> Result:
         """What came of a command to the plug."""
         outcome = written[-1].outcome if written else "done"
         if outcome == "planned":
             return Result("planned", plan, seen, written)
         if outcome == "not_taken":
             sent = written[-1].doubt or accepted
-            return Result("not_taken", f"{sent}, but {describe(seen)}", seen, written)
-        return Result("done", describe(seen), seen, written)
+            return Result("not_taken", f"{sent}, but {describe(seen, followed)}", seen, written)
+        return Result("done", describe(seen, followed), seen, written)
 
     def _not_taken(self, written: Sequence[Written]) -> Result:
         return Result("not_taken", unchanged(written[-1]), self.look(), written)

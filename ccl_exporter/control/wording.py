@@ -7,11 +7,11 @@ from ccl_exporter.control.plan.prices import format_instant
 from ccl_exporter.control.state import PlanProgress
 from ccl_exporter.station.catalogue import NotCharging
 from ccl_exporter.station.plug import Plug
-from ccl_exporter.station.remedies import REMEDIES
+from ccl_exporter.station.remedies import remedy_of
 
 
-def describe(plug: Plug) -> str:
-    """What a plug does, in one line; and why it does not charge, if it does not."""
+def describe(plug: Plug, followed: bool = False) -> str:
+    """What a plug does, in one line; if it does not charge, why and what helps, also beside a follower."""
     reason = plug.not_charging
     if reason is None:
         energy = plug.session.energy
@@ -25,8 +25,9 @@ def describe(plug: Plug) -> str:
     if plug.state is None and reason is NotCharging.UNKNOWN:
         return f"{plug.name}: state unknown: {plug.sentence}"
     ended = f" ({plug.stop_reason})" if reason is NotCharging.SESSION_ENDED and plug.stop_reason else ""
-    cure = f"; `{REMEDIES[reason]}` helps" if reason in REMEDIES else ""
-    return f"{plug.name}: not charging: {plug.sentence}{ended}{cure}"
+    remedy = remedy_of(plug, followed)
+    helps = f"; `{remedy}` helps" if remedy else ""
+    return f"{plug.name}: not charging: {plug.sentence}{ended}{helps}"
 
 
 def describe_plan(plan: PlanProgress, is_running: bool, now: float) -> str:
