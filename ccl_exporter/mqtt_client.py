@@ -293,4 +293,4 @@ class MqttConnection:
         if isinstance(error, OSError):
             self._listener.on_failed(error.strerror or str(error))
         else:
-            self._listener.on_failed(f"{type(error).__name__}: {error}")
+            self._listener.on_failed(str(error) or "the broker sends what nobody understands")

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -40,6 +41,7 @@ _Flag = TypeVar("_Flag")
 _INPUT = "Input options"
 _LIMITS = "Limits"
 
+_STDIN = 0
 _LEAVE_WITHIN = 20.0
 _LEAST_PACE = 1.0
 
@@ -230,8 +232,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     elif file is not None:
         source = sources.File(file, min(every, 2.0), field)
     else:
-        # Whatever the encoding: a line that holds no number says so, and the next may.
-        source = sources.Lines((line.decode("utf-8", "replace") for line in sys.stdin.buffer), field)
+        source = sources.Lines(sources.descriptor_lines(_STDIN), field)
     currents = arguments.amperes(floor, "--floor"), arguments.amperes(safe, "--safe")
     rules = partial(arguments.rules, mode, supply is not None, *currents, starts)
     full_hours = [hours(text, timezone, target.config_file) for text in full_between or ()]
@@ -319,7 +320,7 @@ def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> F
     input_filter = InputFilter(task.meaning)
     guard = SafeCurrentGuard(control_state, plug.device, plug.variable, rules.at_end(plug.percent()))
     policy = Policy(rules, budget)
-    follower = Follower(plug, latest, input_filter, policy, guard, say, task.full_hours, target.dry_run)
+    follower = Follower(plug, latest, input_filter, policy, guard, _say_when, task.full_hours, target.dry_run)
     if task.listen is not None:
         where = listen_address(task.listen)
         info = {"mode": rules.mode, "plug": plug.name}
@@ -327,6 +328,11 @@ def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> F
         running.callback(end)
         say(f"Metrics of the follower are on http://{where.host}:{port}/metrics.")
     return follower
+
+
+def _say_when(sentence: str) -> None:
+    """Say when something became so; where the output is kept, a journal adds the time itself."""
+    say(f"{datetime.now():%H:%M:%S} {sentence}" if sys.stdout.isatty() else sentence)
 
 
 def _promise(task: _Task, follower: Follower) -> None:

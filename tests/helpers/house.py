@@ -47,16 +47,22 @@ def solar_day(seed: int) -> House:
     chance = random.Random(f"solar {seed}")
     begin, end = 5.0, 21.0
     steps = int((end - begin) * 3600 / STEP)
+    panels = roof(chance, begin, steps)
+    return House(begin, panels, loads(chance, begin, steps, evening=False))
+
+
+def roof(chance: random.Random, begin: float, steps: int) -> list[float]:
+    """Watts of a roof on a day, from an hour on."""
     peak = chance.uniform(3200, 6000)
     half = chance.uniform(5.0, 7.8)  # hours from sunrise to noon
     kind = chance.choice(["clear", "passing", "passing", "broken", "overcast"])
     shade = _shade(chance, kind, steps)
-    roof = []
+    found = []
     for step in range(steps):
         hour = begin + step * STEP / 3600
         height = math.cos(min(abs(hour - _NOON) / half, 1.0) * math.pi / 2)
-        roof.append(peak * height**1.3 * shade[step])
-    return House(begin, roof, _loads(chance, begin, steps, evening=False))
+        found.append(peak * height**1.3 * shade[step])
+    return found
 
 
 def _shade(chance: random.Random, kind: str, steps: int) -> list[float]:
@@ -86,7 +92,8 @@ def _shade(chance: random.Random, kind: str, steps: int) -> list[float]:
     return found
 
 
-def _loads(chance: random.Random, begin: float, steps: int, evening: bool) -> list[float]:
+def loads(chance: random.Random, begin: float, steps: int, evening: bool) -> list[float]:
+    """Watts of everything but the car, from an hour on."""
     load = [0.0] * steps
     base = chance.uniform(150, 350)
 
@@ -122,7 +129,7 @@ def evening(seed: int, most: float) -> House:
     """An evening from 17 to 23 h that stays below `most` watts without a car: cooking, showers, a kettle."""
     chance = random.Random(f"evening {seed}")
     steps = 6 * 3600 // STEP
-    load = _loads(chance, 17.0, steps, evening=True)
+    load = loads(chance, 17.0, steps, evening=True)
     return House(17.0, [0.0] * steps, [min(watts, most) for watts in load])
 
 

@@ -1,16 +1,26 @@
 """How a follower decides: by a number that it may not believe, with writes that are counted."""
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from helpers.plugs import Car
 
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue, Unit, What
 from ccl_exporter.control.follow.policy import Budget, Decision, Full, Mode, Observation, Policy, Rules
-from ccl_exporter.control.follow.sources import LatestValue, NoValueError, answered, prom_query, reading
+from ccl_exporter.control.follow.sources import (
+    File,
+    LatestValue,
+    NoValueError,
+    answered,
+    descriptor_lines,
+    prom_query,
+    reading,
+)
 from ccl_exporter.errors import UsageError
 from ccl_exporter.station.current_limit import amperes_left
 
@@ -376,18 +386,56 @@ def test_a_unit_that_changes_is_seen_by_what_the_car_takes() -> None:
     assert 6 <= room.limit < 6.2
 
 
-def test_an_import_that_stands_still_while_the_car_changes_is_not_believed() -> None:
-    room = Room(mode="supply", what="import", safe=6.1, every=2.0)
+def test_an_import_that_stands_still_while_the_car_changes_is_stale_until_it_moves() -> None:
+    room = Room(mode="supply", what="import", safe=6.1)
     room.hear_house(8000, 120)
-    limit = room.limit
-    assert 6 < limit < 32
+    assert 10 < room.limit < 32
+    frozen = 8000 + room.car.watts
     room.car = replace(room.car, amperes=6.0, watts=1380.0)
-    frozen = InputValue(9000.0, 0.0)
-    for step in range(60):
-        room.car = replace(room.car, watts=1380.0 if step < 5 else 4000.0)
-        room.look(replace(frozen, at=room.now + 2))
+    room.hear(frozen, 40)
+    assert room.last.reason == "stale"
+    assert 6 <= room.limit < 6.2
+    room.hear_house(8000, 300)
 
-    assert room.last.reason == "contradiction"
+    assert room.last.reason == "following"
+
+
+@pytest.mark.parametrize(("finer", "reason"), [(0.5, "stale"), (100.0, "following")])
+def test_an_import_that_repeats_exactly_is_stale_where_its_source_is_finer(finer: float, reason: str) -> None:
+    room = Room(mode="supply", what="import", safe=6.1)
+    for step in range(100):
+        room.look(InputValue(4000 + room.car.watts // 100 * 100 + step % 3 * finer, room.now + 2))
+    room.hear(4000 + room.car.watts // 100 * 100, 100)
+
+    assert room.last.reason == reason
+
+
+def test_a_house_of_three_phases_in_whole_amperes_contradicts_no_car_of_one() -> None:
+    room = Room(mode="surplus", what="import", unit="A", roof=7000.0)
+    others = [9, 14, 8]
+    for step in range(600):
+        # The car's phase is the first; the fullest one is often another.
+        fullest = max(others[0] + step // 60 % 2, others[1], others[2]) if step % 97 else 15
+        amperes = 6.0 + step // 45 % 3 * 3
+        room.car = replace(room.car, amperes=amperes, watts=amperes * 230)
+        phases = (amperes + 1, fullest)
+        room.look(InputValue(float(int(max(phases))), room.now + 2))
+        assert room.last.reason != "contradiction", step
+
+
+@pytest.mark.parametrize("lie", [-1.0, 0.001, 0.0])
+def test_a_wrong_sign_or_scale_is_seen_by_what_the_car_changes(lie: float) -> None:
+    room = Room(mode="surplus", what="import", roof=30_000.0)
+    room.car = replace(room.car, percent=100, amperes=0.0, watts=0.0)
+    for amperes in (0, 6, 16, 24, 30):
+        room.car = replace(room.car, amperes=float(amperes), watts=amperes * 230.0)
+        for step in range(10):
+            room.now += 2
+            car = room.car.plug
+            number = InputValue((-3000.0 + room.car.watts + step % 7) * lie, room.now)
+            known = room.input_filter.judge(number, room.now, car)
+
+    assert known == (None, "contradiction", None)
 
 
 def test_amperes_are_those_of_the_phase_and_kilowatts_a_thousand_watts() -> None:
@@ -550,3 +598,27 @@ def test_a_clock_that_is_set_makes_no_number_younger() -> None:
     newest.take(7.0, wall[0] + 3600)
     assert newest.number == InputValue(6.0, 80.0)
     assert "clocks" in newest.trouble
+
+
+def test_lines_of_a_descriptor_come_as_they_are_written_and_end_with_it() -> None:
+    reading_end, writing_end = os.pipe()
+    lines = descriptor_lines(reading_end)
+    os.write(writing_end, b"21\xb0C\n3000\n40")
+    assert [next(lines), next(lines)] == ["21\ufffdC", "3000"]
+    os.write(writing_end, b"00")
+    os.close(writing_end)
+
+    assert list(lines) == ["4000"]
+    os.close(reading_end)
+    assert list(descriptor_lines(reading_end)) == [""]
+
+
+def test_a_missing_file_is_news_at_once_and_once(tmp_path: Path) -> None:
+    newest = LatestValue()
+    File(tmp_path / "import", 1.0).look(newest)
+    assert newest.news.is_set()
+    assert newest.trouble.endswith("cannot be read: No such file or directory")
+    newest.news.clear()
+    File(tmp_path / "import", 1.0).look(newest)
+
+    assert not newest.news.is_set()

@@ -5,7 +5,7 @@ Sign: what the house imports is positive when it buys, negative when it sells; w
 
 from collections import deque
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Literal, NamedTuple
 
 from ccl_exporter.control.follow.policy import Mode, phase_volts, watts_of
@@ -19,7 +19,15 @@ MOST = 100_000.0
 
 _SURE = 10.0
 _MISTRUST = 600.0
-_FROZEN, _MOVES = 60.0, 1000.0
+_FROZEN, _FINE = 60.0, 2.0
+"""Seconds in which an import changes that has changed by so few watts before."""
+
+_MOVES = 2.0
+"""Amperes of the car that every import shows."""
+
+_STEPS, _STEP, _STEADY, _ECHO = 3, 460.0, 100.0, 0.25
+"""Of so many changes of the car, in watts, between times at which it was steady, an import shows such a part."""
+
 _LATE = 8.0
 _SLACK, _SLACK_SHARE, _ROOF_SLACK, _ROOF_SHARE = 300.0, 0.1, 500.0, 1.1
 _REMEMBERED = 120.0
@@ -49,6 +57,14 @@ class InputSpec:
     stale: float = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    """An import in watts, and when it first came."""
+
+    watts: float
+    since: float
+
+
 class Judgement(NamedTuple):
     """The watts that are `free` for the car by the mode, and by the supply (`headroom`); None is not known.
 
@@ -71,7 +87,10 @@ class InputFilter:
         self._doubt, self._doubted = "stale", float("-inf")
         self._contradicts_since: float | None = None
         self._mistrusted_until = float("-inf")
-        self._same: tuple[float, float, float, float] | None = None
+        self._same: _Repeated | None = None
+        self._finest = inf
+        self._steady: tuple[float, float] | None = None
+        self._steps: deque[tuple[float, float]] = deque(maxlen=_STEPS)
         self.watts: float | None = None
 
     def judge(self, number: InputValue | None, now: float, plug: Plug) -> Judgement:
@@ -95,12 +114,16 @@ class InputFilter:
             self._doubt, self._doubted = "implausible", now
             return
         self.watts = watts
+        if self._stands_still(watts, number.at, now, plug):
+            self._doubt, self._doubted = "stale", now
+            return
         if self._contradicts(watts, number.at, now):
             self._doubt, self._doubted = "contradiction", now
             if self._contradicts_since is None:
                 self._contradicts_since = now
             if now - self._contradicts_since >= _SURE:
                 self._mistrusted_until = now + _MISTRUST
+                self._steps.clear()
             return
         self._contradicts_since = None
         self._good = number
@@ -115,20 +138,47 @@ class InputFilter:
         return -MOST <= watts <= (_ROOF_SHARE * meaning.roof + _ROOF_SLACK if believed else MOST)
 
     def _contradicts(self, watts: float, at: float, now: float) -> bool:
-        """Whether the house would import less than the car alone takes, or its import stands still meanwhile."""
+        """Whether the house would import less than the car alone takes, or its import does not go along with it."""
         if self.meaning.what != "import":
             return False
         around = [taken for when, taken in self._cars if at - _LATE <= when <= at + 1] or [0.0]
         least = min(around)
         if watts + self.meaning.roof * _ROOF_SHARE < least * (1 - _SLACK_SHARE) - _SLACK:
             return True
-        taken = self._cars[-1][1]
-        if self._same is None or self._same[0] != watts:
-            self._same = watts, now, taken, taken
+        return self._moves_otherwise(watts, at)
+
+    def _moves_otherwise(self, watts: float, at: float) -> bool:
+        """Whether the import did not go along with the last changes of the car, as with a wrong sign or unit."""
+        if self.meaning.unit == "A" or not self.meaning.roof:
+            # Amperes are of the fullest phase, which may be another one than the car's.
+            # Without a roof the level shows it, and the car changes when other loads do.
             return False
-        _, since, low, high = self._same
-        self._same = watts, since, min(low, taken), max(high, taken)
-        return now - since >= _FROZEN and max(high, taken) - min(low, taken) >= _MOVES
+        around = [taken for when, taken in self._cars if when >= at - _LATE]
+        if max(around) - min(around) > _STEADY:
+            return False
+        taken = around[-1]
+        if self._steady is not None and abs(taken - self._steady[0]) >= _STEP:
+            self._steps.append((taken - self._steady[0], watts - self._steady[1]))
+        self._steady = taken, watts
+        own = sum(abs(car) for car, _ in self._steps)
+        seen = sum(house if car > 0 else -house for car, house in self._steps)
+        return len(self._steps) == _STEPS and seen < _ECHO * own
+
+    def _stands_still(self, watts: float, at: float, now: float, plug: Plug) -> bool:
+        """Whether a supply's input repeats though the car changed, or for longer than so fine an input can."""
+        if self.meaning.supply is None:
+            return False
+        same = self._same
+        if same is None or same.watts != watts:
+            if same is not None:
+                self._finest = min(self._finest, abs(watts - same.watts))
+            self._same = _Repeated(watts, now)
+            return False
+        around = [taken for when, taken in self._cars if same.since - _LATE <= when <= at - _LATE]
+        moved = max(around, default=0.0) - min(around, default=0.0)
+        if moved >= _MOVES * phase_volts(plug) * plug.phases:
+            return True
+        return now - same.since >= _FROZEN and self._finest <= _FINE
 
     def _free(self, watts: float, at: float, plug: Plug) -> Judgement:
         meaning = self.meaning

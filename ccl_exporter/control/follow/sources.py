@@ -1,9 +1,10 @@
 """Where the number comes from that a follower goes by: a PromQL query, an MQTT topic, a file, standard input."""
 
 import json
+import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
@@ -21,6 +22,7 @@ _FUTURE = 60.0
 """Seconds by which the clock of whoever dates a number may be ahead of ours."""
 
 _MOST_ANSWERED = 4 * 1024 * 1024  # bytes; one series is needed, but METRIC[30d] has many samples
+_LONGEST_LINE = 65_536  # bytes
 _LONGEST_TOPIC = 65_535  # bytes (MQTT 3.1.1, 4.7.3)
 
 
@@ -82,8 +84,10 @@ class LatestValue:
             self.fail(str(error))
 
     def fail(self, why: str) -> None:
-        """Nothing came, or nothing of use."""
-        self.trouble = why
+        """Nothing came, or nothing of use; why is news if it is something else than before."""
+        if why != self.trouble:
+            self.trouble = why
+            self.news.set()
 
     def end(self, broken: bool = False) -> None:
         """No number will come any more; `broken` by a mistake of ours."""
@@ -125,6 +129,20 @@ class Lines:
             if line.strip():
                 latest.take_text(line.strip(), self.field)
         latest.end()
+
+
+def descriptor_lines(descriptor: int) -> Iterator[str]:
+    """The lines of a file descriptor, whatever their encoding: one that holds no number says so.
+
+    Without a lock: a thread that waits in a stream's lock keeps the interpreter from ending.
+    """
+    rest = b""
+    with suppress(OSError):  # closed: its end
+        while chunk := os.read(descriptor, _LONGEST_LINE):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (line.decode("utf-8", "replace") for line in lines)
+            rest = rest[-_LONGEST_LINE:]
+    yield rest.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)
