@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from time import time
 from typing import Annotated, Any, NoReturn
 
@@ -28,10 +29,10 @@ from ccl_exporter.cli.shared import (
 from ccl_exporter.cli.terminal import coloured, wrapped
 from ccl_exporter.cli.write_session import AsJson, Ended, Target, carry_out, facts, finish, seconds, write_command
 from ccl_exporter.control import wording
+from ccl_exporter.control.night import has_had_its_night, next_step
 from ccl_exporter.control.plug_commands import (
     PlugCommands,
     Result,
-    already_charged_in_window,
     ended_at_once,
     override_active,
     read_plugs,
@@ -67,17 +68,43 @@ def _exit_unless(inside: bool, window: TimeWindow | Tariff, as_json: bool) -> No
         finish(Ended("nothing", f"nothing to do: {window.clock(now):%H:%M} is {where} {window}"), as_json)
 
 
-def _start_once(window: TimeWindow | Tariff, at: PlugCommands, how: WriteOptions, memory: ControlState) -> Result:
-    """Start a charge, unless one has ended in these hours."""
-    before = at.look()
-    over = already_charged_in_window(before, memory.charged_in_window_at(at.name), window.opened(time()))
-    if over is not None:
-        return over
-    result = at.start(how)
-    if not how.dry_run and (result.seen.is_charging or ended_at_once(before, result.seen)):
-        # One that was begun before these hours counts as well: full is full.
-        memory.note_charged_in_window(at.name)
+def _start_once(
+    window: TimeWindow | Tariff, restart_remote: bool, at: PlugCommands, how: WriteOptions, memory: ControlState
+) -> Result:
+    """Start a charge, unless one has ended in these hours; one that failed is begun again, with pauses."""
+    before, now = at.look(), time()
+    night = memory.night(at.name, window.opened(now))
+    step, wait = next_step(before, night, memory.stopped_at(at.name), restart_remote, now)
+    if step in ("start", "restart"):
+        result = at.start(how)
+    else:
+        says = (
+            f"begun again in {ceil(wait / 60)} min" if step == "wait" else "nothing to do in these hours any more"
+        )
+        result = Result("nothing", f"{says}: {wording.describe(before)}", before)
+    seen = result.seen
+    if not how.dry_run:
+        is_empty = (step in ("wait", "give_up") or result.outcome == "not_taken") and not has_had_its_night(seen)
+        night = replace(
+            night,
+            # A charge that was begun before these hours counts as well: full is full.
+            is_begun=night.is_begun or seen.is_charging or ended_at_once(before, seen),
+            restarts=(*night.restarts, now) if step == "restart" else night.restarts,
+            failure=wording.describe(seen) if is_empty else "",
+        )
+        memory.set_night(at.name, night)
     return result
+
+
+def _with_night(result: Result, name: str, window: TimeWindow | Tariff, memory: ControlState) -> Result:
+    """A result, which says once if the hours that are over have left a car empty."""
+    night = memory.night(name, window.opened(time()))
+    if not night.failure:
+        return result
+    memory.set_night(name, replace(night, failure=""))
+    return replace(
+        result, outcome="empty", says=f"{result.says}; the car got nothing in {window}: {night.failure}"
+    )
 
 
 @write_command("charge start", without=["length"])
@@ -96,6 +123,13 @@ def start(
         bool,
         typer.Option(
             "--now", help="At any hour, despite `disable --nightly` and a follower's sun, until the car leaves."
+        ),
+    ] = False,
+    restart_remote: Annotated[
+        bool,
+        typer.Option(
+            "--restart-remote",
+            help="With --between: begin again also what a remote stop has ended, but not one of this machine.",
         ),
     ] = False,
     lasts: Annotated[
@@ -121,7 +155,9 @@ def start(
     def work(at: PlugCommands, how: WriteOptions) -> Result:
         if boost is not None and not how.dry_run:
             return _boost(boost, at, how, target.control_state)
-        return at.start(how) if window is None else _start_once(window, at, how, target.control_state)
+        return (
+            at.start(how) if window is None else _start_once(window, restart_remote, at, how, target.control_state)
+        )
 
     _at_plug(target, work)
 
@@ -224,8 +260,9 @@ def disable(
       ccl-exporter charge disable -c http://evse
       ccl-exporter charge disable --nightly --outside 00:30-04:30 -c http://evse
     """
-    if outside is not None:
-        _exit_unless(False, hours(outside, timezone, target.config_file), target.as_json)
+    window = hours(outside, timezone, target.config_file) if outside is not None else None
+    if window is not None:
+        _exit_unless(False, window, target.as_json)
 
     def work(at: PlugCommands, how: WriteOptions) -> Result:
         memory = target.control_state
@@ -236,7 +273,8 @@ def disable(
                 return alone
         if not how.dry_run:
             memory.clear_override(at.name)
-        return at.disable(how)
+        result = at.disable(how)
+        return result if window is None or how.dry_run else _with_night(result, at.name, window, memory)
 
     _at_plug(target, work)
 

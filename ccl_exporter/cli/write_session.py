@@ -44,6 +44,7 @@ _EXIT = {
     "done": Exit.DONE,
     "planned": Exit.DONE,
     "not_taken": Exit.NOT_TAKEN,
+    "empty": Exit.FAILED,
     "already": Exit.NOTHING,
     "nothing": Exit.NOTHING,
     "no_vehicle": Exit.NO_VEHICLE,

@@ -359,17 +359,6 @@ def override_active(seen: Plug, override: Override, now: float) -> Result | None
     return Result("nothing", f"left alone until the car leaves, as `start --now` says: {describe(seen)}", seen)
 
 
-def already_charged_in_window(seen: Plug, begun: float | None, opened: float) -> Result | None:
-    """Why no charge is begun again in hours that `opened` at that instant, if one was there since and has ended.
-
-    `begun` is when one was last begun or seen in such hours.
-    A driver who stopped it and a car that is full are not to be started again every few minutes.
-    """
-    if begun is None or begun < opened or seen.activity is not Activity.ENDED:
-        return None
-    return Result("nothing", f"nothing to do in these hours any more: {describe(seen)}", seen)
-
-
 def ended_at_once(before: Plug, after: Plug) -> bool:
     """Whether a start has begun a charge that is over already, as the car is full.
 

@@ -20,6 +20,7 @@ from time import monotonic, time
 from typing import Any
 from urllib.parse import urlsplit
 
+from ccl_exporter.control.night import Night
 from ccl_exporter.errors import StateError, TimedOut, WriteRejected
 from ccl_exporter.http_client import resolved_address
 from ccl_exporter.locks import try_lock, wait_for_lock
@@ -206,16 +207,18 @@ class ControlState:
             with self._changing("overrides") as overrides:
                 overrides.pop(plug, None)
 
-    # A night's charge, which is begun once
+    # The hours of a night
 
-    def charged_in_window_at(self, plug: str) -> float | None:
-        """When a command that keeps to hours of the day last began a charge or saw one, in Unix seconds."""
-        found: float | None = self._facts().get("nightly", {}).get(plug)
-        return found
+    def night(self, plug: str, opened: float) -> Night:
+        """What came of the hours that `opened` at an instant (Unix seconds) so far."""
+        found = self._facts().get("nights", {}).get(plug)
+        if found is None or found["opened"] != opened:
+            return Night(opened)
+        return Night(**{**found, "restarts": tuple(found["restarts"])})
 
-    def note_charged_in_window(self, plug: str) -> None:
-        with self._changing("nightly") as nightly:
-            nightly[plug] = self.now()
+    def set_night(self, plug: str, night: Night) -> None:
+        with self._changing("nights") as nights:
+            nights[plug] = asdict(night)
 
     # A plan that is being carried out
 
@@ -333,6 +336,10 @@ class ControlState:
         """How many seconds ago commands of this machine wrote a variable, the latest at the end."""
         ages = [max(self.now() - at, 0.0) for at, _ in self._journal(variable)]
         return [age for age in ages if age < seconds]
+
+    def stopped_at(self, plug: str) -> Sequence[float]:
+        """When commands of this machine stopped the charge of a plug of late, in Unix seconds."""
+        return [at for at, value in self._journal(f"{plug}.REMOTE_STOP") if value]
 
     def last_written(self, variable: str) -> float | None:
         """What a command of this machine last wrote to a variable, unless the charger refused it."""

@@ -42,8 +42,10 @@ _CURRENTS = frozenset({"INTENSITY", "CURRENT_REDUCTION"})
 
 _SAME = 1e-6  # six decimals are what the engine sends
 
-Outcome = Literal["done", "already", "planned", "sent", "not_taken", "nothing", "no_vehicle"]
+Outcome = Literal["done", "already", "planned", "sent", "not_taken", "nothing", "no_vehicle", "empty"]
 """What came of a command; `planned` is what --dry-run would do, `nothing` that there was nothing to do.
+
+`empty` is the end of a night in which a car got nothing.
 
 `sent` is for those who read back themselves what came of it.
 """

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -123,9 +123,16 @@ class House:
 
     def look(self, at: datetime) -> None:
         """What the timer does."""
+        allowed = {0, *map(int, setting(SERVICE, "SuccessExitStatus")[0].split())}
+        for ran in self.ended(at):
+            assert ran.returncode in allowed, (at.astimezone(LONDON), ran.args, ran.stdout, ran.stderr)
+            assert ran.stderr == ""
+
+    def ended(self, at: datetime) -> Iterator[subprocess.CompletedProcess[str]]:
+        """The commands of the unit, as they ended."""
         for command in unit_commands():
             fake = [server("faketime"), "-f", f"@{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}", str(COMMAND), *command]
-            ran = subprocess.run(
+            yield subprocess.run(
                 fake,
                 capture_output=True,
                 text=True,
@@ -133,9 +140,6 @@ class House:
                 check=False,
                 env={**os.environ, "TZ": "UTC", "CCL_CHARGER": "garage", "CCL_CONFIG_FILE": str(self.config)},
             )
-            allowed = {0, *map(int, setting(SERVICE, "SuccessExitStatus")[0].split())}
-            assert ran.returncode in allowed, (at.astimezone(LONDON), command, ran.stdout, ran.stderr)
-            assert ran.stderr == ""
 
 
 def configuration(charger: Simulator, folder: Path) -> Path:
@@ -207,6 +211,30 @@ def test_charges_are_in_the_cheap_hours_of_each_night_that_a_car_is_there_and_ne
     most = [2.7, 5.0, 2.6, 0.72, 0.0, 3.6, 4.0]
     for night, energy in enumerate(inside):
         assert least[night] * FULL_POWER <= energy <= most[night] * 1.1 * FULL_POWER, (night, inside)
+
+
+def test_a_session_that_fails_is_begun_again_and_a_night_that_leaves_a_car_empty_fails_the_unit_once(
+    tmp_path: Path,
+) -> None:
+    clock = Clock(on(0, "00:31").timestamp())
+    with Simulator(autopilot=False, clock=clock) as charger:
+        house, plug = House(charger, clock, configuration(charger, tmp_path)), charger.site.plugs[0]
+        house.plug_in()
+
+        def said(at: str) -> list[tuple[int, str]]:
+            house.wait(on(0, at))
+            return [(ran.returncode, ran.stdout) for ran in house.ended(on(0, at))]
+
+        for at, waits in (("00:31", False), ("00:33", True), ("00:40", False)):
+            (ended, sentence), _ = said(at)
+            assert (ended, "begun again in" in sentence) == ((6, True) if waits else (0, False)), (at, sentence)
+            plug.fail(1 << 4)
+            plug.fail(0)
+        assert "begun again in 4 min" in said("00:46")[0][1]
+        over, later = said("04:31")[1], said("04:39")[1]
+
+    assert (over[0], "the car got nothing in 00:31-04:29: EVSE.PLUG: not charging" in over[1]) == (1, True), over
+    assert later[0] == 6
 
 
 def test_the_timer_looks_at_both_ends_of_the_hours_whatever_the_zone_of_the_machine() -> None:

@@ -15,6 +15,7 @@ from time import monotonic
 import pytest
 from helpers.support import Clock
 
+from ccl_exporter.control.night import Night
 from ccl_exporter.control.state import JOURNAL, ControlState, Override, PendingRestore, WriteEntry
 from ccl_exporter.errors import StateError, TimedOut
 from ccl_exporter.locks import try_lock
@@ -209,13 +210,15 @@ class TestTheJournal:
 def test_a_charge_that_is_to_go_on_and_the_start_of_a_night_are_kept(control_state: ControlState) -> None:
     control_state.set_override("P", 900.0)
     control_state.set_override("Q", None)
-    control_state.note_charged_in_window("P")
+    night = Night(900.0, is_begun=True, restarts=(950.0,), failure="P: not charging")
+    control_state.set_night("P", night)
     later = ControlState(control_state.folder, URL)
 
     assert later.override("P") == Override(900.0, 1000.0)
     assert later.override("Q") == Override(None, 1000.0)
-    assert later.charged_in_window_at("P") == 1000.0
-    assert later.charged_in_window_at("Q") is None
+    assert later.night("P", 900.0) == night
+    assert later.night("P", 1000.0) == Night(1000.0)
+    assert later.night("Q", 900.0) == Night(900.0)
     later.clear_override("P")
     later.clear_override("P")
     assert control_state.override("P") is None

@@ -7,7 +7,7 @@ from helpers.plugs import plug
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.control.plug_commands import already_charged_in_window, override_active, reduction
+from ccl_exporter.control.plug_commands import override_active, reduction
 from ccl_exporter.control.state import Override
 from ccl_exporter.control.wording import describe
 from ccl_exporter.errors import UsageError, WriteRejected
@@ -206,22 +206,3 @@ def test_a_charge_that_cannot_be_told_from_another_is_left_alone_for_a_day(
     seen = plug("charging", requested=told_now)
 
     assert (override_active(seen, Override(told_then, 1000.0), 1000.0 + later) is not None) is goes_on
-
-
-@pytest.mark.parametrize(
-    ("state", "begun", "over"),
-    [
-        ("waiting_for_disconnection", 1100.0, True),
-        ("waiting_for_disconnection", 900.0, False),
-        ("waiting_for_disconnection", None, False),
-        ("waiting_for_permission", 1100.0, False),
-        ("charging", 1100.0, False),
-    ],
-    ids=["it has ended", "that was last night", "it never began", "another car", "it charges"],
-)
-def test_a_charge_that_ended_in_a_night_is_not_begun_again_in_it(
-    state: str, begun: float | None, over: bool
-) -> None:
-    seen = plug(state)
-
-    assert (already_charged_in_window(seen, begun, 1000.0) is not None) is over

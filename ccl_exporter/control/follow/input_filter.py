@@ -138,7 +138,7 @@ class InputFilter:
         return -MOST <= watts <= (_ROOF_SHARE * meaning.roof + _ROOF_SLACK if believed else MOST)
 
     def _contradicts(self, watts: float, at: float, now: float) -> bool:
-        """Whether the house would import less than the car alone takes, or its import does not go along with it."""
+        """Whether the house would import less than the car alone takes, or does not go along with it."""
         if self.meaning.what != "import":
             return False
         around = [taken for when, taken in self._cars if at - _LATE <= when <= at + 1] or [0.0]
