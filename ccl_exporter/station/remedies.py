@@ -1,5 +1,6 @@
 """Which command helps where a plug does not charge. Every view that names one takes it from here."""
 
+import shlex
 from collections.abc import Mapping
 
 from ccl_exporter.station.catalogue import NotCharging
@@ -12,7 +13,6 @@ REMEDIES: Mapping[NotCharging, str] = {
     NotCharging.LIMIT_BELOW_MINIMUM: "charge limit 100%",
     NotCharging.WAITING_FOR_PERMISSION: "charge start",
     NotCharging.PAUSED: "charge start",
-    NotCharging.SESSION_ENDED: "charge start",
 }
 """The command of `ccl-exporter` by the reason; a reason without an entry has no command that helps."""
 
@@ -29,5 +29,5 @@ def lift_of(plug: Plug) -> str:
     """The command that lifts a limit below the minimum current, whatever the plug does."""
     limits = plug.limits
     if limits.rated is not None and limits.cap is not None and limits.cap < MINIMUM_AMPERES:
-        return f"set {plug.name}.CURRENT_REDUCTION {format_number(limits.rated)}"
+        return f"set {shlex.quote(f'{plug.name}.CURRENT_REDUCTION')} {format_number(limits.rated)}"
     return REMEDIES[NotCharging.LIMIT_BELOW_MINIMUM]
