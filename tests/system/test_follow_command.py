@@ -4,15 +4,18 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from pathlib import Path
 from time import monotonic, time
+from zoneinfo import ZoneInfo
 
 import pytest
 from helpers.board_asking import Asker
@@ -110,7 +113,7 @@ def test_the_promise_comes_before_the_first_write_and_a_stop_means_the_limit_of_
         limit = float(process.line(TO_BE)[1])
         process.process.terminate()
         process.line(r"left at 19\.20 A \(PREDUCTION 40\), as it was before; `charge limit 100%` lifts it")
-        code = process.stop()
+        code = process.process.wait()
 
     assert 15 < limit < 18
     assert code == 0
@@ -533,6 +536,85 @@ def test_the_unit_has_the_secrets_that_the_service_has() -> None:
     loaded = [re.findall(r"^LoadCredential=.*", unit.read_text(encoding="utf-8"), re.M) for unit in units]
 
     assert loaded[0] == loaded[1] != []
+
+
+@contextmanager
+def house_of(charging: Simulator, load: float) -> Iterator[str]:
+    """A Prometheus that tells the import of a house with this load besides the car; yields its URL."""
+
+    class Prometheus(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with charging.site.present():
+                watts = load + charging.site.plugs[0].watts + next(noise) % 7
+            data = {"resultType": "vector", "result": [{"metric": {}, "value": [0, str(watts)]}]}
+            body = json.dumps({"status": "success", "data": data}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    noise = count()
+    with HTTPServer(("127.0.0.1", 0), Prometheus) as answering:
+        thread = threading.Thread(target=answering.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{answering.server_port}"
+        finally:
+            answering.shutdown()
+            thread.join()
+
+
+def owners_day(page: str) -> list[str]:
+    """What the unit of the owner's day on a page runs."""
+    unit = page.partition("### A whole day as one unit")[2].partition("```ini\n")[2].partition("```")[0]
+    (line,) = re.findall(r"^ExecStart=(/.*)", unit.replace("\\\n", " "), re.M)
+    words = shlex.split(line)
+    assert words[0] == INSTALLED
+    return words[1:]
+
+
+def test_the_whole_day_of_the_page_is_sun_by_day_the_cheap_hours_by_night_and_a_boost(
+    charging: Simulator, start: Start
+) -> None:
+    command = owners_day((PROJECT / "deploy" / "follow" / "README.md").read_text(encoding="utf-8"))
+    # What a follower of the sun of version 0.1 left, night after night.
+    limit_to(charging, 100.0)
+
+    now = datetime.now(ZoneInfo(command[command.index("--timezone") + 1]))
+
+    def run(url: str, hours: float) -> Process:
+        """The command, as if it were so many hours before the cheap ones."""
+        begin = now + timedelta(hours=hours)
+        window = f"{begin:%H:%M}-{begin + timedelta(hours=4):%H:%M}"
+        here = {"http://127.0.0.1:9090": url, "127.0.0.1:9988": "127.0.0.1:0", "00:30-04:30": window}
+        assert here.keys() <= set(command)
+        process: Process = start(*(here.get(word, word) for word in command), env={"CCL_CHARGER": charging.url})
+        return process
+
+    with house_of(charging, 500.0) as url:
+        process = run(url, -1.0)
+        process.line(
+            r"Within \d\d:\d\d-\d\d:\d\d and after `charge start --now`: the full current, what the supply leaves"
+        )
+        process.line("full_hours: ")
+        while float(process.line(TO_BE)[1]) < 32:
+            pass
+        process.process.terminate()
+        process.line(r"left at 6\.08 A \(PREDUCTION 81\), the safe current; `charge limit 100%` lifts it")
+        assert process.process.wait() == 0
+    with house_of(charging, -3000.0) as url:
+        process = run(url, 11.0)
+        process.line("following: ")
+        assert 11 < float(process.line(TO_BE)[1]) < 13.1
+        boost = [str(COMMAND), "charge", "start", "--now", "--for", "2h", "-c", charging.url]
+        said = subprocess.run(boost, capture_output=True, text=True, check=False)
+        assert said.stdout.endswith("; it goes on for 2h\n"), said
+        process.line("boost: ")
+        while float(process.line(TO_BE)[1]) < 28:
+            pass
 
 
 # The whole loop in simulated time

@@ -25,7 +25,7 @@ _FROZEN, _FINE = 60.0, 2.0
 _MOVES = 2.0
 """Amperes of the car that every import shows."""
 
-_STEPS, _STEP, _STEADY, _ECHO = 3, 460.0, 100.0, 0.25
+_STEPS, _STEP, _STEADY, _LOUD, _ECHO = 3, 460.0, 100.0, 4.0, 0.25
 """Of so many changes of the car, in watts, between times at which it was steady, an import shows such a part."""
 
 _LATE = 8.0
@@ -65,6 +65,15 @@ class _Repeated:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Steady:
+    """Watts of a car that was steady, of the house by its import, and by how much that moved meanwhile."""
+
+    car: float
+    house: float
+    spread: float
+
+
 class Judgement(NamedTuple):
     """The watts that are `free` for the car by the mode, and by the supply (`headroom`); None is not known.
 
@@ -89,7 +98,8 @@ class InputFilter:
         self._mistrusted_until = float("-inf")
         self._same: _Repeated | None = None
         self._finest = inf
-        self._steady: tuple[float, float] | None = None
+        self._inputs: deque[tuple[float, float]] = deque()
+        self._steady: _Steady | None = None
         self._steps: deque[tuple[float, float]] = deque(maxlen=_STEPS)
         self.watts: float | None = None
 
@@ -153,13 +163,20 @@ class InputFilter:
             # Amperes are of the fullest phase, which may be another one than the car's.
             # Without a roof the level shows it, and the car changes when other loads do.
             return False
+        self._inputs.append((at, watts))
+        while self._inputs[0][0] < at - _LATE:
+            self._inputs.popleft()
         around = [taken for when, taken in self._cars if when >= at - _LATE]
         if max(around) - min(around) > _STEADY:
             return False
-        taken = around[-1]
-        if self._steady is not None and abs(taken - self._steady[0]) >= _STEP:
-            self._steps.append((taken - self._steady[0], watts - self._steady[1]))
-        self._steady = taken, watts
+        inputs = [value for _, value in self._inputs]
+        now, before = _Steady(around[-1], watts, max(inputs) - min(inputs)), self._steady
+        self._steady = now
+        if before is not None:
+            # Where the house itself moves as much as the car, such as under clouds, nothing can be told.
+            loud = max(_STEP, _LOUD * max(before.spread, now.spread))
+            if abs(now.car - before.car) >= loud:
+                self._steps.append((now.car - before.car, now.house - before.house))
         own = sum(abs(car) for car, _ in self._steps)
         seen = sum(house if car > 0 else -house for car, house in self._steps)
         return len(self._steps) == _STEPS and seen < _ECHO * own
