@@ -21,15 +21,18 @@ def tell(sentence: str) -> None:
     print(sentence)  # noqa: T201 - the figures of the proof, seen with -s
 
 
-def test_ninety_per_cent_of_the_sun_goes_into_the_car_and_hardly_anything_from_the_grid() -> None:
+def test_92_per_cent_of_the_sun_goes_into_the_car_and_hardly_anything_from_the_grid() -> None:
     days = Days(Rules("surplus", 32.0, starts_a_day=STARTS), seed=1, every=5)
-    sun = grid = best = unlimited = 0.0
+    sun = grid = best = unlimited = quiet_sun = quiet_best = 0.0
     for seed in range(DAYS):
         house = solar_day(seed)
         most, without_limit = optimum(house), optimum(house, None)
         day = days.live(house)
         sun, grid = sun + day.sun, grid + day.grid
         best, unlimited = best + most, unlimited + without_limit
+        if most > 15_000 and most >= 0.97 * without_limit:
+            # Few clouds: more starts would give nothing more.
+            quiet_sun, quiet_best = quiet_sun + day.sun, quiet_best + most
         tell(
             f"day {seed}: {day.sun / 1000:.1f} kWh of {most / 1000:.1f} (any starts: {without_limit / 1000:.1f}),"
             f" grid {day.grid / 1000:.2f} kWh, {day.starts} starts,"
@@ -39,10 +42,12 @@ def test_ninety_per_cent_of_the_sun_goes_into_the_car_and_hardly_anything_from_t
         assert day.starts <= STARTS
         assert day.most_writes_an_hour() <= 60
     tell(
-        f"sun {sun / best:.3f} of the optimum ({sun / unlimited:.3f} with any starts), grid {grid / sun:.4f} of it"
+        f"sun {sun / best:.3f} of the optimum ({sun / unlimited:.3f} with any starts), on quiet days"
+        f" {quiet_sun / quiet_best:.3f}, grid {grid / sun:.4f} of it"
     )
 
-    assert sun >= 0.9 * best
+    assert sun >= 0.92 * best
+    assert quiet_sun >= 0.95 * quiet_best > 0
     assert grid < 0.03 * min(sun, best)
 
 

@@ -163,10 +163,14 @@ class Wish:
         leaves, comes = chance.randint(25_200, 30_600), chance.randint(59_400, 68_400)
         machine = chance.random() < 0.3
         killed = chance.randrange(_DAY - 3600)
-        restored, begun = (killed + 600, killed + 600) if machine else (killed + 2, killed + 8)
+        restored, begun = (killed + 600.0, killed + 600) if machine else (killed + 2.0, killed + 8)
         above, starts, was_on = 0.0, 0, False
         night: tuple[float, float] | None = None
+        events = {at - at % EVERY for at in (leaves, comes, killed, boost[0] if boost is not None else 0)}
         for second in range(0, _DAY, EVERY):
+            if self.plug.vehicle is None and second % 60 and second not in events:
+                # Nothing happens at a plug without a car.
+                continue
             before = self.plug.energy_at(clock.at)
             now = clock.at = start + second
             self._events(second, at_home, leaves, comes)

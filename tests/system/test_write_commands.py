@@ -453,6 +453,21 @@ class TestCharging:
 
         assert (ended, says in said) == (2, True)
 
+    @pytest.mark.parametrize(
+        ("flags", "says"),
+        [
+            (("--for", "2h"), "--for and --need belong to --now"),
+            (("--need", "10kWh"), "--for and --need belong to --now"),
+            (("--now", "--need", "10"), "'10' is not an energy; it looks like 10kWh"),
+            (("--now", "--need", "0kWh"), "'0kWh' is not an energy"),
+            (("--now", "--for", "long"), "'long' is not a duration"),
+        ],
+    )
+    def test_a_boost_that_makes_no_sense_is_refused(self, flags: tuple[str, ...], says: str) -> None:
+        ended, said = ccl("http://192.0.2.10", "charge", "start", *flags)
+
+        assert (ended, says in said) == (2, True), said
+
     @pytest.mark.parametrize("dialect", ["full", "no-charge-info"])
     def test_a_charge_that_was_begun_now_outlives_the_night_until_the_car_leaves(self, dialect: str) -> None:
         day, night = around(6), around(-1)

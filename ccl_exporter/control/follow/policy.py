@@ -155,7 +155,7 @@ class Policy:
         self.least = minimum_current(rules.largest)
         self._seen: _Series = deque()
         self._headroom: _Series = deque()
-        self._by_sun = False
+        self._by_sun = self._calm = False
         self._before: float | None = None
         self._sent: tuple[int, float] | None = None
         self._tries = 0
@@ -176,7 +176,7 @@ class Policy:
         if seen.day != self._day:
             self._day = seen.day
             self._starts.clear()
-        self._by_sun = not seen.full
+        self._by_sun, self._calm = not seen.full, False
         limit = self._limit(seen)
         if self._on != (limit >= self.least):
             self._on, self._turned = limit >= self.least, seen.now
@@ -275,7 +275,12 @@ class Policy:
         """What the sun gives: seen quickly when it falls, and with patience when it rises."""
         falling = _mean(self._seen, seen.now, _FALLING)
         rising = _lowest(self._seen, seen.now, _RISING)
-        sun = falling - _MARGIN if falling < limit else max(rising - _MARGIN, limit)
+        margin = _MARGIN
+        self._calm = _highest(self._seen, seen.now, _RISING) - rising <= _CALM
+        if self._calm:
+            rising = _mean(self._seen, seen.now, _RISING)
+            margin = _RICH_MARGIN if self._account > _RICH else _CALM_MARGIN
+        sun = falling - margin if falling < limit else max(rising - margin, limit)
         return min(max(sun, self.least), self.rules.largest)
 
     def _surplus(self, seen: Observation, limit: float, elapsed: float) -> _DesiredCurrent:
@@ -391,7 +396,7 @@ class Policy:
         if plug.is_under_way and amperes_of(plug) < limit - _UNUSED:
             # Who does not take what is allowed is not offered more.
             return leave
-        step = _SUPPLY_UP if rules.mode == "supply" or seen.full else _LEAST_UP
+        step = _SUPPLY_UP if rules.mode == "supply" or seen.full else _CALM_UP if self._calm else _LEAST_UP
         return do if goal - limit >= step + _MORE_UP * (1 - worth) else leave
 
 
@@ -415,6 +420,7 @@ def _since(seen: _Series, begin: float) -> list[float]:
 _LONGEST_LOOK = 180.0
 _BACK_AFTER = 10.0
 _FALLING, _RISING, _MARGIN = 8.0, 20.0, 0.4
+_CALM, _CALM_MARGIN, _CALM_UP, _RICH, _RICH_MARGIN = 1.0, 0.1, 0.3, 20.0, -0.15
 _SHARE, _CREDIT, _ACCOUNT = 0.025, 0.0, 500.0
 _PRICE, _DEFICIT_PER_AMPERE = 4.0, 50.0
 _OF_LATE, _WORST, _HOPELESS = 300.0, 10.0, 3.0
