@@ -8,6 +8,7 @@ from ccl_exporter.control.state import ControlState, PendingRestore
 from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written, number_of, same
 from ccl_exporter.errors import CclError, Garbled, WriteRejected
 from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.station.remedies import LIFT
 from ccl_exporter.station.rows import variable_rows
 from ccl_exporter.text import format_number
 
@@ -84,7 +85,12 @@ def _restore(writer: Writer, way: PendingRestore, done: Callable[[], None], say:
     if written.outcome == "not_taken":
         say(f"{names} could not be put back, the next command will try it again")
         return False
-    say(f"{names} is what it was before: {', '.join(format_number(value) for value in ours.values())}")
+    lift = (
+        f"; `{LIFT}` lifts it"
+        if any(name.endswith(".PREDUCTION") and value for name, value in ours.items())
+        else ""
+    )
+    say(f"{names} is what it was before: {', '.join(format_number(value) for value in ours.values())}{lift}")
     done()
     return True
 

@@ -8,9 +8,12 @@ from ccl_exporter.station.current_limit import MINIMUM_AMPERES
 from ccl_exporter.station.plug import Plug
 from ccl_exporter.text import format_number
 
+LIFT = "charge limit 100%"
+"""The command that lifts a limit."""
+
 REMEDIES: Mapping[NotCharging, str] = {
     NotCharging.DISABLED: "charge start",
-    NotCharging.LIMIT_BELOW_MINIMUM: "charge limit 100%",
+    NotCharging.LIMIT_BELOW_MINIMUM: LIFT,
     NotCharging.WAITING_FOR_PERMISSION: "charge start",
     NotCharging.PAUSED: "charge start",
 }
@@ -30,4 +33,4 @@ def lift_of(plug: Plug) -> str:
     limits = plug.limits
     if limits.rated is not None and limits.cap is not None and limits.cap < MINIMUM_AMPERES:
         return f"set {shlex.quote(f'{plug.name}.CURRENT_REDUCTION')} {format_number(limits.rated)}"
-    return REMEDIES[NotCharging.LIMIT_BELOW_MINIMUM]
+    return LIFT

@@ -20,6 +20,7 @@ from ccl_exporter.control.follow.sources import LatestValue
 from ccl_exporter.errors import AccessDenied, CclError, ChargerError, StateError, WriteRejected
 from ccl_exporter.station.current_limit import amperes_left, percent_for
 from ccl_exporter.station.plug import Plug
+from ccl_exporter.station.remedies import LIFT
 from ccl_exporter.tariff import Tariff, TimeWindow
 
 SILENT = 20.0
@@ -30,9 +31,6 @@ _LONGEST_PAUSE = 300.0
 _LEAVE_AGAIN = 2.0
 
 Say = Callable[[str], None]
-
-LIFT = "charge limit 100%"
-"""The command that lifts a limit."""
 
 SENTENCES = {
     "following": "the number is good, the limit follows it",

@@ -276,7 +276,8 @@ class Policy:
         falling = _mean(self._seen, seen.now, _FALLING)
         rising = _lowest(self._seen, seen.now, _RISING)
         margin = _MARGIN
-        self._calm = _highest(self._seen, seen.now, _RISING) - rising <= _CALM
+        calm = _since(self._seen, seen.now - _CALM_LOOK)
+        self._calm = max(calm) - min(calm) <= _CALM
         if self._calm:
             rising = _mean(self._seen, seen.now, _RISING)
             margin = _RICH_MARGIN if self._account > _RICH else _CALM_MARGIN
@@ -420,7 +421,7 @@ def _since(seen: _Series, begin: float) -> list[float]:
 _LONGEST_LOOK = 180.0
 _BACK_AFTER = 10.0
 _FALLING, _RISING, _MARGIN = 8.0, 20.0, 0.4
-_CALM, _CALM_MARGIN, _CALM_UP, _RICH, _RICH_MARGIN = 1.0, 0.25, 0.3, 20.0, -0.15
+_CALM, _CALM_LOOK, _CALM_MARGIN, _CALM_UP, _RICH, _RICH_MARGIN = 1.0, 120.0, 0.25, 0.3, 20.0, -0.15
 _SHARE, _CREDIT, _ACCOUNT = 0.025, 0.0, 500.0
 _PRICE, _DEFICIT_PER_AMPERE = 4.0, 50.0
 _OF_LATE, _WORST, _HOPELESS = 300.0, 10.0, 3.0
