@@ -29,8 +29,8 @@ def test_the_summary_of_a_command_is_the_first_paragraph_of_its_docstring(place:
     [
         (
             "charge start",
-            "charger config_file plug between timezone now restart_remote lasts need dry_run wait least_pause as_json"
-            " timeout",
+            "charger config_file plug between timezone now restart_remote lasts need dry_run wait least_pause"
+            " as_json timeout",
         ),
         ("charge stop", "charger config_file plug dry_run wait least_pause as_json timeout"),
         ("charge pause", "charger config_file plug dry_run wait least_pause as_json timeout"),
