@@ -391,6 +391,7 @@ def test_an_import_that_stands_still_while_the_car_changes_is_stale_until_it_mov
     room.hear_house(8000, 120)
     assert 10 < room.limit < 32
     frozen = 8000 + room.car.watts
+    room.hear(frozen, 6)
     room.car = replace(room.car, amperes=6.0, watts=1380.0)
     room.hear(frozen, 40)
     assert room.last.reason == "stale"

@@ -191,7 +191,7 @@ class InputFilter:
                 self._finest = min(self._finest, abs(watts - same.watts))
             self._same = _Repeated(watts, now)
             return False
-        around = [taken for when, taken in self._cars if same.since - _LATE <= when <= at - _LATE]
+        around = [taken for when, taken in self._cars if same.since <= when <= at - _LATE]
         moved = max(around, default=0.0) - min(around, default=0.0)
         if moved >= _MOVES * phase_volts(plug) * plug.phases:
             return True

@@ -176,6 +176,8 @@ class Policy:
         if seen.day != self._day:
             self._day = seen.day
             self._starts.clear()
+            # Yesterday's debt is no reason to leave the sun of today.
+            self._account = max(self._account, 0.0)
         self._by_sun, self._calm = not seen.full, False
         limit = self._limit(seen)
         if self._on != (limit >= self.least):
@@ -421,9 +423,9 @@ def _since(seen: _Series, begin: float) -> list[float]:
 _LONGEST_LOOK = 180.0
 _BACK_AFTER = 10.0
 _FALLING, _RISING, _MARGIN = 8.0, 20.0, 0.4
-_CALM, _CALM_LOOK, _CALM_MARGIN, _CALM_UP, _RICH, _RICH_MARGIN = 1.0, 120.0, 0.25, 0.3, 20.0, -0.15
-_SHARE, _CREDIT, _ACCOUNT = 0.025, 0.0, 500.0
-_PRICE, _DEFICIT_PER_AMPERE = 4.0, 50.0
+_CALM, _CALM_LOOK, _CALM_MARGIN, _CALM_UP, _RICH, _RICH_MARGIN = 1.0, 120.0, 0.25, 0.3, 20.0, -0.05
+_SHARE, _CREDIT, _ACCOUNT = 0.016, 0.0, 500.0
+_PRICE, _DEFICIT_PER_AMPERE = 4.0, 25.0
 _OF_LATE, _WORST, _HOPELESS = 300.0, 10.0, 3.0
 _BAR, _BAR_GROWS, _STARTS_OVER = 1.0, 1.0, 7200.0
 _LEAST_DOWN, _MORE_DOWN = 0.4, 1.2
