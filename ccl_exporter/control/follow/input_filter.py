@@ -127,7 +127,7 @@ class InputFilter:
         if self._stands_still(watts, number.at, now, plug):
             self._doubt, self._doubted = "stale", now
             return
-        if self._contradicts(watts, number.at, now):
+        if self._contradicts(watts, number.at):
             self._doubt, self._doubted = "contradiction", now
             if self._contradicts_since is None:
                 self._contradicts_since = now
@@ -147,7 +147,7 @@ class InputFilter:
         believed = meaning.what == "available" and meaning.mode != "supply"
         return -MOST <= watts <= (_ROOF_SHARE * meaning.roof + _ROOF_SLACK if believed else MOST)
 
-    def _contradicts(self, watts: float, at: float, now: float) -> bool:
+    def _contradicts(self, watts: float, at: float) -> bool:
         """Whether the house would import less than the car alone takes, or does not go along with it."""
         if self.meaning.what != "import":
             return False
