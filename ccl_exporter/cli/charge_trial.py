@@ -11,7 +11,7 @@ import typer
 from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.shared import STOP_OR_HANG_UP, on_signals, say, warn
 from ccl_exporter.cli.write_session import Target, writable_transport, write_command
-from ccl_exporter.control.follow.limiter import SafeCurrentGuard, only_one
+from ccl_exporter.control.follow.limiter import SafeCurrentGuard
 from ccl_exporter.control.restore import restore_pending
 from ccl_exporter.control.trial import TRIAL_AMPERES, Trial, TrialPlug, TrialReport
 from ccl_exporter.control.write import Writer
@@ -47,7 +47,7 @@ def trial(
         writer = Writer(control, state, target.timeout, target.command)
         writer.identify()
         plug = TrialPlug(writer, state, target.plug, target.timeout)
-        with only_one(state, plug.name):
+        with state.followed(plug.name):
             with state.exclusive(monotonic() + target.timeout):
                 restore_pending(state, writer, warn)
             made = Trial(plug, _unasked if yes else _ask, say, target.wait)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.write_session import Ended, Target, carry_out, facts, write_command
-from ccl_exporter.control.plug_commands import check_currents, unchanged
+from ccl_exporter.control.plug_commands import unchanged
 from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import UsageError
 from ccl_exporter.text import MASK, format_number
@@ -34,8 +34,6 @@ def set_variables(
     wanted = _pairs(pairs)
 
     def work(writer: Writer, how: WriteOptions) -> Ended:
-        if force:
-            check_currents(writer.lookup, wanted, target.timeout)
         written = writer.set(wanted, replace(how, force=force))
 
         def change(name: str) -> str:

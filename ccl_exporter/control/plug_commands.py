@@ -6,7 +6,7 @@ PREDUCTION reduces the power by so many per cent of the plug's largest current.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic, sleep
 
@@ -22,7 +22,6 @@ from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left, mi
 from ccl_exporter.station.judge import Station
 from ccl_exporter.station.plug import IN_SESSION, Plug, plug_infos
 from ccl_exporter.station.remedies import lift_of
-from ccl_exporter.station.rows import variable_rows
 from ccl_exporter.station.values import Reading
 from ccl_exporter.text import MASK, format_number
 
@@ -337,25 +336,6 @@ class PlugCommands(PlugReader):
 
     def _not_taken(self, written: Sequence[Written]) -> Result:
         return Result("not_taken", unchanged(written[-1]), self.look(), written)
-
-
-def check_currents(lookup: CommandReader, wanted: Mapping[str, float], timeout: float) -> None:
-    """Raise `WriteRejected` for a current above the rated one of its plug, whatever else allows it.
-
-    `timeout` is for each answer, in seconds.
-    """
-    deadline = monotonic() + timeout
-    lookup.learn(lookup.devices(deadline), deadline)
-    lookup.learn_plugs(deadline)
-    snapshot = lookup.read(timeout)
-    rated = {plug.name: plug.limits.rated for plug in Station(snapshot).plugs}
-    amperes = {row.id for row in variable_rows(snapshot, sensitive=True) if row.unit == "A"}
-    for info in plug_infos(Reading(snapshot)):
-        most = rated.get(info.name)
-        for name in amperes & wanted.keys():
-            own = name.startswith((f"{info.name}.", f"{info.vehicle_device}."))
-            if own and most is not None and wanted[name] > most:
-                raise WriteRejected(f"{name} {wanted[name]:g} is more than {info.name} is rated for: {most:g} A")
 
 
 def override_active(seen: Plug, override: Override, now: float) -> Result | None:

@@ -112,7 +112,7 @@ class Writer:
 
     def identify(self) -> None:
         """Find out which charger answers, and use the memory of that one; raises what the charger does wrong."""
-        self._state.identify(self.lookup.plug_ids(monotonic() + self._timeout))
+        self.state.identify(self.lookup.plug_ids(monotonic() + self._timeout))
 
     def look_up(self, names: Sequence[str]) -> tuple[str, Snapshot]:
         """The one device that has all these variables, with what is known of them and their values now.
