@@ -209,6 +209,11 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 
     Runs until it is stopped. The safe current holds while the input is stale or implausible, and with a supply
     after the end; without one the limit of before is restored.
+
+    \b
+    Examples:
+      ccl-exporter charge follow --topic home/meter --field power -c http://evse
+      ccl-exporter charge follow --mode supply --supply 60A --file import.txt -c http://evse
     """
     number = _renamed("--number", old_number, "--input", number)
     roof = _renamed("--roof", old_roof, "--pv-peak", roof)

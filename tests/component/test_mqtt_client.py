@@ -176,7 +176,9 @@ def test_a_follower_connects_again_after_garbage() -> None:
             found.append(latest)
         opened.callback(stopped.set)
         for latest in found:
-            assert latest.news.wait(PATIENCE)
+            while latest.number is None:  # a failure is news as well
+                assert latest.news.wait(PATIENCE)
+                latest.news.clear()
 
     assert [latest.number and latest.number.value for latest in found] == [42.0] * len(GARBAGE)
 
@@ -200,7 +202,7 @@ def test_an_error_in_a_callback_ends_the_connection_and_not_the_thread() -> None
             notes.wait(lambda: notes.opened == 2)
             connection.close(monotonic() + PATIENCE)
 
-    assert notes.failures == ["ZeroDivisionError: a mistake of ours"]
+    assert notes.failures == ["a mistake of ours"]
 
 
 def test_a_name_server_that_is_silent_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

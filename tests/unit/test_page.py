@@ -509,17 +509,17 @@ class TestVariables:
 
         assert "EVSE CCL1ENGINE, 8 variables" in seen
         assert "PLUG.AE Active energy 4855.39 kWh" in seen
-        assert "RUNTIME 2026-09-20T10:26:40Z" in seen
+        assert "RUNTIME Start of the engine 2026-09-20T10:26:40Z" in seen
         assert "NOTHING –" in seen  # noqa: RUF001
         assert "Mode MODO3, 2 variables, does not answer" in seen
-        assert "INTENSITY –" in seen, "zeros of a silent device are no values"  # noqa: RUF001
+        assert "INTENSITY Rated current of the socket –" in seen, "zeros of a silent device are no values"  # noqa: RUF001
 
     def test_codes_have_their_words_beside_them(self) -> None:
         seen = self.seen()
 
-        assert "PLUG.STATE 8 charging" in seen
-        assert "PLUG.ERROR 288 rcd, emergency" in seen
-        assert " STATE 2 waiting for tag" in seen
+        assert "PLUG.STATE State 8 charging" in seen
+        assert "PLUG.ERROR Faults 288 rcd, emergency" in seen
+        assert " STATE State 2 waiting for tag" in seen
 
     def test_they_are_sorted_as_people_count(self) -> None:
         assert "X9 2 X10 1" in self.seen()
