@@ -147,6 +147,7 @@ class QueueSender:
         self._raised: Exception | None = None
         self._incident: _Incident | None = None
         self._course = self._run()
+        self._errors_alone = 0  # times that a line got errors, and another request none
         self.refusals = 0
         """Requests that were refused."""
         self.last_success: float | None = None
@@ -259,13 +260,19 @@ class QueueSender:
         outcome = self._sort_by(lines)
         yield 0.0
         if isinstance(outcome, RetryLater):
-            if not self._has_poison:
+            if not (self._has_poison and self._sorting.witness):
                 self._say(outcome)
             if not (yield from self._is_about_the_lines(outcome, len(lines), self._sort_failures)):
                 yield from self._rest(outcome.wait, self._sort_failures)
                 return
             self._sort_failures = 0
+            if len(lines) == 1 and self._sorting.witness:
+                # Errors may come by chance, also three in a row: a line is refused for errors of its own alone.
+                self._errors_alone += 1
+                if self._errors_alone < TRIES:
+                    return
             outcome = Rejected(outcome.reason)
+        self._errors_alone = 0
         if isinstance(outcome, Accepted):
             self._succeeded()
         elif isinstance(outcome, RequestTooLarge):
