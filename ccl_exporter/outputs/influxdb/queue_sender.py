@@ -266,7 +266,12 @@ class QueueSender:
                 yield from self._rest(outcome.wait, self._sort_failures)
                 return
             self._sort_failures = 0
-            if len(lines) == 1 and self._sorting.witness:
+            if len(lines) > 1:
+                # An error says nothing about single lines; only that they are to be tried apart.
+                self._sorting.answered(RequestTooLarge(outcome.reason))
+                self._settle()
+                return
+            if self._sorting.witness:
                 # Errors may come by chance, also three in a row: a line is refused for errors of its own alone.
                 self._errors_alone += 1
                 if self._errors_alone < TRIES:
