@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep, time
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from ccl_exporter.errors import TimedOut
 from ccl_exporter.http_client import resolved_address
@@ -48,7 +49,7 @@ def wait_for_lock(file: int | IO[str], deadline: float, reason: str) -> None:
 class ChargerLock:
     """Keeps requests to one charger apart, in time too, whichever process of this machine sends them.
 
-    The lock is a file, by the resolved address and port: a name, an address and `localhost` are one charger.
+    The lock is a file, by the resolved address, port and path: a name, an address and `localhost` are one charger.
     Its modification time says when the last request ended.
     Without a folder to write in, or a file system that locks, there is no lock, which is said once.
     """
@@ -94,6 +95,8 @@ class ChargerLock:
         if self._file is None:
             # Half of the time: a name server that does not answer is for the request to report.
             address = resolved_address(self._url, (deadline - monotonic()) / 2) or self._url
+            # Behind one address with several paths there are several engines.
+            address += urlsplit(self._url).path.rstrip("/")
             name = hashlib.sha256(address.encode()).hexdigest()[:16]
             try:
                 self._folder.joinpath("locks").mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ def is_free(lock: ChargerLock) -> bool:
     ("held", "wanted", "free"),
     [
         ("http://127.0.0.1:8080", "http://localhost:8080", False),
-        ("http://127.0.0.1:8080", "http://[::1]:8080/engine", False),
+        ("http://127.0.0.1:8080", "http://[::1]:8080/engine", True),
         ("http://192.0.2.10", "http://192.0.2.10:80/", False),
         ("http://192.0.2.10", "http://[::ffff:192.0.2.10]", False),
         ("http://192.0.2.10", "https://192.0.2.10", True),

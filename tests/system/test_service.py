@@ -116,9 +116,11 @@ def test_connections_that_say_nothing_hold_up_nobody(serve: Callable[..., str]) 
     assert took < 10
 
 
-def test_nobody_is_asked_before_a_scrape(start: Start) -> None:
+def test_without_reads_of_its_own_nothing_is_asked_before_a_scrape(start: Start) -> None:
     with Simulator() as simulator:
-        process = start("serve", simulator.url, "--web.listen-address", "127.0.0.1:0")
+        process = start(
+            *("serve", simulator.url, "--web.listen-address", "127.0.0.1:0", "--poll.fallback-interval", "0s")
+        )
         url = process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0]
 
         assert get(f"{url}/-/healthy") == "Healthy\n"
