@@ -1,4 +1,4 @@
-"""Prices and hours of the day by the clock on the wall, over changes of clocks. Pure.
+"""Prices and hours of the day in local time, over changes of clocks. Pure.
 
 The one place for the arithmetic of local hours: the cost of sessions, the cheap hours and `--between` use it.
 Clocks are set at whole minutes of UTC, so a price changes only there.
@@ -24,7 +24,7 @@ _SHORT = 600.0
 
 @dataclass(frozen=True, slots=True)
 class TimeWindow:
-    """From `begin` to before `end` by the clock on the wall, over midnight if `end` is the earlier one.
+    """From `begin` to before `end` in local time, over midnight if `end` is the earlier one.
 
     Without a `zone` the clock is that of this machine.
     """
@@ -50,7 +50,7 @@ class TimeWindow:
         return (begin if begin.timestamp() <= now else begin - timedelta(days=1)).timestamp()
 
     def clock(self, now: float) -> time:
-        """What the clock on the wall shows."""
+        """The local time."""
         return _local(now, self.zone).time()
 
     def __str__(self) -> str:
@@ -144,7 +144,7 @@ class Tariff:
         return runs[-1] if runs else now
 
     def clock(self, now: float) -> time:
-        """What the clock on the wall shows."""
+        """The local time."""
         return _local(now, self.zone).time()
 
     def __str__(self) -> str:

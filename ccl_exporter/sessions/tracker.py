@@ -345,8 +345,8 @@ def _cost(
     counted, cost = (known.joules, known.cost) if known is not None else (0.0, 0.0)
     if tariff is None or cost is None or joules == counted:
         return cost if tariff is not None else None
-    told = judge_session(reading.charge)
-    since, until = (told.began, told.ended or reading.taken) if before is None else (before.at, reading.taken)
+    judged = judge_session(reading.charge)
+    since, until = (judged.began, judged.ended or reading.taken) if before is None else (before.at, reading.taken)
     more = None if since is None else tariff.known_cost(joules - counted, since, until)
     return None if more is None else cost + more
 
@@ -386,16 +386,16 @@ def _replaced(charger: str, reading: PlugReading, session: TrackedSession) -> Fi
 
 
 def _finished(charger: str, reading: PlugReading, session: TrackedSession) -> FinishedSession:
-    told = judge_session(reading.charge)
-    reason = told.stop_reason
+    judged = judge_session(reading.charge)
+    reason = judged.stop_reason
     return FinishedSession(
         charger=charger,
         plug=reading.charge.name,
-        requested=told.requested,
-        begun=told.began,
-        ended=told.ended,
+        requested=judged.requested,
+        begun=judged.began,
+        ended=judged.ended,
         joules=session.joules,
-        seconds=told.duration,
+        seconds=judged.duration,
         stop_reason=reason if reason is not None and abs(reason) < 2**31 else None,
         highest_watts=session.highest_watts,
         cost=session.cost,
