@@ -128,10 +128,16 @@ PLUG_POWER = _gauge(
     "ccl_plug_power_watts", "Active power (<plug>.API, or API by phase of its meter).", "plug", "phase"
 )
 PLUG_CURRENT = _gauge(
-    "ccl_plug_current_amperes", "Current (<plug>.AI, or AI by phase of its meter).", "plug", "phase"
+    "ccl_plug_current_amperes",
+    "Current (<plug>.AI, or AI by phase of its meter); phases must not be summed.",
+    "plug",
+    "phase",
 )
 PLUG_VOLTAGE = _gauge(
-    "ccl_plug_voltage_volts", "Voltage (<plug>.VI, or VI by phase of its meter).", "plug", "phase"
+    "ccl_plug_voltage_volts",
+    "Voltage (<plug>.VI, or VI by phase of its meter); must not be summed.",
+    "plug",
+    "phase",
 )
 PLUG_CURRENT_MAX = _gauge(
     "ccl_plug_current_max_amperes",
@@ -139,7 +145,9 @@ PLUG_CURRENT_MAX = _gauge(
     "plug",
 )
 PLUG_REDUCTION = _gauge(
-    "ccl_plug_power_reduction_ratio", "By how much the power is reduced, 0 is not at all (PREDUCTION).", "plug"
+    "ccl_plug_power_reduction_ratio",
+    "By how much the power is reduced, 0 is not at all (PREDUCTION); must not be summed.",
+    "plug",
 )
 PLUG_CURRENT_LIMIT = _gauge(
     "ccl_plug_current_limit_amperes",
@@ -193,7 +201,9 @@ STATION_CLOCK = _gauge("ccl_station_clock_timestamp_seconds", "The engine's cloc
 
 DEVICE_UP = _gauge("ccl_device_up", "Whether the device answered and its STATUS is 1.", "device")
 DEVICE_STATUS = _gauge(
-    "ccl_device_status", "STATUS of the device as sent, a bit mask: 1 is well, 34 is off line.", "device"
+    "ccl_device_status",
+    "STATUS of the device as sent, a bit mask: 1 is OK, 34 is off line; must not be summed.",
+    "device",
 )
 DEVICE_INFO = _info("ccl_device_info", "Type of the device (deviceInfo.xml).", "device", "type", "description")
 VARIABLE_INFO = _info(
@@ -215,8 +225,9 @@ REJECTED = _counter(
 
 
 def _variable(name: str, help: str) -> Family:
+    """A sum over its series means nothing: they are phases, totals of them, and registers of one energy."""
     kind = _counter if name.endswith("_total") else _gauge
-    return kind(f"ccl_variable_{name}", help, "device", "variable")
+    return kind(f"ccl_variable_{name}", f"{help} Must not be summed.", "device", "variable")
 
 
 VARIABLES: Mapping[str | None, Family] = {
@@ -287,6 +298,14 @@ INFLUXDB_SPOOL_POINTS = _gauge(
     "ccl_influxdb_spool_points", "Points that are on disk and not yet in the database.", "sink"
 )
 INFLUXDB_SPOOL_BYTES = _gauge("ccl_influxdb_spool_bytes", "What the spool takes of the disk.", "sink")
+INFLUXDB_SPOOL_MAX_BYTES = _gauge(
+    "ccl_influxdb_spool_max_bytes",
+    "What the spool may take of the disk; beyond it the oldest points are dropped.",
+    "sink",
+)
+INFLUXDB_SPOOL_RETENTION = _gauge(
+    "ccl_influxdb_spool_retention_seconds", "How long a reading may wait; then it is dropped.", "sink"
+)
 INFLUXDB_SPOOL_OLDEST = _gauge(
     "ccl_influxdb_spool_oldest_timestamp_seconds",
     "When the oldest reading that waits was taken; none while nothing waits.",

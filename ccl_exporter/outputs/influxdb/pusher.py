@@ -114,6 +114,8 @@ class InfluxPusher:
         for family, value in (
             (f.INFLUXDB_SPOOL_POINTS, counts.points),
             (f.INFLUXDB_SPOOL_BYTES, counts.bytes),
+            (f.INFLUXDB_SPOOL_MAX_BYTES, self.settings.spool.max_bytes),
+            (f.INFLUXDB_SPOOL_RETENTION, self.settings.spool.max_age),
             (f.INFLUXDB_SPOOL_OLDEST, counts.oldest),
             (f.INFLUXDB_SPOOL_DAMAGED, counts.damaged),
             (f.INFLUXDB_SPOOLED, counts.spooled),
