@@ -13,6 +13,7 @@ _NUMBER = re.compile(r"-?[0-9][0-9,:]*(\.[0-9]+)?( [^ ]{1,3})?")
 _ENDS = "]:;,.!)}>\"'"
 _DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>ms|s|m|h|d)")
 _ENERGY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kWh|Wh)")
+JOULES_PER_KWH = 3.6e6
 _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -83,7 +84,7 @@ def parse_energy(text: str) -> float:
     found = _ENERGY.fullmatch(text.strip())
     if found is None or float(found[1]) <= 0:
         raise ValueError(f"{text!r} is not an energy; it looks like 10kWh")
-    return float(found[1]) * (3.6e6 if found[2] == "kWh" else 3600.0)
+    return float(found[1]) * JOULES_PER_KWH / (1 if found[2] == "kWh" else 1000)
 
 
 def parse_duration(text: str) -> float:
@@ -95,9 +96,11 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as it stands in a file."""
+    """A duration as it stands in a file, in the largest unit that needs no fraction."""
     milliseconds = round(seconds * 1000)
-    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+    units = [unit for unit, length in _MILLISECONDS.items() if milliseconds % length == 0]
+    unit = units[-1] if milliseconds else "s"
+    return f"{milliseconds // _MILLISECONDS[unit]}{unit}"
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:

@@ -17,17 +17,21 @@ from ccl_exporter.cli.shared import (
     PATIENCE,
     ChargerOption,
     ConfigFile,
+    Duration,
+    Energy,
+    Need,
     Patience,
     PlugName,
     Zone,
     address,
+    duration_of_at_least,
     hours,
     learned,
     say,
     transport,
 )
 from ccl_exporter.cli.terminal import coloured, wrapped
-from ccl_exporter.cli.write_session import AsJson, Ended, Target, carry_out, facts, finish, seconds, write_command
+from ccl_exporter.cli.write_session import AsJson, Ended, Target, carry_out, facts, finish, write_command
 from ccl_exporter.control import wording
 from ccl_exporter.control.night import has_had_its_night, next_step
 from ccl_exporter.control.plug_commands import (
@@ -44,7 +48,6 @@ from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.station.catalogue import NotCharging
 from ccl_exporter.tariff import Tariff, TimeWindow
-from ccl_exporter.text import parse_energy
 
 _COLOURS = {None: "green", NotCharging.FAULT: "red"}
 """Of a plug by the reason why it does not charge; None is one that charges."""
@@ -133,12 +136,15 @@ def start(
         ),
     ] = False,
     lasts: Annotated[
-        str | None, typer.Option("--for", metavar="DURATION", help="With --now: for so long only, such as 2h.")
+        Duration | None,
+        typer.Option(
+            "--for",
+            parser=duration_of_at_least(1, needs_unit=True),
+            metavar="DURATION",
+            help="With --now: for so long only, such as 2h.",
+        ),
     ] = None,
-    need: Annotated[
-        str | None,
-        typer.Option("--need", metavar="ENERGY", help="With --now: until the car has got so much, such as 10kWh."),
-    ] = None,
+    need: Need = None,
 ) -> None:
     """Put the plug into service if needed, start charging, and wait until energy flows.
 
@@ -171,19 +177,15 @@ class _Boost:
     says: str
 
 
-def _boost_of(now: bool, lasts: str | None, need: str | None) -> _Boost | None:
+def _boost_of(now: bool, lasts: Duration | None, need: Energy | None) -> _Boost | None:
     if not now:
         if lasts is not None or need is not None:
             raise UsageError("--for and --need belong to --now")
         return None
-    try:
-        joules = parse_energy(need) if need is not None else None
-    except ValueError as error:
-        raise UsageError(f"--need: {error}") from error
     ends = [f"for {lasts}"] if lasts is not None else []
     ends += [f"until the car has got {need}"] if need is not None else []
     says = " or ".join(ends) or "until the car leaves"
-    return _Boost(seconds(lasts) if lasts is not None else None, joules, says)
+    return _Boost(lasts, need, says)
 
 
 def _boost(boost: _Boost, at: PlugCommands, how: WriteOptions, memory: ControlState) -> Result:

@@ -15,8 +15,18 @@ from typing import Annotated, TypeVar
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Duration, Patience, Zone, hours, on_signals, say, warn
-from ccl_exporter.cli.write_session import Target, restore_only, seconds, writable_transport, write_command
+from ccl_exporter.cli.shared import (
+    STOP_OR_HANG_UP,
+    Duration,
+    Patience,
+    Zone,
+    duration_of_at_least,
+    hours,
+    on_signals,
+    say,
+    warn,
+)
+from ccl_exporter.cli.write_session import Target, restore_only, writable_transport, write_command
 from ccl_exporter.control.follow import arguments, sources
 from ccl_exporter.control.follow.follower import Follower
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, Unit, What
@@ -171,15 +181,22 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         ),
     ] = None,
     stale: Annotated[
-        str,
+        Duration,
         typer.Option(
-            "--stale", metavar="DURATION", rich_help_panel=_INPUT, help="How old the input may be, at most 40s."
+            "--stale",
+            parser=duration_of_at_least(1, needs_unit=True),
+            metavar="DURATION",
+            rich_help_panel=_INPUT,
+            help="How old the input may be, at most 40s.",
         ),
-    ] = "30s",
+    ] = Duration(30),
     interval: Annotated[
-        str | None,
+        Duration | None,
         typer.Option(
-            "--interval", metavar="DURATION", help="Time between two steps; by default 5s, for a supply 2s."
+            "--interval",
+            parser=duration_of_at_least(1, needs_unit=True),
+            metavar="DURATION",
+            help="Time between two steps; by default 5s, for a supply 2s.",
         ),
     ] = None,
     writes: Annotated[
@@ -220,15 +237,14 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     put_back = _renamed("--put-back", old_put_back or None, "--restore", put_back)
     if put_back:
         restore_only(target)
-    every = seconds(interval) if interval is not None else (2.0 if mode == "supply" else 5.0)
-    old = seconds(stale)
-    if old > 40:
+    every = interval if interval is not None else (2.0 if mode == "supply" else 5.0)
+    if stale > 40:
         raise UsageError("a number older than 40s cannot count: the safe current is promised within 60 s")
     if every > 10:
         raise UsageError("the interval is at most 10s: the safe current is promised within 60 s")
     if sum([query is not None, topic is not None, file is not None, stdin]) != 1:
         raise UsageError("say where the number comes from: one of --query, --topic, --file and --stdin")
-    meaning = arguments.input_spec(number, unit, mode, supply, roof, old)
+    meaning = arguments.input_spec(number, unit, mode, supply, roof, stale)
     source: sources.InputSource
     if query is not None:
         source = sources.prom_query(prometheus, query, every)

@@ -18,14 +18,24 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import STOP_OR_HANG_UP, Zone, learned, on_signals, say, transport, warn
+from ccl_exporter.cli.shared import (
+    STOP_OR_HANG_UP,
+    Duration,
+    Need,
+    Zone,
+    duration_of_at_least,
+    learned,
+    on_signals,
+    say,
+    transport,
+    warn,
+)
 from ccl_exporter.cli.terminal import highlighted
 from ccl_exporter.cli.write_session import (
     Target,
     has_pending,
     restore,
     restore_only,
-    seconds,
     session,
     write_command,
 )
@@ -44,9 +54,8 @@ from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.settings import listen_address
 from ccl_exporter.tariff import zone_of
-from ccl_exporter.text import align_columns
+from ccl_exporter.text import JOULES_PER_KWH, align_columns
 
-_ENERGY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kWh|Wh)")
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kW|W)")
 _EVERY = 30.0
 _NEARLY = 0.02
@@ -60,9 +69,7 @@ def plan(  # noqa: PLR0913 - each is a flag of the command
         str | None,
         typer.Argument(metavar="PRICES", help="A file or a URL with prices in CSV or JSON; - is standard input."),
     ] = None,
-    need: Annotated[
-        str | None, typer.Option("--need", metavar="ENERGY", help="What the car needs, such as 20kWh.")
-    ] = None,
+    need: Need = None,
     by: Annotated[
         str | None, typer.Option("--by", metavar="TIME", help="By when: 07:00, or an instant with its offset.")
     ] = None,
@@ -75,11 +82,14 @@ def plan(  # noqa: PLR0913 - each is a flag of the command
         str, typer.Option("--power", metavar="POWER", help="The power at which the car charges.")
     ] = "7.2kW",
     least_block: Annotated[
-        str,
+        Duration,
         typer.Option(
-            "--least-block", metavar="DURATION", help="How long to charge at least; fewer starts spare contactors."
+            "--least-block",
+            parser=duration_of_at_least(1, needs_unit=True),
+            metavar="DURATION",
+            help="How long to charge at least; fewer starts spare contactors.",
         ),
-    ] = "15m",
+    ] = Duration(900),
     every_day: Annotated[
         bool, typer.Option("--every-day", help="Plan anew for the next day once the time of --by is over.")
     ] = False,
@@ -122,10 +132,10 @@ def plan(  # noqa: PLR0913 - each is a flag of the command
         raise UsageError("--every-day needs --by with a time of the day, such as 07:00")
     where = zone_of(timezone)
     asked = Goal(
-        _quantity(_ENERGY, need, "--need", "20kWh") if need is not None else None,
+        need / JOULES_PER_KWH if need is not None else None,
         inf,
-        _quantity(_POWER, power, "--power", "7.2kW"),
-        seconds(least_block),
+        _kilowatts(power),
+        least_block,
         below if below is not None else inf,
     )
 
@@ -305,8 +315,8 @@ def _unit_words(words: Sequence[str]) -> str:
     return " ".join(shlex.quote(word).replace("%", "%%").replace("$", "$$") for word in words)
 
 
-def _quantity(pattern: re.Pattern[str], text: str, flag: str, sample: str) -> float:
-    found = pattern.fullmatch(text.strip())
+def _kilowatts(text: str) -> float:
+    found = _POWER.fullmatch(text.strip())
     if found is None or float(found[1]) <= 0:
-        raise UsageError(f"{flag} {text!r} cannot be; it looks like {sample}")
+        raise UsageError(f"--power: {text!r} is not a power; it looks like 7.2kW")
     return float(found[1]) * (1 if found[2].startswith("k") else 0.001)

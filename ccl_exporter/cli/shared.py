@@ -21,7 +21,7 @@ from ccl_exporter.powerstudio.learned import LearnedFile
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings, charger_settings
 from ccl_exporter.tariff import Tariff, TimeWindow, window
-from ccl_exporter.text import format_duration, parse_duration
+from ccl_exporter.text import JOULES_PER_KWH, format_duration, parse_duration, parse_energy
 
 if TYPE_CHECKING:
     from ccl_exporter.config.document import Configuration
@@ -45,16 +45,31 @@ class Duration(float):
         return format_duration(self)
 
 
-def duration_of_at_least(least: float) -> Callable[[object], Duration]:
+class Energy(float):
+    """Joules, which are written as on the command line: 10kWh."""
+
+    def __str__(self) -> str:
+        return f"{self / JOULES_PER_KWH:g}kWh"
+
+
+def energy(given: object) -> Energy:
+    """What a flag says of an energy, such as 10kWh or 500Wh."""
+    try:
+        return Energy(parse_energy(str(given)))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def duration_of_at_least(least: float, needs_unit: bool = False) -> Callable[[object], Duration]:
     """What reads a duration such as 200ms, 15s or 1m from a flag, of `least` seconds or more.
 
-    A number without a unit is in seconds, as in version 0.1.
+    A number without a unit is in seconds, as in version 0.1, unless it `needs_unit`.
     """
 
     def parsed(given: object) -> Duration:
         text = str(given)
         try:
-            found = Duration(text if _NUMBER.fullmatch(text) else parse_duration(text))
+            found = Duration(text if _NUMBER.fullmatch(text) and not needs_unit else parse_duration(text))
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
         if found < least:
@@ -96,6 +111,10 @@ Patience = Annotated[
     ),
 ]
 PATIENCE = Duration(15)
+Need = Annotated[
+    Energy | None,
+    typer.Option("--need", parser=energy, metavar="ENERGY", help="Energy that the car needs, such as 20kWh."),
+]
 PlugName = Annotated[
     str | None,
     typer.Option(

@@ -35,10 +35,10 @@ from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.restore import TemporaryChange, restore_pending
 from ccl_exporter.control.state import ControlState
 from ccl_exporter.control.write import LEAST_PAUSE, Outcome, WriteOptions, Writer, Written
-from ccl_exporter.errors import CclError, UsageError
+from ccl_exporter.errors import CclError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.settings import ChargerSettings
-from ccl_exporter.text import MASK, parse_duration
+from ccl_exporter.text import MASK
 
 _EXIT = {
     "done": Exit.DONE,
@@ -77,9 +77,10 @@ LeastPause = Annotated[
     ),
 ]
 For = Annotated[
-    str | None,
+    Duration | None,
     typer.Option(
         "--for",
+        parser=duration_of_at_least(1, needs_unit=True),
         metavar="DURATION",
         rich_help_panel=WRITE_OPTIONS,
         help="Keep running, and restore the previous values after this time, such as 2h, or when stopped.",
@@ -196,7 +197,6 @@ def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> 
         with session(target) as writer, _progress(target, writer):
             ended = work(writer, target.how)
         finish(ended, target.as_json)
-    lasts = seconds(target.length)
     stopped = threading.Event()
     good, late = True, False
     with TemporaryChange(target.control_state) as meanwhile, on_signals(stopped.set, *STOP_OR_HANG_UP):
@@ -206,7 +206,7 @@ def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> 
             late = ended.outcome == "not_taken"
             _tell(ended, target.as_json)
             if ended.outcome == "done":
-                stopped.wait(min(lasts, threading.TIMEOUT_MAX))
+                stopped.wait(min(target.length, threading.TIMEOUT_MAX))
         finally:
             good = restore(target, meanwhile, again=late)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
@@ -276,14 +276,3 @@ def facts(written: Sequence[Written]) -> Mapping[str, Any]:
             for name, value in one.wanted.items()
         ]
     }
-
-
-def seconds(text: str) -> float:
-    """A duration of at least a second from `90s`, `15m`, `2h`, `1d`; raises `UsageError`."""
-    try:
-        found = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    if found < 1:
-        raise UsageError(f"{text!r} is too short a duration: give at least 1s")
-    return found

@@ -596,10 +596,10 @@ def test_flags_that_do_not_go_together_are_refused(flags: tuple[str, ...], says:
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--need", "5", "--by", "07:00"), "--need '5'"),
-        (("--need", "0kWh", "--by", "07:00"), "--need '0kWh'"),
+        (("--need", "5", "--by", "07:00"), "'5' is not an energy"),
+        (("--need", "0kWh", "--by", "07:00"), "'0kWh' is not an energy"),
         (("--need", "5kWh", "--by", "7"), "is not a time"),
-        (("--need", "5kWh", "--by", "07:00", "--power", "16A"), "--power '16A'"),
+        (("--need", "5kWh", "--by", "07:00", "--power", "16A"), "'16A' is not a power"),
         (("--need", "5kWh", "--by", "07:00", "--timezone", "Mars/Olympus"), "no such time zone"),
         (("--need", "5kWh", "--by", "07:00"), "there are no prices in it"),
     ],

@@ -493,7 +493,7 @@ class TestInventoryFile:
             "main": "http://main",
             "a": "http://192.0.2.1",
         }
-        assert yaml.safe_load(configuration.masked())["chargers_from"] == {"file": str(more), "interval": "60s"}
+        assert yaml.safe_load(configuration.masked())["chargers_from"] == {"file": str(more), "interval": "1m"}
 
     def test_its_password_files_are_beside_it(self, write: Callable[..., Path], more: Path) -> None:
         write(SECRET, "more/secret")

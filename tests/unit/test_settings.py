@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from typer import BadParameter
 
-from ccl_exporter.cli.write_session import seconds
+from ccl_exporter.cli.shared import duration_of_at_least
 from ccl_exporter.config.fields import Duration
 from ccl_exporter.errors import UsageError
 from ccl_exporter.settings import ChargerSettings, Credentials, ListenAddress, charger_settings, listen_address
+from ccl_exporter.text import format_duration
 
 SECRET = "hunter-4711"  # noqa: S105 - nobody's
 
@@ -187,21 +189,26 @@ DURATIONS = {"90s": 90.0, "15m": 900.0, "2h": 7200.0, "1d": 86400.0, "30d": 2592
 
 @pytest.mark.parametrize("text", DURATIONS)
 def test_a_command_and_a_file_read_the_same_durations(text: str) -> None:
-    assert seconds(text) == DURATIONS[text]
+    assert duration_of_at_least(1, needs_unit=True)(text) == DURATIONS[text]
     assert TypeAdapter(Duration).validate_python(text) == DURATIONS[text]
 
 
+@pytest.mark.parametrize("text", DURATIONS)
+def test_a_duration_is_written_as_it_was_read(text: str) -> None:
+    assert format_duration(DURATIONS[text]) == text
+
+
 @pytest.mark.parametrize("text", ["2 days", "1w", "10", "-1s", "1.5h", "", "1234567890s"])
-def test_what_is_no_duration_is_told_all_units(text: str) -> None:
+def test_the_error_for_what_is_no_duration_names_all_units(text: str) -> None:
     says = f"{text!r} is not a duration; it looks like 200ms, 10s, 1m, 1h or 30d"
 
-    with pytest.raises(UsageError, match=re.escape(says)):
-        seconds(text)
+    with pytest.raises(BadParameter, match=re.escape(says)):
+        duration_of_at_least(1, needs_unit=True)(text)
     with pytest.raises(ValidationError, match=re.escape(says)):
         TypeAdapter(Duration).validate_python(text)
 
 
 @pytest.mark.parametrize("text", ["0s", "0d", "999ms"])
 def test_a_command_stays_for_a_second_at_least(text: str) -> None:
-    with pytest.raises(UsageError, match=f"'{text}' is too short a duration: give at least 1s"):
-        seconds(text)
+    with pytest.raises(BadParameter, match=f"{text} is too short: give at least 1s"):
+        duration_of_at_least(1, needs_unit=True)(text)
