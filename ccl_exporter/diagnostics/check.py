@@ -5,7 +5,8 @@ import re
 import statistics
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from time import monotonic
 from typing import Any
 
 from ccl_exporter.diagnostics.in_parallel import in_parallel
@@ -91,8 +92,10 @@ def check(engine: Engine, patience: float) -> Report:
 
     `patience` is in seconds, for its first answer.
     """
+    began = monotonic()
     engine.reach(patience)
     first = engine.read(ALL)
+    first = replace(first, requests=engine.requests, seconds=monotonic() - began)
     if not first.up:
         raise failure(first)
     # With an inventory that was known the first read is a scrape like any other; slow ones need no repetition.

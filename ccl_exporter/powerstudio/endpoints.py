@@ -60,5 +60,5 @@ VALUES_BY_NAME = Endpoint(VALUES, "var")
 DEVICE_STATE = Endpoint("services/devices/deviceState.xml", "id")
 
 DEVICES = (USER_DEVICES, CHARGE_POINTS_DEVICES)
-DEVICE_INFO = (USER_DEVICE_INFO, CHARGE_POINTS_DEVICE_INFO)
-"""Two shapes of the same, the richer one first."""
+DEVICE_INFO = (CHARGE_POINTS_DEVICE_INFO, USER_DEVICE_INFO)
+"""Two shapes of the same; that of chargers first, as a wallbox may have no other (protocol 2.2)."""

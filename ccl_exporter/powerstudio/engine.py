@@ -190,9 +190,23 @@ class Engine:
     def close(self) -> None:
         self._transport.close()
 
+    @property
+    def requests(self) -> int:
+        """How many requests were sent."""
+        return self._transport.requests
+
     def reach(self, timeout: float) -> None:
-        """See that the engine answers and lists devices; raises what is wrong."""
-        self._inventory.device_ids(self._clock.monotonic() + timeout)
+        """See that the engine answers, as the devices are known or listed then; raises what is wrong.
+
+        `timeout` is in seconds. What is read here is not read again.
+        """
+        began = self._clock.monotonic()
+        if self._may_recall:
+            self._recall(ReadState(began, began + timeout))
+        if not self._inventory.inventory.devices:
+            self._inventory.step(began + timeout)
+            self._documents["devices"] = Document("devices", True, self._clock.monotonic() - began)
+            self._note_devices()
 
     def learn(self, timeout: float) -> bool:
         """Read one more piece of the inventory; False if the charger does not answer within `timeout` seconds."""

@@ -165,13 +165,16 @@ class Variables:
         """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
 
         Unit and factor come together from one source: what the engine says goes before the catalogue.
-        Only temperatures are the catalogue's, as the vendor's code for them was never seen (protocol 4.2).
+        A code that nothing knows contradicts the catalogue only by another factor. It never does for temperatures,
+        as the vendor's code for them was never seen (protocol 4.2).
         """
         known = self._facts.known(device.type, short)
-        temperature = known is not None and known.unit in ("celsius", "fahrenheit")
-        ours = info is not None and info.unit is not None and (info.unit in self._facts.units or not temperature)
-        if ours and info is not None and info.factor is not None:
-            return UnitSpec(info.unit, info.factor)
+        if info is not None and info.unit is not None and info.factor is not None:
+            is_known = info.unit in self._facts.units
+            temperature = known is not None and known.unit in ("celsius", "fahrenheit")
+            agrees = known is not None and known.unit is not None and known.factor == info.factor
+            if is_known or not (temperature or agrees):
+                return UnitSpec(info.unit, info.factor)
         if known is not None and known.unit is not None:
             return UnitSpec(known.unit, known.factor)
         if known is not None or name in self._settled:

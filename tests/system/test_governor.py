@@ -50,19 +50,19 @@ def test_thirty_two_scrapers_at_once_are_one_read_and_get_equal_answers(
 
 
 def test_a_command_beside_the_service_takes_turns_with_it(
-    simulator: Simulator, serve: Callable[..., str], start: Start
+    simulator: Simulator, serve: Callable[..., str], start: Start, tmp_path: Path
 ) -> None:
     simulator.dialect = Dialect.parse(["wallbox-proven"])
     simulator.latency = 0.003
     url = serve(simulator.url)
     scrape(url)
-    commands = [start("show", "-c", simulator.url) for _ in range(2)]
+    commands = [start("dump", str(tmp_path / name), "-c", simulator.url) for name in ("one", "two")]
     while any(command.process.poll() is None for command in commands):
         scrape(url)
 
     assert all(command.process.returncode == 0 for command in commands)
     assert simulator.max_in_flight == 1
-    assert len(simulator.requests) > 200
+    assert len(simulator.requests) > 400
 
 
 def test_there_is_a_pause_between_two_requests_of_any_process(simulator: Simulator, tmp_path: Path) -> None:
