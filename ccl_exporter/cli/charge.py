@@ -41,7 +41,7 @@ from ccl_exporter.control.plug_commands import (
     override_active,
     read_plugs,
 )
-from ccl_exporter.control.state import ControlState, is_followed
+from ccl_exporter.control.state import ControlState
 from ccl_exporter.control.write import WriteOptions, Writer
 from ccl_exporter.errors import StateError, UsageError
 from ccl_exporter.locks import state_folder
@@ -125,7 +125,8 @@ def start(
     now: Annotated[
         bool,
         typer.Option(
-            "--now", help="At any hour, despite `disable --nightly` and a follower's sun, until the car leaves."
+            "--now",
+            help="At any hour, despite `disable --nightly`, a limit and a follower's sun, until the car leaves.",
         ),
     ] = False,
     restart_remote: Annotated[
@@ -329,8 +330,7 @@ def status(
         say(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         for one in seen:
-            followed = is_followed(state_folder(os.environ), settings.url, one.name)
-            line = wrapped(wording.describe(one, followed), sys.stdout)
+            line = wrapped(wording.describe(one), sys.stdout)
             say(coloured(line, _COLOURS.get(one.not_charging)))
             if one.name in plans:
                 say(wrapped(plans[one.name][0], sys.stdout))

@@ -21,7 +21,7 @@ from ccl_exporter.station.catalogue import Activity, NotCharging, last_part
 from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left, minimum_current, percent_for
 from ccl_exporter.station.judge import Station
 from ccl_exporter.station.plug import IN_SESSION, Plug, plug_infos
-from ccl_exporter.station.remedies import lift_of
+from ccl_exporter.station.remedies import REMEDIES, remedy_of
 from ccl_exporter.station.values import Reading
 from ccl_exporter.text import MASK, format_number
 
@@ -204,8 +204,8 @@ class PlugCommands(PlugReader):
     def start(self, how: WriteOptions, boosted: bool = False) -> Result:
         """Put the plug into service, see that there is a vehicle, start, and wait until it charges.
 
-        A limit below the minimum current that a command has left is lifted. That of a follower stays;
-        `boosted` waits until it has lifted it.
+        A limit below the minimum current that a command has left is lifted, if `boosted` any but a cap. That of
+        a follower stays; `boosted` waits until it has lifted it.
         """
         seen = _known(self.look())
         if seen.faults:
@@ -213,10 +213,10 @@ class PlugCommands(PlugReader):
         followed = self._writer.state.is_followed(self.name)
         low = seen.is_limit_below_minimum and seen.vehicle_connected is not False and not followed
         if low:
-            self._check_limit_is_ours(seen)
+            self._check_limit(seen, boosted)
         held = followed and seen.is_limit_below_minimum
         if seen.is_under_way and not seen.is_paused and not low and not (boosted and held):
-            return Result("already", describe(seen, followed), seen)
+            return Result("already", describe(seen), seen)
         written: list[Written] = []
         if low:
             written.append(self._write(f"{self._info.vehicle_device}.PREDUCTION", 0.0, how))
@@ -245,26 +245,32 @@ class PlugCommands(PlugReader):
             written.append(self._write(f"{self.name}.REMOTE_START", 1.0, patient, charges))
         elif not how.dry_run and not charges(monotonic() + patient.wait):
             return Result("not_taken", f"the limit was lifted, but {describe(last[0])}", last[0], written)
-        result = self._result(
-            written, last[0], f"would start a charge at {self.name}", "the start was accepted", followed
-        )
+        result = self._result(written, last[0], f"would start a charge at {self.name}", "the start was accepted")
         lifted = f"; the limit of {seen.limits.allowed:g} A was lifted" if low and result.outcome == "done" else ""
         return replace(result, says=f"{result.says}{lifted}")
 
-    def _check_limit_is_ours(self, seen: Plug) -> None:
-        """Raise `WriteRejected` unless a limit below the minimum current was left by a command that has ended."""
+    def _check_limit(self, seen: Plug, boosted: bool) -> None:
+        """Raise `WriteRejected` unless a start may lift the limit below the minimum current.
+
+        It may if a command that has ended left it or the start is `boosted`, but never with a cap.
+        """
         name, limits = f"{self._info.vehicle_device}.PREDUCTION", seen.limits
         state = self._writer.state
+        if limits.cap is not None and limits.cap < MINIMUM_AMPERES:
+            raise WriteRejected(
+                f"CURRENT_REDUCTION caps {self.name} at {limits.cap:.2f} A, and a car needs {MINIMUM_AMPERES} A;"
+                f" nothing was written; `{remedy_of(seen)}` helps"
+            )
         left = (
             state.last_written(name) == limits.percent
             and amperes_left(limits.percent, limits.rated or 0.0) < MINIMUM_AMPERES
         )
-        if left and (limits.cap is None or limits.cap >= MINIMUM_AMPERES) and not state.is_held(name):
+        if boosted or (left and not state.is_held(name)):
             return
         who = "by a command that still runs" if state.is_held(name) else "not by a command of this machine"
         raise WriteRejected(
             f"{self.name} is limited to {limits.allowed:.2f} A, {who}, and a car needs {MINIMUM_AMPERES} A;"
-            f" nothing was written; `{lift_of(seen)}` helps"
+            f" nothing was written; `{REMEDIES[NotCharging.LIMIT_BELOW_MINIMUM]}` helps"
         )
 
     def stop(self, how: WriteOptions) -> Result:
@@ -322,17 +328,15 @@ class PlugCommands(PlugReader):
             return Result("already", f"{says} already", seen, [written])
         return Result("done", says, seen, [written])
 
-    def _result(
-        self, written: Sequence[Written], seen: Plug, plan: str, accepted: str, followed: bool = False
-    ) -> Result:
+    def _result(self, written: Sequence[Written], seen: Plug, plan: str, accepted: str) -> Result:
         """What came of a command to the plug."""
         outcome = written[-1].outcome if written else "done"
         if outcome == "planned":
             return Result("planned", plan, seen, written)
         if outcome == "not_taken":
             sent = written[-1].doubt or accepted
-            return Result("not_taken", f"{sent}, but {describe(seen, followed)}", seen, written)
-        return Result("done", describe(seen, followed), seen, written)
+            return Result("not_taken", f"{sent}, but {describe(seen)}", seen, written)
+        return Result("done", describe(seen), seen, written)
 
     def _not_taken(self, written: Sequence[Written]) -> Result:
         return Result("not_taken", unchanged(written[-1]), self.look(), written)

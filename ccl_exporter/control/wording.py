@@ -10,8 +10,8 @@ from ccl_exporter.station.plug import Plug
 from ccl_exporter.station.remedies import remedy_of
 
 
-def describe(plug: Plug, followed: bool = False) -> str:
-    """What a plug does, in one line; if it does not charge, why and what helps, also beside a follower."""
+def describe(plug: Plug) -> str:
+    """What a plug does, in one line; if it does not charge, why and what helps."""
     reason = plug.not_charging
     if reason is None:
         energy = plug.session.energy
@@ -25,7 +25,7 @@ def describe(plug: Plug, followed: bool = False) -> str:
     if plug.state is None and reason is NotCharging.UNKNOWN:
         return f"{plug.name}: state unknown: {plug.sentence}"
     ended = f" ({plug.stop_reason})" if reason is NotCharging.SESSION_ENDED and plug.stop_reason else ""
-    remedy = remedy_of(plug, followed)
+    remedy = remedy_of(plug)
     helps = f"; `{remedy}` helps" if remedy else ""
     return f"{plug.name}: not charging: {plug.sentence}{ended}{helps}"
 

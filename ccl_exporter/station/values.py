@@ -128,7 +128,6 @@ class Variables:
         sensitive = self._facts.sensitive(device.type, short, measured=unit is not None or date)
         has_value = info is None or info.has_value
         is_energy = unit is not None and unit.quantity in _ENERGIES
-        is_certain = described is not None and (not is_energy or self._facts.register(short, None))
         known = self._facts.known(device.type, short)
         title = (info.title if info is not None else "") or self._facts.title(device.type, short)
         # What the catalogue has a range for is written by the commands of every day.
@@ -154,7 +153,8 @@ class Variables:
             title=title,
             writable=writable,
             about=None if sensitive or described is None else (device.id, short, *about),
-            is_settled=name in self._settled or info is not None or is_certain,
+            # Of a unit the catalogue is not certain: the engine may say another one, even one that is not known.
+            is_settled=name in self._settled or info is not None or (known is not None and known.unit is None),
             register=is_energy and self._facts.register(short, info.sample_mode if info is not None else None),
         )
 
@@ -165,16 +165,13 @@ class Variables:
         """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
 
         Unit and factor come together from one source: what the engine says goes before the catalogue.
-        A code that nothing knows contradicts the catalogue only by another factor. It never does for temperatures,
-        as the vendor's code for them was never seen (protocol 4.2).
+        Only temperatures are the catalogue's, as the vendor's code for them was never seen (protocol 4.2).
         """
         known = self._facts.known(device.type, short)
-        if info is not None and info.unit is not None and info.factor is not None:
-            is_known = info.unit in self._facts.units
-            temperature = known is not None and known.unit in ("celsius", "fahrenheit")
-            agrees = known is not None and known.unit is not None and known.factor == info.factor
-            if is_known or not (temperature or agrees):
-                return UnitSpec(info.unit, info.factor)
+        temperature = known is not None and known.unit in ("celsius", "fahrenheit")
+        ours = info is not None and info.unit is not None and (info.unit in self._facts.units or not temperature)
+        if ours and info is not None and info.factor is not None:
+            return UnitSpec(info.unit, info.factor)
         if known is not None and known.unit is not None:
             return UnitSpec(known.unit, known.factor)
         if known is not None or name in self._settled:

@@ -207,16 +207,21 @@ def test_an_inventory_is_not_read_on_while_the_charger_does_not_answer() -> None
 def test_no_variable_changes_its_family_while_the_inventory_is_read(dialect: str) -> None:
     """`Plug - Meter.PAE` was a gauge until its description came, and a counter then."""
     families: dict[tuple[str, ...], set[str]] = {}
+
+    def note(snapshot: Snapshot) -> None:
+        for sample in samples(snapshot, modules=("variables",)):
+            if sample.family.name.startswith("ccl_variable_") and sample.family.name != "ccl_variable_info":
+                families.setdefault(sample.labels, set()).add(sample.family.name)
+
     with Simulator(dialect=Dialect.parse([dialect]), autopilot=False) as simulator:
         engine = Engine("garage", Transport(simulator.url))
         while not engine.is_complete:
-            for sample in samples(engine.read(30, describe=0.0), modules=("variables",)):
-                if sample.family.name.startswith("ccl_variable_") and sample.family.name != "ccl_variable_info":
-                    families.setdefault(sample.labels, set()).add(sample.family.name)
+            note(engine.read(30, describe=0.0))
             for _ in range(15):
                 engine.learn(30)
         last = engine.read(30)
-        assert len(last.inventory.settled) == len(last.values)
+        note(last)
 
+    assert len(last.inventory.settled) == len(last.values)
     assert len(families) > 100
     assert {labels: names for labels, names in families.items() if len(names) > 1} == {}

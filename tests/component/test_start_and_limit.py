@@ -65,9 +65,16 @@ def test_a_limit_that_somebody_else_has_set_is_refused_before_anything_is_writte
     charger.site.force(MODE3, [(PREDUCTION, 90.0)], 0.0)
     before = puts(charger)
 
-    with pytest.raises(WriteRejected, match=r"limited to 3\.20 A.*`charge limit 100%` helps"):
+    with pytest.raises(WriteRejected, match=r"limited to 3\.20 A.*`charge start --now` helps"):
         plug.start(NOW)
     assert puts(charger) == before
+
+
+def test_a_boost_lifts_a_limit_that_somebody_else_has_set(charger: Simulator, plug: PlugCommands) -> None:
+    charger.site.force(MODE3, [(PREDUCTION, 90.0)], 0.0)
+    started = plug.start(NOW, boosted=True)
+
+    assert (started.outcome, started.seen.is_charging, started.seen.limits.percent) == ("done", True, 0)
 
 
 def test_a_limit_of_a_command_that_still_runs_is_refused(plug: PlugCommands, state: ControlState) -> None:

@@ -150,7 +150,7 @@ class TestReductions:
         (
             plug("waiting_for_power", allowed=5.0),
             "P: not charging: the current limit is below the minimum of a vehicle (5.0 A of 6 A);"
-            " `charge limit 100%` helps",
+            " `charge start --now` helps",
         ),
         (
             plug("paused", allowed=0.0),
@@ -162,7 +162,12 @@ class TestReductions:
         ),
         (
             plug("waiting_for_disconnection", stopped="user"),
-            "P: not charging: the session has ended and the vehicle is still connected (user)",
+            "P: not charging: the session has ended and the vehicle is still connected (user);"
+            " `charge start` helps",
+        ),
+        (
+            plug("waiting_for_disconnection", stopped="disconnect"),
+            "P: not charging: the session has ended and the vehicle is still connected (disconnect)",
         ),
         (plug("waiting_for_schedule"), "P: not charging: the charger's own schedule does not allow it yet"),
         (plug("unknown"), "P: not charging: the charger reports a state that is not known"),

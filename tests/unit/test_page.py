@@ -365,7 +365,8 @@ class TestWhatHelps:
             ({"EVSE.PLUG.STATE": 3.0}, "charge start"),
             ({"EVSE.PLUG.STATE": 10.0}, "charge start"),
             ({"EVSE.PLUG.STATE": -2.0, "EVSE.PLUG.ENABLE": 0.0}, "charge start"),
-            ({"EVSE.PLUG.STATE": 5.0, "Mode.PREDUCTION": 100.0}, "charge limit 100%"),
+            ({"EVSE.PLUG.STATE": 5.0, "Mode.PREDUCTION": 100.0}, "charge start --now"),
+            ({"EVSE.PLUG.STATE": 3.0, "Mode.PREDUCTION": 100.0}, "charge start --now"),
         ],
     )
     def test_the_command_that_helps_names_the_charger(self, values: Mapping[str, float], command: str) -> None:
@@ -373,7 +374,7 @@ class TestWhatHelps:
 
         assert f"This helps: ccl-exporter {command} --charger http://192.0.2.10 " in seen
 
-    @pytest.mark.parametrize("state", [8.0, 0.0, -1.0, 4.0, 12.0])
+    @pytest.mark.parametrize("state", [8.0, 0.0, -1.0, 4.0, 11.0])
     def test_where_no_command_helps_none_is_named(self, state: float) -> None:
         values = {**CHARGING, "EVSE.PLUG.STATE": state, "EVSE.PLUG.CC": float(state != 0)}
 

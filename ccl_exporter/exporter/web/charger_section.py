@@ -22,7 +22,7 @@ from ccl_exporter.powerstudio.advice import advice, failure
 from ccl_exporter.sessions.tracker import Costs
 from ccl_exporter.station.catalogue import catalogue
 from ccl_exporter.station.plug import Measured, Plug
-from ccl_exporter.station.remedies import REMEDIES
+from ccl_exporter.station.remedies import remedy_of
 
 _CONNECTED = {True: "connected", False: "not connected", None: NOTHING}
 _LOCKED = {True: "plug locked", False: "plug not locked", None: ""}
@@ -74,9 +74,10 @@ def _command(*words: str, before: str = "This helps:") -> str:
 
 
 def _remedy(plug: Plug, view: ChargerView, alone: bool) -> str:
-    command = REMEDIES.get(plug.not_charging) if plug.not_charging is not None else None
-    which = () if alone else ("--plug", shlex.quote(plug.name))
-    return "" if command is None else _command(command, "--charger", shlex.quote(view.url), *which)
+    command = remedy_of(plug)
+    # The other command, `set`, names the variable.
+    which = () if alone or not command.startswith("charge ") else ("--plug", shlex.quote(plug.name))
+    return _command(command, "--charger", shlex.quote(view.url), *which) if command else ""
 
 
 def _plug(plug: Plug, view: ChargerView, last: LastRead, time: PageTime) -> str:
