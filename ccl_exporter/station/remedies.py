@@ -34,7 +34,8 @@ def remedy_of(plug: Plug) -> str:
     if not command or not plug.is_limit_below_minimum:
         return command
     if limits.cap is not None and limits.cap < MINIMUM_AMPERES:
-        # What an installer may have set is not lifted by a start.
+        # What an installer may have set is not lifted by a start. Few engines give its range, hence the force,
+        # which sets no current above the rated one.
         cap = shlex.quote(f"{plug.name}.CURRENT_REDUCTION")
-        return f"set {cap} {format_number(limits.rated)}" if limits.rated is not None else ""
+        return f"set {cap} {format_number(limits.rated)} --force" if limits.rated is not None else ""
     return REMEDIES[NotCharging.LIMIT_BELOW_MINIMUM]

@@ -100,7 +100,7 @@ def charger() -> Iterator[Simulator]:
         pytest.param(
             one_after_the_other(command("charge", "start"), force("EVSE", "EVSE.PLUG.CURRENT_REDUCTION", 5.0)),
             "limit_below_minimum",
-            "set EVSE.PLUG.CURRENT_REDUCTION 32",
+            "set EVSE.PLUG.CURRENT_REDUCTION 32 --force",
             id="a cap",
         ),
     ],

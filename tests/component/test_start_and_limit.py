@@ -89,7 +89,7 @@ def test_a_limit_of_a_command_that_still_runs_is_refused(plug: PlugCommands, sta
 def test_a_cap_below_the_minimum_current_is_refused_with_its_cure(charger: Simulator, plug: PlugCommands) -> None:
     charger.site.force("EVSE", [("EVSE.PLUG.CURRENT_REDUCTION", 5.0)], 0.0)
 
-    with pytest.raises(WriteRejected, match=r"`set EVSE\.PLUG\.CURRENT_REDUCTION 32` helps"):
+    with pytest.raises(WriteRejected, match=r"`set EVSE\.PLUG\.CURRENT_REDUCTION 32 --force` helps"):
         plug.start(NOW)
     assert puts(charger) == 0
 
