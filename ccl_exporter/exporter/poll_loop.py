@@ -108,13 +108,15 @@ class PollLoop:
                 self.output.missed(1)
 
     def _read_one(self, charger: Charger) -> bool:
-        output, name = self.output, charger.settings.name
+        output, settings = self.output, charger.settings
+        name = settings.name
         timeout = min(output.interval, LONGEST_READ)
         snapshot, found = self._source.read(charger, timeout, output.modules, output.max_age)
         # A reading that was shared with the one before is known already.
         if not self._stopping and self._taken.get(name) != snapshot.taken:
             self._taken[name] = snapshot.taken
-            output.accept(ChargerReading(name, charger.settings.url, snapshot.up, snapshot.taken, found))
+            titles = settings.title, settings.plug_titles
+            output.accept(ChargerReading(name, settings.url, snapshot.up, snapshot.taken, found, *titles))
         return True
 
 

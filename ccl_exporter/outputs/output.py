@@ -1,7 +1,7 @@
 """What an output is. It is handed readings and writes them down; it reads no charger and knows no poll loop."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,13 +13,18 @@ from ccl_exporter.workers import Worker
 
 @dataclass(frozen=True, slots=True)
 class ChargerReading:
-    """One read of a charger: its name and URL, whether it answered, when (Unix seconds), and what that gave."""
+    """One read of a charger: its name and URL, whether it answered, when (Unix seconds), and what that gave.
+
+    `title` and `plug_titles`, by the names of plugs, are what a person calls them.
+    """
 
     charger: str
     url: str
     up: bool
     taken: float
     samples: Sequence[Sample]
+    title: str = ""
+    plug_titles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

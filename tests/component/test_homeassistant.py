@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pytest
 from helpers.discovery_schema import Discovery
+from helpers.ha_templates import render
 from helpers.support import Clock
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,16 @@ from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.key_values import Document
-from ccl_exporter.outputs.mqtt.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
+from ccl_exporter.outputs.mqtt.homeassistant import (
+    Place,
+    Seen,
+    device_of,
+    discovery,
+    identity,
+    merged,
+    seen,
+    station_of,
+)
 from ccl_exporter.outputs.mqtt.payload import documents
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.simulator import Simulator
@@ -145,7 +156,77 @@ def test_no_two_entities_are_the_same_one(read: Read) -> None:
     ids = [component["unique_id"] for message in messages for component in message["components"].values()]
 
     assert len(set(ids)) == len(ids)
-    assert len({message["device"]["identifiers"][0] for message in messages}) == len(messages)
+
+
+@pytest.mark.parametrize("read", ["wallbox"], indirect=True)
+def test_a_charger_with_one_plug_is_one_device_with_its_names_each_once(read: Read) -> None:
+    charger, plug = parsed(
+        discovery(PLACE, "garage", URL, read[0], ABOUT, "Wallbox", {"EVSE.PLUG": "Left"})
+    ).values()
+    names = [component["name"] for message in (charger, plug) for component in message["components"].values()]
+
+    assert charger["device"] == plug["device"]
+    assert charger["device"]["name"] == "Wallbox"
+    assert charger["device"].keys() >= {"manufacturer", "model", "sw_version", "configuration_url"}
+    assert len(set(names)) == len(names)
+
+
+def test_a_second_plug_changes_devices_but_no_topic_and_no_entity() -> None:
+    one: Seen = {"station": {}, "plug/A": {"state": ("available",)}}
+    before = parsed(discovery(PLACE, "garage", URL, one, ABOUT))
+    after = parsed(discovery(PLACE, "garage", URL, {**one, "plug/B": one["plug/A"]}, ABOUT))
+
+    assert before.keys() < after.keys()
+    for topic, message in before.items():
+        assert after[topic]["components"] == message["components"]
+    devices = {device_of(json.dumps(message)) for message in after.values()}
+    assert len(devices) == 3
+    assert {device_of(json.dumps(message)) for message in before.values()} < devices
+
+
+VERSION_0_1 = """
+    contact active_events boot_timestamp_seconds error error_words state temperature_celsius
+    charge_begin_timestamp_seconds charge_duration_seconds charge_end_timestamp_seconds charge_energy_kwh
+    charge_request_timestamp_seconds charge_stop_reason current_amperes current_limit_amperes current_max_amperes
+    enabled energy_kwh locked power_reduction_ratio power_watts status status_charging vehicle_connected
+    voltage_volts
+"""
+
+
+@pytest.mark.parametrize("read", ["wallbox"], indirect=True)
+def test_the_ids_of_version_0_1_are_there(read: Read) -> None:
+    """An entity with another id would be a new one without history."""
+    messages = parsed(discovery(PLACE, "garage", URL, read[0], ABOUT))
+    ids = {component["unique_id"] for message in messages.values() for component in message["components"].values()}
+    station, plug = identity(URL), identity(URL, "plug/EVSE.PLUG")
+
+    assert set(messages) == {f"homeassistant/device/{id}/config" for id in (station, plug)}
+    for name in set(VERSION_0_1.split()) - {"state"}:
+        assert {f"{station}_{name}", f"{plug}_{name}"} & ids, name
+    assert f"{plug}_state" in ids
+
+
+def test_every_template_renders_what_its_entity_can_show(read: Read) -> None:
+    """Of a whole message, and of one that has nothing."""
+    for message in parsed(discovery(PLACE, "garage", URL, read[0], ABOUT)).values():
+        document = read[1][message["state_topic"].removeprefix("ccl/garage/")]
+        for name, component in message["components"].items():
+            template = component.get("value_template", "{{ none }}")
+            assert render(template, "{}") == "None"
+            shown = render(template, json.dumps(document))
+            if component["platform"] == "binary_sensor":
+                assert shown in ("ON", "OFF", "None")
+            elif component.get("device_class") == "enum":
+                assert shown in (*component["options"], "None")
+            elif component.get("device_class") == "timestamp":
+                assert shown == "None" or datetime.fromisoformat(shown)
+            elif "unit_of_measurement" in component and shown != "None":
+                float(shown)
+            if "json_attributes_template" in component:
+                assert json.loads(
+                    render(component["json_attributes_template"], json.dumps({"error": ["rcd"]}))
+                ) == {"faults": ["rcd"]}
+            assert render(component.get("last_reset_value_template", ""), "{}") == "", name
 
 
 def test_an_entity_stays_that_has_nothing_to_say_for_a_while() -> None:

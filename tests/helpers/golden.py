@@ -51,7 +51,7 @@ def messages() -> str:
 
 
 def discovery_messages() -> str:
-    """What Home Assistant is told."""
+    """The discovery messages for Home Assistant."""
     found = samples(wallbox(1_790_000_000_000), modules=["core"])
     return shown(
         discovery(Place("ccl", "homeassistant"), "garage", "http://192.0.2.10", seen(found, SESSION), ABOUT)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from helpers.home_assistant import HomeAssistant, python, running
 from helpers.support import COMMAND, PROJECT, Process
 from pydantic import BaseModel
 
+from ccl_exporter.outputs.mqtt.homeassistant import identity
 from ccl_exporter.simulator import Fault, Simulator
 
 PLUG = "ccl/garage/plug/EVSE.PLUG"
@@ -60,6 +62,7 @@ class Run:
     folder: Path
     garage: Simulator
     north: Simulator
+    south: Simulator
     broker: Broker
     listener: Listener
     house: HomeAssistant | None = None
@@ -104,7 +107,7 @@ def snippet(port: int, charger: str) -> str:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    """One run: a charger charges, is limited, another leaves, a name changes, the exporter is killed."""
+    """One run: an upgrade from 0.1; a charger charges, is limited, another leaves, a name changes, a kill."""
     python()
     folder, found = tmp_path_factory.mktemp("house"), Seen()
     patch = pytest.MonkeyPatch()
@@ -113,16 +116,21 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         stack.callback(patch.undo)
         garage = stack.enter_context(Simulator(autopilot=False))
         north = stack.enter_context(Simulator("twin", autopilot=False))
+        south = stack.enter_context(Simulator(autopilot=False))
         broker = stack.enter_context(broker_running(Broker(folder / "broker")))
-        run = Run(folder, garage, north, broker, stack.enter_context(listening(broker.port)))
-        run.configure(garage=garage, north=north)
-        run.exporter = run.serve("--config.file", str(folder / "ccl.yaml"))
-        stack.callback(lambda: run.exporter and run.exporter.stop())
+        run = Run(folder, garage, north, south, broker, stack.enter_context(listening(broker.port)))
+        run.configure(garage=garage, north=north, south=south)
+        publish_version_0_1(run)
         single = run.serve(garage.url)
         stack.callback(single.stop)
         port = int(single.line(r"http://127\.0\.0\.1:(\d+)/metrics")[1])
         run.house = HomeAssistant(folder / "house", broker.port, snippet(port, garage.url))
         with running(run.house):
+            found.states["before"] = run.until(
+                lambda states: states["sensor.south_evse_plug_energy"], "the entities of 0.1 are there"
+            )
+            run.exporter = run.serve("--config.file", str(folder / "ccl.yaml"))
+            stack.callback(lambda: run.exporter and run.exporter.stop())
             _live(run, found)
         found.devices = run.house.registry("device")
         found.entities = {entity["unique_id"]: entity for entity in run.house.registry("entity")}
@@ -130,17 +138,58 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     return found
 
 
+def publish_version_0_1(run: Run) -> None:
+    """Leave on the broker what 0.1 had there of the south charger: a device for its plug, other names."""
+    charger, plug = identity(run.south.url), identity(run.south.url, "plug/EVSE.PLUG")
+    shared: Mapping[str, Any] = {
+        "origin": {"name": "ccl-exporter", "sw_version": "0.1.0"},
+        "availability": [{"topic": "ccl/status"}],
+    }
+    energy = {"platform": "sensor", "unique_id": f"{plug}_energy_kwh", "name": "Energy", "device_class": "energy"}
+    energy |= {
+        "unit_of_measurement": "kWh",
+        "state_class": "total",
+        "value_template": "{{ value_json.energy_kwh }}",
+    }
+    faults = {"platform": "sensor", "unique_id": f"{plug}_error_words", "name": "Faults"}
+    contact = {"platform": "binary_sensor", "unique_id": f"{charger}_contact", "name": "Contact"}
+    for id, place, more, components in (
+        (charger, "station", {"name": "south"}, {"contact": contact}),
+        (
+            plug,
+            "plug/EVSE.PLUG",
+            {"name": "south EVSE.PLUG", "via_device": charger},
+            {"energy_kwh": energy, "error_words": faults},
+        ),
+    ):
+        message = {**shared, "device": {"identifiers": [id], **more}, "state_topic": f"ccl/south/{place}"}
+        text = json.dumps({**message, "components": components})
+        run.listener.client.publish(f"homeassistant/device/{id}/config", text, qos=1, retain=True)
+
+
+def are_unavailable(names: Sequence[str], states: States) -> bool:
+    return all(states[f"sensor.charger_{name}"]["state"] == "unavailable" for name in names)
+
+
 def _live(run: Run, found: Seen) -> None:
     assert run.house is not None
     assert run.exporter is not None
     messages = run.listener.newest
-    run.until(lambda states: "sensor.north_poste_ete_plug_b_energy" in states, "all devices are there")
+    run.until(lambda states: "sensor.north_poste_ete_plug_b_total_energy" in states, "all devices are there")
+    found.states["upgraded"] = run.until(
+        lambda states: (
+            {"sensor.south_evse_plug_energy", "sensor.south_power", "binary_sensor.south_contact"} <= states.keys()
+            and states["sensor.south_evse_plug_energy"]["state"] not in ("unavailable", "unknown")
+            and states["sensor.south_evse_plug_energy"]["attributes"]["friendly_name"] == "south Total energy"
+        ),
+        "the entities of 0.1 have moved",
+    )
     run.garage.site.plugs[0].plug_in()
     run.garage.site.plugs[0].authorise()
     found.states["charging"] = run.until(
         lambda states: (
-            states["binary_sensor.garage_evse_plug_charging"]["state"] == "on"
-            and float(states["sensor.garage_evse_plug_power"]["state"]) > 1000
+            states["binary_sensor.garage_charging"]["state"] == "on"
+            and float(states["sensor.garage_power"]["state"]) > 1000
             and states["sensor.charger_status"]["state"] == "charging"
         ),
         "it charges",
@@ -158,41 +207,44 @@ def _live(run: Run, found: Seen) -> None:
     found.answers["limit"] = run.house.ask(call, {"amperes": 6})["service_response"]
     run.house.ask("/api/services/script/charger_limit", {"amperes": 6})
     found.states["limited"] = run.until(
-        lambda states: states["sensor.garage_evse_plug_limit"]["state"] == "6.08", "the limit is seen"
+        lambda states: states["sensor.garage_current_limit"]["state"] == "6.08", "the limit is seen"
     )
     found.answers["stop"] = run.house.ask("/api/services/shell_command/charger_stop?return_response", {})[
         "service_response"
     ]
     found.states["stopped"] = run.until(
-        lambda states: states["binary_sensor.garage_evse_plug_charging"]["state"] == "off", "it has stopped"
+        lambda states: states["binary_sensor.garage_charging"]["state"] == "off", "it has stopped"
     )
 
-    # A charger does not answer for a while
-    run.garage.faults = (Fault("close"),)
-    run.until(
-        lambda states: all(states[f"sensor.charger_{name}"]["state"] == "unavailable" for name in SNIPPET_SENSORS),
-        "no sensor has a value",
-    )
-    run.garage.faults = ()
-    run.until(
-        lambda states: all(states[f"sensor.charger_{name}"]["state"] != "unavailable" for name in SNIPPET_SENSORS),
-        "all have one again",
-    )
+    # A charger does not answer for a while, then its plug has no values
+    for faults, without in (
+        ((Fault("close"),), SNIPPET_SENSORS),
+        ((Fault("device-error", "EVSE"),), ("status",)),
+    ):
+        run.garage.faults = faults
+        run.until(partial(are_unavailable, without), "no sensor has a value")
+        run.garage.faults = ()
+        run.until(
+            lambda states: all(
+                states[f"sensor.charger_{name}"]["state"] != "unavailable" for name in SNIPPET_SENSORS
+            ),
+            "all have one again",
+        )
 
     # A charger leaves, the other gets a new name
-    run.configure(carport=run.garage)
+    run.configure(carport=run.garage, south=run.south)
     run.exporter.process.send_signal(1)
     found.states["renamed"] = run.until(
         lambda states: (
             not any("north" in entity for entity in states)
-            and states["sensor.garage_evse_plug_status"]["attributes"]["friendly_name"].startswith("carport")
-            and states["sensor.garage_evse_plug_status"]["state"] != "unavailable"
+            and states["sensor.garage_state"]["attributes"]["friendly_name"].startswith("carport")
+            and states["sensor.garage_state"]["state"] != "unavailable"
         ),
         "one is gone and the other renamed",
     )
     run.exporter.process.kill()
     found.states["killed"] = run.until(
-        lambda states: states["binary_sensor.garage_contact"]["state"] == "unavailable", "the exporter is gone"
+        lambda states: states["binary_sensor.garage_connection"]["state"] == "unavailable", "the exporter is gone"
     )
 
 
@@ -204,56 +256,79 @@ def test_values_are_those_of_the_messages(seen: Seen) -> None:
 
     for entity, key in (
         ("state", "state"),
-        ("status", "status"),
-        ("why_the_charge_stopped", "charge_stop_reason"),
+        ("reason_for_not_charging", "not_charging_reason"),
+        ("session_stop_reason", "charge_stop_reason"),
     ):
-        assert state(f"sensor.garage_evse_plug_{entity}") == document[key]
-    for entity, key in (("largest_current", "current_max_amperes"), ("limit", "current_limit_amperes")):
-        assert float(state(f"sensor.garage_evse_plug_{entity}")) == document[key]
-    assert float(state("sensor.garage_evse_plug_energy")) == pytest.approx(document["energy_kwh"], abs=0.1)
-    begun = datetime.fromisoformat(state("sensor.garage_evse_plug_charge_begun"))
+        assert state(f"sensor.garage_{entity}") == (document[key] or "none")
+    for entity, key in (("rated_current", "current_max_amperes"), ("current_limit", "current_limit_amperes")):
+        assert float(state(f"sensor.garage_{entity}")) == document[key]
+    assert float(state("sensor.garage_total_energy")) == pytest.approx(document["energy_kwh"], abs=0.1)
+    begun = datetime.fromisoformat(state("sensor.garage_session_start"))
     assert begun.timestamp() == pytest.approx(document["charge_begin_timestamp_seconds"], abs=1)
-    assert state("sensor.garage_evse_plug_charge_ended") == "unknown"
-    assert state("binary_sensor.garage_evse_plug_vehicle") == "on"
-    assert state("binary_sensor.garage_evse_plug_lock") == "off"  # which is locked
-    assert state("binary_sensor.garage_evse_plug_fault") == "off"
-    assert state("sensor.garage_evse_plug_faults") == "none"
-    assert state("binary_sensor.garage_contact") == "on"
+    assert state("sensor.garage_session_end") == "unknown"
+    assert state("binary_sensor.garage_vehicle") == "on"
+    assert state("binary_sensor.garage_cable_lock") == "off"  # which is locked
+    assert state("binary_sensor.garage_fault") == "off"
+    assert states["binary_sensor.garage_fault"]["attributes"]["faults"] == []
+    assert state("binary_sensor.garage_connection") == "on"
     assert float(state("sensor.garage_temperature")) == seen.documents["station"]["temperature_celsius"]
     assert float(state("sensor.north_poste_ete_plug_a_power")) == 0
     assert float(state("sensor.north_poste_ete_plug_a_voltage_l3")) > 200
 
 
-def test_a_plug_is_a_device_behind_its_charger(seen: Seen) -> None:
-    ours = {
-        device["identifiers"][0][1]: device for device in seen.devices if device["identifiers"][0][0] == "mqtt"
-    }
-    found = {device["name"]: device for device in ours.values()}
+def devices(seen: Seen) -> Mapping[str, Mapping[str, Any]]:
+    ours = [device for device in seen.devices if device["identifiers"][0][0] == "mqtt"]
+    return {device["name"]: device for device in ours}
 
-    assert set(found) == {"carport", "carport EVSE.PLUG"}
-    assert found["carport EVSE.PLUG"]["via_device_id"] == found["carport"]["id"]
+
+def test_a_charger_with_one_plug_is_one_device(seen: Seen) -> None:
+    found = devices(seen)
+    at = {entity["device_id"] for id, entity in seen.entities.items() if "garage" in entity["entity_id"]}
+
+    assert set(found) == {"carport", "south", "south EVSE.PLUG"}
+    assert at == {found["carport"]["id"]}
     assert found["carport"]["manufacturer"] == "Circontrol"
     assert found["carport"]["configuration_url"].startswith("http://127.0.0.1:")
+
+
+def test_after_an_upgrade_the_entities_are_the_same_at_the_device_of_the_charger(seen: Seen) -> None:
+    at = {entity["entity_id"]: entity["device_id"] for entity in seen.entities.values()}
+    south = {entity for entity in at if ".south" in entity}
+
+    assert {at[entity] for entity in south} == {devices(seen)["south"]["id"]}
+    assert {
+        "sensor.south_evse_plug_energy",
+        "sensor.south_evse_plug_faults",
+        "binary_sensor.south_contact",
+    } <= south
+    assert "sensor.south_total_energy" not in south
+    assert {entity for entity in seen.states["before"] if ".south" in entity} <= seen.states["upgraded"].keys()
 
 
 def test_every_entity_is_registered_with_all_that_we_said_of_it(seen: Seen) -> None:
     compared = 0
     for message in seen.discovered.values():
         for component in message["components"].values():
-            if message["device"]["name"].startswith("north"):
+            if message["device"]["name"] == "north":
                 assert component["unique_id"] not in seen.entities
+                continue
+            if message["device"]["name"] != "garage":
                 continue
             entity = seen.entities[component["unique_id"]]
             capabilities = entity["capabilities"] or {}
             shown = entity["options"].get("sensor", {})
+            is_enabled = component.get("enabled_by_default", True)
             assert entity["entity_id"].startswith(f"{component['platform']}.garage_")
+            assert entity["disabled_by"] == (None if is_enabled else "integration")
             assert entity["original_name"] == component["name"]
             assert entity["original_device_class"] == component.get("device_class")
+            assert entity["original_icon"] == component.get("icon")
             assert entity["unit_of_measurement"] == component.get("unit_of_measurement")
             assert entity["entity_category"] == component.get("entity_category")
             assert capabilities.get("state_class") == component.get("state_class")
             assert capabilities.get("options") == component.get("options")
-            assert shown.get("suggested_display_precision") == component.get("suggested_display_precision")
+            if is_enabled:
+                assert shown.get("suggested_display_precision") == component.get("suggested_display_precision")
             compared += 1
 
     assert compared >= 25
@@ -266,7 +341,7 @@ def test_another_name_changes_no_entity(seen: Seen) -> None:
 
 
 def test_what_is_known_no_longer_is_shown_as_such(seen: Seen) -> None:
-    ours = [state for entity, state in seen.states["killed"].items() if ".garage" in entity]
+    ours = [state for entity, state in seen.states["killed"].items() if ".garage" in entity or ".south" in entity]
 
     assert {state["state"] for state in ours} == {"unavailable"}
 
@@ -285,7 +360,9 @@ def test_the_snippets_read_and_command(seen: Seen) -> None:
 
 
 def test_it_complains_of_nothing_of_ours(seen: Seen) -> None:
-    own = re.compile(r"mqtt|ccl|garage|carport|north|charger|rest|shell_command|script|sensor", re.IGNORECASE)
+    own = re.compile(
+        r"mqtt|ccl|garage|carport|north|south|charger|rest|shell_command|script|sensor", re.IGNORECASE
+    )
 
     found = [line for line in seen.complaints if own.search(line.partition("[")[2])]
 

@@ -20,7 +20,8 @@ from helpers.trouble import silent_host
 from helpers.workers import supervised
 from paho.mqtt.client import Client
 
-from ccl_exporter.outputs.mqtt.client import MqttClient
+from ccl_exporter.outputs.mqtt.client import AHEAD_PAUSE, MqttClient
+from ccl_exporter.outputs.mqtt.homeassistant import MIGRATE, identity
 from ccl_exporter.outputs.mqtt.ownership import TopicOwnership
 from ccl_exporter.outputs.mqtt.payload import level
 from ccl_exporter.settings import BrokerSettings, MqttSettings
@@ -71,11 +72,11 @@ def shows(listener: Listener, connected: bool) -> bool:
 
 
 def discovered(listener: Listener) -> dict[str, str]:
-    """The names of the devices that Home Assistant was told of, by topic."""
+    """The names of the devices of Home Assistant's discovery messages, by topic."""
     return {
         topic: json.loads(message)["device"]["name"]
         for topic, message in listener.newest.items()
-        if topic.startswith("homeassistant/device/") and message
+        if topic.startswith("homeassistant/device/ccl_") and message
     }
 
 
@@ -343,7 +344,7 @@ class TestHomeAssistant:
 
         assert sorted(discovered(listener).values()) == [
             "garage",
-            "garage EVSE.PLUG",
+            "garage",
             "north",
             "north Poste Été.PLUG_A",
             "north Poste Été.PLUG_B",
@@ -365,6 +366,41 @@ class TestHomeAssistant:
             lambda: {topic for topic, _, _, _ in listener.heard[heard:]} >= {*discovered(listener), PLUG}
         )
 
+    def test_titles_are_the_names_of_devices(self, broker: Broker, listener: Listener, serve_file: Serve) -> None:
+        with Simulator("twin", autopilot=False) as twin:
+            text = configuration(broker, ", discovery: homeassistant", north=twin)
+            titles = ", title: Car park, plugs: {Poste Été.PLUG_A: {title: Left}}"
+            serve_file(text.replace(f"'{twin.url}'", f"'{twin.url}'{titles}"))
+            listener.wait(lambda: len(discovered(listener)) == 3)
+
+        assert sorted(discovered(listener).values()) == ["Car park", "Car park Left", "Car park Poste Été.PLUG_B"]
+
+    def test_entities_of_version_0_1_are_moved_to_the_device_of_the_charger(
+        self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
+    ) -> None:
+        """By Home Assistant's own migration; it needs time between two messages of a topic."""
+        charger, plug = identity(garage.url), identity(garage.url, "plug/EVSE.PLUG")
+        topic = f"homeassistant/device/{plug}/config"
+        old = {
+            "device": {"identifiers": [plug], "name": "garage EVSE.PLUG", "via_device": charger},
+            "origin": {"name": "ccl-exporter", "sw_version": "0.1.0"},
+            "availability": [{"topic": "ccl/status"}],
+            "components": {},
+        }
+        listener.client.publish(topic, json.dumps(old), qos=1, retain=True)
+        listener.document(topic)
+        before = len(listener.heard)
+        serve_file(configuration(broker, ", discovery: homeassistant", garage=garage))
+        listener.wait(lambda: any(message == MIGRATE.encode() for _, message, _, _ in listener.heard))
+        listener.wait(lambda: listener.newest[topic] != MIGRATE.encode())
+        messages = [(text, at) for name, text, _, at in listener.heard[before:] if name == topic]
+        migrated = [text for text, _ in messages].index(MIGRATE.encode())
+        (_, at), (following, after) = messages[migrated], messages[-1]
+
+        assert json.loads(following)["device"]["identifiers"] == [charger]
+        assert len(messages) == migrated + 2
+        assert after - at == pytest.approx(AHEAD_PAUSE, abs=2)
+
     def test_what_identifies_a_charger_survives_another_name(
         self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
     ) -> None:
@@ -373,7 +409,7 @@ class TestHomeAssistant:
         topics = set(discovered(listener))
         process.stop()
         serve_file(configuration(broker, ", discovery: homeassistant", carport=garage))
-        listener.wait(lambda: set(discovered(listener).values()) == {"carport", "carport EVSE.PLUG"})
+        listener.wait(lambda: set(discovered(listener).values()) == {"carport"})
 
         assert set(discovered(listener)) == topics
         listener.wait(lambda: not listener.newest[PLUG])
@@ -385,7 +421,7 @@ class TestHomeAssistant:
         listener.wait(lambda: len(discovered(listener)) == 2)
         (tmp_path / "ccl.yaml").write_text(configuration(broker, ", discovery: homeassistant", carport=garage))
         process.process.send_signal(1)
-        listener.wait(lambda: set(discovered(listener).values()) == {"carport", "carport EVSE.PLUG"})
+        listener.wait(lambda: set(discovered(listener).values()) == {"carport"})
         listener.wait(lambda: not listener.newest[PLUG])
 
         devices = [message for topic, message, _, _ in listener.heard if topic.startswith("homeassistant/device/")]
@@ -402,7 +438,7 @@ class TestHomeAssistant:
             process.process.send_signal(1)
             listener.wait(lambda: len(discovered(listener)) == 2 and not before & set(discovered(listener)))
 
-        assert set(discovered(listener).values()) == {"garage", "garage EVSE.PLUG"}
+        assert set(discovered(listener).values()) == {"garage"}
 
     def test_two_chargers_that_change_names_are_both_still_there(
         self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve, tmp_path: Path
@@ -447,7 +483,7 @@ class TestHomeAssistant:
             else:
                 process.stop()
                 serve_file(one)
-            listener.wait(lambda: set(discovered(listener).values()) == {"garage", "garage EVSE.PLUG"})
+            listener.wait(lambda: set(discovered(listener).values()) == {"garage"})
             listener.wait(
                 lambda: not any(text for topic, text in listener.newest.items() if topic.startswith("ccl/north/"))
             )
@@ -497,7 +533,7 @@ class TestHomeAssistant:
             for topic in strangers:
                 listener.text(topic)
             serve_file(configuration(broker, ", discovery: homeassistant", garage=garage))
-            listener.wait(lambda: "garage EVSE.PLUG" in json.dumps([str(m) for m in listener.newest.values()]))
+            listener.wait(lambda: list(discovered(listener).values()).count("garage") == 2)
             heard = len(listener.heard)
             listener.wait(lambda: sum(topic == PLUG for topic, _, _, _ in listener.heard[heard:]) >= 3)
 

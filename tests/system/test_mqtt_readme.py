@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -112,14 +112,13 @@ def test_entities_are_those_of_the_page() -> None:
     station, plug = map(
         json.loads, discovery(Place("ccl", "homeassistant"), "garage", "http://192.0.2.10", found, {}).values()
     )
-    tables = re.findall(r"^\| (main|diagnostic) \| (.*) \|$", PAGE, re.MULTILINE)
-    listed = {kind: set(names.split(", ")) for kind, names in tables[:2]}
-    (of_station,) = re.findall(r"^\| diagnostic \| (Contact.*) \|$", PAGE, re.MULTILINE)
+    tables = re.findall(r"^\| (main|diagnostic|disabled at first) \| (.*) \|$", PAGE, re.MULTILINE)
 
-    for kind, diagnostic in (("main", False), ("diagnostic", True)):
-        assert listed[kind] == {
-            component["name"]
-            for component in plug["components"].values()
-            if ("entity_category" in component) is diagnostic
-        }
-    assert set(of_station.split(", ")) == {component["name"] for component in station["components"].values()}
+    def kind(component: Mapping[str, object]) -> str:
+        if component.get("enabled_by_default") is False:
+            return "disabled at first"
+        return "diagnostic" if "entity_category" in component else "main"
+
+    for rows, message in ((tables[:3], plug), (tables[3:], station)):
+        listed = {(name, title) for title, names in rows for name in names.split(", ")}
+        assert listed == {(component["name"], kind(component)) for component in message["components"].values()}

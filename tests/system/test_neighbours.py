@@ -3,7 +3,6 @@
 What a real Home Assistant makes of its snippet is in test_home_assistant.py.
 """
 
-import json
 import os
 import re
 import shlex
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from helpers.evcc import Plugins
+from helpers.ha_templates import render
 from helpers.support import COMMAND, OPENMETRICS, PROJECT, Scrape, get, server
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -73,21 +73,39 @@ def charging(url: str) -> Scrape:
 
 class TestHomeAssistant:
     def test_its_sensors_find_what_the_charger_has(self, charger: Simulator, serve: Callable[..., str]) -> None:
-        """Its templates themselves are tried with Home Assistant (tests/long)."""
         charge(charger)
         url = serve(charger.url)
         charging(url)
         (resource,) = document("homeassistant.yaml")["rest"]
-        plug = json.loads(get(here(resource["resource"], url, charger)))["plugs"][PLUG]
+        answer = get(here(resource["resource"], url, charger))
         found = {}
         for sensor in resource["sensor"]:
-            (key,) = re.findall(r"plugs\['EVSE\.PLUG'\]\.(\w+) }}", sensor["value_template"])
-            assert f"value_json.plugs.get('EVSE.PLUG', {{}}).{key} is defined" in sensor["availability"]
-            found[sensor["name"]] = plug[key]
+            assert render(sensor["availability"], answer) == "True"
+            found[sensor["name"]] = render(sensor["value_template"], answer)
 
         assert found["Charger status"] == "charging"
-        assert 0 < found["Charger power"] < 8000
-        assert found["Charger energy"] == pytest.approx(1234.6, abs=1)
+        assert 0 < float(found["Charger power"]) < 8000
+        assert float(found["Charger energy"]) == pytest.approx(1234.6, abs=1)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            "",
+            "the charger is not configured",
+            "null",
+            "[]",
+            "{}",
+            '{"up": false, "plugs": {}}',
+            '{"up": false, "plugs": null}',
+            '{"up": true, "plugs": {"EVSE.PLUG": {}}}',
+            '{"up": true, "plugs": {"EVSE.OTHER": {"power_watts": 1, "energy_kwh": 1, "status": "charging"}}}',
+        ],
+    )
+    def test_its_sensors_are_unavailable_when_the_plug_is_and_raise_nothing(self, answer: str) -> None:
+        (resource,) = document("homeassistant.yaml")["rest"]
+        for sensor in resource["sensor"]:
+            assert render(sensor["availability"], answer) == "False"
+            assert render(sensor["value_template"], answer) == "None"
 
     def test_its_commands_command(self, charger: Simulator) -> None:
         charge(charger)

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.05, 1.0  # seconds for the network in one step
 
+AHEAD_PAUSE = 3.0
+"""Seconds before and after a message that is sent ahead of the newest of its topic."""
+
 Received = Callable[[str, bytes, bool], None]
 """Called with topic, payload and whether it was retained."""
 
@@ -55,6 +58,7 @@ class MqttClient:
         self._newest: dict[str, str] = {}
         self._sent: dict[str, tuple[str, MQTTMessageInfo]] = {}
         self._looking: dict[str, bool] = {}  # whether it was so at the last call of end_lookups
+        self._ahead: dict[str, tuple[float, str]] = {}  # when what is due; then the newest, after an empty one
         self._record: tuple[float, MQTTMessageInfo] | None = None  # our last one, until the broker confirms it
         self._publishing = False
         self._publishing_since = 0.0
@@ -98,7 +102,17 @@ class MqttClient:
         """Have a message retained in the place of an older one; an empty one takes the topic away."""
         with self._lock:
             self._newest[topic] = payload
+            if not payload:
+                self._ahead.pop(topic, None)
             self._send(topic)
+
+    def publish_ahead(self, topic: str, payload: str) -> None:
+        """Send a message before the newest of its topic is sent again, with a pause before and after it.
+
+        For subscribers that need time for each. It is dropped without a connection.
+        """
+        with self._lock:
+            self._ahead[topic] = monotonic() + AHEAD_PAUSE, payload
 
     def catch_up(self) -> None:
         """Send what was passed over because an older message of its topic was still under way."""
@@ -130,13 +144,27 @@ class MqttClient:
         self._connection.unsubscribe(over)
 
     def _send(self, topic: str) -> None:
-        if not self._publishing or self._stopping or _under_way(self._sent.get(topic, (None, None))[1]):
+        if not self._publishing or self._stopping or topic in self._ahead:
+            return
+        if _under_way(self._sent.get(topic, (None, None))[1]):
             return
         payload = self._newest[topic]
         info = self._connection.publish(topic, payload)
         if info is not None:
             self._sent[topic] = payload, info
             self.count += 1
+
+    def _send_ahead(self, now: float) -> None:
+        with self._lock:
+            for topic, (at, payload) in list(self._ahead.items()):
+                if now < at or not self._publishing:
+                    continue
+                del self._ahead[topic]
+                if payload:
+                    self._connection.publish(topic, payload)
+                    self._ahead[topic] = now + AHEAD_PAUSE, ""
+                elif topic in self._newest:
+                    self._send(topic)
 
     def _keep_topic(self, now: float) -> None:
         """Claim, renew or leave the topic; a connection has the last will exactly while the topic is ours."""
@@ -157,6 +185,7 @@ class MqttClient:
             connection.restart()
             return
         self._renew(now)
+        self._send_ahead(now)
         if self._publishing and now - self._publishing_since >= STEADY:
             self._is_flapping = False
             self._report(None)
@@ -187,6 +216,7 @@ class MqttClient:
         self._renew(now)
         with self._lock:
             self._sent.clear()
+            self._ahead.clear()
             self._newest[self._status] = ONLINE
             self._publishing = True
         self._publishing_since = now

@@ -1,5 +1,7 @@
-"""Home Assistant's discovery messages: a device for each charger and one for each of its plugs. Pure.
+"""Home Assistant's discovery messages: which device and entities a charger and its plugs are. Pure.
 
+A charger with one plug is one device; with several, each plug is a device behind that of the charger.
+Topics and `unique_id`s do not depend on that, so Home Assistant keeps an entity's history when it changes.
 The keys are those of Home Assistant's documentation of MQTT discovery (device messages, long names).
 What identifies a device is made of the charger's URL, so that it stays the same under another name.
 """
@@ -8,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any
 
 from ccl_exporter import __version__
@@ -27,6 +30,8 @@ _PERCENT = _template("value_json.{key} * 100")
 _IS = _template("('ON' if value_json.{key} else 'OFF')")
 _IS_NOT = _template("('OFF' if value_json.{key} else 'ON')")
 _WORDS = _template("(value_json.{key} | join(', ') or 'none')")
+_WORD_OR_NONE = _template("(value_json.{key} or 'none')")
+_FAULT_ATTRIBUTES = "{{ {'faults': value_json.error | default([])} | to_json }}"
 _CHARGING = _template("('ON' if value_json.{key} == 'charging' else 'OFF')")
 # The session is known by its request. Without one, a session could be added to another one's energy.
 _REQUEST = "value_json.charge_request_timestamp_seconds"
@@ -39,7 +44,11 @@ _LAST_RESET = f"{{{{ ({_REQUEST} | as_datetime).isoformat() if {_REQUEST} is def
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """How Home Assistant is to show a value; empty is what it does by itself."""
+    """How Home Assistant is to show a value; empty is what it does by itself.
+
+    `is_extra`: it says what another entity says too, and is disabled until somebody enables it.
+    `attributes` is a template of a JSON object; `also` are options besides the words of the value.
+    """
 
     name: str
     platform: str = "sensor"
@@ -51,56 +60,93 @@ class Entity:
     template: str = _VALUE
     last_reset: str = ""
     suffix: str = ""
+    icon: str = ""
+    is_extra: bool = False
+    attributes: str = ""
+    also: tuple[str, ...] = ()
 
 
-def _instant(name: str, *, diagnostic: bool = False) -> Entity:
-    return Entity(name, device_class="timestamp", diagnostic=diagnostic, template=_INSTANT)
+def _instant(name: str, icon: str, *, diagnostic: bool = False, is_extra: bool = False) -> Entity:
+    return Entity(
+        *(name, "sensor", "timestamp"), diagnostic=diagnostic, template=_INSTANT, icon=icon, is_extra=is_extra
+    )
 
 
-_FAULTS = (
-    Entity("Fault", "binary_sensor", "problem", diagnostic=True, template=_IS),
-    Entity("Faults", diagnostic=True, template=_WORDS, suffix="_words"),
-)
+def _faults(of: str) -> Sequence[Entity]:
+    """Whether there is a fault, and which; `of` begins the name."""
+    name = f"{of} fault".strip().capitalize()
+    return (
+        Entity(name, "binary_sensor", "problem", diagnostic=True, template=_IS, attributes=_FAULT_ATTRIBUTES),
+        Entity(f"{name} list", diagnostic=True, template=_WORDS, suffix="_words", icon="mdi:alert", is_extra=True),
+    )
+
+
 # By key of the document. A value that is not here is on the bus, but not in Home Assistant.
 _PLUG: Mapping[str, Sequence[Entity]] = {
+    "state": (Entity("State", device_class="enum", icon="mdi:ev-station"),),
+    "not_charging_reason": (
+        Entity(
+            *("Reason for not charging", "sensor", "enum"),
+            template=_WORD_OR_NONE,
+            icon="mdi:help-circle-outline",
+            also=("none",),
+        ),
+    ),
     "status": (
-        Entity("Status", device_class="enum"),
+        Entity("OCPI status", device_class="enum", diagnostic=True, icon="mdi:ev-station", is_extra=True),
         Entity("Charging", "binary_sensor", "battery_charging", template=_CHARGING, suffix="_charging"),
     ),
-    "state": (Entity("State", device_class="enum", diagnostic=True),),
-    "error": _FAULTS,
+    "error": _faults(""),
     "vehicle_connected": (Entity("Vehicle", "binary_sensor", "plug", template=_IS),),
-    "locked": (Entity("Lock", "binary_sensor", "lock", diagnostic=True, template=_IS_NOT),),
-    "enabled": (Entity("Enabled", "binary_sensor", diagnostic=True, template=_IS),),
-    "energy_kwh": (Entity("Energy", "sensor", "energy", "kWh", "total", 2),),
+    "locked": (Entity("Cable lock", "binary_sensor", "lock", diagnostic=True, template=_IS_NOT),),
+    "enabled": (Entity("Enabled", "binary_sensor", diagnostic=True, template=_IS, icon="mdi:power"),),
+    "energy_kwh": (Entity("Total energy", "sensor", "energy", "kWh", "total", 2, icon="mdi:meter-electric"),),
     # `total_increasing` would not see that a session began at zero if the one before was smaller.
     "charge_energy_kwh": (
         Entity(
-            *("Energy of this charge", "sensor", "energy", "kWh", "total", 2),
+            *("Session energy", "sensor", "energy", "kWh", "total", 2),
             template=_OF_SESSION,
             last_reset=_LAST_RESET,
+            icon="mdi:battery-charging",
         ),
     ),
     "power_watts": (Entity("Power", "sensor", "power", "W", "measurement", 0),),
     "current_amperes": (Entity("Current", "sensor", "current", "A", "measurement", 1),),
-    "voltage_volts": (Entity("Voltage", "sensor", "voltage", "V", "measurement", 0),),
-    "current_max_amperes": (Entity("Largest current", "sensor", "current", "A", "", 0, diagnostic=True),),
-    "current_limit_amperes": (Entity("Limit", "sensor", "current", "A", "measurement", 1),),
-    "power_reduction_ratio": (Entity("Reduction", unit="%", precision=0, diagnostic=True, template=_PERCENT),),
-    "charge_request_timestamp_seconds": (_instant("Charge asked for", diagnostic=True),),
-    "charge_begin_timestamp_seconds": (_instant("Charge begun"),),
-    "charge_end_timestamp_seconds": (_instant("Charge ended"),),
-    "charge_duration_seconds": (Entity("Duration of the charge", "sensor", "duration", "s", "measurement", 0),),
-    "charge_stop_reason": (Entity("Why the charge stopped", device_class="enum"),),
+    "voltage_volts": (Entity("Voltage", "sensor", "voltage", "V", "measurement", 0, diagnostic=True),),
+    "current_max_amperes": (Entity("Rated current", "sensor", "current", "A", "", 0, diagnostic=True),),
+    "current_limit_amperes": (
+        Entity("Current limit", "sensor", "current", "A", "measurement", 1, icon="mdi:speedometer"),
+    ),
+    "power_reduction_ratio": (
+        Entity(
+            *("Reduction", "sensor", "", "%"),
+            precision=0,
+            diagnostic=True,
+            template=_PERCENT,
+            icon="mdi:arrow-collapse-down",
+            is_extra=True,
+        ),
+    ),
+    "charge_request_timestamp_seconds": (
+        _instant("Session request", "mdi:card-account-details-outline", diagnostic=True, is_extra=True),
+    ),
+    "charge_begin_timestamp_seconds": (_instant("Session start", "mdi:clock-start"),),
+    "charge_end_timestamp_seconds": (_instant("Session end", "mdi:clock-end"),),
+    "charge_duration_seconds": (Entity("Session duration", "sensor", "duration", "s", "measurement", 0),),
+    "charge_stop_reason": (Entity("Session stop reason", device_class="enum", icon="mdi:stop-circle-outline"),),
 }
 _STATION: Mapping[str, Sequence[Entity]] = {
-    "state": (Entity("State", device_class="enum", diagnostic=True),),
-    "error": _FAULTS,
+    "state": (
+        Entity("Station state", device_class="enum", diagnostic=True, icon="mdi:ev-station", is_extra=True),
+    ),
+    "error": _faults("station"),
     "temperature_celsius": (
         Entity("Temperature", "sensor", "temperature", "°C", "measurement", 1, diagnostic=True),
     ),
-    "boot_timestamp_seconds": (_instant("Started", diagnostic=True),),
-    "active_events": (Entity("Active events", state_class="measurement", precision=0, diagnostic=True),),
+    "boot_timestamp_seconds": (_instant("Last restart", "mdi:restart", diagnostic=True),),
+    "active_events": (
+        Entity("Active events", state_class="measurement", precision=0, diagnostic=True, icon="mdi:bell-alert"),
+    ),
 }
 _ABOUT = (("manufacturer", "company"), ("model", "product"), ("sw_version", "version"))
 
@@ -117,6 +163,12 @@ class Place:
         """Whether the exporter is there."""
         return f"{self.root}/status"
 
+
+MIGRATE = json.dumps({"migrate_discovery": True})
+"""Has Home Assistant unload the entities of a topic but keep their settings and history, until they come again.
+
+Without it an entity stays with its device until Home Assistant is restarted.
+"""
 
 Seen = Mapping[str, Mapping[str, Sequence[str]]]
 """By end of topic the keys that a charger was seen to have, each with its words if it has some."""
@@ -150,10 +202,18 @@ def identity(*parts: str) -> str:
     return f"ccl_{sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
 
 
-def discovery(where: Place, charger: str, url: str, found: Seen, about: Mapping[str, str]) -> dict[str, str]:
+def discovery(
+    where: Place,
+    charger: str,
+    url: str,
+    found: Seen,
+    about: Mapping[str, str],
+    title: str = "",
+    plug_titles: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
     """The messages by topic: one for the charger, one for each of its plugs.
 
-    `about` may tell `company`, `product` and `version`.
+    `about` may have `company`, `product` and `version`; `plug_titles` are by topic level of the plug.
     """
     station = identity(url)
     own = f"{where.root}/{level(charger)}"
@@ -167,7 +227,7 @@ def discovery(where: Place, charger: str, url: str, found: Seen, about: Mapping[
     contact = {
         "platform": "binary_sensor",
         "unique_id": f"{station}_contact",
-        "name": "Contact",
+        "name": "Connection",
         "device_class": "connectivity",
         "entity_category": "diagnostic",
         "state_topic": f"{own}/status",
@@ -176,19 +236,25 @@ def discovery(where: Place, charger: str, url: str, found: Seen, about: Mapping[
         # It is known as long as the exporter is there.
         "availability": [{"topic": where.status}],
     }
-    device = {"name": charger, "configuration_url": url}
-    device |= {key: about[label] for key, label in _ABOUT if about.get(label)}
+    shown = title or charger
+    made_by = {key: about[label] for key, label in _ABOUT if about.get(label)}
+    charger_device = {"identifiers": [station], "name": shown, "configuration_url": url, **made_by}
     components = {"contact": contact, **_components(station, _STATION, found.get(STATION, {}))}
-    devices = [(station, STATION, device, components)]
-    for place in sorted(found):
-        if place.startswith("plug/"):
-            plug = identity(url, place)
-            device = {"name": f"{charger} {place[5:]}", "via_device": station}
-            devices.append((plug, place, device, _components(plug, _PLUG, found[place])))
+    devices = [(station, STATION, charger_device, components)]
+    plugs = [place for place in sorted(found) if place.startswith("plug/")]
+    for place in plugs:
+        plug = identity(url, place)
+        name = plug_titles.get(place[5:]) or place[5:]
+        device = {"identifiers": [plug], "name": f"{shown} {name}", "via_device": station, **made_by}
+        if len(plugs) == 1:
+            device = charger_device
+        devices.append((plug, place, device, _components(plug, _PLUG, found[place])))
     messages = {}
     for id, place, device, components in devices:
-        identified = {"identifiers": [id], **device}
-        message = {"device": identified, **shared, "state_topic": f"{own}/{place}", "components": components}
+        message = {"device": device, **shared, "state_topic": f"{own}/{place}", "components": components}
+        for component in components.values():
+            if "json_attributes_template" in component:
+                component["json_attributes_topic"] = message["state_topic"]
         messages[f"{where.prefix}/device/{id}/config"] = json.dumps(message, ensure_ascii=False)
     return messages
 
@@ -213,10 +279,21 @@ def _components(
                 "last_reset_value_template": entity.last_reset,
                 "suggested_display_precision": entity.precision,
                 "entity_category": "diagnostic" if entity.diagnostic else "",
-                "options": list(words) if entity.device_class == "enum" else "",
+                "options": [*words, *entity.also] if entity.device_class == "enum" else "",
+                "icon": entity.icon,
+                "enabled_by_default": False if entity.is_extra else "",
+                "json_attributes_template": entity.attributes,
             }
             found[id] = {option: value for option, value in component.items() if value not in ("", None)}
     return found
+
+
+def device_of(message: str | bytes) -> str | None:
+    """What identifies the device that a discovery message is of; None if that cannot be said."""
+    try:
+        return str(json.loads(message)["device"]["identifiers"][0])
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+        return None
 
 
 def station_of(where: Place, message: bytes) -> str | None:

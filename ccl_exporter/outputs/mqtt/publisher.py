@@ -13,7 +13,17 @@ from uuid import uuid4
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
 from ccl_exporter.outputs.mqtt.client import MqttClient
-from ccl_exporter.outputs.mqtt.homeassistant import Place, Seen, discovery, identity, merged, seen, station_of
+from ccl_exporter.outputs.mqtt.homeassistant import (
+    MIGRATE,
+    Place,
+    Seen,
+    device_of,
+    discovery,
+    identity,
+    merged,
+    seen,
+    station_of,
+)
 from ccl_exporter.outputs.mqtt.ownership import ExporterId, TopicOwnership
 from ccl_exporter.outputs.mqtt.payload import (
     OFFLINE,
@@ -69,8 +79,10 @@ class MqttPublisher:
         # By charger, and by one thread at a time each: its URL, the topics it has, what was seen of it.
         self._stations: dict[str, str] = {}
         self._topics: dict[str, frozenset[str]] = {}
-        self._introduced: dict[str, frozenset[str]] = {}
-        self._seen: dict[str, tuple[Seen, tuple[str, ...]]] = {}
+        self._introduced: dict[str, Mapping[str, str]] = {}
+        self._seen: dict[str, tuple[Seen, tuple[object, ...]]] = {}
+        # By topic: the device that Home Assistant has the entities of it at.
+        self._devices: dict[str, str] = {}
         self._old = old
         self._list = ""
         self._knew_all = True
@@ -116,9 +128,10 @@ class MqttPublisher:
 
     def _forget(self, name: str, urls: Collection[str]) -> None:
         """Take away what Home Assistant was told of a charger, unless it has only got another name."""
-        introduced = self._introduced.pop(name, frozenset())
+        introduced = self._introduced.pop(name, {})
         if self._stations.pop(name, None) not in urls:
             for topic in introduced:
+                self._devices.pop(topic, None)
                 self._client.publish_retained(topic, "")
         self._seen.pop(name, None)
 
@@ -135,15 +148,24 @@ class MqttPublisher:
         name, found = reading.charger, reading.samples
         before, _ = self._seen.get(name, ({}, ()))
         about = next((sample.labels for sample in found if sample.family is f.STATION_INFO), ())
-        known = merged(before, seen(found, _CHARGE)), about
+        titles = reading.title, {level(plug): title for plug, title in reading.plug_titles.items()}
+        known = merged(before, seen(found, _CHARGE)), (about, titles)
         if self._seen.get(name) == known:
             return
         self._seen[name] = known
         station_info = dict(zip(f.STATION_INFO.labels, about, strict=False))
-        messages = discovery(self._place, name, reading.url, known[0], station_info)
-        self._introduced[name] = frozenset(messages)
+        messages = discovery(self._place, name, reading.url, known[0], station_info, *titles)
+        self._introduced[name] = messages
         for topic, text in messages.items():
-            self._client.publish_retained(topic, text)
+            self._announce(topic, text)
+
+    def _announce(self, topic: str, text: str) -> None:
+        """Publish a discovery message; if its entities are at another device, have them moved."""
+        device = device_of(text) or ""
+        if self._devices.get(topic, device) != device:
+            self._client.publish_ahead(topic, MIGRATE)
+        self._devices[topic] = device
+        self._client.publish_retained(topic, text)
 
     def after_round(self) -> None:
         """Take away what is of chargers that are gone, say which there are, and send what waits."""
@@ -180,6 +202,11 @@ class MqttPublisher:
                 self._client.subscribe_once([f"{self._own}{name}/#" for name in gone])
         elif self._is_old(topic, message, urls):
             self._client.publish_retained(topic, "")
+        elif device := device_of(message):
+            self._devices[topic] = device
+            for messages in list(self._introduced.values()):
+                if topic in messages:
+                    self._announce(topic, messages[topic])
 
     def _is_old(self, topic: str, message: bytes, urls: Mapping[str, str]) -> bool:
         if topic.startswith(self._own):
