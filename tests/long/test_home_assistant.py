@@ -143,7 +143,10 @@ def publish_version_0_1(run: Run) -> None:
     charger, plug = identity(run.south.url), identity(run.south.url, "plug/EVSE.PLUG")
     shared: Mapping[str, Any] = {
         "origin": {"name": "ccl-exporter", "sw_version": "0.1.0"},
-        "availability": [{"topic": "ccl/status"}],
+        "availability": [{"topic": "ccl/status"}, {"topic": "ccl/south/status"}],
+        "availability_mode": "all",
+        "payload_available": "online",
+        "payload_not_available": "offline",
     }
     energy = {"platform": "sensor", "unique_id": f"{plug}_energy_kwh", "name": "Energy", "device_class": "energy"}
     energy |= {
@@ -152,7 +155,9 @@ def publish_version_0_1(run: Run) -> None:
         "value_template": "{{ value_json.energy_kwh }}",
     }
     faults = {"platform": "sensor", "unique_id": f"{plug}_error_words", "name": "Faults"}
+    faults["value_template"] = "{{ value_json.error | join(', ') or 'none' }}"
     contact = {"platform": "binary_sensor", "unique_id": f"{charger}_contact", "name": "Contact"}
+    contact |= {"payload_on": "online", "payload_off": "offline", "state_topic": "ccl/south/status"}
     for id, place, more, components in (
         (charger, "station", {"name": "south"}, {"contact": contact}),
         (
