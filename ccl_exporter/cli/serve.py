@@ -17,6 +17,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.service import Options, Service
 from ccl_exporter.exporter.web.app import allowed_hosts
 from ccl_exporter.exporter.web.security import WebSecurity
+from ccl_exporter.exporter.web.trusted_proxy import proxy_address
 from ccl_exporter.gc_tuning import collect_seldom, share_memory
 from ccl_exporter.locks import state_folder
 from ccl_exporter.logs import to_stderr
@@ -83,6 +84,15 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             help="Answer only requests to these hosts, with or without port; separated by commas, or repeated.",
         ),
     ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            "--web.trusted-proxy",
+            metavar="ADDRESS",
+            rich_help_panel=WEB_OPTIONS,
+            help="Answer only a reverse proxy at this address, whose users count as logged in.",
+        ),
+    ] = None,
     fallback: Annotated[
         str | None,
         typer.Option(
@@ -106,6 +116,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     options = Options(
         *(listen_address(listen), web_config_file, lifecycle, fail_on_down, allowed_hosts(hosts or ())),
         _fallback_interval(fallback),
+        proxy_address(proxy) if proxy is not None else None,
     )
     if config_check:
         return _check_files(config_file, web_config_file)

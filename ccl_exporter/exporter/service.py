@@ -10,6 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from time import monotonic, time
 from typing import TYPE_CHECKING
+from wsgiref.types import WSGIApplication
 
 from prometheus_client import PLATFORM_COLLECTOR, PROCESS_COLLECTOR
 
@@ -26,6 +27,7 @@ from ccl_exporter.exporter.web.app import App, HttpResponse, Scrape
 from ccl_exporter.exporter.web.charger_json import TIMEOUT, charger_json
 from ccl_exporter.exporter.web.security import WebSecurity
 from ccl_exporter.exporter.web.server import LEAST_SCRAPES, MOST_SCRAPES, WebServer
+from ccl_exporter.exporter.web.trusted_proxy import behind_proxy
 from ccl_exporter.logs import logged
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Sample
@@ -56,6 +58,7 @@ class Options:
 
     A charger that nothing has read for `fallback_interval` seconds is read by the service itself; 0 is never,
     None is the default: 90 with exactly one configured charger, else never.
+    `trusted_proxy` is the address of a proxy that alone is answered, and has logged in its users.
     """
 
     listen: ListenAddress
@@ -64,6 +67,7 @@ class Options:
     fail_on_down: bool = False
     allowed_hosts: frozenset[str] = frozenset()
     fallback_interval: float | None = None
+    trusted_proxy: str | None = None
 
 
 class Service:
@@ -109,9 +113,12 @@ class Service:
         self._inventory_worker = Worker("inventory", self._refresh_inventory)
         self._pages = LivePages(self._registry, self._collector, recent, self._recorder, self._output_samples)
         self._security = WebSecurity(options.web_config)
+        app: WSGIApplication = App(self, options.lifecycle, options.allowed_hosts)
+        if options.trusted_proxy is not None:
+            app = behind_proxy(app, options.trusted_proxy)
         self._server = WebServer(
             (options.listen.host, options.listen.port),
-            self._security.wrap(App(self, options.lifecycle, options.allowed_hosts)),
+            self._security.wrap(app),
             numthreads=LEAST_SCRAPES,
             max=MOST_SCRAPES,
             server_name="ccl-exporter",

@@ -13,7 +13,8 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.web.charger_json import PREFIX, charger_named
 from ccl_exporter.exporter.web.history_access import may_see_history
-from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY
+from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, FRAMED_SECURITY_POLICY
+from ccl_exporter.exporter.web.trusted_proxy import IN_FRAME
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import MODULES, Module, module_named
 from ccl_exporter.text import quote_short
@@ -192,7 +193,8 @@ class App:
         return HttpResponse(b"Stopping\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _page(self, environ: WSGIEnvironment) -> HttpResponse:
-        headers = (("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("Cache-Control", "no-store"))
+        policy = FRAMED_SECURITY_POLICY if environ.get(IN_FRAME) is True else CONTENT_SECURITY_POLICY
+        headers = (("Content-Security-Policy", policy), ("Cache-Control", "no-store"))
         query, with_history = environ.get("QUERY_STRING", ""), may_see_history(environ)
         path = environ.get("PATH_INFO", "/")
         if path.startswith(PREFIX):

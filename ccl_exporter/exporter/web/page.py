@@ -39,6 +39,9 @@ CONTENT_SECURITY_POLICY = (
 )
 """The header to serve the page with: its own stylesheet and script and nothing else may be used."""
 
+FRAMED_SECURITY_POLICY = CONTENT_SECURITY_POLICY.replace("frame-ancestors 'none'", "frame-ancestors 'self'")
+"""The header where the page may be in a frame of its own site."""
+
 
 def front_page(views: Sequence[ChargerView], context: PageContext, query: str = "") -> bytes:
     """The page of all chargers; of one charger, if there is one. `query` is that of its address."""
