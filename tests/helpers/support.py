@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep, time
+from typing import NoReturn
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -183,12 +184,16 @@ def project_files() -> list[str]:
     return [name for name in listed.stdout.split("\0") if name and (PROJECT / name).exists()]
 
 
+def unavailable(message: str) -> NoReturn:
+    """Skip a test, visibly, that this machine cannot run; in CI it is an error."""
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 def server(program: str) -> str:
     """The path of a server from Debian; skipped visibly where it is missing, and an error in CI."""
     found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None:
-        message = f"{program} is not installed (tests/debian-packages.txt): what it would check is not checked"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        unavailable(f"{program} is not installed (tests/debian-packages.txt): what it would check is not checked")
     return found
