@@ -306,12 +306,14 @@ def addresses_of(host: str, port: int, seconds: float) -> list[Any]:
 
 
 def resolved_address(url: str, seconds: float) -> str | None:
-    """Address and port that a URL leads to, as text; the same for every way to name this machine itself.
+    """Address, port and path that a URL leads to, as text; the same for every way to name this machine itself.
 
+    Behind one address with several paths there are several engines.
     None if its name is not resolved within `seconds`.
     """
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
+    place = f"{port}{parts.path.rstrip('/')}"
     try:
         found = addresses_of(parts.hostname or "", port, max(seconds, 0.0))
     except OSError:
@@ -319,8 +321,8 @@ def resolved_address(url: str, seconds: float) -> str | None:
     addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     addresses = [getattr(address, "ipv4_mapped", None) or address for address in addresses]
     if any(address.is_loopback for address in addresses):
-        return f"loopback:{port}"
-    return f"{min(addresses, key=lambda address: (address.version, int(address)))}:{port}"
+        return f"loopback:{place}"
+    return f"{min(addresses, key=lambda address: (address.version, int(address)))}:{place}"
 
 
 def _is_address(host: str) -> bool:

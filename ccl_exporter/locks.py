@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep, time
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 from ccl_exporter.errors import TimedOut
 from ccl_exporter.http_client import resolved_address
@@ -95,8 +94,6 @@ class ChargerLock:
         if self._file is None:
             # Half of the time: a name server that does not answer is for the request to report.
             address = resolved_address(self._url, (deadline - monotonic()) / 2) or self._url
-            # Behind one address with several paths there are several engines.
-            address += urlsplit(self._url).path.rstrip("/")
             name = hashlib.sha256(address.encode()).hexdigest()[:16]
             try:
                 self._folder.joinpath("locks").mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,11 @@ and is left alone for a while when it is absent, but for those who would wait lo
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
+from typing import Protocol
 
 from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.locks import ChargerLock
@@ -60,17 +61,26 @@ class ReadCounts:
     backoff_until: float = 0.0
 
 
+class LevelStore(Protocol):
+    """Where the levels of registers are kept; see `SessionRecorder`."""
+
+    def identify(self, charger: str, url: str, plug_ids: Collection[str]) -> str | None: ...
+
+    def levels(self, key: str) -> Mapping[str, RegisterLevel]: ...
+
+    def note_levels(self, key: str, levels: Mapping[str, RegisterLevel]) -> None: ...
+
+
 class LastingFilter:
     """The filter of a charger's registers with its levels kept; goes on where another `Charger` replaces one.
 
-    `keep` is called with the levels after each read that brought values.
+    With a `store` it begins anew, with the levels that are stored, once another charger answers.
     """
 
-    def __init__(
-        self, levels: Mapping[str, RegisterLevel], keep: Callable[[Mapping[str, RegisterLevel]], None]
-    ) -> None:
-        self._filter = RegisterFilter(levels)
-        self._keep = keep
+    def __init__(self, store: LevelStore | None = None) -> None:
+        self._filter = RegisterFilter()
+        self._store = store
+        self._key: str | None = None
         self._lock = threading.Lock()
 
     @property
@@ -78,14 +88,26 @@ class LastingFilter:
         """Whether the last read brought a first value that only another read can confirm."""
         return self._filter.needs_second_read
 
-    def apply(self, snapshot: Snapshot, now: float, most_watts: float) -> Snapshot:
-        """The snapshot judged; `now` is in monotonic seconds. No register grows by more than `most_watts`."""
+    def apply(self, snapshot: Snapshot, now: float, settings: ChargerSettings) -> Snapshot:
+        """The snapshot judged; `now` is in monotonic seconds."""
         with self._lock:
-            self._filter.most_watts = most_watts
+            if snapshot.up and self._store is not None:
+                self._identify(self._store, snapshot, settings)
+            self._filter.most_watts = settings.max_power
             judged = self._filter.apply(snapshot, now)
-            if judged.up:
-                self._keep(self._filter.levels)
+            if judged.up and self._store is not None and self._key is not None:
+                self._store.note_levels(self._key, self._filter.levels)
         return judged
+
+    def _identify(self, store: LevelStore, snapshot: Snapshot, settings: ChargerSettings) -> None:
+        key = store.identify(settings.name, settings.url, snapshot.plug_ids)
+        if key is None or key == self._key:
+            return
+        levels = store.levels(key)
+        # What was read before its id or the file was known is of this charger.
+        if levels or self._key not in (None, settings.url):
+            self._filter = RegisterFilter(levels)
+        self._key = key
 
 
 class Charger:
@@ -95,7 +117,7 @@ class Charger:
     charger is kept; without it there is neither.
     `absent_reads` is what chargers share: while an absent one is read, one is taken.
     `transport` asks the charger, by default over the network with `clock`.
-    `register_filter` is by default one that begins without levels and does not keep them.
+    `register_filter` is by default one that keeps no levels.
     A read that took `describe` seconds reads no further descriptions, which are left to `learn`.
     """
 
@@ -117,7 +139,7 @@ class Charger:
         memory = LearnedFile(state, settings.url) if state is not None else None
         self._engine = Engine(settings.name, transport, memory)
         self._describe = describe
-        self.register_filter = register_filter or LastingFilter({}, lambda levels: None)
+        self.register_filter = register_filter or LastingFilter()
         self._turn = threading.Condition()
         self._reading = False
         self._waiting = 0
@@ -216,7 +238,7 @@ class Charger:
         snapshot = None
         try:
             sent = self._engine.read(left, wanted, self._describe)
-            judged = self.register_filter.apply(sent, self._clock.monotonic(), self.settings.max_power)
+            judged = self.register_filter.apply(sent, self._clock.monotonic(), self.settings)
             snapshot = replace(judged, timeout=timeout)
             for sentence in judged.changes:
                 log.warning("%s: %s", self.settings.name, sentence)

@@ -5,9 +5,8 @@ Nothing else is ever contacted: a probe is no way to make this machine talk to o
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -45,6 +44,8 @@ class TargetRegistry:
         self._lock = threading.Lock()
         self._absent_reads = threading.Semaphore(MOST_ABSENT_READS)
         self.settings = settings
+        if recorder is not None:
+            recorder.configured_names = self._configured_names
         self._names = _by_url(settings)
         self._chargers: dict[str, Charger] = {}
         self._unnamed_targets: OrderedDict[str, Charger] = OrderedDict()
@@ -66,6 +67,9 @@ class TargetRegistry:
                     charger.settings = now
             if not settings.allow:
                 self._unnamed_targets.clear()
+
+    def _configured_names(self) -> Collection[str]:
+        return self.settings.chargers.keys()
 
     def named(self, name: str) -> Charger | None:
         """The charger that the configuration calls so."""
@@ -104,9 +108,8 @@ class TargetRegistry:
             return self._unnamed_targets[unnamed.url]
 
     def _charger(self, settings: ChargerSettings, register_filter: LastingFilter | None = None) -> Charger:
-        name, recorder = settings.name, self._recorder
-        if register_filter is None and recorder is not None:
-            register_filter = LastingFilter(recorder.levels(name), partial(recorder.note_levels, name))
+        if register_filter is None and self._recorder is not None:
+            register_filter = LastingFilter(self._recorder)
         return Charger(
             settings,
             self._state,

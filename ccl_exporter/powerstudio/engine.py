@@ -241,6 +241,7 @@ class Engine:
             charges=self._charges,
             status=self._status,
             clock=self._transport.date,
+            plug_ids=self._inventory.plug_ids,
         )
 
     def _read_all(self, read: ReadState, describe: float) -> None:

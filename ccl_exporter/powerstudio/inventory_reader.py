@@ -143,6 +143,7 @@ class InventoryReader:
             "variables": {name: _said(info) for name, info in inventory.variables.items()},
             "settled": sorted(inventory.settled),
             "plugs": [asdict(plug) for plug in inventory.plugs],
+            "plug_ids": sorted(self.plug_ids),
             "information": asdict(inventory.information) if inventory.information is not None else None,
         }
 
@@ -152,6 +153,8 @@ class InventoryReader:
         self._device_info = Endpoint(*facts["device_info"]) if facts["device_info"] is not None else None
         self._var_info_by_device, self._var_info_exists = facts["var_info"]
         self._steps, self._learned, information = [], set(facts["learned"]), facts["information"]
+        # Earlier versions did not keep the ids.
+        self.plug_ids = frozenset(facts.get("plug_ids", ()))
         self.inventory = intern_inventory(
             Inventory(
                 devices=tuple(Device(id, type, says, tuple(names)) for id, type, says, names in facts["devices"]),

@@ -95,6 +95,7 @@ class Snapshot:
     `rejected` counts, by variable id and reason, the values that were rejected so far.
     `partial_registers` names the registers that may fall, by full variable id.
     `changes` are sentences for the log: what this read changed in the judgement of values.
+    `plug_ids` are the identifiers of the plugs, empty while they are not known.
     `taken` is Unix seconds at the start of the read, `seconds` its length, `timeout` what it was given.
     """
 
@@ -112,6 +113,7 @@ class Snapshot:
     charges: Mapping[str, ChargeRecord] = field(default_factory=dict)
     status: SystemStatus | None = None
     clock: float | None = None
+    plug_ids: frozenset[str] = frozenset()
     rejected: Mapping[tuple[str, str], int] = field(default_factory=dict)
     partial_registers: frozenset[str] = frozenset()
     changes: tuple[str, ...] = ()

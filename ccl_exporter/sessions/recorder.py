@@ -8,7 +8,7 @@ What a kill loses is recorded again from the charger's next read.
 import logging
 import sqlite3
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -17,8 +17,10 @@ from time import monotonic
 
 from ccl_exporter.clock import SYSTEM, Clock
 from ccl_exporter.errors import StateError
+from ccl_exporter.http_client import resolved_address
 from ccl_exporter.powerstudio.snapshot import ChargeRecord, Snapshot
 from ccl_exporter.sessions import store
+from ccl_exporter.sessions.identities import Identities, KnownCharger
 from ccl_exporter.sessions.store import MOST_DAYS, ChargerState, DayEnergy, EndedSession, PendingChanges
 from ccl_exporter.sessions.tracker import (
     Costs,
@@ -45,6 +47,7 @@ _OPEN_EVERY = 10.0  # seconds between two tries to open a file that could not be
 _LOOK_EVERY = 60.0  # seconds after which a plug at rest is recorded although its session is the same
 _WRITE_AT_REST = 3600.0  # seconds after which it is written that a register still stands where it stood
 _STALE = 60.0  # seconds; a read that is older than the last by more was taken after the clock was set back
+_RESOLVED_WITHIN = 2.0  # seconds
 _LAST_WRITE = 5.0  # seconds that the last commit may take
 
 
@@ -58,6 +61,8 @@ class _ChargerLog:
     """Whether all plugs of the last read could be recorded."""
     written: dict[str, float] = field(default_factory=dict)
     written_levels: dict[str, RegisterLevel] = field(default_factory=dict)
+    exchanged: set[str] = field(default_factory=set)
+    """Plugs whose account is of another charger that had this name before."""
 
     @classmethod
     def of(cls, state: ChargerState) -> "_ChargerLog":
@@ -95,9 +100,12 @@ class SessionRecorder:
         self._clock = clock
         self.tariff: Tariff | None = None
         """What energy costs from now on."""
+        self.configured_names: Callable[[], Collection[str]] = tuple
+        """The chargers of the configuration; one that is known by another name has been renamed."""
         self._memory = threading.Lock()
         self._logs: dict[str, _ChargerLog] = {}
         self._forgotten: set[str] = set()
+        self._identities = Identities({})
         self._pending = PendingChanges()
         self._urgent = False
         self._closing = False
@@ -132,16 +140,91 @@ class SessionRecorder:
             known.is_settled = all(recorded)
         self._wake_if_urgent()
 
-    def levels(self, charger: str) -> Mapping[str, RegisterLevel]:
+    def identify(self, charger: str, url: str, plug_ids: Collection[str]) -> str | None:
+        """The key of the levels of a charger that answered; None while it cannot be said.
+
+        It is the least id of its plugs, or that which it had at its URL before. Without one it is the URL, and
+        so it is where several chargers have the same id. A charger that was renamed keeps its sessions,
+        one that was exchanged begins new accounts.
+        """
+        id = min(plug_ids, default=None)
+        with self._memory:
+            if not self._is_loaded or self._closing:
+                return None
+            other = self._identities.other(url, id) if id is not None else None
+        are_copies = other is not None and not self._is_same(url, other)
+        with self._memory:
+            known = self._identities.known
+            before = known.get(url)
+            if id is None:
+                id = before.id if before is not None else url
+            if are_copies and other in known and not self._identities.copied(id):
+                names = (charger, known[other].name)
+                log.warning("%s and %s have the same plug ids: their levels are kept by URL", *names)
+                self._keep_identity(other, known[other]._replace(is_copy=True))
+            now = KnownCharger(id, charger, are_copies or self._identities.copied(id))
+            if now != before:
+                self._take_identity(url, before, now)
+            key = self._identities.key(url)
+        self._wake_if_urgent()
+        return key
+
+    def _is_same(self, url: str, other: str) -> bool:
+        """Whether two URLs lead to one charger, which may not be known now."""
+        addresses = {resolved_address(each, _RESOLVED_WITHIN) for each in (url, other)}
+        if len(addresses) == 1:
+            self._identities.same.add(frozenset((url, other)))
+        return len(addresses) == 1 or None in addresses
+
+    def _take_identity(self, url: str, before: KnownCharger | None, now: KnownCharger) -> None:
+        known = self._identities.known
+        configured = {*self.configured_names(), now.name}
+        if any(each.name == now.name and each.id not in (now.id, at) for at, each in known.items()):
+            log_of = self._log_of(now.name)
+            if log_of is not None:
+                log_of.exchanged.update(log_of.state.accounts)
+        for at, each in list(known.items()):
+            is_renamed = each.id == now.id and each.name not in configured
+            if is_renamed:
+                self._rename(each.name, now.name)
+            if (is_renamed or each.name == now.name) and not each.is_copy:
+                self._keep_identity(at, None)
+        self._keep_identity(url, now)
+        # Version 0.2 kept levels by the name at first.
+        if before is None and now.name not in known and now.name in self._logs:
+            named, own = self._logs[now.name].state.levels, self._log_of(self._identities.key(url))
+            if own is not None and not own.state.levels:
+                own.state.levels.update(named)
+                key = self._identities.key(url)
+                self._pending.levels |= {(key, register): level for register, level in named.items()}
+            named.clear()
+
+    def _keep_identity(self, url: str, charger: KnownCharger | None) -> None:
+        self._identities.known.pop(url, None)
+        if charger is not None:
+            self._identities.known[url] = charger
+        self._pending.identities[url] = charger
+        self._urgent = True
+
+    def _rename(self, before: str, now: str) -> None:
+        """Give the sessions of a charger to its new name, unless there are others of that name."""
+        old, new = self._log_of(before), self._log_of(now)
+        if old is None or new is None or not old.state.accounts or new.state.accounts:
+            return
+        log.info("%s is called %s now and keeps its sessions", before, now)
+        self._logs[now] = self._logs.pop(before)
+        self._pending.renamed.append((before, now))
+
+    def levels(self, key: str) -> Mapping[str, RegisterLevel]:
         """The levels at which a charger's registers were, for a filter that begins; empty if none are known."""
         with self._memory:
-            known = self._log_of(charger)
+            known = self._log_of(key)
             return dict(known.state.levels) if known is not None else {}
 
-    def note_levels(self, charger: str, levels: Mapping[str, RegisterLevel]) -> None:
-        """Keep the levels of a charger's registers after a read."""
+    def note_levels(self, key: str, levels: Mapping[str, RegisterLevel]) -> None:
+        """Keep the levels of a charger's registers after a read, by the key that `identify` gave."""
         with self._memory:
-            known = self._log_of(charger)
+            known = self._log_of(key)
             if known is None:
                 return
             known.state.levels.update(levels)
@@ -152,7 +235,7 @@ class SessionRecorder:
                 turned = level.value < before.value or level.is_partial != before.is_partial if before else True
                 self._urgent |= turned
                 known.written_levels[register] = level
-                self._pending.levels[charger, register] = level
+                self._pending.levels[key, register] = level
         self._wake_if_urgent()
 
     def energy_by_day(self, charger: str, since_day: str) -> Mapping[str, Mapping[str, float]]:
@@ -188,7 +271,9 @@ class SessionRecorder:
     def forget_all_but(self, chargers: Collection[str]) -> None:
         """Drop other chargers from memory; the log on disk keeps them."""
         with self._memory:
-            for charger in self._logs.keys() - chargers - self._pending.chargers():
+            known = self._identities.known
+            keys = {self._identities.key(url) for url, each in known.items() if each.name in chargers}
+            for charger in self._logs.keys() - chargers - keys - self._pending.chargers():
                 del self._logs[charger]
                 self._forgotten.add(charger)
 
@@ -257,10 +342,11 @@ class SessionRecorder:
     def _record(self, charger: str, known: _ChargerLog, plug: str, reading: PlugReading) -> bool:
         """Record what a read says of a plug; whether that could be done."""
         before = known.state.accounts.get(plug)
-        result = update(charger, before, reading, self.tariff)
+        result = update(charger, before, reading, self.tariff, plug in known.exchanged)
         if result is None:
             self._keep(charger, known, plug, watched(before, reading))
             return False
+        known.exchanged.discard(plug)
         after = result.account
         if before is not None and before.register_generation == after.register_generation:
             self._add_to_day(charger, known, plug, before, after)
@@ -352,12 +438,12 @@ class SessionRecorder:
         """Open the file; what it holds is known at first, later what is in memory goes into it."""
         try:
             try:
-                self._connection, found = store.opened(self._path, self._clock.wall())
+                self._connection, found, known = store.opened(self._path, self._clock.wall())
             except sqlite3.Error as error:
                 if not is_damaged(error):
                     raise
                 self._set_aside(f"is damaged ({error})")
-                self._connection, found = store.opened(self._path, self._clock.wall())
+                self._connection, found, known = store.opened(self._path, self._clock.wall())
             self._opened = opened_parts(self._path)
         except (OSError, sqlite3.Error, StateError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -366,10 +452,12 @@ class SessionRecorder:
             return
         with self._memory:
             if self._is_loaded:
-                for charger, known in self._logs.items():
-                    self._pending.put_back(PendingChanges.of(charger, known.state))
+                for charger, each in self._logs.items():
+                    self._pending.put_back(PendingChanges.of(charger, each.state))
+                self._pending.put_back(PendingChanges(identities={**self._identities.known}))
             else:
                 self._logs = {charger: _ChargerLog.of(state) for charger, state in found.items()}
+                self._identities = Identities(known)
                 self._is_loaded = True
         self._say("")
 

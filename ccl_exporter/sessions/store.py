@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import ChargeRecord
+from ccl_exporter.sessions.identities import KnownCharger
 from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount, TrackedSession
 from ccl_exporter.sqlite_file import PATIENCE, DamagedFile, open_database, schema_version
 from ccl_exporter.station.plausibility import RegisterLevel
@@ -24,7 +25,7 @@ MOST_DAYS = 400
 
 _T = TypeVar("_T")
 
-_SCHEMA = 2
+_SCHEMA = 3
 _FINISHED = """
 CREATE TABLE finished (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -53,6 +54,10 @@ CREATE TABLE days (
     PRIMARY KEY (charger, plug, day)
 ) WITHOUT ROWID""",
 )
+_NEW_IN_3 = """
+CREATE TABLE identities (
+    url TEXT PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, is_copy INTEGER NOT NULL
+) WITHOUT ROWID"""
 _SESSION_1 = "charger, plug, requested, begun, ended, joules, seconds, stop_reason, highest_watts"
 _SESSION = f"{_SESSION_1}, cost, currency"
 _BRIEFLY = 0.2  # seconds that a read may wait for a file that another process holds
@@ -76,7 +81,10 @@ class DayEnergy(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChargerState:
-    """What a log holds of a charger: the last account and the energy of each day by plug, register levels."""
+    """What a log holds of a charger: the last account and the energy of each day by plug, register levels.
+
+    Accounts and days are kept by its name, levels by what `Identities.key` says.
+    """
 
     accounts: dict[str, RegisterAccount] = field(default_factory=dict)
     days: dict[str, dict[str, DayEnergy]] = field(default_factory=dict)
@@ -101,6 +109,10 @@ class PendingChanges:
     accounts: dict[tuple[str, str, int], RegisterAccount] = field(default_factory=dict)
     days: dict[tuple[str, str, str], DayEnergy] = field(default_factory=dict)
     levels: dict[tuple[str, str], RegisterLevel] = field(default_factory=dict)
+    identities: dict[str, KnownCharger | None] = field(default_factory=dict)
+    """By URL; None where nothing is known any more."""
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    """Names of chargers before and now."""
 
     @classmethod
     def of(cls, charger: str, state: ChargerState) -> "PendingChanges":
@@ -116,7 +128,7 @@ class PendingChanges:
         )
 
     def __bool__(self) -> bool:
-        return bool(self.finished or self.accounts or self.days or self.levels)
+        return any((self.finished, self.accounts, self.days, self.levels, self.identities, self.renamed))
 
     def put_back(self, other: "PendingChanges") -> None:
         """Take what could not be committed, where there is nothing newer."""
@@ -124,6 +136,8 @@ class PendingChanges:
         self.accounts = other.accounts | self.accounts
         self.days = other.days | self.days
         self.levels = other.levels | self.levels
+        self.identities = other.identities | self.identities
+        self.renamed[:0] = other.renamed
 
     def chargers(self) -> set[str]:
         return {ended.session.charger for ended in self.finished} | {
@@ -131,15 +145,23 @@ class PendingChanges:
         }
 
 
-def opened(path: Path, now: float) -> tuple[sqlite3.Connection, Mapping[str, ChargerState]]:
-    """A log to be written, made at `now` (Unix seconds) if there is none, and what it holds of each charger.
+def opened(
+    path: Path, now: float
+) -> tuple[sqlite3.Connection, Mapping[str, ChargerState], Mapping[str, KnownCharger]]:
+    """A log to be written, made at `now` (Unix seconds) if there is none.
+
+    With what it holds of each charger, and which charger it knows at which URL.
 
     Raises `OSError`, `sqlite3.Error` or `StateError`.
     """
     connection = open_database(path)
     try:
         _upgrade(connection, path, now)
-        return connection, _states(connection)
+        known = {
+            url: KnownCharger(id, name, bool(is_copy))
+            for url, id, name, is_copy in connection.execute("SELECT * FROM identities")
+        }
+        return connection, _states(connection), known
     except BaseException:
         connection.close()
         raise
@@ -178,6 +200,7 @@ def _parsed(text: str, make: Callable[[Any], _T]) -> _T:
 def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
     """Write a batch, whole or not at all; raises `sqlite3.Error`."""
     with connection:
+        _rename(connection, batch.renamed)
         for ended in batch.finished:
             _insert(connection, ended)
         _replace(
@@ -194,6 +217,22 @@ def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
                 for key, level in batch.levels.items()
             ),
         )
+        for url, charger in batch.identities.items():
+            connection.execute("DELETE FROM identities WHERE url = ?", (url,))
+            if charger is not None:
+                _replace(connection, "identities", [(url, *charger)])
+                if charger.name != url:  # early versions kept levels by the name
+                    connection.execute("DELETE FROM levels WHERE charger = ?", (charger.name,))
+        # What was read before a charger had its new name.
+        _rename(connection, batch.renamed)
+
+
+def _rename(connection: sqlite3.Connection, renamed: Iterable[tuple[str, str]]) -> None:
+    """Give rows the new name of their charger, but where there are rows of that name already."""
+    for before, now in renamed:
+        for table in ("finished", "accounts", "days"):
+            connection.execute(f"UPDATE OR IGNORE {table} SET charger = ? WHERE charger = ?", (now, before))  # noqa: S608 - our own names
+            connection.execute(f"DELETE FROM {table} WHERE charger = ?", (before,))  # noqa: S608 - our own names
 
 
 def _replace(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[object, ...]]) -> None:
@@ -270,18 +309,20 @@ def _schema_of(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path, now: float) -> None:
-    """Make the tables of a new file, or of those of version 1 the present ones with every row."""
+    """Make the tables of a new file, or of those of versions 1 and 2 the present ones with every row."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         schema = _schema_of(connection, path)
         if schema == 0:
-            for statement in (_FINISHED, _ACCOUNTS, *_NEW_IN_2):
+            for statement in (_FINISHED, _ACCOUNTS, *_NEW_IN_2, _NEW_IN_3):
                 connection.execute(statement)
             # Ids go on ascending where a file is lost, as those who follow remember the last one.
             began = int(now * 1000)
             connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', ?)", (began,))
         elif schema == 1:
             _upgrade_from_1(connection)
+        if schema in (1, 2):
+            connection.execute(_NEW_IN_3)
         connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
 

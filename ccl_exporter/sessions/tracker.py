@@ -242,19 +242,28 @@ def session_key(charge: ChargeRecord) -> float | None:
 
 
 def update(
-    charger: str, account: RegisterAccount | None, reading: PlugReading, tariff: Tariff | None = None
+    charger: str,
+    account: RegisterAccount | None,
+    reading: PlugReading,
+    tariff: Tariff | None = None,
+    is_exchanged: bool = False,
 ) -> TrackerResult | None:
     """Record a read; None if there is nothing that can be believed. `account` is that of the last read.
 
-    With a tariff the sessions have a cost.
+    With a tariff the sessions have a cost. The account begins anew if the charger `is_exchanged` since.
     """
     level = reading.register
     if level is None or not reading.is_usable:
         return None
-    if account is not None and level < account.latest - 1 and reading.taken < account.at - _STALE:
+    if (
+        not is_exchanged
+        and account is not None
+        and level < account.latest - 1
+        and reading.taken < account.at - _STALE
+    ):
         return None
     before = account
-    if account is None or _began_anew(account, level, reading):
+    if account is None or is_exchanged or _began_anew(account, level, reading):
         account = _new_account(account, level, reading)
     begins = account is not before
     grown = level - account.latest

@@ -1,6 +1,6 @@
 """The reads that the exporter makes by itself: which chargers are due, and how they are read."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from queue import SimpleQueue
 
 import pytest
@@ -59,15 +59,31 @@ def test_an_absent_charger_is_due_no_sooner_and_the_backoff_holds() -> None:
     assert charger.counts.reads < 30
 
 
+class KeptLevels:
+    """The levels of one charger."""
+
+    def __init__(self) -> None:
+        self._levels: Mapping[str, RegisterLevel] = {}
+
+    def identify(self, charger: str, url: str, plug_ids: Collection[str]) -> str:
+        return min(plug_ids, default=url)
+
+    def levels(self, key: str) -> Mapping[str, RegisterLevel]:
+        return self._levels
+
+    def note_levels(self, key: str, levels: Mapping[str, RegisterLevel]) -> None:
+        self._levels = levels
+
+
 def test_a_first_value_is_read_again_two_seconds_later_and_once_and_a_known_one_is_not() -> None:
-    clock, levels = Clock(1000.0), dict[str, RegisterLevel]()
+    clock, store = Clock(1000.0), KeptLevels()
     with Simulator(dialect=Dialect.parse(["no-charge-points"]), autopilot=False) as simulator:
 
         def read_twice() -> list[bool]:
             charger = Charger(
                 ChargerSettings("one", simulator.url),
                 clock=clock.still,
-                register_filter=LastingFilter(dict(levels), levels.update),
+                register_filter=LastingFilter(store),
             )
             is_shown = []
             for _ in range(2):
