@@ -73,6 +73,15 @@ def wallbox(clock: Clock) -> Iterator[Simulator]:
 
 
 @pytest.fixture
+def charging() -> Iterator[Simulator]:
+    """A charger at which a car charges, ten times as fast as in life."""
+    with Simulator(autopilot=False, speed=10) as simulator:
+        simulator.site.plugs[0].plug_in(50_000)
+        simulator.site.plugs[0].authorise()
+        yield simulator
+
+
+@pytest.fixture
 def recordings() -> Path:
     """The folder with answers of a real charger, which are nobody's to ship."""
     folder = os.environ.get("CCL_RECORDINGS")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import partial
 from math import inf
 from pathlib import Path
-from time import monotonic, time
+from time import time
 from typing import Annotated
 
 import typer
@@ -48,7 +48,7 @@ from ccl_exporter.control.plan.schedule import Plan, deadline, is_clock
 from ccl_exporter.control.plan.timers import LOADED_WITHIN, NAME, units
 from ccl_exporter.control.plug_commands import PlugCommands, PlugReader, Result
 from ccl_exporter.control.restore import TemporaryChange
-from ccl_exporter.control.write import Written
+from ccl_exporter.control.write import Written, identify
 from ccl_exporter.errors import UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
@@ -172,7 +172,7 @@ def _carry_out(task: _PlanTask) -> None:
     with ExitStack() as running:
         running.enter_context(on_signals(stopped.set, *STOP_OR_HANG_UP))
         lookup = CommandReader(running.enter_context(transport(target.settings)), learned(target.settings))
-        target.control_state.identify(lookup.plug_ids(monotonic() + target.timeout))
+        identify(target.control_state, lookup, target.timeout)
         reader = PlugReader(lookup, target.plug, target.timeout)
         running.enter_context(target.control_state.planning(reader.name))
         if task.listen is not None:

@@ -121,7 +121,7 @@ class Target:
     @cached_property
     def control_state(self) -> ControlState:
         """What commands keep of this charger."""
-        return ControlState(state_folder(os.environ), self.settings.url)
+        return ControlState(state_folder(os.environ), self.settings.url, say=warn)
 
 
 def write_command(name: str, without: Sequence[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:

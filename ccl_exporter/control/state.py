@@ -1,7 +1,7 @@
 """What the commands that write keep between runs: when they wrote what, ways back not done, and who did it all.
 
 One folder for each charger in the state folder, by the id of its first plug, one journal for all of them.
-The file `id` in the folder of an address says which charger answered there last.
+The file `id` in the folder of an address says which charger answered there last, `url` in that of a charger where.
 """
 
 import getpass
@@ -18,7 +18,6 @@ from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
 from time import monotonic, time
 from typing import Any
-from urllib.parse import urlsplit
 
 from ccl_exporter.control.night import Night
 from ccl_exporter.errors import StateError, TimedOut, WriteRejected
@@ -28,6 +27,8 @@ from ccl_exporter.locks import try_lock, wait_for_lock
 JOURNAL = "writes.log"
 SYSTEM_LOG = Path("/dev/log")
 _FACTS = "facts.json"
+_LAST_URL = "url"
+_COPIED = "copied"
 _FACTS_WITHIN = 5.0
 _RESOLVED_WITHIN = 5.0
 _JOURNAL_TAIL = 512 * 1024  # bytes
@@ -97,7 +98,7 @@ class WriteEntry:
 
 @dataclass
 class ControlState:
-    """The memory of the charger at a URL; `now` gives Unix seconds.
+    """The memory of the charger at a URL; `now` gives Unix seconds, `say` takes what a person should know.
 
     It is that of the address until `identify` has said which charger is there.
     Raises `StateError` if the folder cannot be written: without it no write can be made safely.
@@ -107,6 +108,7 @@ class ControlState:
     url: str
     now: Callable[[], float] = time
     system_log: Path = SYSTEM_LOG
+    say: Callable[[str], None] = lambda sentence: None
     _address: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,19 +135,54 @@ class ControlState:
     def _of(self, id: str) -> Path:
         return _memory_of(self.folder, id)
 
-    def identify(self, plug_ids: Collection[str] | None) -> None:
+    def identify(
+        self, plug_ids: Collection[str] | None, has_id: Callable[[str, str], bool] = lambda url, id: False
+    ) -> None:
         """Use the memory of the charger with these plugs; None if it did not say which it has.
 
         What was kept by address or URL alone becomes part of it.
+        Where another charger has the same id, as a copied configuration image leaves it, that of the address is
+        used: `has_id` says whether one answers at a URL that may have an id.
         """
         try:
-            if plug_ids is not None and (id := min(plug_ids, default=self._address)) != self.id:
-                _replace(self._of(self._address) / "id", id)
+            older = {self._of(self._address), self._of(self.url)}
+            if plug_ids is not None:
+                id = min(plug_ids, default=self._address)
+                if id != self._address and self._is_copied(id, has_id):
+                    if _address_of(self._last_url(id)) == self._address:
+                        older.add(self._of(id))
+                    id = self._address
+                if id != self.id:
+                    _replace(self._of(self._address) / "id", id)
             self._own.mkdir(exist_ok=True, mode=0o700)
-            for older in {self._of(self._address), self._of(self.url)} - {self._own}:
-                self._adopt(older)
+            for folder in older - {self._own}:
+                self._adopt(folder)
         except OSError as error:
             raise self._unkept(error) from error
+
+    def _is_copied(self, id: str, has_id: Callable[[str, str], bool]) -> bool:
+        """Whether two chargers have an id: this one, and the one that used its memory last."""
+        own, before = self._of(id), self._last_url(id)
+        own.mkdir(exist_ok=True, mode=0o700)
+        if (own / _COPIED).exists():
+            return True
+        is_elsewhere = before not in ("", self.url) and _address_of(before) != self._address
+        if is_elsewhere and has_id(before, id):
+            (own / _COPIED).touch()
+            self.say(
+                f"{before} and {self.url} have the same plug ids:"
+                " what commands keep of these chargers is kept by address"
+            )
+            return True
+        if before != self.url:
+            _replace(own / _LAST_URL, self.url)
+        return False
+
+    def _last_url(self, id: str) -> str:
+        """Where the charger of an id was last; empty if that is not known."""
+        with suppress(OSError, ValueError):
+            return (self._of(id) / _LAST_URL).read_text(encoding="utf-8")
+        return ""
 
     def _adopt(self, older: Path) -> None:
         """Move the ways back that nobody sees to, and all else unless there is something newer."""
@@ -234,11 +271,7 @@ class ControlState:
 
     def is_planning(self, plug: str) -> bool:
         """Whether a plan for a plug is being carried out now."""
-        try:
-            with self._planned(plug).open("r+", encoding="utf-8") as file:
-                return not try_lock(file)
-        except OSError:
-            return False
+        return _is_locked(self._planned(plug))
 
     def plan_progress(self, plug: str) -> PlanProgress | None:
         """What was kept of the plan for a plug."""
@@ -328,7 +361,7 @@ class ControlState:
 
     def is_followed(self, plug: str) -> bool:
         """Whether a follower of a plug runs."""
-        return is_followed(self.folder, self.url, plug)
+        return _is_locked(_followed(self.folder, self.id, plug))
 
     # The journal
 
@@ -425,8 +458,7 @@ class ControlState:
 
 
 def _address_of(url: str) -> str:
-    address = resolved_address(url, _RESOLVED_WITHIN)
-    return f"{address}{urlsplit(url).path.rstrip('/')}" if address is not None else url
+    return resolved_address(url, _RESOLVED_WITHIN) or url
 
 
 def _id_at(folder: Path, address: str) -> str:
@@ -451,8 +483,12 @@ def _replace(path: Path, text: str) -> None:
 
 def is_followed(folder: Path, url: str, plug: str) -> bool:
     """Whether a follower of a plug runs; creates nothing."""
-    with suppress(OSError), _followed(folder, _id_at(folder, _address_of(url)), plug).open("r+") as lock:
-        return not try_lock(lock)
+    return _is_locked(_followed(folder, _id_at(folder, _address_of(url)), plug))
+
+
+def _is_locked(path: Path) -> bool:
+    with suppress(OSError), path.open("r+", encoding="utf-8") as file:
+        return not try_lock(file)
     return False
 
 

@@ -13,7 +13,8 @@ from typing import Literal
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.state import ControlState, WriteEntry
 from ccl_exporter.errors import ChargerError, Garbled, Unreachable, Unsure, UsageError, WriteRejected
-from ccl_exporter.powerstudio.command_reader import CommandReader
+from ccl_exporter.locks import ChargerLock
+from ccl_exporter.powerstudio.command_reader import CommandReader, may_have_id
 from ccl_exporter.powerstudio.inventory import owner
 from ccl_exporter.powerstudio.learned import LearnedFile
 from ccl_exporter.powerstudio.snapshot import Snapshot
@@ -37,6 +38,8 @@ PATIENCE = 20.0
 
 LOOK_EVERY = 0.5
 """Seconds between two looks whether a write shows."""
+
+_ELSEWHERE_WITHIN = 3.0  # seconds for the charger that had the same id
 
 _CURRENTS = frozenset({"INTENSITY", "CURRENT_REDUCTION"})
 
@@ -88,6 +91,15 @@ class WriteOptions:
     even_if_equal: bool = False
 
 
+def identify(state: ControlState, lookup: CommandReader, timeout: float) -> None:
+    """Use the memory of the charger that answers; `timeout` in seconds. Raises what the charger does wrong."""
+
+    def has_id(url: str, id: str) -> bool:
+        return may_have_id(url, id, _ELSEWHERE_WITHIN, ChargerLock(state.folder, url))
+
+    state.identify(lookup.plug_ids(monotonic() + timeout), has_id)
+
+
 Confirm = Callable[[float], bool]
 """Waits until a command was carried out, at most until a deadline (monotonic), and says whether it was."""
 
@@ -112,7 +124,7 @@ class Writer:
 
     def identify(self) -> None:
         """Find out which charger answers, and use the memory of that one; raises what the charger does wrong."""
-        self.state.identify(self.lookup.plug_ids(monotonic() + self._timeout))
+        identify(self.state, self.lookup, self._timeout)
 
     def look_up(self, names: Sequence[str]) -> tuple[str, Snapshot]:
         """The one device that has all these variables, with what is known of them and their values now.

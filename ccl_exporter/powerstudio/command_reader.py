@@ -3,7 +3,8 @@
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-from ccl_exporter.errors import Absent, ChargerError, Garbled
+from ccl_exporter.errors import Absent, AccessDenied, ChargerError, Garbled
+from ccl_exporter.locks import ChargerLock
 from ccl_exporter.powerstudio import endpoints, xml_parser
 from ccl_exporter.powerstudio.dialect import NegotiatedDialect
 from ccl_exporter.powerstudio.inventory import Information, Inventory, owner
@@ -107,6 +108,22 @@ class CommandReader:
             return self._dialect.document(endpoints.CHARGE_INFO, xml_parser.charge_info, deadline)
         except Absent:
             return {}
+
+
+def may_have_id(url: str, id: str, timeout: float, lock: ChargerLock | None = None) -> bool:
+    """Whether an engine answers at a URL that may have a plug of this id; asked without a login.
+
+    One that wants a login may have it.
+    """
+    transport = Transport(url, lock=lock)
+    try:
+        return id in (CommandReader(transport).plug_ids(transport.clock.monotonic() + timeout) or ())
+    except AccessDenied:
+        return True
+    except ChargerError:
+        return False
+    finally:
+        transport.close()
 
 
 def read_variable(transport: Transport, name: str, timeout: float, memory: LearnedFile | None = None) -> Snapshot:

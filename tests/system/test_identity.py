@@ -59,3 +59,23 @@ def test_a_second_follower_by_another_name_is_kept_out(start: Start, tmp_path: P
 
         assert (code, "is followed already, by process" in said) == (4, True), said
         process.stop()
+
+
+def test_chargers_of_one_configuration_image_do_not_share_what_is_to_be_put_back(start: Start) -> None:
+    with Simulator(autopilot=False, speed=20.0) as one, Simulator(autopilot=False, speed=20.0) as copy:
+        process = start("charge", "limit", "16A", "--for", "1h", "-c", one.url)
+        process.line("may take 16.00 A")
+        process.process.kill()
+        process.process.wait()
+        for charger in (one, copy):
+            charger.site.force(MODE3, [(REDUCTION, 50.0)], 0.0)
+        code, said = run("charge", "enable", "-c", copy.url)
+        assert (code, reduction(copy), said.count("have the same plug ids")) == (6, 50, 1), said
+        code, said = run("charge", "enable", "-c", one.url)
+        assert (code, reduction(one), said.count("have the same plug ids")) == (6, 0, 0), said
+
+        process = start("charge", "limit", "16A", "--for", "1h", "--min-interval", "0", "-c", one.url)
+        process.line("may take 16.00 A")
+        code, said = run("charge", "limit", "8A", "-c", copy.url)
+        assert (code, reduction(copy), "same plug ids" in said) == (0, 75, False), said
+        process.stop()

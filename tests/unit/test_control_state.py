@@ -272,6 +272,44 @@ class TestIdentity:
         control_state.identify(self.IDS)
         assert control_state.seconds_since("Box.A") == 0
 
+    def test_of_two_chargers_with_one_id_each_has_the_memory_of_its_address(
+        self, control_state: ControlState
+    ) -> None:
+        said: list[str] = []
+        asked: list[tuple[str, str]] = []
+
+        def has_id(url: str, id: str) -> bool:
+            asked.append((url, id))
+            return True
+
+        control_state.identify(self.IDS, has_id)
+        control_state.note_written(["Box.A"])
+        with control_state.pending(WAY):
+            pass
+        copy = ControlState(control_state.folder, self.MOVED, Clock(1042.0), say=said.append)
+        copy.identify(self.IDS, has_id)
+        again = ControlState(control_state.folder, URL, Clock(1042.0))
+        again.identify(self.IDS, has_id)
+        copy.identify(self.IDS, has_id)
+
+        assert (copy.id, again.id) == ("192.0.2.77:8080/engine", "192.0.2.10:80")
+        assert (copy.seconds_since("Box.A"), again.seconds_since("Box.A")) == (None, 42)
+        for state, expected in ((copy, []), (again, [WAY])):
+            with state.pending_restores() as pending:
+                assert [way for way, _ in pending] == expected
+        with copy.exclusive(monotonic() + 5), again.exclusive(monotonic() + 5):
+            pass
+        assert asked == [(URL, "A")]
+        assert ["the same plug ids" in line for line in said] == [True]
+
+    def test_another_charger_with_an_id_of_its_own_is_no_copy(self, control_state: ControlState) -> None:
+        control_state.identify(self.IDS, lambda url, id: True)
+        copy = ControlState(control_state.folder, self.MOVED)
+        copy.identify(self.IDS, lambda url, id: True)
+        copy.identify(["Z"], lambda url, id: True)
+
+        assert copy.id == "Z"
+
     def test_without_plug_ids_it_is_that_of_the_address(self, control_state: ControlState) -> None:
         control_state.identify([])
         control_state.note_written(["Box.A"])

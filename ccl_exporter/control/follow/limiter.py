@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic, sleep
 
 from ccl_exporter.control.plug_commands import PlugCommands, override_active
@@ -24,8 +24,6 @@ class FollowerState(ControlState):
 
     What must not be written without a record is not: a follower keeps the safe current first (`SafeCurrentGuard`).
     """
-
-    say: Callable[[str], None] = field(kw_only=True)
 
     def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
         # Only how soon others may write again is lost; the journal is what tells that nothing can be kept.

@@ -1,0 +1,139 @@
+"""The units of a follower: that of the package, those of the page, those of version 0.1."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from helpers.following import TO_BE, limit_to
+from helpers.support import COMMAND, PROJECT, Process, Start, server
+
+from ccl_exporter.simulator import Simulator
+
+UNIT = PROJECT / "deploy" / "systemd" / "ccl-charge-follow.service"
+
+
+INSTALLED = "/opt/ccl-exporter/bin/ccl-exporter"
+
+
+def test_systemd_finds_nothing_to_complain_of_in_the_unit_and_it_is_exposed_to_little(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text(encoding="utf-8").replace(INSTALLED, str(COMMAND)))
+    for arguments in (("verify", "--man=no"), ("security", "--offline=true", "--threshold=15")):
+        judged = subprocess.run(
+            [server("systemd-analyze"), *arguments, str(unit)], capture_output=True, text=True, check=False
+        )
+        assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_what_the_unit_runs_are_commands_of_ours() -> None:
+    lines = UNIT.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+    starts, stops = ([line for line in lines if line.startswith(word)] for word in ("ExecStart=", "ExecStopPost="))
+    assert stops == [f"ExecStopPost=-{INSTALLED} charge follow --restore"]
+    (command,) = starts
+    flags = re.findall(r" (--[a-z.-]+)", command)
+    shown = subprocess.run(
+        [str(COMMAND), "charge", "follow", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+    assert len(flags) == 4
+    assert [flag for flag in flags if flag not in shown.stdout] == []
+
+
+def test_the_unit_has_the_secrets_that_the_service_has() -> None:
+    units = [UNIT, UNIT.with_name("ccl-exporter.service")]
+    loaded = [re.findall(r"^LoadCredential=.*", unit.read_text(encoding="utf-8"), re.M) for unit in units]
+
+    assert loaded[0] == loaded[1] != []
+
+
+@contextmanager
+def house_of(charging: Simulator, load: float) -> Iterator[str]:
+    """A Prometheus that tells the import of a house with this load besides the car; yields its URL."""
+
+    class Prometheus(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with charging.site.present():
+                watts = load + charging.site.plugs[0].watts + next(noise) % 7
+            data = {"resultType": "vector", "result": [{"metric": {}, "value": [0, str(watts)]}]}
+            body = json.dumps({"status": "success", "data": data}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    noise = count()
+    with HTTPServer(("127.0.0.1", 0), Prometheus) as answering:
+        thread = threading.Thread(target=answering.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{answering.server_port}"
+        finally:
+            answering.shutdown()
+            thread.join()
+
+
+def owners_day(page: str) -> list[str]:
+    """What the unit of the owner's day on a page runs."""
+    unit = page.partition("### A whole day as one unit")[2].partition("```ini\n")[2].partition("```")[0]
+    (line,) = re.findall(r"^ExecStart=(/.*)", unit.replace("\\\n", " "), re.M)
+    words = shlex.split(line)
+    assert words[0] == INSTALLED
+    return words[1:]
+
+
+def test_the_whole_day_of_the_page_is_sun_by_day_the_cheap_hours_by_night_and_a_boost(
+    charging: Simulator, start: Start
+) -> None:
+    command = owners_day((PROJECT / "deploy" / "follow" / "README.md").read_text(encoding="utf-8"))
+    # What a follower of the sun of version 0.1 left, night after night.
+    limit_to(charging, 100.0)
+
+    now = datetime.now(ZoneInfo(command[command.index("--timezone") + 1]))
+
+    def run(url: str, hours: float) -> Process:
+        """The command, as if it were so many hours before the cheap ones."""
+        begin = now + timedelta(hours=hours)
+        window = f"{begin:%H:%M}-{begin + timedelta(hours=4):%H:%M}"
+        here = {"http://127.0.0.1:9090": url, "127.0.0.1:9988": "127.0.0.1:0", "00:30-04:30": window}
+        assert here.keys() <= set(command)
+        process: Process = start(*(here.get(word, word) for word in command), env={"CCL_CHARGER": charging.url})
+        return process
+
+    with house_of(charging, 500.0) as url:
+        process = run(url, -1.0)
+        process.line(
+            r"Within \d\d:\d\d-\d\d:\d\d and after `charge start --now`: the full current, what the supply leaves"
+        )
+        process.line("full_hours: ")
+        while float(process.line(TO_BE)[1]) < 32:
+            pass
+        process.process.terminate()
+        process.line(r"left at 6\.08 A \(PREDUCTION 81\), the safe current; `charge limit 100%` lifts it")
+        assert process.process.wait() == 0
+    with house_of(charging, -3000.0) as url:
+        process = run(url, 11.0)
+        process.line("following: ")
+        assert 11 < float(process.line(TO_BE)[1]) < 13.1
+        boost = [str(COMMAND), "charge", "start", "--now", "--for", "2h", "-c", charging.url]
+        said = subprocess.run(boost, capture_output=True, text=True, check=False)
+        assert said.stdout.endswith("; it goes on for 2h\n"), said
+        process.line("boost: ")
+        while float(process.line(TO_BE)[1]) < 28:
+            pass
