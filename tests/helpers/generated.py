@@ -16,6 +16,7 @@ def _board(name: str) -> str:
 
 GENERATED: Mapping[Path, Callable[[], str]] = {
     PROJECT / "README.md": readme_table.readme,
+    readme_table.METRICS_README: readme_table.metrics_readme,
     PROJECT / "ccl_exporter" / "outputs" / "README.md": readme_table.outputs_readme,
     readme_table.NEIGHBOURS_README: readme_table.neighbours_readme,
     PROJECT / "deploy" / "kustomize" / "base" / "prometheusrule.yaml": prometheus_rule.prometheus_rule,

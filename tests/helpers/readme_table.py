@@ -11,6 +11,7 @@ from helpers import tried
 README = Path(__file__).parents[2] / "README.md"
 FIELDS_README = README.parent / "ccl_exporter" / "outputs" / "README.md"
 NEIGHBOURS_README = README.parent / "deploy" / "neighbours" / "README.md"
+METRICS_README = README.parent / "ccl_exporter" / "metrics" / "README.md"
 TABLES = {"metrics": FAMILIES, "own metrics": EXPORTER}
 
 
@@ -53,11 +54,16 @@ def _replaced(text: str, name: str, table: str) -> str:
 
 
 def readme() -> str:
-    """The README with the tables as they should be."""
-    text = README.read_text(encoding="utf-8")
+    """The README with the table as it should be."""
+    return _replaced(README.read_text(encoding="utf-8"), "tried", tried.table("main"))
+
+
+def metrics_readme() -> str:
+    """The page of the metrics with the tables as they should be."""
+    text = METRICS_README.read_text(encoding="utf-8")
     for name, families in TABLES.items():
         text = _replaced(text, name, table(families))
-    return _replaced(text, "tried", tried.table("main"))
+    return text
 
 
 def outputs_readme() -> str:

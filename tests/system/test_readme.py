@@ -1,4 +1,4 @@
-"""The README holds: its commands run, its samples are what is served, its table is what the code has."""
+"""The README and the pages of the package hold: their commands run, their samples are what is served."""
 
 import os
 import re
@@ -15,10 +15,14 @@ from helpers.support import COMMAND, PROJECT, Scrape, Start, get, project_files,
 
 from ccl_exporter.simulator import Simulator
 
-TEXT = README.read_text(encoding="utf-8")
+FOLDERS = ("config", "diagnostics", "exporter", "metrics", "sessions", "simulator", "station")
+PAGES = [README, *(PROJECT / "ccl_exporter" / folder / "README.md" for folder in FOLDERS)]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", TEXT, flags=re.DOTALL)
 SEQUENCES = [block for language, block in BLOCKS if language == "bash"]
-COMMANDS = [line for language, block in BLOCKS if language == "sh" for line in block.splitlines()]
+COMMANDS = list(
+    dict.fromkeys(line for language, block in BLOCKS if language == "sh" for line in block.splitlines())
+)
 SET_UP = "python3 -m venv .venv && .venv/bin/pip install"
 
 
@@ -38,7 +42,7 @@ def test_the_sample_of_the_output_is_what_a_charging_wallbox_shows() -> None:
 
 
 YAML = [block for language, block in BLOCKS if language == "yaml"]
-CHARGERS = next(block for block in YAML if block.startswith("chargers:"))
+(CHARGERS, EVERY_KEY) = [block for block in YAML if block.startswith("chargers:\n")]
 
 
 def test_the_prometheus_configurations_are_valid(tmp_path: Path) -> None:
@@ -152,13 +156,16 @@ def test_surplus_charging_can_be_tried_on_a_simulated_charger(tmp_path: Path) ->
     assert "EVSE.PLUG: charging" in ran.stdout
 
 
-def test_the_databases_are_a_valid_configuration(tmp_path: Path) -> None:
-    (databases,) = [block for block in YAML if block.startswith("influxdb:")]
+def test_the_sections_of_a_configuration_are_valid_together(tmp_path: Path) -> None:
+    brief, whole = [block for block in YAML if block.startswith("influxdb:")]
+    (tariff,) = [block for block in YAML if block.startswith("tariff:")]
+    brokers = [block for block in YAML if block.startswith("mqtt:")]
     path = tmp_path / "ccl.yaml"
-    path.write_text(CHARGERS + databases)
     environment = {**os.environ, "GARAGE_PASSWORD": "change-me", "VICTORIA_TOKEN": "change-me"}
     command = [str(COMMAND), "serve", "--config.file", str(path), "--config.check"]
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    for sections in ([CHARGERS, brief], [EVERY_KEY, tariff, whole, *brokers]):
+        path.write_text("".join(sections))
+        subprocess.run(command, check=True, capture_output=True, env=environment)
 
 
 def test_fifty_bays_can_be_tried(tmp_path: Path) -> None:
@@ -208,7 +215,12 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 def test_there_are_two_commands_that_do_all_the_set_up() -> None:
-    assert [command for command in COMMANDS if command.startswith(SET_UP)] == COMMANDS[:2]
+    assert len([command for command in COMMANDS if command.startswith(SET_UP)]) == 2
+    assert COMMANDS[0].startswith(SET_UP)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
 
 
 def test_the_first_command_serves_metrics_in_a_fresh_copy(tmp_path: Path) -> None:
