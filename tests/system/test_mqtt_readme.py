@@ -43,7 +43,7 @@ def test_the_commands_bring_messages_on_the_screen(broker: Broker, start: Start,
 
     simulated = start(*shlex.split(simulate)[1:], "--web.listen-address", "127.0.0.1:0")
     charger = simulated.line(r"http://127\.0\.0\.1:\d+")[0]
-    text = configuration.replace("http://127.0.0.1:9987", charger).replace(":1883 ", f":{broker.port} ")
+    text = configuration.replace("http://127.0.0.1:9987", charger).replace(":1883\n", f":{broker.port}\n")
     (tmp_path / "mqtt.yaml").write_text(text)
     _, command, flag, name = shlex.split(serve)
     start(command, flag, str(tmp_path / name), "--web.listen-address", "127.0.0.1:0").line("metrics of")
