@@ -7,9 +7,11 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec, InputValue
 from ccl_exporter.control.follow.policy import Budget, Observation, Policy, Rules
+from ccl_exporter.control.follow.sources import LatestValue
 from ccl_exporter.simulator.models import wallbox
 from ccl_exporter.simulator.site import Site
 from helpers.plugs import Car
@@ -20,6 +22,7 @@ STEP = 5
 
 LARGEST = 32.0
 METER_DELAY = 1
+_LOOK_BACK = 300.0
 NEVER_FULL = 1e9
 _NOON = 13.0
 _MODE3, _PREDUCTION = "Plug - Mode 3", "Plug - Mode 3.PREDUCTION"
@@ -134,6 +137,42 @@ def evening(seed: int, most: float) -> House:
 
 
 @dataclass
+class Feed:
+    """What comes of a meter that measures whole watts every few seconds, and what is wrong with it.
+
+    `by` is what says how old a number is: its `arrival` (MQTT, standard input), its `sample` (a query for a range,
+    a file), or nothing: to any other `query` Prometheus gives the last sample of five minutes, as if it were new.
+    In its `losses`, from one second of the house to another, nothing is measured, or with `is_frozen` the same
+    again and again. `factor` is a wrong sign or a wrong scale.
+    """
+
+    latest: LatestValue
+    every: int
+    by: Literal["arrival", "sample", "query"] = "arrival"
+    losses: Sequence[tuple[int, int]] = ()
+    is_frozen: bool = False
+    factor: float = 1.0
+    _sample: tuple[float, float] | None = None
+
+    def measure(self, second: int, now: float, watts: float) -> None:
+        """A second of the meter, and of the source that is asked or hears from it."""
+        is_lost = any(first <= second < last for first, last in self.losses)
+        is_new = second % self.every == 0 and not (is_lost and not self.is_frozen)
+        if is_new:
+            kept = self._sample[0] if is_lost and self._sample is not None else round(watts * self.factor)
+            self._sample = kept, now
+        if self._sample is None or second % self.every:
+            return
+        watts, at = self._sample
+        if self.by == "sample":
+            self.latest.take(watts, at)
+        elif self.by == "query" and now - at > _LOOK_BACK:
+            self.latest.fail("the query gives no series, and one is needed")
+        elif self.by == "query" or is_new:
+            self.latest.take(watts)
+
+
+@dataclass
 class Result:
     """What came of a day; energies in watt-hours."""
 
@@ -145,7 +184,30 @@ class Result:
     """The longest time without a break above the supply, in seconds."""
     safe_after: list[float] = field(default_factory=list)
     """Seconds from each loss of the meter until the car had no more than the safe current."""
+    unsafe: float = 0.0
+    """Seconds with more than that once a minute of a loss is over."""
+    exceeded_lost: float = 0.0
+    """The longest time above the supply while the meter is lost, in seconds."""
+    trusted: float = 0.0
+    """The longest time without a break in which the car has more than the safe current, in seconds."""
     reasons: dict[str, int] = field(default_factory=dict)
+
+    _above: float = 0.0
+    _on: float = 0.0
+
+    def note(self, second: int, step: int, is_exceeded: bool, is_safe: bool, feed: Feed | None) -> None:
+        """A step of the day: whether the supply is exceeded, and whether the car has at most the safe current."""
+        self._above = self._above + step if is_exceeded else 0.0
+        self._on = 0.0 if is_safe else self._on + step
+        self.exceeded, self.trusted = max(self.exceeded, self._above), max(self.trusted, self._on)
+        for number, (first, last) in enumerate(feed.losses if feed is not None else ()):
+            if not first < second <= last:
+                continue
+            self.exceeded_lost = max(self.exceeded_lost, self._above)
+            if len(self.safe_after) == number and (is_safe or second == last):
+                self.safe_after.append(second - first if is_safe else math.inf)
+            if second > first + 60:
+                self.unsafe += step * (not is_safe)
 
     def most_writes_an_hour(self) -> int:
         return max((sum(at <= other < at + 3600 for other in self.writes) for at in self.writes), default=0)
@@ -183,26 +245,28 @@ class Days:
     of seconds; where nothing hangs on seconds the world has steps of `STEP`, and the measurement is as old.
     """
 
-    def __init__(self, rules: Rules, seed: int, every: int, supply: float | None = None) -> None:
+    def __init__(
+        self, rules: Rules, seed: int, every: int, supply: float | None = None, peak: float | None = None
+    ) -> None:
         self.bench = Bench(seed)
         self.rules = rules
         self.policy = Policy(rules, Budget(60))
+        peak = peak if peak is not None else 0.0 if supply else 7000.0
         self.input_filter = InputFilter(
-            InputSpec("import", "W", rules.mode, (supply, "W") if supply else None, 0.0 if supply else 7000.0)
+            InputSpec("import", "W", rules.mode, (supply, "W") if supply else None, peak)
         )
         self.every = every
         self.supply = supply or math.inf
         self._midnight = self.bench.at.at
 
-    def live(self, house: House, losses: Sequence[tuple[int, int]] = ()) -> Result:
-        """The next day; the meter is silent during the `losses`, from one second of the house to another."""
+    def live(self, house: House, feed: Feed | None = None) -> Result:
+        """The next day, by default with a feed that has nothing wrong with it."""
         bench, policy, result = self.bench, self.policy, Result()
         start = self._midnight + house.begin * 3600
         self._midnight += 86_400
         number: InputValue | None = None
-        above, was_on, looked = 0.0, bench.plug.amperes > 0, -math.inf
-        pending = list(losses)
-        step = STEP if self.supply == math.inf and not losses else 1
+        was_on, looked = bench.plug.amperes > 0, -math.inf
+        step = STEP if self.supply == math.inf and feed is None else 1
         for second in range(0, house.seconds, step):
             before = bench.plug.energy_at(bench.at.at)
             now = bench.at.at = start + second
@@ -216,14 +280,8 @@ class Days:
             result.starts += amperes > 0 and not was_on
             was_on = amperes > 0
             roof, load = house.at(second)
-            above = above + step if watts + load - roof > self.supply else 0.0
-            result.exceeded = max(result.exceeded, above)
-            silent = any(first <= second < last for first, last in losses)
-            if pending and second > pending[0][0] and amperes <= self.rules.safe + 0.5:
-                result.safe_after.append(second - pending.pop(0)[0])
-            elif pending and second >= pending[0][1]:
-                result.safe_after.append(math.inf)
-                pending.pop(0)
+            is_exceeded = watts + load - roof > self.supply
+            result.note(second, step, is_exceeded, amperes <= self.rules.safe + 0.5, feed)
             if second - looked >= self.every:
                 looked = second
                 car = bench.car()
@@ -234,7 +292,10 @@ class Days:
                     bench.write(decision.percent)
                     policy.wrote(now, decision.percent)
                     result.writes.append(now)
-            if not silent and (step > 1 or (second + METER_DELAY) % self.every == 0):
+            if feed is not None:
+                feed.measure(second + METER_DELAY, now, load - roof + watts)
+                number = feed.latest.number
+            elif step > 1 or (second + METER_DELAY) % self.every == 0:
                 number = InputValue(load - roof + watts, now)
         return result
 

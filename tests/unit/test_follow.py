@@ -411,6 +411,18 @@ def test_an_import_that_repeats_exactly_is_stale_where_its_source_is_finer(finer
     assert room.last.reason == reason
 
 
+@pytest.mark.parametrize(("every", "trouble"), [(2, "stale"), (60, "")])
+def test_without_a_supply_a_meter_may_be_slow(every: int, trouble: str) -> None:
+    """An import that repeats for 100 s, of a meter that was read every so many seconds before."""
+    judged = InputFilter(InputSpec("import", "W", "surplus", None, 7000.0))
+    for second in range(0, 1200, 2):
+        judged.judge(InputValue(second // every % 5 - 500.0, second), second, CHARGING.plug)
+    for second in range(1200, 1300, 2):
+        known = judged.judge(InputValue(-500.5, second), second, CHARGING.plug)
+
+    assert known.trouble == trouble
+
+
 def test_a_house_of_three_phases_in_whole_amperes_contradicts_no_car_of_one() -> None:
     room = Room(mode="surplus", what="import", unit="A", roof=7000.0)
     others = [9, 14, 8]
@@ -509,8 +521,8 @@ def test_a_supply_that_stays_exceeded_though_the_limit_is_low_pauses_the_car() -
     limit = room.limit
     assert 6 < limit < 32
     room.car = replace(room.car, amperes=32.0, watts=7360.0)
-    for _ in range(15):
-        room.look(InputValue(9000 + 7360.0, room.now + 2))
+    for step in range(15):
+        room.look(InputValue(9000 + 7360.0 + step % 7, room.now + 2))
 
     assert room.last.reason in ("limit_exceeded", "below_minimum")
     assert room.sent[-1][1] == 100

@@ -19,8 +19,11 @@ MOST = 100_000.0
 
 _SURE = 10.0
 _MISTRUST = 600.0
-_FROZEN, _FINE = 60.0, 2.0
+_FROZEN, _FINE = 45.0, 2.0
 """Seconds in which an import changes that has changed by so few watts before."""
+
+_SLOWLY = 3.0
+"""Without a supply a source may be slow: so many times its longest repetition before."""
 
 _MOVES = 2.0
 """Amperes of the car that every import shows."""
@@ -59,9 +62,9 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class _Repeated:
-    """An import in watts, and when it first came."""
+    """An input as sent, and when it first came."""
 
-    watts: float
+    value: float
     since: float
 
 
@@ -97,7 +100,7 @@ class InputFilter:
         self._contradicts_since: float | None = None
         self._mistrusted_until = float("-inf")
         self._same: _Repeated | None = None
-        self._finest = inf
+        self._finest, self._longest = inf, 0.0
         self._inputs: deque[tuple[float, float]] = deque()
         self._steady: _Steady | None = None
         self._steps: deque[tuple[float, float]] = deque(maxlen=_STEPS)
@@ -124,8 +127,8 @@ class InputFilter:
             self._doubt, self._doubted = "implausible", now
             return
         self.watts = watts
-        if self._stands_still(watts, number.at, now, plug):
-            self._doubt, self._doubted = "stale", now
+        if self._stands_still(number, now, plug):
+            self._doubt, self._doubted, self._good = "stale", now, None
             return
         if self._contradicts(watts, number.at):
             self._doubt, self._doubted = "contradiction", now
@@ -181,21 +184,29 @@ class InputFilter:
         seen = sum(house if car > 0 else -house for car, house in self._steps)
         return len(self._steps) == _STEPS and seen < _ECHO * own
 
-    def _stands_still(self, watts: float, at: float, now: float, plug: Plug) -> bool:
-        """Whether a supply's input repeats though the car changed, or for longer than so fine an input can."""
-        if self.meaning.supply is None:
+    def _stands_still(self, number: InputValue, now: float, plug: Plug) -> bool:
+        """Whether an import repeats for longer than so fine a one can, or a supply's though the car changed."""
+        if self.meaning.what != "import":
             return False
         same = self._same
-        if same is None or same.watts != watts:
+        if same is None or same.value != number.value:
             if same is not None:
-                self._finest = min(self._finest, abs(watts - same.watts))
-            self._same = _Repeated(watts, now)
+                step = abs(self._in_watts(number.value, plug) - self._in_watts(same.value, plug))
+                self._finest = min(self._finest, step)
+                self._longest = max(self._longest, now - same.since)
+            self._same = _Repeated(number.value, now)
             return False
-        around = [taken for when, taken in self._cars if same.since <= when <= at - _LATE]
-        moved = max(around, default=0.0) - min(around, default=0.0)
-        if moved >= _MOVES * phase_volts(plug) * plug.phases:
+        if self._finest <= _FINE and now - same.since >= self._frozen_after:
             return True
-        return now - same.since >= _FROZEN and self._finest <= _FINE
+        if self.meaning.supply is None:
+            return False
+        around = [taken for when, taken in self._cars if same.since <= when <= number.at - _LATE]
+        moved = max(around, default=0.0) - min(around, default=0.0)
+        return moved >= _MOVES * phase_volts(plug) * plug.phases
+
+    @property
+    def _frozen_after(self) -> float:
+        return _FROZEN if self.meaning.supply is not None else max(_FROZEN, _SLOWLY * self._longest)
 
     def _free(self, watts: float, at: float, plug: Plug) -> Judgement:
         meaning = self.meaning
