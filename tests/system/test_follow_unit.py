@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,8 +14,8 @@ from itertools import count
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from helpers.following import TO_BE, limit_to
-from helpers.support import COMMAND, PROJECT, Process, Start, server
+from helpers.following import TO_BE, limit_to, reduction
+from helpers.support import COMMAND, PROJECT, Process, Start, get, server
 
 from ccl_exporter.simulator import Simulator
 
@@ -137,3 +137,80 @@ def test_the_whole_day_of_the_page_is_sun_by_day_the_cheap_hours_by_night_and_a_
         process.line("boost: ")
         while float(process.line(TO_BE)[1]) < 28:
             pass
+
+
+# Units of version 0.1
+
+
+FOLLOW_OF_0_1 = (
+    "charge follow --mode surplus --query house_import_watts[1m]"
+    " --prometheus.url http://127.0.0.1:9090 --web.listen-address 127.0.0.1:9988"
+)
+RESTORE_OF_0_1 = "charge follow --put-back"
+NIGHT_OF_0_1 = (
+    "charge start --between ${CCL_HOURS} --timezone ${CCL_ZONE}",
+    "charge disable --nightly --outside ${CCL_HOURS} --timezone ${CCL_ZONE}",
+)
+SERVE_OF_0_1 = "serve --config.file /etc/ccl-exporter/ccl.yaml"
+
+
+def words(line: str, here: Mapping[str, str]) -> list[str]:
+    """A command of a unit, with what a test has in the place of some words."""
+    return [here.get(word, word) for word in line.split()]
+
+
+def test_the_follower_of_version_0_1_goes_on_working(charging: Simulator, start: Start) -> None:
+    limit_to(charging, 40.0)
+    env = {"CCL_CHARGER": charging.url}
+    with house_of(charging, -3000.0) as url:
+        here = {"http://127.0.0.1:9090": url, "127.0.0.1:9988": "127.0.0.1:0"}
+        process: Process = start(*words(FOLLOW_OF_0_1, here), env=env)
+        process.line(TO_BE)
+        process.process.kill()
+        process.process.wait()
+    restored = subprocess.run(
+        [str(COMMAND), *words(RESTORE_OF_0_1, {})],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **env},
+    )
+
+    assert (restored.returncode, reduction(charging)) == (0, 40), restored
+
+
+def test_the_night_of_version_0_1_goes_on_working(charging: Simulator) -> None:
+    def look(hours: float) -> list[int]:
+        """The commands of a night whose cheap hours began so many hours ago."""
+        begin = datetime.now(ZoneInfo("Europe/London")) - timedelta(hours=hours)
+        window = f"{begin:%H:%M}-{begin + timedelta(hours=4):%H:%M}"
+        here = {"${CCL_HOURS}": window, "${CCL_ZONE}": "Europe/London"}
+        return [
+            subprocess.run(
+                [str(COMMAND), *words(line, here)],
+                capture_output=True,
+                check=False,
+                env={**os.environ, "CCL_CHARGER": charging.url},
+            ).returncode
+            for line in NIGHT_OF_0_1
+        ]
+
+    assert set(look(1)) <= {0, 6}
+    with charging.site.present():
+        assert charging.site.plugs[0].watts > 1000
+    assert set(look(-6)) <= {0, 6}
+    with charging.site.present():
+        assert charging.site.plugs[0].watts == 0
+
+
+def test_the_exporter_of_version_0_1_goes_on_working(charging: Simulator, start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "ccl.yaml"
+    config.write_text(
+        f"chargers:\n  garage:\n    url: {charging.url}\n    walk: {{exclude: ['CCL1Mini.PWMO*']}}\n"
+    )
+    process: Process = start(
+        *words(SERVE_OF_0_1, {"/etc/ccl-exporter/ccl.yaml": str(config)}), "--web.listen-address", "127.0.0.1:0"
+    )
+    url = process.line(r"http://127\.0\.0\.1:\d+")[0]
+
+    assert "\nccl_up 1" in get(f"{url}/probe?target=garage&module=meaning")

@@ -660,13 +660,21 @@ UNIT = PROJECT / "deploy" / "systemd" / "ccl-charge-plan@.service"
 INSTALLED = "/opt/ccl-exporter/bin/ccl-exporter"
 
 
-def unit_command() -> list[str]:
-    """What the unit runs, with what its environment says in the place of variables."""
-    text = UNIT.read_text(encoding="utf-8").replace("\\\n", " ")
+def agile_day() -> str:
+    """The unit with the lines of the page."""
+    page = (PROJECT / "deploy" / "follow" / "README.md").read_text(encoding="utf-8")
+    lines = page.partition("### An Agile day as one unit")[2].partition("```ini\n")[2].partition("```")[0]
+    return UNIT.read_text(encoding="utf-8") + lines
+
+
+def unit_command(unit: str) -> list[str]:
+    """What a unit runs, with what its environment says in the place of variables."""
+    text = unit.replace("\\\n", " ")
     environment = dict(
         pair.split("=", 1) for line in re.findall(r"^Environment=(.*)$", text, re.M) for pair in line.split()
     )
-    (line,) = re.findall(r"^ExecStart=(.*)$", text, re.M)
+    starts = [line.strip() for line in re.findall(r"^ExecStart=(.*)$", text, re.M)]
+    (line,) = starts[len(starts) - starts[::-1].index("") :] if "" in starts else starts
     return [re.sub(r"\$\{(\w+)\}", lambda found: environment[found[1]], word) for word in shlex.split(line)]
 
 
@@ -680,21 +688,27 @@ def test_systemd_finds_nothing_to_complain_of_in_the_unit_and_it_is_exposed_to_l
         assert judged.returncode == 0, judged.stdout + judged.stderr
 
 
-def test_an_agile_day_is_one_unit_with_a_url(start: Start, tmp_path: Path, state: Path) -> None:
-    """The command of the unit against a simulated charger; its prices come from a server of the test."""
+def test_an_agile_day_of_the_page_is_one_unit_with_a_url(start: Start, tmp_path: Path, state: Path) -> None:
+    """What stands on the page against a simulated charger; its prices come from a server of the test."""
     answer = rates(time() - 60, *((price, n / 2, n / 2 + 0.5, None) for n, price in enumerate([30, 1, 30, 30])))
-    asked: list[str] = []
+    asked: list[tuple[str, str | None]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            asked.append((self.path, self.headers["If-None-Match"]))
+            if asked[-1][1] == '"one"':
+                self.send_response(304)
+                self.end_headers()
+                return
             self.send_response(200)
+            self.send_header("ETag", '"one"')
             self.end_headers()
             self.wfile.write(answer.encode())
 
         def log_message(self, *_: object) -> None: ...
 
-    installed, *words = unit_command()
+    installed, *words = unit_command(agile_day())
+    assert words[2].startswith("https://"), words
     config = tmp_path / "ccl.yaml"
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as market, Simulator(autopilot=False, speed=10) as charger:
         thread = threading.Thread(target=market.serve_forever, args=(0.01,), daemon=True)
@@ -706,19 +720,26 @@ def test_an_agile_day_is_one_unit_with_a_url(start: Start, tmp_path: Path, state
         url = f"http://127.0.0.1:{market.server_port}/rates?key=secret"
         command = [flags.get(before, word) for before, word in zip(["", *words], words, strict=False)]
         command[command.index(words[2])] = url
-        process: Process = start(
-            *command, env={"CCL_CHARGER": "garage", "CCL_CONFIG_FILE": str(config), "STATE_DIRECTORY": str(state)}
-        )
+        command[command.index("127.0.0.1:9989")] = "127.0.0.1:0"
+        env = {"CCL_CHARGER": "garage", "CCL_CONFIG_FILE": str(config), "STATE_DIRECTORY": str(state)}
+        process: Process = start(*command, env=env)
         process.line(r"Prices of http://127\.0\.0\.1:\d+/rates\?\(hidden\): 0 min old")
         planned = process.line(r"T\S+ +(\S+) +3\.00 +3\.00")
         process.line("is out of service")
         code = process.stop()
         with charger.site.present():
             usable = charger.site.model.places[0].plug.limits.usable
+        (kept,) = (state / "prices").iterdir()
+        kept.write_text(
+            json.dumps(json.loads(kept.read_text()) | {"asked": time() - 1801, "taken": time() - 1801})
+        )
+        again: Process = start(*command, env=env)
+        again.line(r": 0 min old")
+        again.stop()
         market.shutdown()
         thread.join()
 
     assert installed == INSTALLED
     assert "--every-day" in words
     assert (planned[1], code, usable) == ("1", 0, True)
-    assert asked == ["/rates?key=secret"]
+    assert asked == [("/rates?key=secret", None), ("/rates?key=secret", '"one"')]
