@@ -224,7 +224,7 @@ def _live(run: Run, found: Seen) -> None:
     # A charger does not answer for a while, then its plug has no values
     for faults, without in (
         ((Fault("close"),), SNIPPET_SENSORS),
-        ((Fault("device-error", arg="EVSE"),), ("power", "status")),
+        ((Fault("device-error", arg="EVSE"),), ("power", "energy")),
     ):
         run.garage.faults = faults
         run.until(partial(are_unavailable, without), "no sensor has a value")
