@@ -31,7 +31,6 @@ _IS = _template("('ON' if value_json.{key} else 'OFF')")
 _IS_NOT = _template("('OFF' if value_json.{key} else 'ON')")
 _WORDS = _template("(value_json.{key} | join(', ') or 'none')")
 _WORD_OR_NONE = _template("(value_json.{key} or 'none')")
-_FAULT_ATTRIBUTES = "{{ {'faults': value_json.error | default([])} | to_json }}"
 _CHARGING = _template("('ON' if value_json.{key} == 'charging' else 'OFF')")
 # The session is known by its request. Without one, a session could be added to another one's energy.
 _REQUEST = "value_json.charge_request_timestamp_seconds"
@@ -47,7 +46,7 @@ class Entity:
     """How Home Assistant is to show a value; empty is what it does by itself.
 
     `is_extra`: it says what another entity says too, and is disabled until somebody enables it.
-    `attributes` is a template of a JSON object; `also` are options besides the words of the value.
+    `also` are options besides the words of the value.
     """
 
     name: str
@@ -62,7 +61,6 @@ class Entity:
     suffix: str = ""
     icon: str = ""
     is_extra: bool = False
-    attributes: str = ""
     also: tuple[str, ...] = ()
 
 
@@ -76,7 +74,7 @@ def _faults(of: str) -> Sequence[Entity]:
     """Whether there is a fault, and which; `of` begins the name."""
     name = f"{of} fault".strip().capitalize()
     return (
-        Entity(name, "binary_sensor", "problem", diagnostic=True, template=_IS, attributes=_FAULT_ATTRIBUTES),
+        Entity(name, "binary_sensor", "problem", diagnostic=True, template=_IS),
         Entity(f"{name} list", diagnostic=True, template=_WORDS, suffix="_words", icon="mdi:alert", is_extra=True),
     )
 
@@ -252,9 +250,6 @@ def discovery(
     messages = {}
     for id, place, device, components in devices:
         message = {"device": device, **shared, "state_topic": f"{own}/{place}", "components": components}
-        for component in components.values():
-            if "json_attributes_template" in component:
-                component["json_attributes_topic"] = message["state_topic"]
         messages[f"{where.prefix}/device/{id}/config"] = json.dumps(message, ensure_ascii=False)
     return messages
 
@@ -282,7 +277,6 @@ def _components(
                 "options": [*words, *entity.also] if entity.device_class == "enum" else "",
                 "icon": entity.icon,
                 "enabled_by_default": False if entity.is_extra else "",
-                "json_attributes_template": entity.attributes,
             }
             found[id] = {option: value for option, value in component.items() if value not in ("", None)}
     return found
