@@ -222,10 +222,6 @@ def test_every_template_renders_what_its_entity_can_show(read: Read) -> None:
                 assert shown == "None" or datetime.fromisoformat(shown)
             elif "unit_of_measurement" in component and shown != "None":
                 float(shown)
-            if "json_attributes_template" in component:
-                assert json.loads(
-                    render(component["json_attributes_template"], json.dumps({"error": ["rcd"]}))
-                ) == {"faults": ["rcd"]}
             assert render(component.get("last_reset_value_template", ""), "{}") == "", name
 
 

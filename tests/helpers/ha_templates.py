@@ -1,6 +1,6 @@
 """Home Assistant's templates: jinja2 with its filters that ours use, strict where Home Assistant only warns.
 
-Source: its documentation of templating (`as_datetime`, `to_json`) and of `value_json`, which is not defined when
+Source: its documentation of templating (`as_datetime`) and of `value_json`, which is not defined when
 an answer is no JSON. The long form of the proof renders them in Home Assistant itself (tests/long).
 """
 
@@ -13,7 +13,6 @@ from jinja2 import Environment, StrictUndefined
 
 _ENVIRONMENT = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701 - texts, not HTML
 _ENVIRONMENT.filters["as_datetime"] = lambda value: datetime.fromtimestamp(value, UTC)
-_ENVIRONMENT.filters["to_json"] = json.dumps
 
 
 def render(template: str, answer: str, **variables: Any) -> str:

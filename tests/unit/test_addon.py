@@ -13,6 +13,7 @@ import yaml
 from helpers.support import PROJECT, RELEASE, server
 
 from ccl_exporter.cli.shared import configuration
+from ccl_exporter.settings import MqttSettings
 
 ADDON = PROJECT / "deploy" / "homeassistant-addon"
 CONFIG: Mapping[str, Any] = yaml.safe_load((ADDON / "config.yaml").read_text(encoding="utf-8"))
@@ -55,7 +56,10 @@ def test_the_configuration_is_valid_and_has_the_options(options: Mapping[str, An
     assert charger.title == options["charger"].get("title", "")
     assert (charger.credentials is None) == ("password" not in options["charger"])
     assert (found.tariff is None) == (not options["tariff"])
-    assert "mqtt://core-mosquitto:1883" in str(found.outputs)
+    (mqtt,) = found.outputs
+    assert isinstance(mqtt, MqttSettings)
+    assert mqtt.broker.shown == "mqtt://core-mosquitto:1883"
+    assert mqtt.discovery == "homeassistant"
 
 
 def test_without_a_broker_nothing_is_published_and_nothing_followed(tmp_path: Path) -> None:
