@@ -62,22 +62,22 @@ def _and_unknown(words: Iterable[str]) -> tuple[str, ...]:
 
 # The reading itself
 
-UP = _gauge("ccl_up", "Whether any document with values came from the charger in time.")
+UP = _gauge("ccl_up", "1 if the charger sent values in time, otherwise 0.")
 SCRAPE_TIMESTAMP = _gauge(
     "ccl_scrape_timestamp_seconds",
     "When the charger was read; scrapers that come together or within 0.9 s share one reading.",
 )
-SCRAPE_DURATION = _gauge("ccl_scrape_duration_seconds", "How long reading the charger took.")
-SCRAPE_TIMEOUT = _gauge("ccl_scrape_timeout_seconds", "How long reading the charger was allowed to take.")
-SCRAPE_REQUESTS = _gauge("ccl_scrape_requests", "Requests sent to the charger for this reading.")
+SCRAPE_DURATION = _gauge("ccl_scrape_duration_seconds", "Duration of the read of the charger.")
+SCRAPE_TIMEOUT = _gauge("ccl_scrape_timeout_seconds", "Time limit of the read of the charger.")
+SCRAPE_REQUESTS = _gauge("ccl_scrape_requests", "Requests sent to the charger for this read.")
 DOCUMENT_SUCCESS = _gauge(
     "ccl_scrape_document_success",
-    "Whether this kind of document was complete and well when it was last due.",
+    "1 if this kind of document was complete and valid when it was last due, otherwise 0.",
     "document",
 )
 DOCUMENT_DURATION = _gauge(
     "ccl_scrape_document_duration_seconds",
-    "How long this kind of document took when it was last asked for.",
+    "Duration of the last request for this kind of document.",
     "document",
 )
 
@@ -97,7 +97,7 @@ PLUG_STATUS = _stateset(
 )
 PLUG_ERROR = _stateset(
     "ccl_plug_error",
-    "Faults of the plug (bits of <plug>.ERROR, else plugState); several may hold, none if all is well.",
+    "Faults of the plug (bits of <plug>.ERROR, else plugState); several may hold, none without a fault.",
     _and_unknown(catalogue().bits["plug_error"]),
     "plug",
 )
@@ -121,7 +121,7 @@ PLUG_ENERGY = _counter(
 )
 PLUG_METER_DIFFERENCE = _gauge(
     "ccl_plug_meter_difference_joules",
-    "What the plug's register has more than chargeInfo says (<plug>.AE less chargeInfo.activeEnergy).",
+    "Difference of the plug's register and chargeInfo (<plug>.AE less chargeInfo.activeEnergy).",
     "plug",
 )
 PLUG_POWER = _gauge(
@@ -146,7 +146,7 @@ PLUG_CURRENT_MAX = _gauge(
 )
 PLUG_REDUCTION = _gauge(
     "ccl_plug_power_reduction_ratio",
-    "By how much the power is reduced, 0 is not at all (PREDUCTION); must not be summed.",
+    "Reduction of the power, 0 is no reduction (PREDUCTION); must not be summed.",
     "plug",
 )
 PLUG_CURRENT_LIMIT = _gauge(
@@ -158,21 +158,21 @@ PLUG_CURRENT_LIMIT = _gauge(
 # The running charge, or the last one
 
 CHARGE_ENERGY = _gauge(
-    "ccl_charge_energy_joules", "Energy of this or the last charge (chargeInfo.partialActiveEnergy).", "plug"
+    "ccl_charge_energy_joules", "Energy of this or the last session (chargeInfo.partialActiveEnergy).", "plug"
 )
 CHARGE_REQUEST = _gauge(
-    "ccl_charge_request_timestamp_seconds", "When the charge was asked for (chargeInfo.requestDate).", "plug"
+    "ccl_charge_request_timestamp_seconds", "When the session was requested (chargeInfo.requestDate).", "plug"
 )
 CHARGE_BEGIN = _gauge(
-    "ccl_charge_begin_timestamp_seconds", "When the charge began (chargeInfo.beginDate).", "plug"
+    "ccl_charge_begin_timestamp_seconds", "When the session began (chargeInfo.beginDate).", "plug"
 )
-CHARGE_END = _gauge("ccl_charge_end_timestamp_seconds", "When the charge ended (chargeInfo.endDate).", "plug")
+CHARGE_END = _gauge("ccl_charge_end_timestamp_seconds", "When the session ended (chargeInfo.endDate).", "plug")
 CHARGE_DURATION = _gauge(
-    "ccl_charge_duration_seconds", "How long the charge took or has taken (chargeInfo.chargeTime).", "plug"
+    "ccl_charge_duration_seconds", "Duration of this or the last session (chargeInfo.chargeTime).", "plug"
 )
 CHARGE_STOP_REASON = _stateset(
     "ccl_charge_stop_reason",
-    "Why the last charge stopped (chargeInfo.stopped).",
+    "Why the last session stopped (chargeInfo.stopped).",
     _and_unknown(catalogue().codes["stop_reason"].values()),
     "plug",
 )
@@ -186,11 +186,15 @@ STATION_STATE = _stateset(
 )
 STATION_ERROR = _stateset(
     "ccl_station_error",
-    "Faults of the station (bits of ERROR of the engine); several may hold, none if all is well.",
+    "Faults of the station (bits of ERROR of the engine); several may hold, none without a fault.",
     _and_unknown(catalogue().bits["station_error"]),
 )
 STATION_INFO = _info(
-    "ccl_station_info", "What the engine calls itself (system/information.xml).", "company", "product", "version"
+    "ccl_station_info",
+    "Company, product and version of the engine (system/information.xml).",
+    "company",
+    "product",
+    "version",
 )
 STATION_TEMPERATURE = _gauge("ccl_station_temperature_celsius", "Temperature of the board (TCI).")
 STATION_BOOT = _gauge("ccl_station_boot_timestamp_seconds", "When the station was started (RUNTIME).")
@@ -199,7 +203,7 @@ STATION_CLOCK = _gauge("ccl_station_clock_timestamp_seconds", "The engine's cloc
 
 # Devices and their variables
 
-DEVICE_UP = _gauge("ccl_device_up", "Whether the device answered and its STATUS is 1.", "device")
+DEVICE_UP = _gauge("ccl_device_up", "1 if the device answered and its STATUS is 1, otherwise 0.", "device")
 DEVICE_STATUS = _gauge(
     "ccl_device_status",
     "STATUS of the device as sent, a bit mask: 1 is OK, 34 is off line; must not be summed.",
@@ -208,7 +212,7 @@ DEVICE_STATUS = _gauge(
 DEVICE_INFO = _info("ccl_device_info", "Type of the device (deviceInfo.xml).", "device", "type", "description")
 VARIABLE_INFO = _info(
     "ccl_variable_info",
-    "What the engine says of a variable (varInfo.xml), or the catalogue: title, unit of the value as sent.",
+    "Description of a variable (varInfo.xml, else the catalogue): title, unit of the value as sent.",
     "device",
     "variable",
     "title",
@@ -250,11 +254,9 @@ VARIABLES: Mapping[str | None, Family] = {
     ),
     "var_seconds": _variable("partial_var_seconds", "Other reactive energy (#VARH, #VARLH, #VARCH)."),
     "voltampere_seconds": _variable("partial_voltampere_seconds", "Other apparent energy (#VAH)."),
-    None: _variable(
-        "value", "Variables without a unit, or with one that nobody knows: the number as sent, unscaled."
-    ),
+    None: _variable("value", "Variables without a unit, or with an unknown one: the number as sent, unscaled."),
 }
-"""The family of a walked variable by its quantity; energies that only grow have `_total` behind it."""
+"""The family of a variable by its quantity; energies that only grow have `_total` behind it."""
 
 # The exporter itself, on /metrics only
 
@@ -262,64 +264,59 @@ BUILD_INFO = _info(
     "ccl_exporter_build_info", "Version of this exporter and of the Python that runs it.", "python", "version"
 )
 RELOAD_SUCCESSFUL = _gauge(
-    "ccl_exporter_config_last_reload_successful", "Whether the configuration was well when last read."
+    "ccl_exporter_config_last_reload_successful",
+    "1 if the configuration was valid when it was last read, otherwise 0.",
 )
 RELOAD_TIMESTAMP = _gauge(
-    "ccl_exporter_config_last_reload_success_timestamp_seconds", "When the configuration was last well."
+    "ccl_exporter_config_last_reload_success_timestamp_seconds", "When a valid configuration was last read."
 )
-READS = _counter("ccl_exporter_charger_reads_total", "Times that a charger was read, well or not.", "charger")
-FAILED_READS = _counter(
-    "ccl_exporter_charger_failed_reads_total", "Times that a charger did not answer.", "charger"
-)
+READS = _counter("ccl_exporter_charger_reads_total", "Reads of a charger, failed ones included.", "charger")
+FAILED_READS = _counter("ccl_exporter_charger_failed_reads_total", "Reads of a charger that failed.", "charger")
 SHARED_READINGS = _counter(
-    "ccl_exporter_charger_shared_readings_total", "Times that a reading served another scrape too.", "charger"
+    "ccl_exporter_charger_shared_readings_total", "Scrapes that shared the reading of another one.", "charger"
 )
 SKIPPED_READS = _counter(
     "ccl_exporter_charger_skipped_reads_total",
-    "Times that an absent charger was left alone instead of being read.",
+    "Reads that were skipped during the backoff of a charger that does not answer.",
     "charger",
 )
 BACKOFF_UNTIL = _gauge(
     "ccl_exporter_charger_backoff_until_timestamp_seconds",
-    "Until when an absent charger is left alone; 0 if it is not.",
+    "End of the backoff of a charger that does not answer; 0 without a backoff.",
     "charger",
 )
 
 WORKER_UP = _gauge(
     "ccl_exporter_worker_up",
-    "Whether a part of the exporter works; 0 while it waits to be restarted after an error.",
+    "1 if a part of the exporter works, 0 while it waits to be restarted after an error.",
     "worker",
 )
 WORKER_RESTARTS = _counter(
     "ccl_exporter_worker_restarts_total", "Restarts of a part of the exporter after an error.", "worker"
 )
 
-INFLUXDB_SPOOL_POINTS = _gauge(
-    "ccl_influxdb_spool_points", "Points that are on disk and not yet in the database.", "sink"
-)
-INFLUXDB_SPOOL_BYTES = _gauge("ccl_influxdb_spool_bytes", "What the spool takes of the disk.", "sink")
+INFLUXDB_SPOOL_POINTS = _gauge("ccl_influxdb_spool_points", "Points in the queue on disk.", "sink")
+INFLUXDB_SPOOL_BYTES = _gauge("ccl_influxdb_spool_bytes", "Size of the queue on disk.", "sink")
 INFLUXDB_SPOOL_MAX_BYTES = _gauge(
     "ccl_influxdb_spool_max_bytes",
-    "What the spool may take of the disk; beyond it the oldest points are dropped.",
+    "Largest size of the queue on disk; beyond it the oldest points are dropped.",
     "sink",
 )
 INFLUXDB_SPOOL_RETENTION = _gauge(
-    "ccl_influxdb_spool_retention_seconds", "How long a reading may wait; then it is dropped.", "sink"
+    "ccl_influxdb_spool_retention_seconds", "Longest time that a reading waits; then it is dropped.", "sink"
 )
 INFLUXDB_SPOOL_OLDEST = _gauge(
     "ccl_influxdb_spool_oldest_timestamp_seconds",
-    "When the oldest reading that waits was taken; none while nothing waits.",
+    "Time of the oldest reading in the queue; no series while the queue is empty.",
     "sink",
 )
 INFLUXDB_SPOOL_DAMAGED = _counter(
     "ccl_influxdb_spool_damaged_total",
-    "Spool files that were damaged or of another version and were set aside.",
+    "Queue files that were damaged or of another version and were set aside.",
     "sink",
 )
-INFLUXDB_SPOOLED = _counter(
-    "ccl_influxdb_spooled_points_total", "Points that were stored on disk, to be sent.", "sink"
-)
-INFLUXDB_SENT = _counter("ccl_influxdb_sent_points_total", "Points that the database has taken.", "sink")
+INFLUXDB_SPOOLED = _counter("ccl_influxdb_spooled_points_total", "Points that were stored in the queue.", "sink")
+INFLUXDB_SENT = _counter("ccl_influxdb_sent_points_total", "Points that the database has acknowledged.", "sink")
 INFLUXDB_REJECTED = _counter(
     "ccl_influxdb_rejected_points_total",
     "Points that the database refused, whole or a field of them; what was refused is set aside.",
@@ -330,43 +327,45 @@ INFLUXDB_REFUSALS = _counter(
 )
 INFLUXDB_DROPPED = _counter(
     "ccl_influxdb_dropped_points_total",
-    "Points that are lost: too old, too many for the spool, or not stored as the disk was full.",
+    "Points that are lost: too old, too many for the queue, or not stored because the disk was full.",
     "sink",
 )
 INFLUXDB_LAST_SUCCESS = _gauge(
-    "ccl_influxdb_last_success_timestamp_seconds", "When the database last took something.", "sink"
+    "ccl_influxdb_last_success_timestamp_seconds", "When the database last acknowledged points.", "sink"
 )
 INFLUXDB_SEND_SECONDS = _gauge(
-    "ccl_influxdb_send_duration_seconds", "How long the last request to the database took.", "sink"
+    "ccl_influxdb_send_duration_seconds", "Duration of the last request to the database.", "sink"
 )
 
 INFLUXDB_MISSED = _counter(
-    "ccl_influxdb_missed_readings_total", "Readings that were due and not taken in time.", "sink"
+    "ccl_influxdb_missed_readings_total", "Readings that were due and were not taken in time.", "sink"
 )
 
-MQTT_CONNECTED = _gauge("ccl_mqtt_connected", "Whether the broker takes what is published.")
-MQTT_SENT = _counter("ccl_mqtt_sent_messages_total", "Messages that were sent to the broker.")
-MQTT_MISSED = _counter("ccl_mqtt_missed_readings_total", "Readings that were due and not taken in time.")
+MQTT_CONNECTED = _gauge("ccl_mqtt_connected", "1 if the connection to the broker works, otherwise 0.")
+MQTT_SENT = _counter("ccl_mqtt_sent_messages_total", "Messages sent to the broker.")
+MQTT_MISSED = _counter("ccl_mqtt_missed_readings_total", "Readings that were due and were not taken in time.")
 
 TARIFF_PRICE = _gauge(
-    "ccl_tariff_price_per_kilowatt_hour", "What a kilowatt-hour costs now by the configured tariff.", "currency"
+    "ccl_tariff_price_per_kilowatt_hour", "Price of a kilowatt-hour now by the configured tariff.", "currency"
 )
 TARIFF_CHEAP = _gauge(
-    "ccl_tariff_cheap", "Whether it is one of the hours in which the configured tariff costs least."
+    "ccl_tariff_cheap", "1 in the hours of the lowest price of the configured tariff, otherwise 0."
 )
 
 # A session that has ended, for databases only: on /metrics it would be a label for every session
 
 FINISHED_REQUEST = _gauge(
-    "ccl_finished_charge_request_timestamp_seconds", "When the charge was asked for.", "plug"
+    "ccl_finished_charge_request_timestamp_seconds", "When the session was requested.", "plug"
 )
-FINISHED_BEGIN = _gauge("ccl_finished_charge_begin_timestamp_seconds", "When the charge began.", "plug")
-FINISHED_END = _gauge("ccl_finished_charge_end_timestamp_seconds", "When the charge ended.", "plug")
-FINISHED_ENERGY = _gauge("ccl_finished_charge_energy_joules", "Energy of the charge.", "plug")
-FINISHED_DURATION = _gauge("ccl_finished_charge_duration_seconds", "How long the charge took.", "plug")
-FINISHED_HIGHEST_POWER = _gauge("ccl_finished_charge_highest_power_watts", "The highest power seen.", "plug")
+FINISHED_BEGIN = _gauge("ccl_finished_charge_begin_timestamp_seconds", "When the session began.", "plug")
+FINISHED_END = _gauge("ccl_finished_charge_end_timestamp_seconds", "When the session ended.", "plug")
+FINISHED_ENERGY = _gauge("ccl_finished_charge_energy_joules", "Energy of the session.", "plug")
+FINISHED_DURATION = _gauge("ccl_finished_charge_duration_seconds", "Duration of the session.", "plug")
+FINISHED_HIGHEST_POWER = _gauge(
+    "ccl_finished_charge_highest_power_watts", "The highest power that was read.", "plug"
+)
 FINISHED_STOP_REASON = _stateset(
-    "ccl_finished_charge_stop_reason", "Why the charge stopped.", CHARGE_STOP_REASON.states, "plug"
+    "ccl_finished_charge_stop_reason", "Why the session stopped.", CHARGE_STOP_REASON.states, "plug"
 )
 
 
@@ -375,7 +374,7 @@ FINISHED_STOP_REASON = _stateset(
 FOLLOW_INFO = _info("ccl_follow_info", "What is followed: mode, and plug.", "mode", "plug")
 FOLLOW_REASON = _stateset(
     "ccl_follow_reason",
-    "Why the limit is what it is; 1 for the one that holds.",
+    "Reason for the limit; 1 for the one that holds.",
     (
         "following",
         "bridging",
@@ -394,28 +393,28 @@ FOLLOW_REASON = _stateset(
         "stopping",
     ),
 )
-FOLLOW_INPUT = _gauge("ccl_follow_input_watts", "The number as it came, in watts; none before the first.")
-FOLLOW_INPUT_TIME = _gauge("ccl_follow_input_timestamp_seconds", "When the number was taken.")
+FOLLOW_INPUT = _gauge("ccl_follow_input_watts", "The newest input in watts; no series before the first.")
+FOLLOW_INPUT_TIME = _gauge("ccl_follow_input_timestamp_seconds", "Time of the newest input.")
 FOLLOW_AVAILABLE = _gauge(
-    "ccl_follow_available_watts", "Power that the car may take by that number; none while nobody knows."
+    "ccl_follow_available_watts", "Power that the car may take by that input; no series while it is not known."
 )
-FOLLOW_TARGET = _gauge("ccl_follow_target_amperes", "Current that the car would be given if writes cost nothing.")
+FOLLOW_TARGET = _gauge("ccl_follow_target_amperes", "Current that the input allows, before the budget of writes.")
 FOLLOW_LIMIT = _gauge("ccl_follow_limit_amperes", "Limit that the charger reads back.")
 FOLLOW_CURRENT = _gauge("ccl_follow_current_amperes", "Current that the charger's meter measures.")
-FOLLOW_WRITES_LEFT = _gauge("ccl_follow_writes_left", "Writes that this hour still has.")
-FOLLOW_WRITES = _counter("ccl_follow_writes_total", "Writes that were sent to the charger.")
+FOLLOW_WRITES_LEFT = _gauge("ccl_follow_writes_left", "Writes that are left in this hour.")
+FOLLOW_WRITES = _counter("ccl_follow_writes_total", "Writes sent to the charger.")
 FOLLOW_FAILED_WRITES = _counter("ccl_follow_failed_writes_total", "Writes that the charger did not accept.")
-FOLLOW_STARTS = _counter("ccl_follow_starts_total", "Times that a pause ended, so that the car started anew.")
+FOLLOW_STARTS = _counter("ccl_follow_starts_total", "Ends of a pause, after which the car started again.")
 
 # What `charge plan` shows on a port of its own
 
 PLAN_NEEDED = _gauge("ccl_plan_needed_joules", "Energy that the car is to have by the deadline.")
 PLAN_CHARGED = _gauge("ccl_plan_charged_joules", "Energy that was charged since the plan began.")
 PLAN_NEXT_START = _gauge(
-    "ccl_plan_next_start_timestamp_seconds", "When the next charge of the plan begins; none if none is ahead."
+    "ccl_plan_next_start_timestamp_seconds", "When the next charge of the plan begins; no series if there is none."
 )
-PLAN_DEADLINE = _gauge("ccl_plan_deadline_timestamp_seconds", "When the car is to have the energy.")
-PLAN_FEASIBLE = _gauge("ccl_plan_feasible", "Whether the energy can be charged by the deadline.")
+PLAN_DEADLINE = _gauge("ccl_plan_deadline_timestamp_seconds", "Deadline for the energy.")
+PLAN_FEASIBLE = _gauge("ccl_plan_feasible", "1 if the energy can be charged by the deadline, otherwise 0.")
 
 
 def _named(*prefixes: str) -> tuple[Family, ...]:

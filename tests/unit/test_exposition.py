@@ -464,7 +464,7 @@ class TestNames:
         assert names_of(lambda family: "type" in family.labels) == [f.DEVICE_INFO.name]
 
     def test_help_is_a_sentence(self) -> None:
-        assert names_of(lambda family: not re.fullmatch(r"[A-Z].*[^.]\.", family.help)) == []
+        assert names_of(lambda family: not re.fullmatch(r"[A-Z1].*[^.]\.", family.help)) == []
 
     def test_only_a_state_has_words_which_differ(self) -> None:
         assert names_of(lambda family: (family.kind == "stateset") is not bool(family.states)) == []
