@@ -29,6 +29,8 @@ umount -R /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs "$1"
+shift
 ip link set lo up
 for address in "$@"; do ip address add "$address/32" dev lo; done
 echo ready
@@ -38,7 +40,7 @@ exec cat
 _STORAGE = """
 [storage]
 driver = "overlay"
-graphroot = "{folder}/storage"
+graphroot = "{images}"
 runroot = "/run/containers/storage"
 """
 
@@ -58,16 +60,16 @@ runtime = "crun"
 class Podman:
     """Runs commands of podman and others within the namespaces; leaves no container and no mount behind.
 
-    `addresses` are given to the loopback interface, as that of a charger or of a proxy; `folder` must be on
-    a file system that overlayfs accepts, as tmp_path is.
+    `addresses` are given to the loopback interface, as that of a charger or of a proxy. Images are in memory, some
+    500 MB; `folder` has the configuration.
     """
 
     def __init__(self, folder: Path, addresses: Sequence[str] = ()) -> None:
         server("podman")
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        images = folder / "images"
+        images.mkdir(parents=True)
         storage, containers = folder / "storage.conf", folder / "containers.conf"
-        storage.write_text(_STORAGE.format(folder=folder))
+        storage.write_text(_STORAGE.format(images=images))
         containers.write_text(_CONTAINERS.format(files=resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         self.environment = {
             **{name: value for name, value in os.environ.items() if name != "STATE_DIRECTORY"},
@@ -78,7 +80,7 @@ class Podman:
             "DISABLE_HC_SYSTEMD": "true",  # there are no timers: a test runs the health check
         }
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--net", "sh", "-c", _NAMESPACE, "sh", *addresses],
+            ["unshare", "--mount", "--net", "sh", "-c", _NAMESPACE, "sh", str(images), *addresses],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -94,21 +96,20 @@ class Podman:
     ) -> None:
         try:
             self("rm", "--all", "--force", "--time", "1")
-            self("rmi", "--all", "--force")
         finally:
             self._holder.communicate()
 
-    def within(self, *command: str) -> list[str]:
-        """The words that run a command within the namespaces, with `environment`."""
-        return ["nsenter", f"--target={self._holder.pid}", "--mount", "--net", *command]
+    def within(self, *command: str, folder: Path = PROJECT) -> list[str]:
+        """The words that run a command in a folder within the namespaces; it needs `environment`."""
+        entered = ["nsenter", f"--target={self._holder.pid}", "--mount", "--net"]
+        return [*entered, "env", f"--chdir={folder}", *command]
 
     def run(
         self, *command: str, check: bool = True, given: str | None = None, folder: Path = PROJECT
     ) -> subprocess.CompletedProcess[str]:
         """Run any command within the namespaces to its end, in a folder, with `given` as standard input."""
         done = subprocess.run(
-            self.within(*command),
-            cwd=folder,
+            self.within(*command, folder=folder),
             env=self.environment,
             input=given or "",
             capture_output=True,
