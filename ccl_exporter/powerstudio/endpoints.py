@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 
+@lru_cache(10_000)  # each scrape asks for the same ones, and most chargers have the same
 def quoted(name: str, charset: str = "utf-8") -> str:
     """A device or variable name for a request target: blanks as %20, never `+` (protocol 6).
 

@@ -201,11 +201,16 @@ class InventoryReader:
         names = frozenset(names)
         if names:
             self._learned |= names
-            self.inventory = replace(self.inventory, devices=_with(self.inventory.devices, names))
+            self._put(devices=_with(self.inventory.devices, names))
 
     def unlearn(self, names: Iterable[str]) -> None:
         """Forget variables that no longer show, unless deviceInfo goes on telling of them."""
         self._learned.difference_update(names)
+
+    def _put(self, **parts: object) -> None:
+        """Replace parts of the inventory; if they are as before it stays, with all that was worked out of it."""
+        if any(getattr(self.inventory, name) != part for name, part in parts.items()):
+            self.inventory = replace(self.inventory, **parts)  # type: ignore[arg-type] # its own fields
 
     # Devices
 
@@ -233,8 +238,7 @@ class InventoryReader:
         """Replace the devices, and forget what was known of variables that are gone."""
         devices = tuple(devices)
         names = {name for device in devices for name in device.variables}
-        self.inventory = replace(
-            self.inventory,
+        self._put(
             devices=devices,
             variables={name: info for name, info in self.inventory.variables.items() if name in names},
             settled=self.inventory.settled & names,
@@ -300,12 +304,12 @@ class InventoryReader:
         plugs, self.plug_ids = self._dialect.document(
             endpoints.PLUG_INFO, lambda data: (xml_parser.plug_info(data), xml_parser.plug_ids(data)), deadline
         )
-        self.inventory = replace(self.inventory, plugs=plugs)
+        self._put(plugs=plugs)
         return True
 
     def _read_information(self, deadline: float) -> bool:
         information = self._dialect.document(endpoints.INFORMATION, xml_parser.information, deadline)
-        self.inventory = replace(self.inventory, information=information)
+        self._put(information=information)
         return True
 
     # Variables
@@ -395,7 +399,7 @@ class InventoryReader:
             with suppress(Absent):
                 described = self._describe_devices([device], deadline)
             found.append(next((one for one in described if one.id == device), Device(device)))
-        self.inventory = replace(self.inventory, devices=tuple(found))
+        self._put(devices=tuple(found))
 
     def _several_by_name(
         self, question: Endpoint, chunk: list[str], deadline: float
@@ -417,12 +421,12 @@ class InventoryReader:
         return False
 
     def _put_variables(self, found: dict[str, VariableInfo]) -> None:
-        self.inventory = replace(self.inventory, variables={**self.inventory.variables, **found})
+        self._put(variables={**self.inventory.variables, **found})
         self._settle(found)
 
     def _settle(self, names: Iterable[str]) -> None:
         self._asked.update(names)
-        self.inventory = replace(self.inventory, settled=self.inventory.settled | frozenset(names))
+        self._put(settled=self.inventory.settled.union(names))
 
 
 def _said(info: VariableInfo) -> dict[str, object]:

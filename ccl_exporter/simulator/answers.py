@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ccl_exporter.simulator.dialects import Dialect
@@ -66,22 +65,23 @@ def document(root: Element, dialect: Dialect) -> bytes:
     """The bytes of a document as this dialect writes them; always UTF-8 (protocol 1)."""
     if dialect.extra_elements:
         root = _with_strangers(root)
-    text = (_DECLARATION if dialect.declaration else "") + "".join(_write(root, dialect, 0))
-    return (b"\xef\xbb\xbf" if dialect.bom else b"") + text.encode()
+    parts = [_DECLARATION] if dialect.declaration else []
+    _write(root, dialect, parts, "")
+    return (b"\xef\xbb\xbf" if dialect.bom else b"") + "".join(parts).encode()
 
 
-def _write(element: Element, dialect: Dialect, depth: int) -> Sequence[str]:
-    tag = element.tag
+def _write(element: Element, dialect: Dialect, parts: list[str], indent: str) -> None:
+    tag, end = element.tag, "\n" if dialect.pretty else ""
     if not element.children:
         text = _MUST_ESCAPE.sub(_escape, element.text)
         padding = " \t" if dialect.padded and text else ""
-        line = f"<{tag}>{padding}{text}{padding}</{tag}>"
-        return ["  " * depth, line, "\n"] if dialect.pretty else [line]
-    inner = [part for child in element.children for part in _write(child, dialect, depth + 1)]
-    if dialect.pretty:
-        indent = "  " * depth
-        return [indent, f"<{tag}>\n", *inner, indent, f"</{tag}>\n"]
-    return [f"<{tag}>", *inner, f"</{tag}>"]
+        parts.append(f"{indent}<{tag}>{padding}{text}{padding}</{tag}>{end}")
+        return
+    parts.append(f"{indent}<{tag}>{end}")
+    deeper = f"{indent}  " if dialect.pretty else ""
+    for child in element.children:
+        _write(child, dialect, parts, deeper)
+    parts.append(f"{indent}</{tag}>{end}")
 
 
 def _escape(found: re.Match[str]) -> str:

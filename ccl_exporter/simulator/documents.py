@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import cache
 
 from ccl_exporter.simulator.answers import Element, leaf, node
 from ccl_exporter.simulator.charger_parts import locked
@@ -173,6 +174,7 @@ def information(view: SiteView) -> Element:
     )
 
 
+@cache
 def _picture(name: str) -> str:
     pixels = random.Random(name).randbytes(16 * 64)
     rows = b"".join(b"\0" + pixels[row * 64 : row * 64 + 64] for row in range(16))

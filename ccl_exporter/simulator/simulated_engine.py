@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
 from xml.etree import ElementTree
@@ -37,6 +38,7 @@ class Query:
         return next((value for key, value in self.parameters if key == name), None)
 
 
+@lru_cache(256)
 def parse(target: str, dialect: Dialect) -> Query:
     """Part a target at the dialect's separators; a separator at the end is tolerated."""
     path, _, raw = target.partition("?")

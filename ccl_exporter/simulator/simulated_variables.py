@@ -6,7 +6,7 @@ import random
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, Literal
 from uuid import UUID
@@ -49,7 +49,7 @@ Reader = Callable[[float], Mapping[str, Value]]
 """Values of a device's living variables, by short name, at a time in Unix seconds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SimulatedDevice:
     """One device of the engine's inventory (protocol 2.1, deviceInfo)."""
 
@@ -60,6 +60,11 @@ class SimulatedDevice:
     read: Reader
     serial: str | None = None
     modules: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def by_name(self) -> Mapping[str, SimulatedVariable]:
+        """Its variables by short name."""
+        return {variable.name: variable for variable in self.variables}
 
     def values(self, now: float) -> dict[str, Value]:
         """Every variable's value at `now` (Unix seconds), by short name, in the model's order."""

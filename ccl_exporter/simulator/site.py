@@ -332,6 +332,8 @@ class SiteView:
             self.display(device.name): device for device in site.devices() if device.name not in vanished
         }
         self.shown = cache(self._read_device)
+        self._values = cache(lambda device: site.values(device, now))
+        self._longest_first = sorted(self.devices, key=len, reverse=True)
 
     @property
     def places(self) -> Sequence[PlugPlace]:
@@ -352,19 +354,19 @@ class SiteView:
 
     def _read_device(self, name: str) -> Sequence[Shown]:
         """Every variable of the device displayed as `name`."""
+        return [self._read_variable(name, variable) for variable in self.devices[name].variables]
+
+    def _read_variable(self, name: str, variable: SimulatedVariable) -> Shown:
         device = self.devices[name]
-        values = self.site.values(device, self.now)
-        return [
-            Shown(f"{name}.{variable.name}", variable, self._as_sent(device, variable, values[variable.name]))
-            for variable in device.variables
-        ]
+        value = self._values(device)[variable.name]
+        return Shown(f"{name}.{variable.name}", variable, self._as_sent(device, variable, value))
 
     def find(self, full: str) -> Shown | None:
         """One variable by its full name; the longest device name wins (protocol 4)."""
-        for name in sorted(self.devices, key=len, reverse=True):
+        for name in self._longest_first:
             if full.startswith(f"{name}."):
-                short = full[len(name) + 1 :]
-                return next((item for item in self.shown(name) if item.variable.name == short), None)
+                variable = self.devices[name].by_name.get(full[len(name) + 1 :])
+                return None if variable is None else self._read_variable(name, variable)
         return None
 
     def zeroed(self, energy: float) -> float:

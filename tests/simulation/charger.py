@@ -12,7 +12,7 @@ from ccl_exporter.errors import ChargerError, TimedOut
 from ccl_exporter.http_client import Answer
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.settings import ChargerSettings
-from ccl_exporter.simulator.answers import Request
+from ccl_exporter.simulator.answers import EngineAnswer, Request
 from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.faults import Fault, mangled
 from ccl_exporter.simulator.models import MODELS
@@ -33,6 +33,9 @@ NUMBER = r"-?[0-9.]+"
 REGISTERS = r"[^<]*\bAE[123]?"
 """Full names of registers of active energy, as a pattern."""
 
+_DIALECT = Dialect()
+_DESCRIPTION = re.compile("/(devices|deviceInfo|varInfo|plugInfo|information)\\.xml")
+
 
 class SimulatedCharger:
     """An engine with its plugs, reached by `transport`; `sessions` are the true ones of each plug, in order."""
@@ -52,6 +55,8 @@ class SimulatedCharger:
         self._registers = re.compile(
             rf"<(?:id>(?=(?:{self.plug_registers})<)|(?=activeEnergy))([^<>]*)(?:</id>\s*<value)?>({NUMBER})"
         )
+        self._descriptions: dict[tuple[str, tuple[Fault, ...]], EngineAnswer] = {}
+        """Answers that nothing but a fault changes, by target and faults."""
         self.faults: list[Fault] = []
         self.rewrites: list[Rewrite] = []
         self.failure: type[ChargerError] | None = None
@@ -131,11 +136,20 @@ class SimulatedCharger:
         finally:
             self.failure = None
 
+    def _answer(self, target: str, faults: tuple[Fault, ...]) -> EngineAnswer:
+        answer = self._descriptions.get((target, faults))
+        if answer is None:
+            request = Request("GET", f"/{target}", self.time.now, None, b"")
+            answer = self._engine.answer(request, _DIALECT, faults)
+            if _DESCRIPTION.search(target):
+                self._descriptions[target, faults] = answer
+        return answer
+
     def answer(self, target: str) -> Answer:
         self.time.now += self.random.uniform(0.02, 0.2)
         self.interrupt()
         faults = [fault for fault in self.faults if fault.concerns((target,))]
-        answer = self._engine.answer(Request("GET", f"/{target}", self.time.now, None, b""), Dialect(), faults)
+        answer = self._answer(target, tuple(faults))
         self.note_sessions()
         if answer.status == 200 and self.rewrites:
             text = answer.body.decode()

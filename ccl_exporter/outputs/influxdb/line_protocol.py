@@ -12,6 +12,7 @@ Numbers are always floats but for the codes of states, so that a field never cha
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from influxdb_client.client.write.point import Point
 from influxdb_client.domain.write_precision import WritePrecision
@@ -72,6 +73,7 @@ def lines(samples: Iterable[Sample], charger: str, milliseconds: int, layout: In
     return [line for line in found if line]
 
 
+@cache
 def _split(name: str) -> tuple[str, str]:
     """Measurement and field of a family; what is about the reading itself is one measurement."""
     for measurement in _MEASUREMENTS:
