@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from ccl_exporter.simulator.dialects import Dialect
 
@@ -42,8 +43,7 @@ NOT_GRANTED = EngineAnswer(200, b"Access to this resource was not granted.", "te
 """A refusal that looks like success (protocol 7)."""
 
 
-@dataclass(frozen=True)
-class Element:
+class Element(NamedTuple):
     """An element with children or a text; engines use no attributes (protocol 1)."""
 
     tag: str
@@ -93,4 +93,4 @@ def _with_strangers(element: Element) -> Element:
     if not element.children:
         return element
     stranger = node("vendorNote", leaf("id", "?"), leaf("value", "1.000000"))
-    return replace(element, children=(stranger, *(_with_strangers(child) for child in element.children)))
+    return element._replace(children=(stranger, *(_with_strangers(child) for child in element.children)))

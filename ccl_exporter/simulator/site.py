@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ccl_exporter.simulator.dialects import Dialect
 from ccl_exporter.simulator.drivers import TAG, Autopilot, BackEnd, Driver, HomeDriver
@@ -305,8 +305,7 @@ class Site:
         self._now = now
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """One variable in an answer, under its full displayed name."""
 
     full: str
