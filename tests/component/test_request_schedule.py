@@ -132,6 +132,14 @@ def test_the_hourly_reading_of_the_inventory_takes_one_more_request_a_scrape(
     }
 
 
+def test_the_hourly_reading_leaves_an_inventory_that_is_the_same(scrapes: Scrapes, clock: Clock) -> None:
+    # With it everything that was worked out of it stays.
+    before = scrapes.read().inventory
+    clock.at += INVENTORY_EVERY
+
+    assert {id(snapshot.inventory) for snapshot in scrapes.until(300)} == {id(before)}
+
+
 def test_a_reboot_makes_everything_be_read_again(scrapes: Scrapes, wallbox: Simulator) -> None:
     scrapes.until(60)
     wallbox.site.reboot()
