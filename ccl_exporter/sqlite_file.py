@@ -15,6 +15,7 @@ Parts = list[tuple[Path, os.stat_result]]
 """Paths, and the files that they named."""
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_NO_ROOM = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
 
 
 class DamagedFile(sqlite3.DatabaseError):
@@ -79,6 +80,11 @@ def is_damaged(error: sqlite3.Error) -> bool:
     """Whether an error means that the file is of no use any more, and not that it cannot be had now."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return isinstance(error, DamagedFile) or code & 0xFF in _DAMAGED
+
+
+def has_no_room(error: Exception) -> bool:
+    """Whether an error means that nothing can be written, as on a disk that is full or read-only."""
+    return isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_ROOM
 
 
 def move(path: Path, to: Path) -> None:

@@ -103,10 +103,10 @@ class LastingFilter:
         key = store.identify(settings.name, settings.url, snapshot.plug_ids)
         if key is None or key == self._key:
             return
-        levels = store.levels(key)
+        if self._key not in (None, settings.url):
+            self._filter = RegisterFilter()
         # What was read before its id or the file was known is of this charger.
-        if levels or self._key not in (None, settings.url):
-            self._filter = RegisterFilter(levels)
+        self._filter.recall(store.levels(key))
         self._key = key
 
 

@@ -31,7 +31,15 @@ from ccl_exporter.sessions.tracker import (
     update,
     watched,
 )
-from ccl_exporter.sqlite_file import Parts, are_in_place, close_database, is_damaged, opened_parts, set_aside
+from ccl_exporter.sqlite_file import (
+    Parts,
+    are_in_place,
+    close_database,
+    has_no_room,
+    is_damaged,
+    opened_parts,
+    set_aside,
+)
 from ccl_exporter.station.judge import Station
 from ccl_exporter.station.plausibility import RegisterLevel
 from ccl_exporter.tariff import Tariff
@@ -92,7 +100,8 @@ class SessionRecorder:
     Reads are recorded in memory; `worker`, once a supervisor has it, commits them, and so does `close`.
     A file that is damaged, removed, replaced or moved is begun anew with what is in memory; what
     stands at its path is set aside. One that cannot be opened, or that a newer version made, is not touched and
-    tried again; until it was opened once, nothing is recorded, as it is not known what has been recorded already.
+    tried again; until it was opened once, or could be read on a disk without room, nothing is recorded, as it is
+    not known what has been recorded already.
     """
 
     def __init__(self, path: Path, clock: Clock = SYSTEM) -> None:
@@ -438,28 +447,36 @@ class SessionRecorder:
         """Open the file; what it holds is known at first, later what is in memory goes into it."""
         try:
             try:
-                self._connection, found, known = store.opened(self._path, self._clock.wall())
+                self._connection, found = store.opened(self._path, self._clock.wall())
             except sqlite3.Error as error:
                 if not is_damaged(error):
                     raise
                 self._set_aside(f"is damaged ({error})")
-                self._connection, found, known = store.opened(self._path, self._clock.wall())
+                self._connection, found = store.opened(self._path, self._clock.wall())
             self._opened = opened_parts(self._path)
         except (OSError, sqlite3.Error, StateError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            if not self._is_loaded and has_no_room(error):
+                with suppress(OSError, sqlite3.Error, StateError):
+                    self._take(store.contents(self._path))
             what = "sessions wait" if self._is_loaded else "sessions are not recorded"
             self._say(f"cannot be used for now, {what}: {why}")
             return
-        with self._memory:
-            if self._is_loaded:
+        if self._is_loaded:
+            with self._memory:
                 for charger, each in self._logs.items():
                     self._pending.put_back(PendingChanges.of(charger, each.state))
                 self._pending.put_back(PendingChanges(identities={**self._identities.known}))
-            else:
-                self._logs = {charger: _ChargerLog.of(state) for charger, state in found.items()}
-                self._identities = Identities(known)
-                self._is_loaded = True
+        else:
+            self._take(found)
         self._say("")
+
+    def _take(self, found: store.Contents) -> None:
+        """Go on from what the file holds."""
+        with self._memory:
+            self._logs = {charger: _ChargerLog.of(state) for charger, state in found.states.items()}
+            self._identities = Identities(found.known)
+            self._is_loaded = True
 
     def _can_set_aside(self, trouble: str) -> bool:
         try:

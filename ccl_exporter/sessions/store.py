@@ -13,7 +13,7 @@ from ccl_exporter.errors import StateError
 from ccl_exporter.powerstudio.snapshot import ChargeRecord
 from ccl_exporter.sessions.identities import KnownCharger
 from ccl_exporter.sessions.tracker import FinishedSession, RegisterAccount, TrackedSession
-from ccl_exporter.sqlite_file import PATIENCE, DamagedFile, open_database, schema_version
+from ccl_exporter.sqlite_file import PATIENCE, DamagedFile, has_no_room, open_database, schema_version
 from ccl_exporter.station.plausibility import RegisterLevel
 from ccl_exporter.station.plug import judge_session
 
@@ -145,26 +145,41 @@ class PendingChanges:
         }
 
 
-def opened(
-    path: Path, now: float
-) -> tuple[sqlite3.Connection, Mapping[str, ChargerState], Mapping[str, KnownCharger]]:
-    """A log to be written, made at `now` (Unix seconds) if there is none.
+class Contents(NamedTuple):
+    """What a log holds of each charger, and which charger it knows at which URL."""
 
-    With what it holds of each charger, and which charger it knows at which URL.
+    states: Mapping[str, ChargerState]
+    known: Mapping[str, KnownCharger]
+
+
+def opened(path: Path, now: float) -> tuple[sqlite3.Connection, Contents]:
+    """A log to be written, made at `now` (Unix seconds) if there is none, with what it holds.
 
     Raises `OSError`, `sqlite3.Error` or `StateError`.
     """
     connection = open_database(path)
     try:
         _upgrade(connection, path, now)
-        known = {
-            url: KnownCharger(id, name, bool(is_copy))
-            for url, id, name, is_copy in connection.execute("SELECT * FROM identities")
-        }
-        return connection, _states(connection), known
+        return connection, _contents(connection)
     except BaseException:
         connection.close()
         raise
+
+
+def contents(path: Path) -> Contents:
+    """What a log holds that cannot be opened to be written; raises `sqlite3.Error` or `StateError`."""
+    with _reading(path, _BRIEFLY) as connection:
+        if _schema_of(connection, path) != _SCHEMA:
+            raise StateError(f"{path} is of another version")
+        return _contents(connection)
+
+
+def _contents(connection: sqlite3.Connection) -> Contents:
+    known = {
+        url: KnownCharger(id, name, bool(is_copy))
+        for url, id, name, is_copy in connection.execute("SELECT * FROM identities")
+    }
+    return Contents(_states(connection), known)
 
 
 def state_of(path: Path, charger: str) -> ChargerState:
@@ -289,7 +304,28 @@ def read(path: Path) -> Recorded:
 def _reading(path: Path, patience: float = PATIENCE) -> Iterator[sqlite3.Connection]:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True, timeout=patience)) as connection:
+        if _has_room(connection) or _has_journal(path):
+            yield connection
+            return
+    # Unless it cannot change, SQLite makes another file beside it.
+    with closing(sqlite3.connect(f"{uri}&immutable=1", uri=True)) as connection:
         yield connection
+
+
+def _has_journal(path: Path) -> bool:
+    """Whether a part of a file is in its journal still, as after a kill."""
+    journal = path.with_name(f"{path.name}-wal")
+    return journal.exists() and journal.stat().st_size > 0
+
+
+def _has_room(connection: sqlite3.Connection) -> bool:
+    try:
+        schema_version(connection)
+    except sqlite3.Error as error:
+        if not has_no_room(error):
+            raise
+        return False
+    return True
 
 
 def _upgraded_copy(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:

@@ -149,8 +149,8 @@ class RegisterFilter:
     def __init__(
         self, levels: Mapping[str, RegisterLevel] = MappingProxyType({}), most_watts: float = DEFAULT_MAX_POWER
     ) -> None:
-        self._believed = {name: _Read(level, None) for name, level in levels.items()}
-        self._partial = frozenset(name for name, level in levels.items() if level.is_partial)
+        self._believed: dict[str, _Read] = {}
+        self._partial = frozenset[str]()
         self.most_watts = most_watts
         """No register grows faster, whatever belongs to it."""
         self._waiting: dict[str, _Candidate] = {}
@@ -160,6 +160,29 @@ class RegisterFilter:
         self._changes: list[str] = []
         self._needs_second_read = False
         self._proven: set[str] = set()
+        self.recall(levels)
+
+    def recall(self, levels: Mapping[str, RegisterLevel]) -> None:
+        """Take the levels of an earlier process, also late.
+
+        What was believed meanwhile stays if it goes on from them; else it has to last, as after a restart.
+        """
+        for name, level in levels.items():
+            before, read = _Read(level, None), self._believed.get(name)
+            if read is None or not self._follows(before, read):
+                self._believed[name] = before
+                self._waiting.pop(name, None)
+            else:
+                falls, is_partial = level.falls + read.level.falls, level.is_partial or read.level.is_partial
+                self._believed[name] = read._replace(level=replace(read.level, falls=falls, is_partial=is_partial))
+        self._partial |= {name for name, level in levels.items() if level.is_partial}
+
+    def _follows(self, before: _Read, read: _Read, may_fall: bool = False) -> bool:
+        """Whether a register may have come from one level to another, by no more than the highest power."""
+        change = read.level.value - before.level.value
+        if may_fall or before.level.is_partial:
+            change = abs(change)
+        return 0 <= change <= _flown(self.most_watts, before, read)
 
     @property
     def levels(self) -> Mapping[str, RegisterLevel]:

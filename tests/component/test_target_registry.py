@@ -120,6 +120,31 @@ def test_what_is_held_back_stays_so_over_a_restart(tmp_path: Path) -> None:
             recorder.close()
 
 
+def test_levels_that_could_not_be_read_at_start_count_once_they_can_be(tmp_path: Path) -> None:
+    state, aside = tmp_path / "state", tmp_path / "aside"
+    with Simulator(autopilot=False) as simulator:
+        settings = Settings({"garage": ChargerSettings("garage", simulator.url)})
+        recorder = SessionRecorder(state / "charges.db")
+        assert shows_register(TargetRegistry(settings, None, recorder).named("garage"))
+        recorder.close()
+        state.rename(aside)
+        state.write_text("where the folder was")
+        (plug,) = simulator.site.plugs
+        level = plug.energy_wh
+        plug.set_register(level / 2)
+        recorder = SessionRecorder(state / "charges.db")
+        charger = TargetRegistry(settings, None, recorder).named("garage")
+        assert shows_register(charger), "nothing is known against it"
+        state.unlink()
+        aside.rename(state)
+        recorder.worker.attempt(0.0)
+
+        assert not shows_register(charger)
+        plug.set_register(level)
+        assert shows_register(charger)
+        recorder.close()
+
+
 def test_of_chargers_that_are_gone_nothing_is_known() -> None:
     fleet = TargetRegistry(Settings({"garage": GARAGE}, allow=(ip_network("127.0.0.0/8"),)), None)
     fleet.named("garage")

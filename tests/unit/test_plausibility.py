@@ -297,6 +297,42 @@ def test_the_levels_of_an_earlier_process_are_gone_on_from() -> None:
     assert after.register_filter.levels[AE].value == pytest.approx(4855.40 * 3.6e6)
 
 
+def test_levels_that_come_late_hold_back_what_does_not_go_on_from_them() -> None:
+    meter = Meter(reported=2400_000.0)
+    assert meter.show(2400.0) == 2400.0
+    meter.register_filter.recall({AE: RegisterLevel(4855.0 * 3.6e6, meter.at - 3600)})
+
+    assert meter.show(2400.0) is None
+    assert meter.counts == {"rollback": 1}
+    meter.report(4855_000.0)
+    assert meter.show(4855.0) == 4855.0
+
+
+def test_levels_that_come_late_hold_back_what_waits() -> None:
+    meter = Meter()
+    assert meter.show(2400.0) is None
+    meter.register_filter.recall({AE: RegisterLevel(4855.0 * 3.6e6, meter.at - 3600)})
+
+    assert [meter.show(2400.0), meter.show(4855.0)] == [None, 4855.0]
+
+
+def test_levels_that_come_late_leave_what_goes_on_from_them() -> None:
+    meter = Meter(reported=4855_000.0)
+    assert meter.show(4855.0) == 4855.0
+    meter.register_filter.recall({AE: RegisterLevel(4850.0 * 3.6e6, meter.at - 3600)})
+
+    assert [meter.show(4855.01), meter.show(4854.0)] == [4855.01, None]
+
+
+def test_that_a_register_may_fall_is_known_when_levels_come_late() -> None:
+    meter = Meter("Panel.AE")
+    assert [meter.show(5.0), meter.show(5.0)] == [None, 5.0]
+    meter.register_filter.recall({"Panel.AE": RegisterLevel(5.1 * 3.6e6, meter.at, is_partial=True)})
+
+    assert meter.show(4.9) == 4.9
+    assert meter.is_partial
+
+
 def test_a_month_of_downtime_may_have_brought_much() -> None:
     by_wall, by_device, in_no_time = Meter(known=100.0), Meter(), Meter(known=100.0)
     level = RegisterLevel(100.0 * 3.6e6, by_device.at + 1e6, clock=1_790_000_000)
