@@ -39,6 +39,7 @@ class LearnedFile:
         self._url = url
         self._path = folder / "chargers" / f"{sha256(url.encode()).hexdigest()[:16]}.json"
         self._is_reported = False
+        self._in_file = ""
 
     def load(self) -> Facts | None:
         """What is in the file; None if there is none that can be used."""
@@ -51,22 +52,27 @@ class LearnedFile:
             facts: Facts = content["learned"]
             if content != self._content(facts):
                 raise ValueError("damaged, or not written by this version")
+            self._in_file = content["sha256"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             self._report("be used, everything is read from the charger", error)
             return None
         return facts
 
     def save(self, facts: Facts) -> None:
-        """Replace the file; never raises."""
+        """Replace the file if it does not hold these facts already; never raises."""
+        content = self._content(facts)
         try:
+            if content["sha256"] == self._in_file and self._path.exists():
+                return
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with NamedTemporaryFile(  # which nobody else can read
                 "w", encoding="utf-8", dir=self._path.parent, suffix=".new", delete=False
             ) as file:
                 try:
-                    file.write(json.dumps(self._content(facts)))  # in C, which json.dump is not
+                    file.write(json.dumps(content))  # in C, which json.dump is not
                     file.close()
                     os.replace(file.name, self._path)
+                    self._in_file = content["sha256"]
                 except OSError:
                     with suppress(OSError):
                         os.unlink(file.name)

@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import isfinite
 
 from defusedxml.common import DefusedXmlException
@@ -235,6 +236,7 @@ def device_info(data: bytes) -> tuple[Device, ...]:
     return tuple(found)
 
 
+@lru_cache(2)  # it is read each hour and hardly ever another one
 def var_info(data: bytes) -> tuple[tuple[str, str | None, VariableInfo], ...]:
     """varInfo.xml as (id as sent, idEx if sent, what it says); protocol 4."""
     found = []

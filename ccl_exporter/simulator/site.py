@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Literal, NamedTuple
 
 from ccl_exporter.simulator.dialects import Dialect
@@ -330,8 +329,7 @@ class SiteView:
         self.devices = {
             self.display(device.name): device for device in site.devices() if device.name not in vanished
         }
-        self.shown = cache(self._read_device)
-        self._values = cache(lambda device: site.values(device, now))
+        self._values: dict[str, Mapping[str, Value]] = {}
         self._longest_first = sorted(self.devices, key=len, reverse=True)
 
     @property
@@ -351,13 +349,15 @@ class SiteView:
         """A plug's name: its engine's displayed name and its own."""
         return self.display(place.engine) + place.plug.name.removeprefix(place.engine)
 
-    def _read_device(self, name: str) -> Sequence[Shown]:
+    def shown(self, name: str) -> Sequence[Shown]:
         """Every variable of the device displayed as `name`."""
         return [self._read_variable(name, variable) for variable in self.devices[name].variables]
 
     def _read_variable(self, name: str, variable: SimulatedVariable) -> Shown:
         device = self.devices[name]
-        value = self._values(device)[variable.name]
+        if name not in self._values:
+            self._values[name] = self.site.values(device, self.now)
+        value = self._values[name][variable.name]
         return Shown(f"{name}.{variable.name}", variable, self._as_sent(device, variable, value))
 
     def find(self, full: str) -> Shown | None:

@@ -104,3 +104,17 @@ def test_a_folder_that_cannot_be_written_is_reported_once_and_used_again_later(
 def test_a_save_leaves_nothing_else_behind(tmp_path: Path) -> None:
     for _ in range(3):
         written(tmp_path)
+
+
+def test_a_file_that_holds_the_same_is_not_written_again(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    first, before = LearnedFile(tmp_path, URL), path.stat().st_ino
+    first.load()
+    first.save(FACTS)
+    assert path.stat().st_ino == before
+
+    first.save({**FACTS, "stamps": ["a", "c"]})
+    assert path.stat().st_ino != before
+    path.unlink()
+    first.save({**FACTS, "stamps": ["a", "c"]})
+    assert path.exists()
