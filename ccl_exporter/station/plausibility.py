@@ -227,34 +227,32 @@ class RegisterFilter:
             changes=tuple(self._changes),
         )
 
-    def _continues(self, read: _Read, name: str, value: float) -> bool | None:
+    def _continues(self, taken: float, now: float, name: str, value: float) -> bool | None:
         """Whether a register may have this value now, in base units; None if its level is not known."""
         before = self._believed.get(name)
-        if before is None:
-            return None
-        return 0 <= value - before.level.value <= _flown(self.most_watts, before, read)
+        return None if before is None else self._follows(before, _Read(RegisterLevel(value, taken), now))
 
     def _without_wrong_copies(self, reading: Reading, now: float) -> Reading:
         """The reading without copies that left their level while the register that they contradict goes on."""
         if not reading.unit_conflicts:
             return reading
         snapshot, wrong = reading.snapshot, dict[str, Verdict]()
-        read = _Read(RegisterLevel(0.0, snapshot.taken), now)
+        continues = partial(self._continues, snapshot.taken, now)
         for plug, charge in snapshot.charges.items():
             meters = (each.meter for each in snapshot.inventory.plugs if each.name == plug)
             copy = (charge.meter_watt_hours or 0.0) * 3600
             for name in {f"{prefix}.AE" for prefix in (plug, *meters)} & reading.unit_conflicts:
                 variable, raw = reading.variable(name), reading.raw(name)
-                goes_on = variable and raw is not None and self._continues(read, name, variable.base(raw))
-                if goes_on and self._continues(read, _COPY + plug, copy) is False:
+                goes_on = variable and raw is not None and continues(name, variable.base(raw))
+                if goes_on and continues(_COPY + plug, copy) is False:
                     wrong[_COPY + plug] = "jump"
         charges = {plug: _without(charge, wrong) for plug, charge in snapshot.charges.items()}
         return Reading(replace(snapshot, charges=charges))
 
     def _judge_units(self, reading: Reading, now: float) -> dict[str, Verdict]:
         """What is held back as its unit is not confirmed."""
-        read = _Read(RegisterLevel(0.0, reading.snapshot.taken), now)
-        unsure, sentences = self._units.judge(reading, partial(self._continues, read), now)
+        continues = partial(self._continues, reading.snapshot.taken, now)
+        unsure, sentences = self._units.judge(reading, continues, now)
         self._changes += sentences
         return dict.fromkeys(unsure, "unit")
 
@@ -402,7 +400,10 @@ class RegisterFilter:
         since, readings = now, 1
         if waiting is None:
             self._needs_second_read |= is_first
-        elif is_contradicted == waiting.is_contradicted and self._stays(waiting.read, claim):
+        elif is_contradicted == waiting.is_contradicted and self._follows(
+            waiting.read, claim.read, claim.bounds.may_fall
+        ):
+            # It is still the same, or has grown meanwhile.
             since, readings = waiting.since, waiting.readings + 1
         least, seconds = (2, 0.0) if is_first else (SETTLE_READINGS, SETTLE_SECONDS)
         if readings < least or now - since < (_CONTRADICTED_SECONDS if is_contradicted else seconds):
@@ -414,13 +415,6 @@ class RegisterFilter:
             self._changes.append(f"{claim.name}: was {was} and goes on at {after}, which lasted for {minutes}")
         self._believe(claim)
         return None
-
-    def _stays(self, before: _Read, claim: _Claim) -> bool:
-        """Whether a level that waits is still the same, or has grown meanwhile."""
-        change = claim.value - before.level.value
-        return (
-            0 <= (abs(change) if claim.bounds.may_fall else change) <= _flown(self.most_watts, before, claim.read)
-        )
 
     def _believe(self, claim: _Claim, is_partial: bool = False) -> None:
         before, read = self._believed.get(claim.name), claim.read
