@@ -7,7 +7,8 @@ from boards import charger_board, fleet_board, variables_board
 from boards.grafana import Board
 from boards.influxql import InfluxQL
 from boards.layout import document
-from boards.promql import Pushed, Scraped
+from boards.pushed import Pushed
+from boards.scraped import Scraped
 
 BOARDS: Mapping[str, Board] = {
     "charger.json": charger_board.board(

@@ -15,15 +15,19 @@ Least = Callable[[str, str], str]
 _WIDTH = "(($cheap_to - $cheap_from + 24) % 24 * 3600)"
 
 VARIABLES: Sequence[Json] = (
-    text_variable("price", "Price per kWh", "0.30", "In your currency; the cost panels have no currency."),
-    text_variable("cheap_price", "Cheap price per kWh", "0.30", "Price in the cheap hours."),
-    text_variable("cheap_from", "Cheap from (UTC hour)", "0", "Hour in UTC, 0 to 23, at which cheap hours begin."),
-    text_variable(
-        "cheap_to", "Cheap to (UTC hour)", "0", "Hour in UTC, 0 to 23, at which they end; may be the lesser."
-    ),
+    text_variable("price", "Price per kWh", "0.30", "Used where the data source has no configured tariff."),
+    text_variable("cheap_price", "Cheap price", "0.30", "Price of a kilowatt-hour in the cheap hours."),
+    text_variable("cheap_from", "Cheap from (UTC)", "0", "Hour in UTC, 0 to 23, at which cheap hours begin."),
+    text_variable("cheap_to", "Cheap to (UTC)", "0", "Hour in UTC at which they end, perhaps after midnight."),
 )
 
+CURRENCY = text_variable("currency", "Currency", "", "Shown beside costs.")
+
 UTC = "Prices and cheap hours are the variables on top; the hours are in UTC, also where the time axis is local."
+TARIFF = (
+    "Prices are those of the tariff in the exporter's configuration, by local time; "
+    "without one they are the variables on top, whose cheap hours are in UTC."
+)
 
 
 def of_charge(kwh: str, begin: str, end: str, least: Least) -> str:

@@ -3,14 +3,17 @@
 from collections.abc import Iterator, Sequence
 
 from boards.grafana import Data, Json, Line, Panel, Target, graph, stat, timeline, words
-from boards.promql import Scraped
-from boards.units import UP_DOWN, about, unit
+from boards.scraped import Scraped
+from boards.units import BAD, GOOD, about, unit
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family
 
 _EXPORTER = 'instance=~"$exporter"'
 
 _scraped = Scraped()
+
+
+_OPTIONAL: Json = {"noValue": "not configured"}
 
 
 def _own(family: Family, *, rate: bool = False) -> str:
@@ -33,7 +36,7 @@ def _said(family: Family) -> str:
 
 
 def exporter_lines() -> Iterator[Line]:
-    """How the exporter, its queues and its broker fare."""
+    """The state of the exporter, its queues and its broker."""
 
     def last(
         title: str, text: str, family: Family, unit_name: str, extra: Json | None = None, by: str = ""
@@ -52,19 +55,25 @@ def exporter_lines() -> Iterator[Line]:
                 about("", f.BUILD_INFO),
                 _scraped.one(_own(f.BUILD_INFO), legend="{{version}}"),
                 "none",
-                words({1: ("runs", "green")}),
+                words({1: ("running", GOOD)}),
             ),
             last(
                 "Configuration",
                 "",
                 f.RELOAD_SUCCESSFUL,
                 "none",
-                words({0: ("refused", "red"), 1: ("well", "green")}),
+                words({0: ("rejected", BAD), 1: ("valid", GOOD)}),
             ),
-            last("Broker", "", f.MQTT_CONNECTED, "none", UP_DOWN),
-            last("Waiting in queues", "", f.INFLUXDB_SPOOL_POINTS, "short", by="sink"),
-            last("Queues on disk", "", f.INFLUXDB_SPOOL_BYTES, "bytes", by="sink"),
-            last("Database last took", "", f.INFLUXDB_LAST_SUCCESS, "dateTimeFromNow", by="sink"),
+            last(
+                "Broker",
+                "",
+                f.MQTT_CONNECTED,
+                "none",
+                {**words({0: ("not connected", BAD), 1: ("connected", GOOD)}), "noValue": "not configured"},
+            ),
+            last("Points in queues", "", f.INFLUXDB_SPOOL_POINTS, "short", _OPTIONAL, by="sink"),
+            last("Queues on disk", "", f.INFLUXDB_SPOOL_BYTES, "bytes", _OPTIONAL, by="sink"),
+            last("Last write", "", f.INFLUXDB_LAST_SUCCESS, "dateTimeFromNow", _OPTIONAL, by="sink"),
         ),
     )
     oldest = f"time() - {_own(f.INFLUXDB_SPOOL_OLDEST)}"
@@ -72,20 +81,20 @@ def exporter_lines() -> Iterator[Line]:
         8,
         (
             graph(
-                "Age of the oldest reading that waits",
-                about("It grows while a database is away; none is well.", f.INFLUXDB_SPOOL_OLDEST),
+                "Age of the oldest queued reading",
+                about("It grows while a database is not reachable.", f.INFLUXDB_SPOOL_OLDEST),
                 _scraped.one(oldest, legend="{{instance}} {{sink}}"),
                 "s",
-                {"min": 0, "noValue": "none"},
+                {"min": 0, **_OPTIONAL},
             ),
             _flow(
                 "Points",
-                "What is stored to be sent, sent, refused and lost.",
+                "Queued, sent, rejected and lost.",
                 (f.INFLUXDB_SPOOLED, f.INFLUXDB_SENT, f.INFLUXDB_REJECTED, f.INFLUXDB_DROPPED),
                 ("sink",),
             ),
             graph(
-                "Time a database takes",
+                "Duration of a write",
                 about("", f.INFLUXDB_SEND_SECONDS),
                 _scraped.one(_own(f.INFLUXDB_SEND_SECONDS), legend="{{instance}} {{sink}}"),
                 "s",
@@ -97,17 +106,17 @@ def exporter_lines() -> Iterator[Line]:
         8,
         (
             _flow(
-                "Readings of chargers",
-                "By charger; shared ones cost a charger nothing, spared ones would have asked one that is absent.",
+                "Reads of chargers",
+                "A shared read serves several scrapes, a skipped one is not done because of the backoff.",
                 (f.READS, f.FAILED_READS, f.SHARED_READINGS, f.SKIPPED_READS),
                 ("charger",),
             ),
             _flow("Messages to the broker", "", (f.MQTT_SENT,), ()),
             timeline(
-                "Chargers that are left alone",
-                about("Whether an absent charger is not even tried now.", f.BACKOFF_UNTIL),
+                "Chargers in backoff",
+                about("Whether a charger that is not reachable is not tried now.", f.BACKOFF_UNTIL),
                 _scraped.one(f"{_own(f.BACKOFF_UNTIL)} > bool time()", legend="{{charger}}"),
-                words({0: ("no", "green"), 1: ("left alone", "yellow")}),
+                words({0: ("no", "green"), 1: ("backoff", "yellow")}),
             ),
         ),
     )
@@ -116,7 +125,7 @@ def exporter_lines() -> Iterator[Line]:
         (
             graph(
                 "Price of a kilowatt-hour",
-                about("By the tariff in the configuration file; none without one.", f.TARIFF_PRICE),
+                about("By the tariff in the configuration file.", f.TARIFF_PRICE),
                 _scraped.one(_own(f.TARIFF_PRICE), legend="{{instance}} {{currency}}"),
                 "none",
             ),

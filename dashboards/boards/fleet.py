@@ -1,7 +1,8 @@
 """The exporter's names in PromQL, of the chargers that a label of /sd chooses."""
 
-from boards.promql import Scraped
+from boards.scraped import Scraped
 from boards.templating import query_variable, text_variable
+from boards.units import BY_TROUBLE
 from ccl_exporter.metrics import families as f
 
 _GROUP = "$label=~`${group:regex}`"
@@ -36,12 +37,17 @@ class Fleet(Scraped):
     )
 
     def status(self) -> str:
-        """The status of each plug as its number in the list."""
+        """The status of each plug as its number in units.BY_TROUBLE, also of chargers that are not reachable.
+
+        A charger that was never reached has a series without a plug.
+        """
         terms = (
             f'{f.PLUG_STATUS.name}{{{f.PLUG_STATUS.name}="{word}", {self.plug}}} * {number}'
-            for number, word in enumerate(f.PLUG_STATUS.states)
+            for number, word in enumerate(BY_TROUBLE)
         )
-        return self.summed(" or ".join(terms))
+        plugs = self.or_not_reachable(self.summed(" or ".join(terms)), len(BY_TROUBLE))
+        chargers = f"max by (job, instance) ({self.down()}) + {len(BY_TROUBLE)}"
+        return f"{plugs} or ({chargers} unless on (job, instance) {self.seen()})"
 
 
 fleet = Fleet()

@@ -1,8 +1,9 @@
-"""The Fleet board: which plug is broken, idle or absent, by the labels that /sd gives to chargers."""
+"""The Fleet board: which plug is out of order, idle or not reachable, by the labels that /sd gives to chargers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from boards.energy_queries import total_per_day
+from boards import energy_queries
 from boards.exporter_row import exporter_lines
 from boards.fleet import fleet
 from boards.grafana import (
@@ -17,6 +18,7 @@ from boards.grafana import (
     coloured,
     column,
     graph,
+    highest_first,
     merged,
     per_day,
     stat,
@@ -27,7 +29,7 @@ from boards.grafana import (
     timeline,
 )
 from boards.templating import source_variable
-from boards.units import FAULTS, KWH, REASONS, UP_DOWN, YES_NO, about, numbered
+from boards.units import CONTACT, DURATION, ENERGY, FAULTS, HOURS, KWH, REASONS, STATUS, about
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family
 
@@ -35,36 +37,40 @@ AVAILABLE_BY_MONTH = "plug:ccl_plug_available:ratio_month"
 AVAILABLE = "plug:ccl_plug_available:ratio30d"
 """Recording rules of deploy/prometheus/rules/recording.yml."""
 
+_NEEDS_RULES = "needs the recording rules"
+
 _GOAL = steps((None, "red"), (0.95, "yellow"), (0.97, "green"))
 """97 per cent is what 23 CFR 680.116 wants."""
 
-_ZERO_IS_WELL = steps((None, "green"), (1, "red"))
+_NONE_IS_NORMAL = steps((None, "green"), (1, "red"))
 
 
 def board() -> Board:
     return Board(
         uid="ccl-fleet",
         title="Fleet",
-        description="All chargers: status, availability, faults, energy, idle time, absence, and the exporter.",
+        description="All chargers: what needs attention, energy, availability, idle time, contact, the exporter.",
         source=fleet.source,
         variables=(source_variable(fleet.source), *fleet.variables),
         annotations=fleet.annotations,
         rows=(
-            Row("Now", tuple(_now())),
-            Row("Availability", tuple(_availability())),
-            Row("Faults", tuple(_faults())),
+            Row("", tuple(_now())),
             Row("Energy", tuple(_energy())),
-            Row("Idle while occupied", tuple(_idle())),
-            Row("Absent and slow chargers", tuple(_contact())),
-            Row("Exporter and queues", tuple(exporter_lines())),
+            Row(f"Availability = {_FORMULA}", tuple(_availability())),
+            Row("Faults and alerts (empty without faults)", tuple(_faults()), collapsed=True),
+            Row("Idle while occupied", tuple(_idle()), collapsed=True),
+            Row("Contact and slow chargers", tuple(_contact()), collapsed=True),
+            Row("Exporter, queues and broker (only what is configured)", tuple(exporter_lines()), collapsed=True),
         ),
     )
 
 
-def _count(title: str, text: str, expression: str, *families: Family, extra: Json | None = None) -> Panel:
+def _count(
+    title: str, text: str, expression: str, *families: Family, weight: int = 2, extra: Json | None = None
+) -> Panel:
     """A number of chargers or plugs; none is zero."""
-    data = Data((Target(f"{expression} or vector(0)", title),))
-    return stat(title, about(text, *families), data, "short", extra)
+    data = fleet.now(f"{expression} or vector(0)", legend=title)
+    return stat(title, about(text, *families), data, "none", extra, weight=weight)
 
 
 def _plugs_that(*words_: str) -> str:
@@ -72,58 +78,55 @@ def _plugs_that(*words_: str) -> str:
 
 
 def _now() -> Iterator[Line]:
-    up = fleet.of_station(f.UP)
     register = fleet.of_plug(f.PLUG_ENERGY)
     grown = f"sum(clamp_min(last_over_time({register}[1d]) - min_over_time({register}[1d]), 0)){KWH}"
     yield Line(
-        4,
+        3,
         (
-            _count("Chargers", "That are scraped.", f"count({up})", f.UP),
-            _count("Absent", "Chargers that do not answer.", f"sum(1 - {up})", f.UP, extra=_ZERO_IS_WELL),
+            _count("Not reachable", "Chargers.", f"count({fleet.down()})", f.UP, weight=4, extra=_NONE_IS_NORMAL),
             _count(
-                "Plugs",
-                "Of chargers that answer.",
-                f"count({fleet.is_in(f.PLUG_STATUS, 'unknown')})",
-                f.PLUG_STATUS,
+                "Out of order", "Plugs.", _plugs_that("outoforder"), f.PLUG_STATUS, weight=3, extra=_NONE_IS_NORMAL
             ),
-            _count("Charging", "Plugs with a charge under way.", _plugs_that("charging"), f.PLUG_STATUS),
+            _count("Chargers", "", f"count({fleet.of_station(f.UP)} or {fleet.down()})", f.UP, weight=3),
+            _count("Plugs", "That answered within a week.", f"count({fleet.seen()})", f.PLUG_STATUS),
+            _count(
+                "Charging", "Plugs with a session under way.", _plugs_that("charging"), f.PLUG_STATUS, weight=3
+            ),
             _count("Free", "Plugs that a driver can use now.", _plugs_that("available"), f.PLUG_STATUS),
-            _count(
-                "Broken",
-                "Plugs with a fault.",
-                _plugs_that("outoforder"),
-                f.PLUG_STATUS,
-                extra=_ZERO_IS_WELL,
-            ),
             stat(
                 "Power",
                 about("Of all plugs.", f.PLUG_POWER),
                 fleet.one(f"sum({fleet.phases(f.PLUG_POWER)})", legend="Power"),
                 "watt",
+                {"min": 0},
+                weight=3,
                 sparkline=True,
             ),
             stat(
-                "Energy of 24 hours",
+                "Energy, 24 h",
                 about("Growth of all registers.", f.PLUG_ENERGY),
-                fleet.one(grown, legend="Energy"),
-                "kwatth",
+                fleet.now(grown, legend="Energy"),
+                ENERGY,
                 {"decimals": 1},
+                weight=4,
             ),
         ),
     )
-    yield Line(10, (_plugs(),))
+    yield Line(9, (_plugs(),))
     yield Line(
-        10,
+        9,
         (
             timeline(
                 "Status of each plug",
-                about("The words of OCPI, the same for every make.", f.PLUG_STATUS),
+                about(f"In the words of OCPI. {_OCCUPIED}", f.PLUG_STATUS),
                 fleet.one(fleet.status()),
-                numbered(f.PLUG_STATUS),
+                STATUS,
             ),
         ),
     )
 
+
+_OCCUPIED = "Occupied (`blocked`): a vehicle is connected and does not charge."
 
 _LINK: Json = {
     "targetBlank": False,
@@ -134,30 +137,33 @@ _LINK: Json = {
 
 
 def _plugs() -> Panel:
-    """A row for each plug."""
+    """A row for each plug, and for each charger that was never reached."""
+    up = fleet.of_station(f.UP)
+    last_read = f"last_over_time(timestamp({up} == 1)[{energy_queries.LONGEST_GAP}:1m])"
     asked = (
         (fleet.status(), "Status"),
-        (fleet.code(f.PLUG_NOT_CHARGING, "not_charging"), "Why not charging"),
-        (fleet.most(fleet.of_plug(f.PLUG_CONNECTED)), "Vehicle"),
+        (fleet.code(f.PLUG_NOT_CHARGING, "not_charging"), "Reason"),
+        (f"{fleet.not_reachable(0)} + on (job, instance) group_left () (time() - {last_read})", "Not read for"),
         (fleet.summed(fleet.phases(f.PLUG_POWER)), "Power"),
         (fleet.most(fleet.of_plug(f.PLUG_CURRENT_LIMIT)), "Limit"),
-        (fleet.most(fleet.of_plug(f.CHARGE_ENERGY)) + KWH, "This charge"),
+        (fleet.most(fleet.of_plug(f.CHARGE_ENERGY)) + KWH, "This session"),
         (fleet.most(fleet.of_plug(f.PLUG_ENERGY)) + KWH, "Meter"),
     )
-    site = f"max by (job, instance, $label) ({fleet.of_station(f.UP)})"
-    joined = "* on (job, instance) group_left (group) label_join(({site}) * 0 + 1, `group`, ``, `$label`)"
-    targets = tuple(
-        Target(f"({expression}) {joined.format(site=site)}", instant=True, table=True) for expression, _ in asked
-    )
+    # Also of a charger whose exporter does not answer.
+    site = f"max by (job, instance, $label) (last_over_time({up}[{energy_queries.LONGEST_GAP}:10m]))"
+    joined = f"* on (job, instance) group_left (group) label_join(({site}) * 0 + 1, `group`, ``, `$label`)"
+    targets = tuple(Target(f"({expression}) {joined}", instant=True, table=True) for expression, _ in asked)
     columns = {f"Value #{letter}": heading for letter, (_, heading) in zip("ABCDEFG", asked, strict=True)}
     places = {"group": "Group", "instance": "Instance", "plug": "Plug"}
     headings = (*places.values(), *columns.values())
     return table(
-        "Plugs",
+        "Chargers and plugs",
         about(
-            "Of chargers that answer; the link leads to the board of the charger. "
-            "Group is the value of the label that is chosen on top.",
+            "What needs attention comes first. The link leads to the board of the charger. "
+            f"Group is the value of the label that is chosen on top. {_OCCUPIED}",
             f.PLUG_STATUS,
+            f.PLUG_NOT_CHARGING,
+            f.UP,
             f.PLUG_POWER,
             f.PLUG_CURRENT_LIMIT,
             f.CHARGE_ENERGY,
@@ -166,31 +172,29 @@ def _plugs() -> Panel:
         Data(targets, merged(places | columns, headings)),
         (
             column("Instance", link=_LINK),
-            coloured("Status", numbered(f.PLUG_STATUS)),
-            coloured("Why not charging", REASONS),
-            column("Vehicle", **YES_NO),
+            coloured("Status", STATUS),
+            coloured("Reason", REASONS),
+            column("Not read for", DURATION),
             column("Power", "watt"),
             column("Limit", "amp"),
-            column("This charge", "kwatth", decimals=2),
-            column("Meter", "kwatth", decimals=1),
+            column("This session", ENERGY, decimals=2),
+            column("Meter", ENERGY, decimals=1),
         ),
-        sort="Instance",
-        descending=False,
+        sort="Status",
     )
+
+
+_FORMULA = "minutes available / minutes that count"
 
 
 def _availability() -> Iterator[Line]:
     formula = (
-        "Minutes in which a plug was not `outoforder`, `inoperative` or `unknown`, of the minutes that count: "
-        "a charger that does not answer is not available, and planned outages (label `planned_outage`) do not "
-        "count. Needs the recording rules of deploy/prometheus."
+        f"{_FORMULA.capitalize()}. A plug is available unless it is `outoforder`, `inoperative` or `unknown`, "
+        "or its charger is not reachable. Minutes of planned outages (label `planned_outage`) do not count. "
+        "Needs the recording rules of deploy/prometheus."
     )
     by_month = f"last_over_time({AVAILABLE_BY_MONTH}{{{fleet.station}}}[400d])"
     named = f"label_join({by_month}, `which`, ` `, `instance`, `plug`)"
-    matrix: Json = {
-        "id": "groupingToMatrix",
-        "options": {"columnField": "month", "emptyValue": "null", "rowField": "which", "valueField": "Value"},
-    }
     yield Line(
         9,
         (
@@ -199,14 +203,15 @@ def _availability() -> Iterator[Line]:
                 about(formula, f.PLUG_STATUS),
                 fleet.one(f"{AVAILABLE}{{{fleet.station}}}"),
                 "percentunit",
-                {"min": 0, "max": 1, "decimals": 2, **_GOAL},
+                {"min": 0, "max": 1, "decimals": 2, "noValue": _NEEDS_RULES, **_GOAL},
             ),
             _as_shares(
                 table(
                     "Availability by month",
                     about(f"{formula} Months are those of UTC.", f.PLUG_STATUS),
-                    Data((Target(named, instant=True, table=True),), (matrix,)),
+                    Data((Target(named, instant=True, table=True),), _matrix("which", "Plug", "Value")),
                     (),
+                    none=_NEEDS_RULES,
                 )
             ),
         ),
@@ -217,6 +222,7 @@ def _as_shares(panel: Panel) -> Panel:
     """A table whose columns are months and whose cells are shares."""
     panel.defaults.update({"unit": "percentunit", "decimals": 2, **_GOAL})
     panel.defaults["custom"]["cellOptions"] = {"type": "color-text"}
+    panel.defaults["custom"]["align"] = "right"
     return panel
 
 
@@ -228,7 +234,7 @@ def _faults() -> Iterator[Line]:
         (
             bars(
                 "Share of the time with a fault",
-                about("In the range of the board; none is well.", f.PLUG_ERROR, f.STATION_ERROR),
+                about("In the range of the board.", f.PLUG_ERROR, f.STATION_ERROR),
                 Data(
                     (
                         Target(held, f"{fleet.legend} {{{{{f.PLUG_ERROR.name}}}}}", instant=True),
@@ -240,7 +246,7 @@ def _faults() -> Iterator[Line]:
             ),
             timeline(
                 "Faults",
-                about("A lane for each fault that held; none is well.", f.PLUG_ERROR, f.STATION_ERROR),
+                about("A lane for each fault that held.", f.PLUG_ERROR, f.STATION_ERROR),
                 Data(
                     (*fleet.faults(f.PLUG_ERROR).targets, *fleet.faults(f.STATION_ERROR).targets),
                 ),
@@ -249,10 +255,14 @@ def _faults() -> Iterator[Line]:
             ),
         ),
     )
+    alerts = fleet.alerts(("Alert", "Severity", "Instance", "Plug"))
+    if alerts is not None:
+        text = "Alerts that fire now, of the alert rules in deploy/prometheus."
+        yield Line(8, (table("Alerts", text, alerts, (column("Instance", link=_LINK),), none="none"),))
 
 
 def _energy() -> Iterator[Line]:
-    days = total_per_day(fleet.of_plug(f.PLUG_ENERGY))
+    days = energy_queries.per_day(fleet.of_plug(f.PLUG_ENERGY))
     text = (
         "From differences of the registers. A day begins at midnight on the time axis, "
         "today's is what there is so far."
@@ -264,29 +274,56 @@ def _energy() -> Iterator[Line]:
                 "Energy per day",
                 about(f"By the label that is chosen on top. {text}", f.PLUG_ENERGY),
                 fleet.one(f"sum by ($label) ({days})", legend="{{$label}}"),
-                "kwatth",
+                ENERGY,
+                {"decimals": 1},
                 weight=2,
             ),
+            _by_month(days),
             summed_bars(
-                "Energy per month",
-                about("Of all plugs; the sum of the days.", f.PLUG_ENERGY),
-                fleet.energy_per_month(),
-                "kwatth",
-                {"decimals": 1},
-            ),
-            summed_bars(
-                "Energy of 30 days by plug",
-                about("The sum of the days, the thirty plugs with the most.", f.PLUG_ENERGY),
+                "Energy by plug, 30 days",
+                about("The sum of the days; of each day the twelve plugs with the most.", f.PLUG_ENERGY),
                 Data(
-                    (Target(f"topk(30, {fleet.summed(days)})", fleet.legend),),
-                    summed_by_series(),
+                    (Target(f"topk(12, {fleet.summed(days)})", fleet.legend),),
+                    (*summed_by_series(), highest_first()),
                 ),
-                "kwatth",
+                ENERGY,
                 {"decimals": 1},
                 last="30d",
+                horizontal=True,
             ),
         ),
     )
+
+
+def _by_month(days: str) -> Panel:
+    """A table of sites and months."""
+    per_month = f"sum by ($label, month) ({days} * on () group_left (month) {energy_queries.MONTH})"
+    named = f"label_join({per_month}, `group`, ``, `$label`)"
+    summed: Json = {
+        "id": "groupBy",
+        "options": {
+            "fields": {
+                "group": {"aggregations": [], "operation": "groupby"},
+                "month": {"aggregations": [], "operation": "groupby"},
+                "Value": {"aggregations": ["sum"], "operation": "aggregate"},
+            }
+        },
+    }
+    found = table(
+        "Energy per group and month",
+        about("By the label that is chosen on top; the sum of the days.", f.PLUG_ENERGY),
+        Data((Target(named, table=True),), (summed, *_matrix("group", "Group", "Value (sum)"))),
+        (),
+    )
+    found.defaults.update({"unit": ENERGY, "decimals": 1})
+    return replace(found, last="400d", interval="1d")
+
+
+def _matrix(rows: str, heading: str, values: str) -> tuple[Json, ...]:
+    """A column for each month."""
+    options = {"columnField": "month", "emptyValue": "null", "rowField": rows, "valueField": values}
+    names = {"excludeByName": {}, "indexByName": {}, "renameByName": {f"{rows}\\month": heading}}
+    return {"id": "groupingToMatrix", "options": options}, {"id": "organize", "options": names}
 
 
 def _idle() -> Iterator[Line]:
@@ -297,23 +334,24 @@ def _idle() -> Iterator[Line]:
             per_day(
                 "Idle while occupied, per day",
                 about(
-                    "How long vehicles were connected and did not charge, to two minutes.",
+                    "Hours in which vehicles were connected and did not charge, to two minutes.",
                     f.PLUG_CONNECTED,
                     f.PLUG_STATE,
                 ),
                 fleet.idle_per_day(),
-                "dtdurations",
+                HOURS,
+                {"decimals": 1},
                 weight=2,
             ),
             bars(
-                "Still there after the charge",
+                "Still connected after the session",
                 about(
-                    "How long ago the last charge ended, where a vehicle is idle now.",
+                    "How long ago the last session ended, where a vehicle is idle now.",
                     f.CHARGE_END,
                     f.PLUG_CONNECTED,
                 ),
                 Data((Target(ended, fleet.legend, instant=True),)),
-                "dtdurations",
+                DURATION,
                 {"noValue": "none", "min": 0, **steps((None, "green"), (3600, "yellow"), (14400, "red"))},
             ),
         ),
@@ -329,8 +367,8 @@ def _contact() -> Iterator[Line]:
         8,
         (
             bars(
-                "Share of the time absent",
-                about("Chargers that did not answer in the range of the board; none is well.", f.UP),
+                "Share of the time not reachable",
+                about("In the range of the board; only chargers that were not reachable.", f.UP),
                 Data((Target(f"1 - avg_over_time({up}[$__range]) > 0", legend, instant=True),)),
                 "percentunit",
                 {"min": 0, "max": 1, "noValue": "none", **steps((None, "yellow"), (0.5, "red"))},
@@ -338,7 +376,7 @@ def _contact() -> Iterator[Line]:
             graph(
                 "The ten slowest",
                 about(
-                    "Share of the time that a reading may take; at 1 it is cut short.",
+                    "Share of the time that a read may take; at 100 % it is cut short.",
                     f.SCRAPE_DURATION,
                     f.SCRAPE_TIMEOUT,
                 ),
@@ -347,8 +385,8 @@ def _contact() -> Iterator[Line]:
                 {"min": 0},
             ),
             bars(
-                "Documents that fail",
-                about("Share of the readings in the range of the board; none is well.", f.DOCUMENT_SUCCESS),
+                "Responses that fail",
+                about("Share of the reads in the range of the board.", f.DOCUMENT_SUCCESS),
                 Data((Target(failing, f"{legend} {{{{document}}}}", instant=True),)),
                 "percentunit",
                 {"min": 0, "max": 1, "noValue": "none", **steps((None, "yellow"), (0.5, "red"))},
@@ -359,10 +397,10 @@ def _contact() -> Iterator[Line]:
     yield Line(
         7,
         (
-            timeline("Contact", about("", f.UP), fleet.contact(), UP_DOWN, weight=2),
+            timeline("Contact", about("", f.UP), fleet.contact(), CONTACT, weight=2),
             table(
                 "Firmware",
-                about("How many chargers have which.", f.STATION_INFO),
+                about("How many chargers have which version.", f.STATION_INFO),
                 Data((Target(versions, instant=True, table=True),), merged(columns, tuple(columns.values()))),
                 (),
             ),

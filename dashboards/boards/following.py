@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from boards.grafana import Data, Line, Target, graph, timeline, words
-from boards.promql import Scraped
+from boards.scraped import Scraped
 from boards.units import about
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family
@@ -12,18 +12,18 @@ _SCRAPED = "Of `charge follow`, if it is scraped with the job and the instance o
 
 
 def follow_lines(source: Scraped) -> Iterator[Line]:
-    """What is free, what is taken, and why."""
+    """What is available, what is taken, and why."""
     yield Line(
         8,
         (
             graph(
-                "Power that is free, and the number",
+                "Available power and input",
                 about(_SCRAPED, f.FOLLOW_AVAILABLE, f.FOLLOW_INPUT),
                 _asked(source, f.FOLLOW_AVAILABLE, f.FOLLOW_INPUT),
                 "watt",
             ),
             graph(
-                "Limit, and what is taken",
+                "Limit and current",
                 about(_SCRAPED, f.FOLLOW_TARGET, f.FOLLOW_LIMIT, f.FOLLOW_CURRENT),
                 _asked(source, f.FOLLOW_TARGET, f.FOLLOW_LIMIT, f.FOLLOW_CURRENT),
                 "amp",
@@ -35,10 +35,10 @@ def follow_lines(source: Scraped) -> Iterator[Line]:
         6,
         (
             timeline(
-                "Why the limit is what it is",
+                "Reason for the limit",
                 about(_SCRAPED, f.FOLLOW_REASON),
                 source.faults(f.FOLLOW_REASON),
-                words({1: ("holds", "blue")}),
+                words({1: ("yes", "blue")}),
                 weight=2,
             ),
             graph(

@@ -34,7 +34,7 @@ class Data:
 class Panel:
     """A panel without a place; `weight` is its share of the width of its line.
 
-    `last` shows another range than the board's, such as `30d`; `interval` is the least step.
+    `last` shows another range than the board's, such as `30d` or `now/d`; `interval` is the least step.
     """
 
     kind: str
@@ -59,7 +59,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Lines under a title that folds them away."""
+    """Lines under a title that folds them away; without a title they are always shown."""
 
     title: str
     lines: Sequence[Line]
@@ -107,6 +107,9 @@ def steps(*pairs: tuple[float | None, str]) -> Json:
 
 PLAIN = steps((None, "blue"))
 
+VALUE_SIZE, TITLE_SIZE = 22, 14
+"""Pixels of the text in a stat: Grafana would fit each to its panel, so that a short value shouts."""
+
 
 # Panels
 
@@ -121,7 +124,7 @@ def _defaults(unit: str, extra: Json, custom: Json | None = None) -> Json:
 _REDUCED = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 
-def stat(
+def stat(  # noqa: PLR0913 - what a stat has
     title: str,
     description: str,
     data: Data,
@@ -130,21 +133,29 @@ def stat(
     *,
     weight: int = 1,
     sparkline: bool = False,
+    filled: bool = False,
+    last: str = "",
+    names: bool = False,
+    overrides: Sequence[Json] = (),
 ) -> Panel:
-    """One large value for each series: its last."""
+    """One large value for each series: its last, in the size of all others.
+
+    `filled` colours the whole panel; `names` shows what the series are called instead of their values.
+    """
     options = {
-        "colorMode": "value",
+        "colorMode": "background" if filled else "value",
         "graphMode": "area" if sparkline else "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "percentChangeColorMode": "standard",
         "reduceOptions": _REDUCED,
         "showPercentChange": False,
-        "textMode": "auto",
+        "text": {"titleSize": TITLE_SIZE, "valueSize": VALUE_SIZE},
+        "textMode": "name" if names else "auto",
         "wideLayout": True,
     }
     defaults = _defaults(unit, extra or {})
-    return Panel("stat", title, description, data, defaults, options, weight=weight)
+    return Panel("stat", title, description, data, defaults, options, tuple(overrides), weight, last)
 
 
 def bars(
@@ -162,6 +173,7 @@ def bars(
         "reduceOptions": _REDUCED,
         "showUnfilled": True,
         "sizing": "auto",
+        "text": {"titleSize": TITLE_SIZE, "valueSize": TITLE_SIZE},
         "valueMode": "color",
     }
     return Panel("bargauge", title, description, data, _defaults(unit, extra or {}), options, weight=weight)
@@ -186,6 +198,7 @@ def graph(  # noqa: PLR0913 - what a graph has
     weight: int = 1,
     overrides: Sequence[Json] = (),
     steps_shown: bool = False,
+    legend: bool = True,
 ) -> Panel:
     """Lines over time. `steps_shown` draws the thresholds as lines."""
     custom = {
@@ -198,13 +211,23 @@ def graph(  # noqa: PLR0913 - what a graph has
         "stacking": {"group": "A", "mode": "none"},
         "thresholdsStyle": {"mode": "dashed" if steps_shown else "off"},
     }
-    options = {"legend": _legend("lastNotNull", "max"), "tooltip": {"mode": "multi", "sort": "desc"}}
+    options = {
+        "legend": _legend("lastNotNull", "max") if legend else _legend(show=False),
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
     defaults = _defaults(unit, extra or {}, custom)
     return Panel("timeseries", title, description, data, defaults, options, tuple(overrides), weight)
 
 
 def per_day(
-    title: str, description: str, data: Data, unit: str, extra: Json | None = None, *, weight: int = 1
+    title: str,
+    description: str,
+    data: Data,
+    unit: str,
+    extra: Json | None = None,
+    *,
+    weight: int = 1,
+    legend: bool = True,
 ) -> Panel:
     """A stacked bar for each of the last thirty days, drawn to the right of the midnight at which it begins."""
     custom = {
@@ -217,14 +240,17 @@ def per_day(
         "stacking": {"group": "A", "mode": "normal"},
         "thresholdsStyle": {"mode": "off"},
     }
-    options = {"legend": _legend("sum"), "tooltip": {"mode": "multi", "sort": "desc"}}
+    options = {
+        "legend": _legend("sum") if legend else _legend(show=False),
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
     defaults = _defaults(unit, {"min": 0, **(extra or {})}, custom)
     return Panel(
         "timeseries", title, description, data, defaults, options, weight=weight, last="30d", interval="1d"
     )
 
 
-def summed_bars(
+def summed_bars(  # noqa: PLR0913 - what a chart has
     title: str,
     description: str,
     data: Data,
@@ -233,6 +259,7 @@ def summed_bars(
     *,
     weight: int = 1,
     last: str = "400d",
+    horizontal: bool = False,
 ) -> Panel:
     """A bar for each row of sums of days, named by its first column; by default of the last thirteen months."""
     custom = {"fillOpacity": 80, "gradientMode": "none", "lineWidth": 1}
@@ -242,7 +269,7 @@ def summed_bars(
         "fullHighlight": False,
         "groupWidth": 0.7,
         "legend": _legend(show=False),
-        "orientation": "auto",
+        "orientation": "horizontal" if horizontal else "auto",
         "showValue": "auto",
         "stacking": "none",
         "tooltip": {"mode": "single", "sort": "none"},
@@ -271,7 +298,7 @@ def timeline(
     return Panel("state-timeline", title, description, data, defaults, options, weight=weight)
 
 
-def table(
+def table(  # noqa: PLR0913 - what a table has
     title: str,
     description: str,
     data: Data,
@@ -280,17 +307,18 @@ def table(
     weight: int = 1,
     sort: str = "",
     descending: bool = True,
+    none: str = "",
 ) -> Panel:
-    """Rows and columns; each column's unit is an override."""
+    """Rows and columns; each column's unit is an override. `none` is shown if there are no rows."""
     options = {
         "cellHeight": "sm",
         "showHeader": True,
         "sortBy": [{"displayName": sort, "desc": descending}] if sort else [],
     }
     custom = {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}
-    return Panel(
-        "table", title, description, data, _defaults("none", {}, custom), options, tuple(overrides), weight
-    )
+    defaults = _defaults("none", {"noValue": none} if none else {}, custom)
+    defaults["color"] = {"mode": "thresholds"}
+    return Panel("table", title, description, data, defaults, options, tuple(overrides), weight)
 
 
 # Overrides: how one column or series differs from its panel
@@ -311,7 +339,13 @@ def column(name: str, unit: str = "", *, link: Json | None = None, **properties:
 
 def coloured(name: str, mapping: Json) -> Json:
     """A table's column of words with their colours."""
-    return _override("byName", name, mapping | {"custom.cellOptions": {"type": "color-text"}})
+    shown = {"custom.align": "left", "custom.cellOptions": {"type": "color-text"}}
+    return _override("byName", name, mapping | shown)
+
+
+def renamed(names: Mapping[str, str]) -> tuple[Json, ...]:
+    """What series are called."""
+    return tuple(_override("byName", name, {"displayName": text}) for name, text in names.items())
 
 
 def series(pattern: str, color: str, **custom: Any) -> Json:
@@ -342,6 +376,11 @@ def merged(columns: Mapping[str, str], order: Sequence[str]) -> tuple[Json, ...]
 def summed_by_series() -> tuple[Json, ...]:
     """One row for each series, with its name and the sum of its values."""
     return ({"id": "reduce", "options": {"labelsToFields": False, "mode": "seriesToRows", "reducers": ["sum"]}},)
+
+
+def highest_first() -> Json:
+    """Rows of `summed_by_series` by their sums."""
+    return {"id": "sortBy", "options": {"fields": {}, "sort": [{"desc": True, "field": "Total"}]}}
 
 
 def summed_by_month(time: str, value: str) -> tuple[Json, ...]:

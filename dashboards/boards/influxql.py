@@ -1,20 +1,30 @@
 """InfluxQL for the Charger board: InfluxDB 1, 2 with a mapping of the bucket, and 3.
 
-A day here is a day in UTC, as InfluxDB divides time. What a charge cost comes from the charges that ended.
+Days are those of a variable, as InfluxDB does not know the time zone of the board. What a day costs comes from the
+sessions that ended on it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from boards import cost
 from boards.grafana import Data, DataSource, Json, Target, summed_by_month
 from boards.influx_names import stored
-from boards.templating import annotation, query_variable
+from boards.templating import annotation, query_variable, text_variable
 from boards.units import KWH, codes, unit
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family
 
 CHARGER = '"charger" =~ /^${charger:regex}$/'
 PLUG = f'{CHARGER} AND "plug" =~ /^${{plug:regex}}$/'
+
+_NOW = "time > ${__to}ms - 15m AND time <= ${__to}ms"
+"""The end of the range, so that a value that is no longer written is not shown as if it were."""
+
+_ZONE = "tz('${timezone}')"
+
+FAULT_TEXT = "faults"
+"""What the series of `faults_now` is called."""
 
 _PLUG_TAGS = ("charger", "plug")
 _PHASES = ("l1", "l2", "l3")
@@ -47,10 +57,21 @@ def _over_time(what: str, measurement: str, tags: Sequence[str], alias: str = ""
     return Target(_select(what, measurement, tags, "$__interval"), f"{legend} {alias}".strip())
 
 
+def _now(what: str, measurement: str, tags: Sequence[str]) -> Target:
+    query = _select(what, measurement, tags).replace("$timeFilter", _NOW)
+    return Target(query, " ".join(f"$tag_{tag}" for tag in tags))
+
+
 def _table(query: str) -> Data:
     headings = {tag: tag.capitalize() for tag in _PLUG_TAGS}
     options = {"excludeByName": {"Time": True}, "indexByName": {}, "renameByName": headings}
     return Data((Target(query, table=True),), ({"id": "organize", "options": options},))
+
+
+def _of_phases(how: str, field: str) -> str:
+    """The sum of the phases."""
+    phases = (f'{how}("{field}_{phase}")' for phase in _PHASES)
+    return f"({' + '.join(phases)})"
 
 
 class InfluxQL:
@@ -58,10 +79,23 @@ class InfluxQL:
 
     source: DataSource = "influxdb"
     variables: Sequence[Json] = (
-        query_variable("influxdb", "charger", "Charger", 'SHOW TAG VALUES FROM "ccl_scrape" WITH KEY = "charger"'),
         query_variable(
-            "influxdb", "plug", "Plug", f'SHOW TAG VALUES FROM "ccl_plug" WITH KEY = "plug" WHERE {CHARGER}'
+            "influxdb",
+            "charger",
+            "Charger",
+            'SHOW TAG VALUES FROM "ccl_scrape" WITH KEY = "charger"',
+            first=True,
         ),
+        query_variable(
+            "influxdb",
+            "plug",
+            "Plug",
+            f'SHOW TAG VALUES FROM "ccl_plug" WITH KEY = "plug" WHERE {CHARGER}',
+            first=True,
+        ),
+        *cost.VARIABLES,
+        cost.CURRENCY,
+        text_variable("timezone", "Time zone", "UTC", "Of days and months, such as Europe/London."),
     )
     annotations: Sequence[Json] = (
         annotation(
@@ -87,8 +121,16 @@ class InfluxQL:
         measurement, field = stored(family)
         return Data((_over_time(f'last("{field}"){unit(family).factor}', measurement, ("charger",)),))
 
-    def state(self) -> Data:
-        return self.gauge(f.PLUG_STATE)
+    def gauge_now(self, family: Family) -> Data:
+        measurement, field = stored(family)
+        return Data((_now(f'last("{field}"){unit(family).factor}', measurement, _PLUG_TAGS),))
+
+    def station_now(self, family: Family) -> Data:
+        measurement, field = stored(family)
+        return Data((_now(f'last("{field}"){unit(family).factor}', measurement, _PLUG_TAGS[:1]),))
+
+    def state_now(self) -> Data:
+        return self.gauge_now(f.PLUG_STATE)
 
     def station_state(self) -> Data:
         return self.of_the_station(f.STATION_STATE)
@@ -96,21 +138,26 @@ class InfluxQL:
     def reason(self) -> Data:
         return self.gauge(f.PLUG_NOT_CHARGING)
 
+    def reason_now(self) -> Data:
+        return self.gauge_now(f.PLUG_NOT_CHARGING)
+
     def power(self) -> Data:
-        return self._of_all_phases(f.PLUG_POWER, "")
+        measurement, field = stored(f.PLUG_POWER)
+        asked = (f'mean("{field}")', _of_phases("mean", field))
+        return Data(tuple(_over_time(what, measurement, _PLUG_TAGS) for what in asked))
 
-    def voltage(self) -> Data:
+    def power_now(self) -> Data:
+        """Without its past: InfluxQL cannot say that the last of it is old."""
+        return self._of_phases_now(f.PLUG_POWER, "")
+
+    def voltage_now(self) -> Data:
         """The mean of the phases."""
-        return self._of_all_phases(f.PLUG_VOLTAGE, " / 3")
+        return self._of_phases_now(f.PLUG_VOLTAGE, " / 3")
 
-    def _of_all_phases(self, family: Family, shared: str) -> Data:
+    def _of_phases_now(self, family: Family, shared: str) -> Data:
         measurement, field = stored(family)
-        whole = " + ".join(f'mean("{field}_{phase}")' for phase in _PHASES)
-        return Data(
-            tuple(
-                _over_time(what, measurement, _PLUG_TAGS) for what in (f'mean("{field}")', f"({whole}){shared}")
-            ),
-        )
+        asked = (f'last("{field}")', f"{_of_phases('last', field)}{shared}")
+        return Data(tuple(_now(what, measurement, _PLUG_TAGS) for what in asked))
 
     def by_phase(self, family: Family) -> Data:
         measurement, field = stored(family)
@@ -122,9 +169,9 @@ class InfluxQL:
             )
         )
 
-    def current(self) -> Data:
+    def current_now(self) -> Data:
         """The mean of the phases."""
-        return self._of_all_phases(f.PLUG_CURRENT, " / 3")
+        return self._of_phases_now(f.PLUG_CURRENT, " / 3")
 
     def current_and_limits(self) -> Data:
         limits = ((f.PLUG_CURRENT_LIMIT, "limit"), (f.PLUG_CURRENT_MAX, "socket"))
@@ -146,6 +193,12 @@ class InfluxQL:
             )
         )
 
+    def faults_now(self) -> Data:
+        """The faults of the plug that hold, as one text."""
+        measurement, field = stored(f.PLUG_ERROR)
+        target = _now(f'last("{field}_text")', measurement, _PLUG_TAGS)
+        return Data((replace(target, legend=FAULT_TEXT),))
+
     def faults(self, family: Family) -> Data:
         """The faults that hold, as one text."""
         measurement, field = stored(family)
@@ -157,10 +210,28 @@ class InfluxQL:
     def _days(self) -> str:
         measurement, field = stored(f.PLUG_ENERGY)
         what = f'non_negative_difference(last("{field}")){KWH} AS "Energy"'
-        return _select(what, measurement, _PLUG_TAGS, "1d", "previous")
+        return f"{_select(what, measurement, _PLUG_TAGS, '1d', 'previous')} {_ZONE}"
 
     def _costs(self) -> str:
         return f'SELECT {COST} AS "paid" FROM "ccl_finished_charge" WHERE $timeFilter AND {PLUG}'
+
+    def energy_in_range(self) -> Data:
+        """Kilowatt-hours between the first and the last reading of the range of the panel."""
+        measurement, field = stored(f.PLUG_ENERGY)
+        what = f'(last("{field}") - first("{field}")){KWH}'
+        return Data((Target(_select(what, measurement, _PLUG_TAGS), "$tag_charger $tag_plug"),))
+
+    def cost_in_range(self) -> Data:
+        """Of the sessions that ended in the range of the panel."""
+        return self.charges_summed()[2]
+
+    def session_cost(self) -> Data:
+        """Of the session that is under way, or of the last one."""
+        energy, begin, duration = (
+            f'last("{stored(family)[1]}")' for family in (f.CHARGE_ENERGY, f.CHARGE_BEGIN, f.CHARGE_DURATION)
+        )
+        price = cost.of_charge(energy + KWH, begin, f"({begin} + {duration})", _least)
+        return Data((_now(price, "ccl_charge", _PLUG_TAGS),))
 
     def energy_per_day(self) -> Data:
         return Data((Target(self._days(), "$tag_charger $tag_plug"),))
@@ -169,7 +240,7 @@ class InfluxQL:
         return self._days_of(f'SELECT sum("paid") FROM ({self._costs()})')
 
     def _days_of(self, query: str) -> Data:
-        days = f'{query} WHERE $timeFilter GROUP BY time(1d), "charger", "plug" fill(none)'
+        days = f'{query} WHERE $timeFilter GROUP BY time(1d), "charger", "plug" fill(none) {_ZONE}'
         return Data((Target(days, "$tag_charger $tag_plug"),))
 
     def energy_per_month(self) -> Data:
@@ -177,19 +248,20 @@ class InfluxQL:
 
     def cost_per_month(self) -> Data:
         days = (
-            f'SELECT sum("paid") AS "Cost" FROM ({self._costs()}) WHERE $timeFilter GROUP BY time(1d) fill(none)'
+            f'SELECT sum("paid") AS "Cost" FROM ({self._costs()}) '
+            f"WHERE $timeFilter GROUP BY time(1d) fill(none) {_ZONE}"
         )
         return Data((Target(days, table=True),), summed_by_month("Time", "Cost"))
 
     def idle_per_day(self) -> Data:
-        """Minutes in which a vehicle was seen that did not charge."""
+        """Hours in which a vehicle was seen that did not charge, from minutes."""
         number = next(code for code, word in codes("plug_state").items() if word == "charging")
         idle = f'"vehicle_connected" = 1 AND "state" != {number}'
         seen = (
             f'SELECT max("state") AS "seen" FROM "ccl_plug" WHERE $timeFilter AND {idle} AND {PLUG} '
             'GROUP BY time(1m), "charger", "plug" fill(none)'
         )
-        return self._days_of(f'SELECT count("seen") * 60 FROM ({seen})')
+        return self._days_of(f'SELECT count("seen") / 60 FROM ({seen})')
 
     def charges(self, order: Sequence[str]) -> Data:
         asked = {
@@ -221,6 +293,9 @@ class InfluxQL:
     def contact(self) -> Data:
         return self.of_the_station(f.UP)
 
+    def contact_now(self) -> Data:
+        return self.station_now(f.UP)
+
     def reading_time(self) -> Data:
         parts = ((f.SCRAPE_DURATION, "took"), (f.SCRAPE_TIMEOUT, "allowed"))
         return Data(
@@ -238,4 +313,7 @@ class InfluxQL:
         return _table(_select(what, "ccl_station", ("charger",)))
 
     def rejected(self) -> Data | None:
+        return None
+
+    def alerts(self, order: Sequence[str]) -> Data | None:
         return None

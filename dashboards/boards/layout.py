@@ -49,13 +49,14 @@ def _placed(board: Board) -> Iterator[Json]:
     for row in board.rows:
         inside = []
         head, number = _row(row, number, y), number + 1
-        y += 1
+        y += bool(row.title)
         for line in row.lines:
             for panel, x, width in _line(line):
                 inside.append(_panel(panel, board.source, number, {"h": line.height, "w": width, "x": x, "y": y}))
                 number += 1
             y += line.height
-        yield {**head, "panels": inside if row.collapsed else []}
+        if row.title:
+            yield {**head, "panels": inside if row.collapsed else []}
         if row.collapsed:
             y = head["gridPos"]["y"] + 1
         else:
@@ -98,6 +99,8 @@ def _panel(panel: Panel, source: DataSource, number: int, place: Json) -> Json:
         found["transformations"] = list(panel.data.transformations)
     if panel.last:
         found["timeFrom"] = panel.last
+        # A title says it, but for the days of a graph.
+        found["hideTimeOverride"] = panel.kind != "timeseries"
     if panel.interval:
         found["interval"] = panel.interval
         found["maxDataPoints"] = 1000  # or a narrow panel would take longer steps

@@ -1,4 +1,4 @@
-"""PromQL for the boards: what is asked of a Prometheus that scrapes, and of a VictoriaMetrics that the push fills.
+"""PromQL for the boards, whatever series are called; `scraped.py` and `pushed.py` know their names.
 
 Values of variables go into patterns as `${plug:regex}` between backticks: quotes and backslashes in a
 charger's names then stand for themselves.
@@ -6,18 +6,22 @@ charger's names then stand for themselves.
 
 from collections.abc import Sequence
 
-from boards import cost
-from boards.energy_queries import MONTH, PRICE, total_per_day
+from boards.energy_queries import (
+    LONGEST_GAP,
+    MONTH,
+    cost_per_day,
+    in_a_minute,
+    in_range,
+    per_day,
+    price_of_variables,
+)
 from boards.grafana import Data, DataSource, Json, Target, merged, summed_by_series
-from boards.templating import annotation, query_variable
-from boards.units import KWH, codes, unit
+from boards.units import KWH, NOT_REACHABLE, unit
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family
-from ccl_exporter.station.catalogue import catalogue
 
-
-def _least(some: str, limit: str) -> str:
-    return f"clamp_max({some}, {limit})"
+NOT_MEASURED = -1.0
+"""Watts that stand for a power that is not known."""
 
 
 class PromQL:
@@ -65,6 +69,25 @@ class PromQL:
         """A lane for each fault that holds."""
         raise NotImplementedError
 
+    def faults_now(self) -> Data:
+        """A 1 for each fault of the plug that holds, called as the fault; `unknown` 0 if it is not reachable."""
+        return Data((*self.fault_targets(), Target(self.not_reachable(0), "unknown", instant=True)))
+
+    def fault_targets(self) -> tuple[Target, ...]:
+        raise NotImplementedError
+
+    def known(self) -> str:
+        """One series for each plug while its charger answers, whatever else it reports."""
+        raise NotImplementedError
+
+    def down(self) -> str:
+        """0 for each charger that is not reachable."""
+        return f"{self.of_station(f.UP)} == 0"
+
+    def price(self, window: str) -> str:
+        """The price of a kilowatt-hour in the minute or half-hour (`1m`, `30m`) that ends now."""
+        return price_of_variables({"1m": 60, "30m": 1800}[window])
+
     @property
     def legend(self) -> str:
         return " ".join(f"{{{{{label}}}}}" for label in self.by if label != "job")
@@ -82,38 +105,67 @@ class PromQL:
     def most(self, expression: str) -> str:
         return f"max by ({', '.join(self.by)}) ({expression})"
 
+    def now(self, expression: str, *, legend: str = "") -> Data:
+        """Only the end of the range: a value that is no longer there is not shown as if it were."""
+        return Data((Target(expression, legend or self.legend, instant=True),))
+
+    def seen(self) -> str:
+        """One series for each plug whose charger has answered within `LONGEST_GAP`."""
+        return self.summed(f"last_over_time({self.known()}[{LONGEST_GAP}:10m])")
+
+    def not_reachable(self, number: float) -> str:
+        """A number for each plug of a charger that does not answer and did within `LONGEST_GAP`."""
+        charger = ", ".join(self.by[:-1])
+        return f"({self.seen()} * 0 + {number:g} and on ({charger}) ({self.down()}))"
+
+    def or_not_reachable(self, expression: str, number: float = NOT_REACHABLE) -> str:
+        return f"{expression} or {self.not_reachable(number)}"
+
     # The plug now
 
     def gauge(self, family: Family) -> Data:
         """A value of the plug, in the unit that is shown."""
         return self.one(f"{self.of_plug(family)}{unit(family).factor}")
 
+    def gauge_now(self, family: Family) -> Data:
+        return self.now(f"{self.of_plug(family)}{unit(family).factor}")
+
+    def station_now(self, family: Family) -> Data:
+        return self.now(f"{self.of_station(family)}{unit(family).factor}", legend=self.station_legend)
+
     def of_the_station(self, family: Family) -> Data:
         return self.one(f"{self.of_station(family)}{unit(family).factor}", legend=self.station_legend)
 
-    def state(self) -> Data:
-        return self.one(self.code(f.PLUG_STATE, "plug_state"))
+    def state_now(self) -> Data:
+        return self.now(self.or_not_reachable(self.code(f.PLUG_STATE, "plug_state")))
 
     def station_state(self) -> Data:
         return self.one(self.code(f.STATION_STATE, "station_state"), legend=self.station_legend)
 
     def reason(self) -> Data:
         """The number of the reason why a plug does not charge (units.REASONS); 0 while it charges."""
-        return self.one(self.code(f.PLUG_NOT_CHARGING, "not_charging"))
+        return self.one(self.or_not_reachable(self.code(f.PLUG_NOT_CHARGING, "not_charging")))
+
+    def reason_now(self) -> Data:
+        return Data(tuple(Target(one.query, one.legend, instant=True) for one in self.reason().targets))
 
     def power(self) -> Data:
         return self.one(self.summed(self.phases(f.PLUG_POWER)))
 
+    def power_now(self) -> Data:
+        """With its past for a sparkline; `NOT_MEASURED` while the charger is not reachable."""
+        return self.one(self.or_not_reachable(self.summed(self.phases(f.PLUG_POWER)), NOT_MEASURED))
+
     def by_phase(self, family: Family) -> Data:
         return self.one(self.phases(family), legend=f"{self.legend} {{{{phase}}}}")
 
-    def current(self) -> Data:
+    def current_now(self) -> Data:
         """The highest of the phases."""
-        return self.one(self.most(self.phases(f.PLUG_CURRENT)))
+        return self.now(self.most(self.phases(f.PLUG_CURRENT)))
 
-    def voltage(self) -> Data:
+    def voltage_now(self) -> Data:
         """The mean of the phases."""
-        return self.one(f"avg by ({', '.join(self.by)}) ({self.phases(f.PLUG_VOLTAGE)})")
+        return self.now(f"avg by ({', '.join(self.by)}) ({self.phases(f.PLUG_VOLTAGE)})")
 
     def current_and_limits(self) -> Data:
         return Data(
@@ -127,33 +179,67 @@ class PromQL:
     def in_use(self) -> Data:
         return Data(
             (
-                Target(self.of_plug(f.PLUG_CONNECTED), f"{self.legend} vehicle"),
-                Target(self.of_plug(f.PLUG_LOCKED), f"{self.legend} locked"),
-                Target(self.of_plug(f.PLUG_ENABLED), f"{self.legend} in service"),
+                Target(self.of_plug(f.PLUG_CONNECTED), f"vehicle {self.legend}"),
+                Target(self.of_plug(f.PLUG_LOCKED), f"locked {self.legend}"),
+                Target(self.of_plug(f.PLUG_ENABLED), f"in service {self.legend}"),
             )
         )
 
     # Energy, cost and charges
 
+    def energy_in_range(self) -> Data:
+        """Kilowatt-hours since the beginning of the range of the panel."""
+        return self.now(self.summed(in_range(self.of_plug(f.PLUG_ENERGY))))
+
+    def cost_in_range(self) -> Data:
+        """Their cost: each minute's energy at its price, that of a time without readings at their mean."""
+        register = self.of_plug(f.PLUG_ENERGY)
+        grown = self.summed(in_a_minute(register))
+        paid = f"sum_over_time(({grown} * on () group_left () {self.price('1m')})[$__range:1m])"
+        mean = f"{paid} / (sum_over_time({grown}[$__range:1m]) > 0)"
+        energy = self.summed(in_range(register))
+        current = f"{energy} * 0 + on () group_left () {self.price('1m')}"
+        return self.now(f"{energy} * on ({', '.join(self.by)}) ({mean} or {current})")
+
+    def session_cost(self) -> Data:
+        """The cost of the session that is under way, or of the last one."""
+        energy = self.summed(self.of_plug(f.CHARGE_ENERGY))
+        mean = f"{self._mean_price()} and on ({', '.join(self.by)}, begin) {self._begins()}"
+        return self.now(f"{energy}{KWH} * on ({', '.join(self.by)}) {self.summed(mean)}")
+
+    def _begins(self) -> str:
+        """The beginning of the session that is under way, or of the last one, also as a label."""
+        return f"count_values without () (`begin`, {self.of_plug(f.CHARGE_BEGIN)})"
+
+    def _mean_price(self) -> str:
+        """What a kilowatt-hour of each session in the range has cost, by the label `begin`.
+
+        From each minute's growth of the register at its price.
+        """
+        grown = self.summed(in_a_minute(self.of_plug(f.PLUG_ENERGY)))
+        join = f"* on ({', '.join(self.by)}) group_left (begin) {self._begins()}"
+        paid = f"{grown} * on () group_left () {self.price('1m')} {join}"
+        return f"sum_over_time(({paid})[$__range:1m]) / (sum_over_time(({grown} {join})[$__range:1m]) > 0)"
+
     def energy_per_day(self) -> Data:
-        return self.one(self.summed(total_per_day(self.of_plug(f.PLUG_ENERGY))))
+        return self.one(self.summed(per_day(self.of_plug(f.PLUG_ENERGY))))
 
     def cost_per_day(self) -> Data:
-        return self.one(self.summed(total_per_day(self.of_plug(f.PLUG_ENERGY), PRICE)))
+        return self.one(self.summed(cost_per_day(self.of_plug(f.PLUG_ENERGY), self.price("30m"))))
 
     def energy_per_month(self) -> Data:
-        return self._per_month(total_per_day(self.of_plug(f.PLUG_ENERGY)))
+        return self._per_month(per_day(self.of_plug(f.PLUG_ENERGY)))
 
     def cost_per_month(self) -> Data:
-        return self._per_month(total_per_day(self.of_plug(f.PLUG_ENERGY), PRICE))
+        return self._per_month(cost_per_day(self.of_plug(f.PLUG_ENERGY), self.price("30m")))
 
-    def _per_month(self, per_day: str) -> Data:
-        query = f"sum by (month) ({per_day} * on () group_left (month) {MONTH})"
+    def _per_month(self, of_a_day: str) -> Data:
+        query = f"sum by (month) ({of_a_day} * on () group_left (month) {MONTH})"
         return Data((Target(query, "{{month}}"),), summed_by_series())
 
-    def seconds_per_day(self, condition: str) -> str:
-        """Seconds of the day that begins now in which a condition (1 or 0) was seen, to two minutes."""
-        return f"sum_over_time(({condition})[86399s:2m] offset -1d) * 120"
+    def hours_per_day(self, condition: str) -> str:
+        """Hours of the day that begins now in which a condition (1 or 0) was seen, to two minutes."""
+        return f"sum_over_time(({condition})[86399s:2m] offset -1d) / 30"
 
     def idle(self) -> str:
         """1 while a vehicle is connected and does not charge, else 0."""
@@ -161,57 +247,60 @@ class PromQL:
         return f"{self.most(self.of_plug(f.PLUG_CONNECTED))} * (1 - {charging})"
 
     def idle_per_day(self) -> Data:
-        return self.one(self.seconds_per_day(self.idle()))
+        return self.one(self.hours_per_day(self.idle()))
 
     def charges(self, order: Sequence[str]) -> Data:
-        """A row for each charge that ended in the range; a charge is known by its end."""
+        """A row for each session that ended in the range."""
         energy, begin, end, duration = map(self.of_plug, self.charge)
-        price = cost.of_charge(energy + KWH, begin, end, _least)
         asked = [
-            (end, "End", " * 1000"),
-            (begin, "Begin", " * 1000"),
-            (energy, "Energy", KWH),
-            (duration, "Duration", ""),
-            (self.stop_reason(), "Stopped by", ""),
-            (price, "Cost", ""),
+            (self.by_session(end, " * 1000"), "End"),
+            (self.by_session(begin, " * 1000"), "Begin"),
+            (self.by_session(energy, KWH), "Energy"),
+            (self.by_session(duration), "Duration"),
+            (self.by_session(self.stop_reason()), "Stopped by"),
+            (self.costs(), "Cost"),
         ]
         if self.highest_power is not None:
-            asked.append((self.of_plug(self.highest_power), "Highest power", ""))
-        targets = tuple(
-            Target(self._by_end(expression, end) + factor, instant=True, table=True)
-            for expression, _, factor in asked
-        )
-        columns = {f"Value #{letter}": heading for letter, (_, heading, _) in zip("ABCDEFG", asked, strict=False)}
+            asked.append((self.by_session(self.of_plug(self.highest_power)), "Highest power"))
+        targets = tuple(Target(expression, instant=True, table=True) for expression, _ in asked)
+        columns = {f"Value #{letter}": heading for letter, (_, heading) in zip("ABCDEFG", asked, strict=False)}
         places = {label: label.capitalize() for label in self.by if label != "job"}
         return Data(targets, merged(places | columns, order))
 
     def charges_summed(self) -> tuple[Data, Data, Data]:
-        """Of the charges that ended in the range: how many, their energy, their cost."""
-        energy, begin, end, _ = map(self.of_plug, self.charge)
-        price = cost.of_charge(energy + KWH, begin, end, _least)
-        labels = ", ".join(self.by)
-        targets = (
-            Target(f"{how} by ({labels}) ({self._by_end(expression, end)})", self.legend, instant=True)
-            for how, expression in (("count", end), ("sum", energy + KWH), ("sum", price))
-        )
-        count, total, paid = (Data((target,)) for target in targets)
+        """Of the sessions that ended in the range: how many, their energy, their cost."""
+        energy, _, end, _ = map(self.of_plug, self.charge)
+        asked = (("count", self.by_session(end)), ("sum", self.by_session(energy, KWH)), ("sum", self.costs()))
+        count, total, paid = (self.now(f"{how} by ({', '.join(self.by)}) ({one})") for how, one in asked)
         return count, total, paid
 
     def stop_reason(self) -> str:
         return self.code(f.CHARGE_STOP_REASON, "stop_reason")
 
-    def _by_end(self, expression: str, end: str) -> str:
-        """The last value in the range for each charge, with its end as a label; what has none yet is left out."""
-        labels = ", ".join(self.by)
-        ends = f"count_values without () (`end`, {end} >= $__from / 1000)"
-        return (
-            f"last_over_time((({self.summed(expression)}) * on ({labels}) group_left (end) {ends})[$__range:1m])"
-        )
+    def by_session(self, expression: str, factor: str = "") -> str:
+        """The last value for each session that ended in the range, with what it is known by as a label."""
+        join = f"* on ({', '.join(self.by)}) group_left ({self.session})"
+        return f"last_over_time((({self.summed(expression)}) {join} {self.sessions()})[$__range:1m]){factor}"
+
+    session: str
+    """The label by which a session is known."""
+
+    def sessions(self) -> str:
+        """The session that ended last, if in the range, with its label."""
+        raise NotImplementedError
+
+    def costs(self) -> str:
+        """What each session that ended in the range has cost, with its label."""
+        raise NotImplementedError
 
     # The station
 
     def contact(self) -> Data:
-        return self.of_the_station(f.UP)
+        """1 while the charger is reachable, else 0."""
+        return self.one(f"{self.of_station(f.UP)} or {self.down()}", legend=self.station_legend)
+
+    def contact_now(self) -> Data:
+        return Data(tuple(Target(one.query, one.legend, instant=True) for one in self.contact().targets))
 
     def reading_time(self) -> Data:
         """How long readings take and may take."""
@@ -232,146 +321,6 @@ class PromQL:
     def rejected(self) -> Data | None:
         return None
 
-
-class Scraped(PromQL):
-    """The exporter's own names, as a Prometheus has them that scrapes /metrics, or /probe by /sd."""
-
-    by = ("job", "instance", "plug")
-    station = 'job=~"$job", instance=~"$instance"'
-    plug = f"{station}, plug=~`${{plug:regex}}`"
-    charge = (f.CHARGE_ENERGY, f.CHARGE_BEGIN, f.CHARGE_END, f.CHARGE_DURATION)
-    variables: Sequence[Json] = (
-        query_variable("prometheus", "job", "Job", "label_values(ccl_up, job)"),
-        query_variable("prometheus", "instance", "Instance", 'label_values(ccl_up{job=~"$job"}, instance)'),
-        query_variable("prometheus", "plug", "Plug", f"label_values(ccl_plug_status{{{station}}}, plug)"),
-    )
-    annotations = (
-        annotation(
-            "prometheus",
-            "Alerts",
-            "red",
-            expr=f'ALERTS{{alertstate="firing", {station}}}',
-            titleFormat="{{alertname}}",
-            textFormat="{{instance}} {{plug}}",
-            step="60s",
-        ),
-        annotation(
-            "prometheus",
-            "Reboots",
-            "purple",
-            expr=f"changes({f.STATION_BOOT.name}{{{station}}}[10m]) > 0",
-            titleFormat="Reboot",
-            textFormat="{{instance}}",
-            step="60s",
-        ),
-    )
-
-    def name(self, family: Family) -> str:
-        return family.name
-
-    def phases(self, family: Family) -> str:
-        return self.of_plug(family)
-
-    def code(self, family: Family, table: str) -> str:
-        own = bool(family.labels)
-        labels, matchers = (self.by, self.plug) if own else (self.by[:2], self.station)
-        number = {word: code for code, word in codes(table).items()}
-        terms = (
-            f'{family.name}{{{family.name}="{word}", {matchers}}} * {number[word]}'
-            for word in family.states
-            if number[word]
-        )
-        # The sum of zeros is the word that has the number zero.
-        return f"sum by ({', '.join(labels)}) ({' or '.join(terms)})"
-
-    def is_in(self, family: Family, *states: str) -> str:
-        word = f'="{states[0]}"' if len(states) == 1 else f'=~"{"|".join(states)}"'
-        return self.most(f"{family.name}{{{family.name}{word}, {self.plug}}}")
-
-    def faulty(self) -> str:
-        return self.most(self.of_plug(f.PLUG_ERROR))
-
-    def faults(self, family: Family) -> Data:
-        series, legend = (
-            (self.of_plug(family), self.legend)
-            if family.labels
-            else (self.of_station(family), self.station_legend)
-        )
-        return self.one(f"{series} == 1", legend=f"{legend} {{{{{family.name}}}}}")
-
-    def firmware(self, order: Sequence[str]) -> Data | None:
-        target = Target(self.of_station(f.STATION_INFO), instant=True, table=True)
-        columns = {"instance": "Instance", **{label: label.capitalize() for label in f.STATION_INFO.labels}}
-        return Data((target,), merged(columns, order))
-
-    def rejected(self) -> Data | None:
-        grown = f"increase({self.of_station(f.REJECTED)}[$__rate_interval])"
-        query = f"sum by (instance, device, variable, reason) ({grown}) > 0"
-        return self.one(query, legend="{{instance}} {{device}} {{variable}}: {{reason}}")
-
-
-class Pushed(PromQL):
-    """Names that VictoriaMetrics makes of pushed points: measurement and field (ccl_exporter/outputs/README.md).
-
-    States are the engine's numbers, faults the mask, phases a part of the name; texts are lost.
-    """
-
-    by = ("charger", "plug")
-    station = "charger=~`${charger:regex}`"
-    plug = f"{station}, plug=~`${{plug:regex}}`"
-    charge = (f.FINISHED_ENERGY, f.FINISHED_BEGIN, f.FINISHED_END, f.FINISHED_DURATION)
-    highest_power = f.FINISHED_HIGHEST_POWER
-    variables = (
-        query_variable("prometheus", "charger", "Charger", "label_values(ccl_scrape_up, charger)"),
-        query_variable("prometheus", "plug", "Plug", f"label_values(ccl_plug_state{{{station}}}, plug)"),
-    )
-    annotations = (
-        annotation(
-            "prometheus",
-            "Reboots",
-            "purple",
-            expr=f"changes({f.STATION_BOOT.name}{{{station}}}[10m]) > 0",
-            titleFormat="Reboot",
-            textFormat="{{charger}}",
-            step="60s",
-        ),
-    )
-
-    def name(self, family: Family) -> str:
-        return "ccl_scrape_up" if family is f.UP else family.name
-
-    def phases(self, family: Family) -> str:
-        series = f'{{__name__=~"{family.name}(_l[123])?", {self.plug}}}'
-        return f"label_replace({series}, `phase`, `$1`, `__name__`, `.*_(l[123])`)"
-
-    def code(self, family: Family, table: str) -> str:
-        return self.of_plug(family) if family.labels else self.of_station(family)
-
-    def is_in(self, family: Family, *states: str) -> str:
-        number = {word: code for code, word in codes("plug_state").items()}
-        return self.most(" + ".join(f"({self.of_plug(family)} == bool {number[state]})" for state in states))
-
-    def faulty(self) -> str:
-        return self.most(f"{self.of_plug(f.PLUG_ERROR)} > bool 0")
-
-    def faults(self, family: Family) -> Data:
-        series, legend = (
-            (self.of_plug(family), self.legend)
-            if family.labels
-            else (self.of_station(family), self.station_legend)
-        )
-        bits = catalogue().bits["plug_error" if family.labels else "station_error"]
-        return Data(
-            tuple(
-                Target(f"(floor({series} / {2**position}) % 2) == 1", f"{legend} {word}")
-                for position, word in enumerate(bits)
-            )
-        )
-
-    def stop_reason(self) -> str:
-        return self.of_plug(f.FINISHED_STOP_REASON)
-
-    def _by_end(self, expression: str, end: str) -> str:
-        # The point of a session without an end must not be taken for the one before, whose end was written last.
-        energy = self.of_plug(f.FINISHED_ENERGY)
-        return super()._by_end(expression, f"({end} and timestamp({end}) >= timestamp({energy}))")
+    def alerts(self, order: Sequence[str]) -> Data | None:
+        """The alerts that are firing, where alerts are kept."""
+        return None

@@ -24,7 +24,7 @@ def source_variable(kind: DataSource) -> Json:
     }
 
 
-def query_variable(
+def query_variable(  # noqa: PLR0913 - what a variable has
     kind: DataSource,
     name: str,
     label: str,
@@ -32,20 +32,25 @@ def query_variable(
     *,
     description: str = "",
     every: str = ".+",
-    all_first: bool = True,
+    first: bool = False,
+    hidden: bool = False,
 ) -> Json:
-    """Values that the data source knows, one or several or all; `every` is the pattern for all."""
+    """Values that the data source knows, one or several or all; `every` is the pattern for all.
+
+    With `first` the first one is chosen when the board opens, and several can be, but not all at once:
+    Grafana begins with all where it offers that.
+    """
     written: Json | str = query
     if kind == "prometheus":
         written = {"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"}
     return {
         "allValue": every,
-        "current": {"selected": True, "text": ["All"], "value": ["$__all"]} if all_first else {},
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]} if not first else {},
         "datasource": data_source(kind),
         "definition": query,
         "description": description,
-        "hide": 0,
-        "includeAll": True,
+        "hide": 2 if hidden else 0,
+        "includeAll": not first,
         "label": label,
         "multi": True,
         "name": name,

@@ -15,6 +15,19 @@ KWH = " / 3600000"
 """From joules to kilowatt-hours, as PromQL and InfluxQL both write it."""
 
 
+ENERGY = "suffix:kWh"
+"""Always kilowatt-hours, as on a meter and on a bill: `kwatth` makes "1.45 MWh" and "0.5 Wh" of them."""
+
+DURATION = "dthms"
+"""Hours, minutes and seconds: the words of `dtdurations` leave out all but the first, "1 hour" for 1 h 59 min."""
+
+HOURS = "suffix:h"
+"""Hours with decimals, for sums that are compared with each other; `h` would turn into days and weeks."""
+
+LOCAL_TIME = "dateTimeAsLocal"
+"""Date and time in the time zone of the board and the order of the reader's language, from milliseconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """Grafana's name of a unit, and what a value in the exporter's unit is multiplied with."""
@@ -25,12 +38,12 @@ class Unit:
 
 # The longest end of a family's name counts.
 _UNITS: Mapping[str, Unit] = {
-    "timestamp_seconds": Unit("dateTimeAsLocal", " * 1000"),
-    "voltampere_seconds": Unit("none", KWH),
-    "var_seconds": Unit("none", KWH),
-    "joules": Unit("kwatth", KWH),
+    "timestamp_seconds": Unit(LOCAL_TIME, " * 1000"),
+    "voltampere_seconds": Unit("suffix:kVAh", KWH),
+    "var_seconds": Unit("suffix:kvarh", KWH),
+    "joules": Unit(ENERGY, KWH),
     "voltamperes": Unit("voltamp"),
-    "seconds": Unit("s"),
+    "seconds": Unit(DURATION),
     "celsius": Unit("celsius"),
     "degrees": Unit("degree"),
     "amperes": Unit("amp"),
@@ -66,11 +79,11 @@ _COLORS = {
     "available": GOOD,
     "idle": GOOD,
     "none": GOOD,
-    "charges": BUSY,
     "no_vehicle": GOOD,
     "error": BAD,
     "fault": BAD,
     "faulted": BAD,
+    "not_reachable": BAD,
     "outoforder": BAD,
     "disabled": OFF,
     "inoperative": OFF,
@@ -78,9 +91,16 @@ _COLORS = {
     "not_initialised": OFF,
     "out_of_service": OFF,
     "reserved": OFF,
+    "ended": LEAST_COLOR,
+    "session_ended": LEAST_COLOR,
     "unknown": LEAST_COLOR,
 }
-"""Of states, activities, reasons and the words of OCPI; of others somebody waits."""
+"""Of states, activities, reasons and the words of OCPI; in others the vehicle or the charger waits."""
+
+NOT_REACHABLE = -98
+"""A number beside the codes of states and reasons, for a charger that does not answer."""
+
+_FAULTY_ENDS = ("error", "vehicle_communication", "vehicle_over_current")
 
 
 def _color(word: str) -> str:
@@ -90,7 +110,7 @@ def _color(word: str) -> str:
 def codes(table: str) -> Mapping[int, str]:
     """The words of a code table by the code that is stored; each word once."""
     if table == "not_charging":
-        return {0: "charges", **{number: str(reason) for number, reason in enumerate(NotCharging, 1)}}
+        return {0: "charging", **{number: str(reason) for number, reason in enumerate(NotCharging, 1)}}
     found = {row.code: row.word for row in _rows()} if table == "plug_state" else dict(catalogue().codes[table])
     if "unknown" not in found.values():
         found[-99] = "unknown"
@@ -99,24 +119,47 @@ def codes(table: str) -> Mapping[int, str]:
 
 def states(table: str) -> Json:
     """The words of a code table as a mapping of its codes."""
+    shown = dict(codes(table))
     if table == "plug_state":
         colors = {row.word: _color(row.status if row.status == "reserved" else row.activity) for row in _rows()}
+    elif table == "stop_reason":
+        colors = {word: BAD if word in _FAULTY_ENDS else LEAST_COLOR for word in shown.values()}
     else:
-        colors = {word: _color(word) for word in codes(table).values()}
-    return words({code: (word.replace("_", " "), colors[word]) for code, word in codes(table).items()})
+        colors = {word: _color(word) for word in shown.values()}
+    if table in ("plug_state", "not_charging"):
+        shown[NOT_REACHABLE] = "not_reachable"
+        colors["not_reachable"] = BAD
+    return words({code: (word.replace("_", " "), colors[word]) for code, word in shown.items()})
 
 
 def _rows() -> Iterable[PlugState]:
     return catalogue().plug_states.values()
 
 
-def numbered(family: Family) -> Json:
-    """The words of a stateset as a mapping of their numbers in the family's list."""
-    return words({number: (word, _color(word)) for number, word in enumerate(family.states)})
+BY_TROUBLE = ("available", "charging", "reserved", "blocked", "unknown", "inoperative", "outoforder")
+"""The words of OCPI for a plug, those last that need attention; "not reachable" comes after them."""
 
+STATUS = words(
+    {
+        **{
+            number: ({"blocked": "occupied", "outoforder": "out of order"}.get(word, word), _color(word))
+            for number, word in enumerate(BY_TROUBLE)
+        },
+        len(BY_TROUBLE): ("not reachable", BAD),
+    }
+)
+"""The status of a plug by its number in `BY_TROUBLE`."""
 
-YES_NO = words({0: ("no", LEAST_COLOR), 1: ("yes", GOOD)})
-UP_DOWN = words({0: ("absent", BAD), 1: ("answers", GOOD)})
+YES_NO = words({0: ("no", LEAST_COLOR), 1: ("yes", BUSY)})
+CONTACT = words({0: ("not reachable", BAD), 1: ("reachable", GOOD)})
+SUCCESS = words({0: ("failed", BAD), 1: ("OK", GOOD)})
+FAULT_NAMES = {
+    "cfg": "configuration",
+    "rcd": "ground fault",
+    "ev_communication_device": "communication",
+}
+"""What faults are called where their word is an abbreviation."""
+
 FAULTS: Json = {
     "color": {"fixedColor": BAD, "mode": "fixed"},
     "mappings": [
@@ -127,5 +170,17 @@ FAULTS: Json = {
 }
 """Lanes of faults: a 1 for each that holds, or all of them as a text."""
 
+FAULT_TEXTS: Json = {
+    **FAULTS,
+    "mappings": [
+        *FAULTS["mappings"],
+        {
+            "type": "value",
+            "options": {word: {"color": BAD, "index": 2, "text": name} for word, name in FAULT_NAMES.items()},
+        },
+    ],
+}
+"""The faults of now as a text."""
+
 REASONS = states("not_charging")
-"""Why a plug does not charge, by the number that is stored."""
+"""Why a plug does not charge, by the number that is stored; 0 while it charges."""

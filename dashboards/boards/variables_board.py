@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from boards.grafana import Board, Data, Line, Panel, Row, Target, column, graph, merged, table, timeline
-from boards.promql import Scraped
+from boards.scraped import Scraped
 from boards.templating import query_variable, source_variable
-from boards.units import UP_DOWN, about, unit
+from boards.units import CONTACT, about, unit
 from ccl_exporter.metrics import families as f
 
 _DEVICE = f"{Scraped.station}, device=~`${{device:regex}}`"
@@ -13,9 +13,8 @@ _VARIABLE = f"{_DEVICE}, variable=~`${{variable:regex}}`"
 
 _ROWS = {
     "Electricity": ("volts", "amperes", "watts", "voltamperes", "vars", "hertz", "ratio", "degrees"),
-    "Energy": (
-        "joules_total",
-        "joules",
+    "Energy": ("joules_total", "joules"),
+    "Reactive and apparent energy (only of meters that have it)": (
         "var_seconds_total",
         "var_seconds",
         "voltampere_seconds_total",
@@ -34,12 +33,12 @@ _TITLES = {
     "hertz": "Hertz",
     "ratio": "Ratios and power factors",
     "degrees": "Angles",
-    "joules_total": "Registers of active energy (kWh)",
-    "joules": "Other active energy (kWh)",
-    "var_seconds_total": "Registers of reactive energy (kvarh)",
-    "var_seconds": "Other reactive energy (kvarh)",
-    "voltampere_seconds_total": "Registers of apparent energy (kVAh)",
-    "voltampere_seconds": "Other apparent energy (kVAh)",
+    "joules_total": "Registers of active energy",
+    "joules": "Other active energy",
+    "var_seconds_total": "Registers of reactive energy",
+    "var_seconds": "Other reactive energy",
+    "voltampere_seconds_total": "Registers of apparent energy",
+    "voltampere_seconds": "Other apparent energy",
     "celsius": "Temperatures",
     "seconds": "Durations",
     "timestamp": "Dates",
@@ -66,7 +65,7 @@ def board() -> Board:
         annotations=Scraped.annotations,
         rows=(
             Row("Devices", tuple(_devices())),
-            *(Row(title, tuple(_quantities(keys))) for title, keys in _ROWS.items()),
+            *(Row(title, tuple(_quantities(keys)), collapsed="(" in title) for title, keys in _ROWS.items()),
         ),
         range="6h",
     )
@@ -81,7 +80,7 @@ def _devices() -> Iterator[Line]:
                 "Devices",
                 about("", f.DEVICE_UP),
                 Data((Target(f"{f.DEVICE_UP.name}{{{_DEVICE}}}", "{{instance}} {{device}}"),)),
-                UP_DOWN,
+                CONTACT,
             ),
             graph("Status", about("", f.DEVICE_STATUS), Data((status,)), "none", {"decimals": 0}),
         ),

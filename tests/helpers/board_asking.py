@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,9 +32,9 @@ class Asker:
 
     def ask(self, query: Query) -> list[Any]:
         """The series, rows or values of an answer; raises AssertionError with what is wrong with the query."""
-        span = _seconds(query.last) if query.last else self.range
-        step = max(_seconds(query.interval) if query.interval else 0.0, span / _POINTS, self.interval)
-        begin = self.end - span
+        last = span(query.last, self.end) if query.last else self.range
+        step = max(_seconds(query.interval) if query.interval else 0.0, last / _POINTS, self.interval)
+        begin = self.end - last
         text = filled(
             query,
             self.chosen,
@@ -41,8 +42,9 @@ class Asker:
                 "__interval": f"{step:.0f}s",
                 "__rate_interval": f"{max(step + self.interval, 4 * self.interval):.0f}s",
                 "__from": f"{begin * 1000:.0f}",
-                "__range": f"{span:.0f}s",
-                "__range_s": f"{span:.0f}",
+                "__to": f"{self.end * 1000:.0f}",
+                "__range": f"{last:.0f}s",
+                "__range_s": f"{last:.0f}",
                 "timeFilter": f"time >= {begin * 1000:.0f}ms and time <= {self.end * 1000:.0f}ms",
             },
         )
@@ -81,6 +83,14 @@ def _answer(query: Query, request: str | urllib.request.Request) -> Any:
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise AssertionError(f"{query}: {error.read().decode(errors='replace')[-2000:]}") from None
+
+
+def span(last: str, end: float) -> float:
+    """Seconds of a panel's own range: `30d`, or since a day or month of UTC began (`now/d`, `now/M`)."""
+    if not last.startswith("now/"):
+        return _seconds(last)
+    day = datetime.fromtimestamp(end, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return end - (day if last == "now/d" else day.replace(day=1)).timestamp()
 
 
 def _seconds(text: str) -> float:

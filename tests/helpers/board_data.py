@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ccl_exporter.metrics.families import FAMILIES, Sample
+from ccl_exporter.metrics.families import FAMILIES, TARIFF_PRICE, Sample
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.influxdb.line_protocol import lines
 from ccl_exporter.outputs.prometheus import exposition
@@ -40,6 +40,9 @@ _WALK = 3 * 3600.0  # before the end: earlier readings are without the walk, whi
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 GARAGE, DOUBLE, ABSENT = "garage", "double", "absent"
+PAID = "paid:9986"
+"""An exporter with a tariff, which is not that of the tests' variables."""
+
 SITES = {GARAGE: "home", DOUBLE: "north", ABSENT: "north"}
 
 
@@ -114,6 +117,13 @@ def _read_all(readers: list[_Reader], at: float, ledger: SessionRecorder, found:
         ledger.note(reader.name, snapshot)
         _note(found, reader.name, at, samples(snapshot, modules=modules))
     _note(found, ABSENT, at, samples(Snapshot(at, 9.5, 9.5, requests=1, up=False)))
+    tariff = f'{{job="exporter",instance="{PAID}",currency="GBP"}} {tariff_price(at)} {at:.0f}'
+    found.scraped.append(f"{TARIFF_PRICE.name}{tariff}")
+
+
+def tariff_price(at: float) -> float:
+    """What a kilowatt-hour costs by the tariff of `PAID`."""
+    return 0.2 if at // 3600 % 24 < 12 else 0.5
 
 
 def _note(found: Days, name: str, at: float, read: list[Sample]) -> None:

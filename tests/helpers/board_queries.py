@@ -14,10 +14,10 @@ BOARDS: Mapping[str, dict[str, Any]] = {
 }
 
 OWN = (
-    *("Version", "Configuration", "Broker", "Waiting in queues", "Queues on disk", "Database last took"),
-    *("Age of the oldest reading that waits", "Points", "Time a database takes", "Readings of chargers"),
-    *("Messages to the broker", "Chargers that are left alone", "Price of a kilowatt-hour", "Cheap hours"),
-    "variable exporter",
+    *("Version", "Configuration", "Broker", "Points in queues", "Queues on disk", "Last write"),
+    *("Age of the oldest queued reading", "Points", "Duration of a write", "Reads of chargers"),
+    *("Messages to the broker", "Chargers in backoff", "Price of a kilowatt-hour", "Cheap hours"),
+    *("variable exporter", "variable currency"),
 )
 """What only the exporter itself has, on /metrics."""
 
