@@ -90,7 +90,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             "--query",
             metavar="PROMQL",
             rich_help_panel=_INPUT,
-            help="Take it from a query; METRIC[1m] tells how old its sample is.",
+            help="Take it from a query; METRIC[1m] says how old its sample is.",
         ),
     ] = None,
     prometheus: Annotated[
@@ -243,7 +243,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     if every > 10:
         raise UsageError("the interval is at most 10s: the safe current is promised within 60 s")
     if sum([query is not None, topic is not None, file is not None, stdin]) != 1:
-        raise UsageError("say where the number comes from: one of --query, --topic, --file and --stdin")
+        raise UsageError("name the source of the input: one of --query, --topic, --file and --stdin")
     meaning = arguments.input_spec(number, unit, mode, supply, roof, stale)
     source: sources.InputSource
     if query is not None:
@@ -310,7 +310,7 @@ def _run(task: _Task) -> None:
                     break
                 follower.step()
                 if latest.ended:
-                    warn("no more numbers will come")
+                    warn("the input has ended")
                     break
                 stopped.wait(max(_LEAST_PACE - (monotonic() - began), 0.0))
         finally:
@@ -318,13 +318,13 @@ def _run(task: _Task) -> None:
             good = follower.shutdown(_LEAVE_WITHIN)
     if latest.broken:
         # Not done, so that a service manager begins anew.
-        warn("no more numbers will come, by a mistake of ours that is shown above: please report it")
+        warn("the input has ended by an error of this program, shown above: please report it")
         raise typer.Exit(Exit.FAILED if good else Exit.NOT_TAKEN)
     raise typer.Exit(Exit.DONE if good else Exit.NOT_TAKEN)
 
 
 def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> Follower:
-    """A follower of the plug, with nobody else who follows it."""
+    """A follower of the plug, and no other one beside it."""
     target, settings = task.target, task.target.settings
     control_state = FollowerState(state_folder(os.environ), settings.url, say=warn)
     control = running.enter_context(writable_transport(settings))

@@ -302,7 +302,7 @@ class PlugCommands(PlugReader):
         """Limit the current; while a vehicle charges, the measured amperes must follow."""
         limits, vehicle = self.look().limits, self._info.vehicle_device
         if not limits.rated:
-            raise Absent(f"the charger does not tell the rated current of {self.name}, so a limit has no meaning")
+            raise Absent(f"the rated current of {self.name} cannot be read, so a limit has no meaning")
         percent = reduction(text, limits.rated)
         if text.strip() == MINIMUM and limits.cap is not None and limits.cap < MINIMUM_AMPERES:
             cap = f"CURRENT_REDUCTION caps {self.name} at {limits.cap:.2f} A"
@@ -345,7 +345,7 @@ class PlugCommands(PlugReader):
 def override_active(seen: Plug, override: Override, now: float) -> Result | None:
     """Why the charge that `start --now` began goes on; None once it is over, or the car has left or charges anew.
 
-    Where the charger does not tell when a charge was asked for, another one cannot be told from it:
+    Where the charger does not report when a charge was requested, another one cannot be distinguished from it:
     there it is left alone for a day at most. `now` is in Unix seconds.
     """
     if seen.vehicle_connected is False:
@@ -366,7 +366,7 @@ def override_active(seen: Plug, override: Override, now: float) -> Result | None
 def ended_at_once(before: Plug, after: Plug) -> bool:
     """Whether a start has begun a charge that is over already, as the car is full.
 
-    Only where the charger tells when a charge was asked for: else it may have ignored the start as well.
+    Only where the charger reports when a charge was requested: else it may have ignored the start as well.
     """
     old, new = before.session.requested, after.session.requested
     return after.activity is Activity.ENDED and new is not None and new != old
@@ -417,5 +417,5 @@ def _in_service(seen: Plug) -> bool:
 
 
 def within_limit(seen: Plug, allowed: float) -> bool:
-    """Whether no more current flows than a limit in amperes allows, as far as the meter tells."""
+    """Whether no more current flows than a limit in amperes allows, as far as the meter shows."""
     return not seen.is_charging or seen.current is None or seen.current <= allowed * _SLACK + _MORE

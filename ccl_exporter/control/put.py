@@ -50,7 +50,7 @@ class WritableTransport(Transport):
         self._judge(answer.status, answer.body)
 
     def _write(self, target: str, document: bytes, deadline: float) -> Answer:
-        # A kept connection may be closed by now, and then nobody could say whether the request arrived.
+        # A kept connection may be closed by now, and then it would not be known whether the request arrived.
         self._client.close()
         self.requests += 1
         headers = {"Content-Type": "text/xml", **self._login.headers(target, "PUT")}

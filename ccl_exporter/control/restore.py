@@ -31,11 +31,11 @@ class TemporaryChange:
         self._stack.close()
 
     def remember(self, written: Written) -> None:
-        """Remember what there was before a write; raises `WriteRejected` if nobody knows."""
+        """Remember what there was before a write; raises `WriteRejected` if that is not known."""
         before = {name: value for name, value in written.before.items() if name in written.wanted}
         known = {name: value for name, value in before.items() if value is not None}
         if known != before:
-            raise WriteRejected("nobody knows what there was before, so it could not be put back")
+            raise WriteRejected("the value before is not known, so it could not be restored")
         way = PendingRestore(written.device, known, dict(written.wanted), time())
         self._pending.append((way, self._stack.enter_context(self._state.pending(way))))
 
@@ -72,7 +72,7 @@ def _restore(writer: Writer, way: PendingRestore, done: Callable[[], None], say:
         }
         strange = [name for name in way.before if name not in ours]
         if strange:
-            say(f"{', '.join(strange)} was changed by somebody else meanwhile and is left as it is")
+            say(f"{', '.join(strange)} was changed by something else meanwhile and is left as it is")
         if not ours:
             done()
             return True

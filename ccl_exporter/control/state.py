@@ -1,4 +1,4 @@
-"""What the commands that write keep between runs: when they wrote what, ways back not done, and who did it all.
+"""What the commands that write keep between runs: when they wrote what, pending restores, and who did it all.
 
 One folder for each charger in the state folder, by the id of its first plug, one journal for all of them.
 The file `id` in the folder of an address says which charger answered there last, `url` in that of a charger where.
@@ -57,7 +57,7 @@ class PendingRestore:
 class Override:
     """A charge that the end of the night and a follower are not to hold back.
 
-    `requested` is when it was asked for, as the charger tells it, if it does; `said` when the command was given.
+    `requested` is when it was asked for, as the charger reports it, if it does; `said` when the command was given.
     It ends at `until`, or once the session has `energy`. Unix seconds, joules.
     """
 
@@ -72,7 +72,7 @@ class PlanProgress:
     """What is kept of a plan: kilowatt-hours needed, by when (Unix seconds), and charged so far.
 
     `requested` and `energy` are the session that was counted last and its kilowatt-hours then, as the charger
-    tells them; `blocks` are begin and end of the times in which the car is to charge.
+    reports them; `blocks` are begin and end of the times in which the car is to charge.
     """
 
     need: float | None
@@ -85,7 +85,7 @@ class PlanProgress:
 
 @dataclass(frozen=True, slots=True)
 class WriteEntry:
-    """One write as the journal tells it; personal values are hidden in it."""
+    """One write as it stands in the journal; personal values are hidden in it."""
 
     charger: str
     variables: Sequence[str]
@@ -185,7 +185,7 @@ class ControlState:
         return ""
 
     def _adopt(self, older: Path) -> None:
-        """Move the ways back that nobody sees to, and all else unless there is something newer."""
+        """Move the pending restores of commands that no longer run, and all else unless there is a newer one."""
         for path in older.glob("back-*.json"):
             with suppress(FileNotFoundError), path.open("r+") as file:
                 if try_lock(file):
@@ -289,11 +289,11 @@ class ControlState:
     def _planned(self, plug: str) -> Path:
         return self._own / f"plan-{sha256(plug.encode()).hexdigest()[:16]}.lock"
 
-    # Ways back
+    # Pending restores
 
     @contextmanager
     def pending(self, way: PendingRestore) -> Iterator[Callable[[], None]]:
-        """Keep a way back on disk while somebody sees to it; call what this gives once it is done.
+        """Keep a pending restore on disk while its command runs; call what this gives once it is done.
 
         Whoever is killed meanwhile leaves it to the next command.
         """
@@ -304,7 +304,7 @@ class ControlState:
 
     @contextmanager
     def pending_restores(self) -> Iterator[Sequence[tuple[PendingRestore, Callable[[], None]]]]:
-        """The ways back that nobody sees to any more, each with what to call once it is done."""
+        """The pending restores of commands that no longer run, each with what to call once it is done."""
         found = []
         with ExitStack() as files:
             for path in sorted(self._own.glob("back-*.json")):
@@ -343,7 +343,7 @@ class ControlState:
             opened = path.open("a+", encoding="utf-8")
         except OSError as error:
             raise StateError(
-                f"{path.parent} cannot be written ({error.strerror}), so nobody could keep a second follower out:"
+                f"{path.parent} cannot be written ({error.strerror}), so a second follower could not be kept out:"
                 " set STATE_DIRECTORY"
             ) from error
         with opened as lock:
@@ -409,7 +409,7 @@ class ControlState:
                 journal.write(f"{line}\n")
         except OSError as error:
             why = f"{self.folder / JOURNAL} cannot be written ({error.strerror})"
-            raise StateError(f"{why}, so it does not tell of this write: {entry.result}") from error
+            raise StateError(f"{why}, so this write is not in it: {entry.result}") from error
 
     @contextmanager
     def _holding(self, path: Path, deadline: float) -> Iterator[None]:

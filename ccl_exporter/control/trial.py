@@ -140,7 +140,7 @@ class Trial:
         last = 0.0
 
         def is_steady(plug: Plug) -> bool:
-            # While the current rises, its meter may tell power and current of different instants.
+            # While the current rises, its meter may report power and current of different instants.
             nonlocal last
             before_it, last = last, plug.current or 0.0
             return (
@@ -259,7 +259,7 @@ class Trial:
 
 
 def _flows(plug: Plug) -> bool:
-    """Whether a vehicle charges, with a current where the meter tells one."""
+    """Whether a vehicle charges, with a current where the meter reports one."""
     return plug.is_charging and (plug.current is None or plug.current > _LOWEST_FLOW)
 
 

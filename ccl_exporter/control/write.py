@@ -58,7 +58,7 @@ Outcome = Literal["done", "already", "planned", "sent", "not_taken", "nothing", 
 class Written:
     """What came of a write: values by variable before and after, as the engine sends them.
 
-    `personal` names those that are nobody's business.
+    `personal` names those that are personal.
     `doubt` says why the engine's answer to the write is missing, if it is.
     """
 
@@ -313,7 +313,7 @@ def _check_writable(name: str, is_writable: bool | None, row: VariableRow, force
 def _check_range(name: str, value: float, row: VariableRow, force: bool) -> None:
     low, high = row.minimum, row.maximum
     if low is None and high is None and not force:
-        raise WriteRejected(f"nobody knows what {name} may be set to; --force sets it all the same")
+        raise WriteRejected(f"the range of {name} is not known; --force sets it all the same")
     if (low is not None and value < low) or (high is not None and value > high):
         limits = "..".join(format_number(limit) if limit is not None else "" for limit in (low, high))
         raise WriteRejected(f"{format_number(value)} is out of the range of {name}, which is {limits}")

@@ -67,7 +67,7 @@ def inventory(url: str, seconds: float) -> str:
 def query(url: str, seconds: float) -> str:
     latest = LatestValue()
     PromQuery(url, "up", 1.0, timeout=seconds).run(latest, Once())
-    return latest.trouble
+    return latest.failure
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from ccl_exporter.simulator import Fault, Simulator
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ((), "where the number comes from"),
-        (("--stdin", "--file", "x"), "where the number comes from"),
+        ((), "name the source of the input"),
+        (("--stdin", "--file", "x"), "name the source of the input"),
         (("--stdin", "--stale", "60s"), "within 60 s"),
         (("--stdin", "--interval", "1m"), "within 60 s"),
         (("--stdin", "--mode", "supply"), "need --supply"),

@@ -28,7 +28,7 @@ def test_standard_input_is_followed_until_it_ends(charging: Simulator) -> None:
     )
 
     assert re.search(TO_BE, done.stdout)
-    assert "no more numbers" in done.stderr
+    assert "the input has ended" in done.stderr
     assert reduction(charging) == 0
 
 
@@ -43,7 +43,7 @@ def test_a_line_in_another_encoding_is_no_number_and_the_next_one_is(charging: S
     )
 
     assert re.search(TO_BE.encode(), done.stdout)
-    assert b"no more numbers" in done.stderr
+    assert b"the input has ended" in done.stderr
 
 
 def test_a_feed_that_breaks_off_ends_the_command_and_leaves_a_current(charging: Simulator) -> None:
@@ -58,7 +58,7 @@ def test_a_feed_that_breaks_off_ends_the_command_and_leaves_a_current(charging: 
     )
 
     assert (done.returncode, reduction(charging)) == (1, 0)
-    assert b"no more numbers will come, by a mistake of ours" in done.stderr
+    assert b"the input has ended by an error of this program" in done.stderr
 
 
 def test_a_query_is_followed_by_the_date_of_its_sample(charging: Simulator, start: Start, tmp_path: Path) -> None:

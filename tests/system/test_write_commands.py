@@ -102,7 +102,7 @@ class TestBadInput:
             (["EVSE.PLUG.AE", "5"], 4, "EVSE.PLUG.AE cannot be written: the charger says it is read-only"),
             ([REDUCTION, "101"], 4, f"101 is out of the range of {REDUCTION}, which is 0..100"),
             ([REDUCTION, "-1"], 4, "-1 is out of the range"),
-            (["EVSE.PLUG.CREDITS", "5"], 4, "nobody knows what EVSE.PLUG.CREDITS may be set to; --force"),
+            (["EVSE.PLUG.CREDITS", "5"], 4, "the range of EVSE.PLUG.CREDITS is not known; --force"),
             (["EVSE.PLUG.CURRENT_REDUCTION", "33", "--force"], 4, "33 is more than EVSE.PLUG is rated for: 32 A"),
             ([f"{MODE3}.INTENSITY", "40", "--force"], 4, "40 is more than EVSE.PLUG is rated for: 32 A"),
             (["EVSE.PLUG.CURRENT_REDUCTION", "16", "--force", "--dry-run"], 0, "would write"),
@@ -345,7 +345,7 @@ class TestForAWhile:
         code = running.stop()
 
         assert (code, holds(wallbox, REDUCTION)) == (0, 30)
-        assert any("was changed by somebody else meanwhile" in line for line in running.log)
+        assert any("was changed by something else meanwhile" in line for line in running.log)
 
     def test_what_nobody_else_changed_is_put_back_beside_what_somebody_did(
         self, wallbox: Simulator, start: Start
@@ -358,7 +358,7 @@ class TestForAWhile:
 
         assert (code, holds(wallbox, REDUCTION), holds(wallbox, service)) == (0, 30, 0)
         assert (
-            f"ccl-exporter: {REDUCTION} was changed by somebody else meanwhile and is left as it is\n"
+            f"ccl-exporter: {REDUCTION} was changed by something else meanwhile and is left as it is\n"
             in running.log
         )
         assert f"ccl-exporter: {service} is what it was before: 0\n" in running.log

@@ -361,7 +361,7 @@ def test_a_number_whose_date_is_none_does_not_count() -> None:
     newest.take_text("4000 nan", None)
 
     assert newest.number is None
-    assert "date" in newest.trouble
+    assert "date" in newest.failure
 
 
 def test_a_sign_that_is_wrong_is_seen_by_what_the_car_takes() -> None:
@@ -411,8 +411,8 @@ def test_an_import_that_repeats_exactly_is_stale_where_its_source_is_finer(finer
     assert room.last.reason == reason
 
 
-@pytest.mark.parametrize(("every", "trouble"), [(2, "stale"), (60, "")])
-def test_without_a_supply_a_meter_may_be_slow(every: int, trouble: str) -> None:
+@pytest.mark.parametrize(("every", "reason"), [(2, "stale"), (60, "")])
+def test_without_a_supply_a_meter_may_be_slow(every: int, reason: str) -> None:
     """An import that repeats for 100 s, of a meter that was read every so many seconds before."""
     judged = InputFilter(InputSpec("import", "W", "surplus", None, 7000.0))
     for second in range(0, 1200, 2):
@@ -420,7 +420,7 @@ def test_without_a_supply_a_meter_may_be_slow(every: int, trouble: str) -> None:
     for second in range(1200, 1300, 2):
         known = judged.judge(InputValue(-500.5, second), second, CHARGING.plug)
 
-    assert known.trouble == trouble
+    assert known.reason == reason
 
 
 def test_a_house_of_three_phases_in_whole_amperes_contradicts_no_car_of_one() -> None:
@@ -610,7 +610,7 @@ def test_a_clock_that_is_set_makes_no_number_younger() -> None:
     wall[0] -= 7200
     newest.take(7.0, wall[0] + 3600)
     assert newest.number == InputValue(6.0, 80.0)
-    assert "clocks" in newest.trouble
+    assert "clocks" in newest.failure
 
 
 def test_lines_of_a_descriptor_come_as_they_are_written_and_end_with_it() -> None:
@@ -630,7 +630,7 @@ def test_a_missing_file_is_news_at_once_and_once(tmp_path: Path) -> None:
     newest = LatestValue()
     File(tmp_path / "import", 1.0).look(newest)
     assert newest.news.is_set()
-    assert newest.trouble.endswith("cannot be read: No such file or directory")
+    assert newest.failure.endswith("cannot be read: No such file or directory")
     newest.news.clear()
     File(tmp_path / "import", 1.0).look(newest)
 

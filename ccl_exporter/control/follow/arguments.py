@@ -18,7 +18,7 @@ _ROOF = 10_000.0
 def input_spec(
     what: What, unit: Unit, mode: Mode, supply: str | None, roof: str | None, stale: float
 ) -> InputSpec:
-    """What the number means; `stale` in seconds."""
+    """What the input means; `stale` in seconds."""
     if supply is not None and what != "import":
         raise UsageError("--supply belongs to --input import: the power that is available knows of the supply")
     if supply is None and mode == "supply" and what == "import":

@@ -1,4 +1,4 @@
-"""The rounds of a follower: look at the number and at the charger, decide, write; and what it leaves behind."""
+"""The loop of a follower: read the input and the charger, decide, write; and the limit that it leaves."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -33,20 +33,20 @@ _LEAVE_AGAIN = 2.0
 Say = Callable[[str], None]
 
 SENTENCES = {
-    "following": "the number is good, the limit follows it",
-    "bridging": "a cloud passes, the car goes on with the least",
+    "following": "the limit follows the input",
+    "bridging": "a cloud passes, the car goes on with the minimum current",
     "full_hours": "the car has the full current in these hours",
-    "boost": "the car has the full current, as `charge start --now` says",
-    "below_minimum": "there is too little for a car",
-    "no_vehicle": "no charge is under way",
-    "stale": "the number is too old",
-    "implausible": "the number cannot be",
-    "contradiction": "the number contradicts the charger's own meter: look at its sign, its unit and --pv-peak",
+    "boost": "the car has the full current, as `charge start --now` asked for",
+    "below_minimum": "less than the minimum current is available",
+    "no_vehicle": "no session is running",
+    "stale": "the input is stale",
+    "implausible": "the input is implausible",
+    "contradiction": "the input contradicts the charger's own meter: check its sign, its unit and --pv-peak",
     "charger_unavailable": "the charger does not answer",
-    "write_ignored": "the charger did not take the last write over",
+    "write_ignored": "the last write did not take effect",
     "limit_exceeded": "the supply is exceeded though the limit is low enough",
     "budget": "no write is left for this in this hour",
-    "returning": "the number has just come back",
+    "returning": "the input has just returned",
     "stopping": "the command ends",
 }
 """What each reason means."""
@@ -57,7 +57,7 @@ _DETAILED = SENTENCES.keys() - {"following", "bridging", "full_hours", "boost", 
 
 @dataclass(frozen=True)
 class Status:
-    """What a follower shows: amperes, watts, per cent; None is what nobody knows."""
+    """What a follower shows: amperes, watts, per cent; None is what is not known."""
 
     reason: str = "returning"
     target: float | None = None
@@ -211,7 +211,7 @@ class Follower:
         self.status = replace(self.status, failed_writes=self._counts["failed"])
 
     def _show(self, now: float, plug: Plug, free: float | None, decision: Decision) -> None:
-        self._reason(decision.reason, self.latest.trouble)
+        self._reason(decision.reason, self.latest.failure)
         number = self.latest.number
         self.status = Status(
             reason=decision.reason,

@@ -1,4 +1,4 @@
-"""Whether the number that a follower goes by can be believed, and the power that is free by it. Pure.
+"""Whether the input of a follower is plausible, and the power that is available by it. Pure.
 
 Sign: what the house imports is positive when it buys, negative when it sells; what is available is positive.
 """
@@ -31,6 +31,9 @@ _MOVES = 2.0
 _STEPS, _STEP, _STEADY, _LOUD, _ECHO = 3, 460.0, 100.0, 4.0, 0.25
 """Of so many changes of the car, in watts, between times at which it was steady, an import shows such a part."""
 
+_REVERSED, _ECHO_REVERSED = 2, 0.6
+"""After so many changes an import is known to be reversed that went such a part the other way."""
+
 _LATE = 8.0
 _SLACK, _SLACK_SHARE, _ROOF_SLACK, _ROOF_SHARE = 300.0, 0.1, 500.0, 1.1
 _REMEMBERED = 120.0
@@ -46,10 +49,10 @@ class InputValue:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What the number means. Amperes are those of the phase that has most; watts are of all phases.
+    """What the input means. Amperes are those of the phase that has most; watts are of all phases.
 
     `supply` is what the house may import, in W or in A of each phase, None if nothing limits it; `roof` the most
-    that it makes, in watts. A number is `stale` after so many seconds.
+    that it makes, in watts. An input is `stale` after so many seconds.
     """
 
     what: What
@@ -80,11 +83,11 @@ class _Steady:
 class Judgement(NamedTuple):
     """The watts that are `free` for the car by the mode, and by the supply (`headroom`); None is not known.
 
-    `trouble` says why nothing is known; without a supply there is no headroom.
+    `reason` says why nothing is known; without a supply there is no headroom.
     """
 
     free: float | None
-    trouble: str = ""
+    reason: str = ""
     headroom: float | None = None
 
 
@@ -107,7 +110,7 @@ class InputFilter:
         self.watts: float | None = None
 
     def judge(self, number: InputValue | None, now: float, plug: Plug) -> Judgement:
-        """What is free for the car, or why nobody knows: stale, implausible, contradiction."""
+        """What is free for the car, or why that is not known: stale, implausible, contradiction."""
         self._cars.append((now, watts_of(plug)))
         while self._cars[0][0] < now - _REMEMBERED:
             self._cars.popleft()
@@ -176,12 +179,14 @@ class InputFilter:
         now, before = _Steady(around[-1], watts, max(inputs) - min(inputs)), self._steady
         self._steady = now
         if before is not None:
-            # Where the house itself moves as much as the car, such as under clouds, nothing can be told.
+            # Where the house itself moves as much as the car, such as under clouds, nothing can be concluded.
             loud = max(_STEP, _LOUD * max(before.spread, now.spread))
             if abs(now.car - before.car) >= loud:
                 self._steps.append((now.car - before.car, now.house - before.house))
         own = sum(abs(car) for car, _ in self._steps)
         seen = sum(house if car > 0 else -house for car, house in self._steps)
+        if len(self._steps) >= _REVERSED and seen < -_ECHO_REVERSED * own:
+            return True
         return len(self._steps) == _STEPS and seen < _ECHO * own
 
     def _stands_still(self, number: InputValue, now: float, plug: Plug) -> bool:

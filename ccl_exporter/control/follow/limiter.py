@@ -26,7 +26,7 @@ class FollowerState(ControlState):
     """
 
     def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
-        # Only how soon others may write again is lost; the journal is what tells that nothing can be kept.
+        # Only how soon others may write again is lost; the journal reports that nothing can be kept.
         with suppress(StateError, TimedOut):
             return super().note_written(variables)
         return lambda: None
@@ -51,7 +51,7 @@ class FollowedPlug(PlugCommands):
         limits, vehicle = self._judged(snapshot).limits, self._info.vehicle_device
         self.variable = f"{vehicle}.PREDUCTION"
         if vehicle is None or not limits.rated or self.variable not in Reading(snapshot).listed:
-            raise Absent(f"the charger does not tell how the current of {self.name} is limited")
+            raise Absent(f"the charger does not list what limits the current of {self.name}")
         self.device = vehicle
         self.largest = limits.rated
         self._lookup.describe([self.variable], monotonic() + timeout)
@@ -64,12 +64,12 @@ class FollowedPlug(PlugCommands):
         snapshot = self._lookup.read(self._timeout, self._devices, charges=boosted)
         plug = self._judged(snapshot)
         if plug.activity is Activity.UNKNOWN and not boosted:
-            # Only then, as it is a request more: chargeInfo tells the state too.
+            # Only then, as it is a request more: chargeInfo has the state too.
             snapshot = self._lookup.read(self._timeout, self._devices, charges=True)
             plug = self._judged(snapshot)
         if plug.limits.reduction is None:
-            raise Garbled(f"the charger does not tell {self.variable}")
-        # Only then: what is written blindly needs a reading that tells what can be written.
+            raise Garbled(f"{self.variable} cannot be read")
+        # Only then: what is written blindly needs a read that says what can be written.
         self._last = snapshot
         self._shown = self._shown or plug.limits.percent == self._sent
         return plug
@@ -81,14 +81,14 @@ class FollowedPlug(PlugCommands):
     def plug(self) -> Plug:
         """What the plug does now.
 
-        Raises `Garbled` if nobody can say, for which the follower sets the safe current.
+        Raises `Garbled` if that is not known, for which the follower sets the safe current.
         """
         plug = self.observe()
         if plug.activity is Activity.UNKNOWN:
             raise Garbled(f"the state of {self.name} cannot be read")
         if plug.is_charging and (plug.powers.is_unread or plug.currents.is_unread):
             # A part of the phases would be given what is free for all of them.
-            raise Garbled(f"the meter of {self.name} does not tell power and current of each phase")
+            raise Garbled(f"the meter of {self.name} does not report power and current of each phase")
         return plug
 
     def is_boosted(self, plug: Plug, now: float) -> bool:
@@ -103,7 +103,7 @@ class FollowedPlug(PlugCommands):
         return False
 
     def send(self, percent: int, urgent: bool = False) -> Written:
-        """Write the reduction without waiting for what comes of it; an urgent one waits for nobody."""
+        """Write the reduction without waiting for what comes of it; an urgent one does not wait for others."""
         # Until a write shows, the charger reads as before it, which says nothing of what is to be.
         how = WriteOptions(least_pause=0.0, no_readback=True, even_if_equal=not self._shown)
         with ExitStack() as stack:

@@ -87,7 +87,7 @@ class Rules:
 class Observation:
     """One look at a plug, all of whose limits and meter values that are listed were read.
 
-    `free` is the power that the car may take by the mode, in watts, None with the `trouble` why nobody knows;
+    `free` is the power that the car may take by the mode, in watts, None with the `reason` why it is not known;
     `headroom` is what the supply leaves it, None where there is no supply.
     `now` in seconds of any clock that never goes back; `day` is another number each day.
     """
@@ -96,7 +96,7 @@ class Observation:
     day: int
     plug: Plug
     free: float | None
-    trouble: str = ""
+    reason: str = ""
     headroom: float | None = None
     full: Full = ""
 
@@ -112,7 +112,7 @@ def amperes_of(plug: Plug) -> float:
 
 
 def phase_volts(plug: Plug) -> float:
-    """The voltage of a phase; what is usual where no meter tells it."""
+    """The voltage of a phase; what is usual where no meter lists it."""
     read = [volts for _, volts in plug.voltages.by_phase if volts is not None and volts > 0]
     return sum(read) / len(read) if read else _USUAL_VOLTS
 
@@ -227,7 +227,7 @@ class Policy:
             # What the input says does not matter then, nor whether it says anything.
             return self._by_mode(seen, limit, elapsed)
         if self._well_from is None:
-            return _DesiredCurrent(rules.safe, seen.trouble, urgent=True)
+            return _DesiredCurrent(rules.safe, seen.reason, urgent=True)
         free = self._headroom[-1][1] if rules.has_supply else inf
         if seen.now - self._well_from < _BACK_AFTER:
             if free < min(limit, rules.safe):
@@ -243,7 +243,7 @@ class Policy:
         return replace(supply, reason=wish.reason) if supply.reason == "following" else supply
 
     def _note(self, seen: Observation) -> None:
-        """Keep what is free by the input, in amperes; forget it all once nobody knows it."""
+        """Keep what is free by the input, in amperes; forget it all once it is not known."""
         if seen.free is None:
             self._well_from = None
             self._seen.clear()

@@ -1,4 +1,4 @@
-"""Where the number comes from that a follower goes by: a PromQL query, an MQTT topic, a file, standard input."""
+"""The sources of a follower's input: a PromQL query, an MQTT topic, a file, standard input."""
 
 import json
 import os
@@ -60,7 +60,7 @@ class LatestValue:
         self._clock = clock
         self._wall = wall
         self.number: InputValue | None = None
-        self.trouble = ""
+        self.failure = ""
         self.ended = False
         self.broken = False
         self.news = threading.Event()
@@ -69,10 +69,10 @@ class LatestValue:
         """A number, with its Unix time if it is known; else it is as old as its arrival."""
         age = 0.0 if taken is None else self._wall() - taken
         if isnan(age):
-            return self.fail("the date of the number is none")
+            return self.fail("the input has a date that is not a number")
         if age < -_FUTURE:
-            return self.fail(f"the number is dated {-age:.0f} s in the future: one of the clocks is wrong")
-        self.trouble = ""
+            return self.fail(f"the input is dated {-age:.0f} s in the future: one of the clocks is wrong")
+        self.failure = ""
         self.number = InputValue(value, self._clock() - max(age, 0.0))
         self.news.set()
         return None
@@ -85,8 +85,8 @@ class LatestValue:
 
     def fail(self, why: str) -> None:
         """Nothing came, or nothing of use; why is news if it is something else than before."""
-        if why != self.trouble:
-            self.trouble = why
+        if why != self.failure:
+            self.failure = why
             self.news.set()
 
     def end(self, broken: bool = False) -> None:
@@ -107,7 +107,7 @@ class InputSource(Protocol):
 
 
 def run_source(source: InputSource, latest: LatestValue, stopped: threading.Event) -> None:
-    """Run a feed; where it breaks off that is an end too, as its thread would be missed by nobody."""
+    """Run a source; an error of ours in it is an end too, as nothing else would notice that its thread is gone."""
     with ExitStack() as breaking:
         breaking.callback(latest.end, broken=True)
         source.run(latest, stopped)
@@ -179,7 +179,7 @@ class File:
 class PromQuery:
     """A query that Prometheus, or what speaks as it, is asked again and again.
 
-    `METRIC[1m]` tells how old its last sample is; of any other query nobody knows, and it counts as new.
+    `METRIC[1m]` says how old its last sample is; that of any other query counts as new.
     """
 
     url: str
@@ -241,7 +241,7 @@ def answered(body: bytes) -> tuple[float, float | None]:
 
 @dataclass(frozen=True)
 class Mqtt:
-    """The latest message of a topic. What the broker had retained is of nobody knows when, and is passed over."""
+    """The latest message of a topic. What the broker had retained has no known age, and is passed over."""
 
     broker: BrokerSettings
     topic: str

@@ -83,7 +83,7 @@ class _Answered:
 class UrlPrices:
     """The prices of a URL, asked for at most every half an hour; `folder` keeps the last good answer.
 
-    `say` is told when it cannot be used, and when it can again; until then the last good prices count.
+    `say` takes a sentence when it cannot be used, and when it can again; until then the last good prices count.
     """
 
     url: str
@@ -96,7 +96,7 @@ class UrlPrices:
     _last: _Answered | None = None
     _parsed: tuple[str, Sequence[Slot]] | None = None
     _wait_until: float = float("-inf")
-    _trouble: str = ""
+    _failure: str = ""
     _unstored: bool = False
     _request: threading.Thread | None = None
 
@@ -143,17 +143,17 @@ class UrlPrices:
         # A clock that was set back must not keep it waiting.
         return not now < self._wait_until <= now + EVERY
 
-    def _report(self, trouble: str) -> None:
-        if trouble == self._trouble:
+    def _report(self, failure: str) -> None:
+        if failure == self._failure:
             return
-        self._trouble = trouble
+        self._failure = failure
         age = self.age()
-        if not trouble:
+        if not failure:
             self.say(f"{self.shown} gives prices again")
         elif age is None:
-            self.say(f"{self.shown}: {trouble}; without prices the car charges as late as possible")
+            self.say(f"{self.shown}: {failure}; without prices the car charges as late as possible")
         else:
-            self.say(f"{self.shown}: {trouble}; the prices of {age / 3600:.1f} h ago are used")
+            self.say(f"{self.shown}: {failure}; the prices of {age / 3600:.1f} h ago are used")
 
     def _ask(self) -> None:
         """Take the prices from the URL; raises `UsageError` without the URL in it."""

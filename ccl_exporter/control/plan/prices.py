@@ -61,7 +61,7 @@ _COLUMNS = ("unix_seconds", "price")
 """Members that hold a list each instead of a list of rows (Energy-Charts)."""
 
 _ONLY = {"channelType": "general"}
-"""What a row must have in a member for it to count, if it has that member: Amber tells what it pays, too."""
+"""What a row must have in a member for it to count, if it has that member: Amber lists what it pays, too."""
 
 
 @dataclass(frozen=True, slots=True)
