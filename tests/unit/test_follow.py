@@ -515,6 +515,24 @@ def test_a_charger_that_ignores_a_write_is_asked_again_after_longer_and_longer_r
     assert room.limit < 13.1
 
 
+def test_a_write_that_an_earlier_one_overtakes_is_sent_again_before_others_are() -> None:
+    """Each write acts some seconds after it was sent, and an earlier one may act later."""
+    room = Room(mode="supply", what="import", safe=6.1, obeys=False)
+    room.car = replace(room.car, percent=50, amperes=16.0, watts=3680.0)
+    while not room.sent:
+        room.hear_house(2000, 2)
+    raised = room.sent[-1][1]
+    room.hear_house(11_500, 2)
+    at, lowered = room.sent[-1]
+    assert lowered > 50 > raised
+    room.obey(raised)
+    while room.now <= at + 8:
+        room.hear_house(11_500, 2)
+
+    assert room.sent[-1][1] == lowered
+    assert room.sent[-1][0] - at == 6
+
+
 def test_a_supply_that_stays_exceeded_though_the_limit_is_low_pauses_the_car() -> None:
     room = Room(mode="supply", what="import", safe=6.1)
     room.hear_house(9000, 120)

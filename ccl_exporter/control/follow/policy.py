@@ -158,6 +158,7 @@ class Policy:
         self._by_sun = self._calm = False
         self._before: float | None = None
         self._sent: tuple[int, float] | None = None
+        self._earlier: int | None = None
         self._tries = 0
         self._on = False
         self._turned = float("-inf")
@@ -187,6 +188,9 @@ class Policy:
 
     def wrote(self, now: float, percent: int) -> None:
         """A write was sent."""
+        if self._sent is None or self._sent[0] != percent:
+            self._earlier = self._sent[0] if self._sent is not None and self._tries else None
+            self._tries = 0
         self._tries += 1
         on = amperes_left(percent, self.rules.largest) >= self.least
         if on and not self._on:
@@ -205,9 +209,13 @@ class Policy:
     def _limit(self, seen: Observation) -> float:
         """The current that is allowed, once what was written is in force."""
         percent = seen.plug.limits.percent
-        if self._sent is not None and self._sent[0] != percent and seen.now - self._sent[1] < TAKEN_WITHIN:
+        if self._sent is not None and seen.now - self._sent[1] < self._acts_within(percent):
             percent = self._sent[0]
         return min(amperes_left(percent, self.rules.largest), seen.cap)
+
+    def _acts_within(self, percent: int) -> float:
+        """Seconds that the last write has to show; fewer once the one before it does, which may act later."""
+        return _OVERTAKEN if percent == self._earlier else TAKEN_WITHIN
 
     def _ignored(self, seen: Observation) -> bool:
         """Whether the last write was not taken over."""
@@ -216,7 +224,7 @@ class Policy:
         if self._sent[0] == seen.plug.limits.percent:
             self._tries = 0
             return False
-        return seen.now - self._sent[1] >= TAKEN_WITHIN
+        return seen.now - self._sent[1] >= self._acts_within(seen.plug.limits.percent)
 
     # What is wished
 
@@ -375,7 +383,8 @@ class Policy:
         left = self.budget.left(now)
         leave = Decision(None, wish.amperes, wish.reason)
         if self._ignored(seen) and self._sent is not None:
-            rest = min(_RETRY * 2 ** (self._tries - 1), _LONGEST_RETRY)
+            first = self._acts_within(plug.limits.percent)
+            rest = min(first * 2 ** (self._tries - 1), _LONGEST_RETRY)
             if now - self._sent[1] < rest:
                 return Decision(None, wish.amperes, "write_ignored")
         if goal == limit:
@@ -434,5 +443,5 @@ _UNUSED, _RAMP_REST = 1.5, 15.0
 _SPARE, _SPARE_SHARE = 0.5, 0.03
 _SURE, _ONE_MORE_LOAD = 10.0, 15.0
 _STEADY, _STEADY_TO_START = 60.0, 120.0
-_RETRY, _LONGEST_RETRY = TAKEN_WITHIN, 300.0
+_OVERTAKEN, _LONGEST_RETRY = 6.0, 300.0
 _FEW, _FEWER, _LAST = 8, 5, 2
