@@ -179,7 +179,7 @@ def _faults_now(source: Source) -> Panel:
 
 def _energy(source: Source) -> Iterator[Panel]:
     of_session = "Of the session that is under way, or of the last."
-    yield _value(source, "This session", of_session, f.CHARGE_ENERGY, 2, 4)
+    yield _value(source, "This session", of_session, f.CHARGE_ENERGY, 2, 3)
     yield _value(source, "Duration", of_session, f.CHARGE_DURATION, None, 3)
     yield stat(
         cost_title("Session cost"),
@@ -217,7 +217,7 @@ def _energy(source: Source) -> Iterator[Panel]:
         weight=3,
         last="now/M",
     )
-    yield _value(source, "Meter", "The register, as the display shows it.", f.PLUG_ENERGY, 1, 3)
+    yield _value(source, "Meter", "The register, as the display shows it.", f.PLUG_ENERGY, 1, 4)
 
 
 def _faults(source: Source) -> Iterator[Line]:

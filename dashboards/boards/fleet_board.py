@@ -310,7 +310,7 @@ def _by_month(days: str) -> Panel:
         },
     }
     found = table(
-        "Energy per group and month",
+        "Energy per ${label} and month",
         about("By the label that is chosen on top; the sum of the days.", f.PLUG_ENERGY),
         Data((Target(named, table=True),), (summed, *_matrix("group", "Group", "Value (sum)"))),
         (),

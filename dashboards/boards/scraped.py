@@ -84,7 +84,8 @@ class Scraped(PromQL):
         return f"({tariff} or {super().price(window)})"
 
     def sessions(self) -> str:
-        ended = f"{self.of_plug(f.CHARGE_END)} >= $__from / 1000"
+        # An end before the beginning is that of the session before, if a database shows it for some minutes more.
+        ended = f"({self.of_plug(f.CHARGE_END)} >= {self.of_plug(f.CHARGE_BEGIN)}) >= $__from / 1000"
         return f"({self._begins()} and on ({', '.join(self.by)}) ({ended}))"
 
     def costs(self) -> str:
