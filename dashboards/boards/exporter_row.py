@@ -25,7 +25,7 @@ def _flow(title: str, text: str, families: Sequence[Family], labels: Sequence[st
     """Several counters by the second."""
     legend = " ".join(f"{{{{{label}}}}}" for label in ("instance", *labels))
     targets = tuple(Target(_own(family, rate=True), f"{legend} {_said(family)}") for family in families)
-    return graph(title, about(text, *families), Data(targets), "cps", {"min": 0})
+    return graph(title, about(text, *families), Data(targets), "cps", {"min": 0, **_OPTIONAL})
 
 
 def _said(family: Family) -> str:
@@ -53,9 +53,9 @@ def exporter_lines() -> Iterator[Line]:
             stat(
                 "Version",
                 about("", f.BUILD_INFO),
-                _scraped.one(_own(f.BUILD_INFO), legend="{{version}}"),
+                _scraped.now(_own(f.BUILD_INFO), legend="{{version}}"),
                 "none",
-                words({1: ("running", GOOD)}),
+                names=True,
             ),
             last(
                 "Configuration",
@@ -98,7 +98,7 @@ def exporter_lines() -> Iterator[Line]:
                 about("", f.INFLUXDB_SEND_SECONDS),
                 _scraped.one(_own(f.INFLUXDB_SEND_SECONDS), legend="{{instance}} {{sink}}"),
                 "s",
-                {"min": 0},
+                {"min": 0, **_OPTIONAL},
             ),
         ),
     )
@@ -128,6 +128,7 @@ def exporter_lines() -> Iterator[Line]:
                 about("By the tariff in the configuration file.", f.TARIFF_PRICE),
                 _scraped.one(_own(f.TARIFF_PRICE), legend="{{instance}} {{currency}}"),
                 "none",
+                {"decimals": 4, **_OPTIONAL},
             ),
             timeline(
                 "Cheap hours",

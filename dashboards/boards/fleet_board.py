@@ -21,6 +21,7 @@ from boards.grafana import (
     highest_first,
     merged,
     per_day,
+    row_names,
     stat,
     steps,
     summed_bars,
@@ -210,7 +211,7 @@ def _availability() -> Iterator[Line]:
                     "Availability by month",
                     about(f"{formula} Months are those of UTC.", f.PLUG_STATUS),
                     Data((Target(named, instant=True, table=True),), _matrix("which", "Plug", "Value")),
-                    (),
+                    (row_names("Plug"),),
                     none=_NEEDS_RULES,
                 )
             ),
@@ -323,7 +324,11 @@ def _matrix(rows: str, heading: str, values: str) -> tuple[Json, ...]:
     """A column for each month."""
     options = {"columnField": "month", "emptyValue": "null", "rowField": rows, "valueField": values}
     names = {"excludeByName": {}, "indexByName": {}, "renameByName": {f"{rows}\\month": heading}}
-    return {"id": "groupingToMatrix", "options": options}, {"id": "organize", "options": names}
+    return (
+        {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": "month"}]}},
+        {"id": "groupingToMatrix", "options": options},
+        {"id": "organize", "options": names},
+    )
 
 
 def _idle() -> Iterator[Line]:

@@ -343,6 +343,11 @@ def coloured(name: str, mapping: Json) -> Json:
     return _override("byName", name, mapping | shown)
 
 
+def row_names(name: str) -> Json:
+    """A table's column of names, whatever colours the cells of the others."""
+    return _override("byName", name, {"custom.align": "left", "custom.cellOptions": {"type": "auto"}})
+
+
 def renamed(names: Mapping[str, str]) -> tuple[Json, ...]:
     """What series are called."""
     return tuple(_override("byName", name, {"displayName": text}) for name, text in names.items())
