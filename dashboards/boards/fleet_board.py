@@ -29,6 +29,7 @@ from boards.grafana import (
     table,
     timeline,
 )
+from boards.scraped import ANNOTATIONS
 from boards.templating import source_variable
 from boards.units import CONTACT, DURATION, ENERGY, FAULTS, HOURS, KWH, REASONS, STATUS, about
 from ccl_exporter.metrics import families as f
@@ -53,7 +54,7 @@ def board() -> Board:
         description="All chargers: what needs attention, energy, availability, idle time, contact, the exporter.",
         source=fleet.source,
         variables=(source_variable(fleet.source), *fleet.variables),
-        annotations=fleet.annotations,
+        annotations=ANNOTATIONS,
         rows=(
             Row("", tuple(_now())),
             Row("Energy", tuple(_energy())),

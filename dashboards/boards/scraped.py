@@ -11,12 +11,36 @@ from boards.units import KWH, codes
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family
 
+_STATION = 'job=~"$job", instance=~"$instance"'
+
+ANNOTATIONS: Sequence[Json] = (
+    annotation(
+        "prometheus",
+        "Alerts",
+        "red",
+        expr=f'ALERTS{{alertstate="firing", {_STATION}}}',
+        titleFormat="{{alertname}}",
+        textFormat="{{instance}} {{plug}}",
+        step="60s",
+    ),
+    annotation(
+        "prometheus",
+        "Reboots",
+        "purple",
+        expr=f"changes({f.STATION_BOOT.name}{{{_STATION}}}[10m]) > 0",
+        titleFormat="Reboot",
+        textFormat="{{instance}}",
+        step="60s",
+    ),
+)
+"""Marks on the graphs of every board."""
+
 
 class Scraped(PromQL):
     """The exporter's own names, as a Prometheus has them that scrapes /metrics, or /probe by /sd."""
 
     by = ("job", "instance", "plug")
-    station = 'job=~"$job", instance=~"$instance"'
+    station = _STATION
     plug = f"{station}, plug=~`${{plug:regex}}`"
     charge = (f.CHARGE_ENERGY, f.CHARGE_BEGIN, f.CHARGE_END, f.CHARGE_DURATION)
     session = "begin"
@@ -46,23 +70,15 @@ class Scraped(PromQL):
             hidden=True,
         ),
     )
-    annotations = (
+    annotations: Sequence[Json] = (
+        *ANNOTATIONS,
         annotation(
             "prometheus",
-            "Alerts",
-            "red",
-            expr=f'ALERTS{{alertstate="firing", {station}}}',
-            titleFormat="{{alertname}}",
-            textFormat="{{instance}} {{plug}}",
-            step="60s",
-        ),
-        annotation(
-            "prometheus",
-            "Reboots",
-            "purple",
-            expr=f"changes({f.STATION_BOOT.name}{{{station}}}[10m]) > 0",
-            titleFormat="Reboot",
-            textFormat="{{instance}}",
+            "Cheap hours",
+            "green",
+            expr=f'{f.TARIFF_CHEAP.name}{{instance=~"$exporter"}} == 1',
+            titleFormat="Cheap hours",
+            textFormat="",
             step="60s",
         ),
     )

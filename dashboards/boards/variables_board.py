@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from boards.grafana import Board, Data, Line, Panel, Row, Target, column, graph, merged, table, timeline
-from boards.scraped import Scraped
+from boards.scraped import ANNOTATIONS, Scraped
 from boards.templating import query_variable, source_variable
 from boards.units import CONTACT, about, unit
 from ccl_exporter.metrics import families as f
@@ -62,7 +62,7 @@ def board() -> Board:
                 "prometheus", "variable", "Variable", f"label_values(ccl_variable_info{{{_DEVICE}}}, variable)"
             ),
         ),
-        annotations=Scraped.annotations,
+        annotations=ANNOTATIONS,
         rows=(
             Row("Devices", tuple(_devices())),
             *(Row(title, tuple(_quantities(keys)), collapsed="(" in title) for title, keys in _ROWS.items()),

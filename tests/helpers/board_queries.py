@@ -17,7 +17,7 @@ OWN = (
     *("Version", "Configuration", "Broker", "Points in queues", "Queues on disk", "Last write"),
     *("Age of the oldest queued reading", "Points", "Duration of a write", "Reads of chargers"),
     *("Messages to the broker", "Chargers in backoff", "Price of a kilowatt-hour", "Cheap hours"),
-    *("variable exporter", "variable currency"),
+    *("variable exporter", "variable currency", "annotation Cheap hours"),
 )
 """What only the exporter itself has, on /metrics."""
 

@@ -122,6 +122,23 @@ def test_every_query_finds_something(sources: Sources, board: str) -> None:
         assert bits == BIT_BY_BIT
 
 
+def test_a_panel_without_data_is_folded_or_says_why() -> None:
+    """In its own words where a value would be, or in the title of its row."""
+    empty = {*OWN, *BY_RULES, *FOLLOWER, *RIGHTLY_EMPTY, *BIT_BY_BIT}
+    wrong = []
+    for name, board in BOARDS.items():
+        row = ""
+        for panel in board["panels"]:
+            row = panel["title"] if panel["type"] == "row" else row
+            for shown in panel["panels"] if panel["type"] == "row" else [panel]:
+                own_words = "noValue" in shown["fieldConfig"]["defaults"]
+                folded = panel["type"] == "row" and panel["collapsed"] and "(" in row
+                if shown["title"] in empty and not own_words and not folded:
+                    wrong.append((name, row, shown["title"]))
+
+    assert wrong == []
+
+
 # The truth
 
 
@@ -163,6 +180,16 @@ def test_energy_per_day_is_the_difference_of_the_register(sources: Sources, boar
         for key in sources.days.registers:
             truth = register_at(sources.days, key, end) - register_at(sources.days, key, begin - early)
             assert shown[key[1]] == pytest.approx(truth / 3.6e6, rel=1e-9)
+
+
+def test_days_of_influxdb_are_local(sources: Sources) -> None:
+    """A day in India begins at 18:30 of UTC."""
+    begin = LAST - 5.5 * 3600
+    shown = by_plug(sources.ask("charger-influxdb.json", "Energy per day A", timezone="Asia/Kolkata"), begin)
+
+    for key in sources.days.registers:
+        grown = register_at(sources.days, key, END) - register_at(sources.days, key, begin - 0.001)
+        assert shown[key[1]] == pytest.approx(grown / 3.6e6, rel=1e-9)
 
 
 @pytest.mark.parametrize("board", BY_REGISTER)

@@ -667,18 +667,3 @@ def test_trouble_comes_first_in_the_fleet() -> None:
     assert table["options"]["sortBy"] == [{"displayName": "Status", "desc": True}]
     assert in_order[:3] == ["not reachable", "out of order", "inoperative"]
     assert in_order[-2:] == ["charging", "available"]
-
-
-def test_a_folded_row_that_may_be_empty_says_why() -> None:
-    """Of the panels that may have no data each says so in its own words, or its row does."""
-    may_be_empty = {"Faults of the plug", "Alerts", "Available power and input", "Broker", "Faults", "Points"}
-    silent = [
-        (name, row["title"], panel["title"])
-        for name in NAMES
-        for row in BOARDS[name]["panels"]
-        if row["type"] == "row"
-        for panel in row["panels"]
-        if panel["title"] in may_be_empty and "(" not in row["title"]
-    ]
-
-    assert silent == []
