@@ -39,7 +39,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
         )
         podman.build(*shlex.split(BUILD)[2:])
         simulate = podman.within(
-            *(str(COMMAND), "simulate", "--speed", "30", "--web.listen-address", f"{CHARGER}:80")
+            *(str(COMMAND), "simulate", "--speed", "5", "--web.listen-address", f"{CHARGER}:80")
         )
         with subprocess.Popen(simulate, stdout=subprocess.PIPE, env=podman.environment) as simulator:
             assert simulator.stdout is not None
