@@ -43,6 +43,10 @@ COMMANDS = {
         "set:set_variables",
         "Write variables that the charger declares writable, and check that the values hold.",
     ),
+    "assets": (
+        "assets:assets",
+        "Copy the Grafana dashboards and the Prometheus rules of this version to a folder.",
+    ),
     "simulate": ("simulate:simulate", "Simulate a charger with its PowerStudio engine, to try an exporter on."),
 }
 """Each command: the module in `cli` and the function that it is, and the first paragraph of its docstring."""

@@ -1,5 +1,6 @@
 """What is released: its version stands in one place, its wheel is whole and runs on every Python there is."""
 
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,13 @@ from ccl_exporter.metrics import families
 
 CHANGES = (PROJECT / "deploy" / "CHANGELOG.md").read_text(encoding="utf-8")
 PAGES = [PROJECT / "deploy" / "README.md", PROJECT / "deploy" / "kustomize" / "README.md"]
+RELEASING = PROJECT / ".github" / "RELEASING.md"
+ASSETS = {
+    **{f"dashboards/{path.name}": path for path in (PROJECT / "dashboards").glob("*.json")},
+    **{f"rules/{path.name}": path for path in (PROJECT / "deploy" / "prometheus" / "rules").glob("*.yml")},
+}
+"""The files that `ccl-exporter assets` copies, and where they are here."""
+
 UV = Path(sys.executable).with_name("uv")
 PYTHONS = os.environ.get("CCL_PYTHONS", sys.executable).split(os.pathsep)
 """The interpreters to install on; the long form names several, with colons between."""
@@ -55,6 +64,11 @@ def installed(python: str, folder: Path, *what: str | Path) -> Path:
     found = environment / "bin" / "python"
     uv("pip", "install", *what, python=found)
     return found
+
+
+def normalised(name: str) -> str:
+    """The name of a distribution as an index compares it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def serves(python: Path, folder: Path) -> bool:
@@ -109,18 +123,83 @@ def test_every_version_says_which_metrics_were_renamed_and_the_new_names_are_the
         assert names.isdisjoint(old for old, _ in pairs)
 
 
-def test_the_wheel_has_the_package_whole_its_licence_and_nothing_else(built: tuple[Path, Path]) -> None:
+def test_the_wheel_has_the_package_whole_its_assets_its_licence_and_nothing_else(built: tuple[Path, Path]) -> None:
     _, wheel = built
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         about = f"ccl_exporter-{__version__}.dist-info"
-        metadata = archive.read(f"{about}/METADATA").decode()
+        metadata = message_from_bytes(archive.read(f"{about}/METADATA"))
     shipped = {name for name in project_files() if name.startswith("ccl_exporter/")}
 
-    assert {name for name in names if not name.startswith(about)} == shipped
+    assert {name for name in names if not name.startswith(about)} == shipped | {
+        f"ccl_exporter/assets/{name}" for name in ASSETS
+    }
     assert f"{about}/licenses/LICENSE" in names
-    assert "License-Expression: Apache-2.0" in metadata
-    assert "License-File: LICENSE" in metadata
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["License-File"] == "LICENSE"
+    assert metadata.get_all("Provides-Extra") == ["mqtt"]
+
+
+def test_an_index_shows_a_page_without_a_dead_link(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """With a repository among the URLs its links lead there; without one they are text."""
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    link, page = next(iter(re.findall(r"(?<!!)\[([^\[\]]+)\]\((\w+/[\w/]+\.md)\)", readme)))
+    source = shutil.copytree(built[0].parents[1] / "src", tmp_path / "src")
+    project = source / "pyproject.toml"
+    text = re.sub(r"^\[project\.urls\]\n(?:.+\n)*", "", project.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    shown = {}
+    for repository in (None, "https://example.com/owner/name"):
+        urls = f'\n[project.urls]\nRepository = "{repository}"\n' if repository else ""
+        project.write_text(text + urls)
+        uv("build", "--wheel", "--out-dir", tmp_path / "dist", source)
+        (wheel,) = (tmp_path / "dist").glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive_of_wheel:
+            metadata = message_from_bytes(archive_of_wheel.read(f"ccl_exporter-{__version__}.dist-info/METADATA"))
+        shown[repository] = metadata.get_payload(decode=True).decode()  # type: ignore[union-attr] # it is one part
+        assert metadata["Description-Content-Type"] == "text/markdown"
+
+    for repository, described in shown.items():
+        prose = re.sub(r"^```.*?^```", "", described, flags=re.DOTALL | re.MULTILINE)
+        targets = re.findall(r"\]\(([^)]*)\)", prose)
+        assert [target for target in targets if not re.match(r"https?:", target)] == [], repository
+        assert described.startswith("# ccl-exporter\n")
+        assert described.count("```") == readme.count("```")
+    assert "![" not in shown[None]
+    assert f"[{link}]" not in shown[None]
+    assert f"[{link}](https://example.com/owner/name/blob/HEAD/{page})" in shown["https://example.com/owner/name"]
+    pictures = re.findall(r"!\[[^\]]*\]\((?!http)([^)]*)\)", readme)
+    for picture in pictures:
+        assert f"(https://example.com/owner/name/raw/HEAD/{picture})" in shown["https://example.com/owner/name"]
+
+
+def test_the_commands_of_the_release_page_list_the_parts_and_their_checksums(
+    built: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The list of parts has what the wheel brings in a new environment, with versions."""
+    blocks = re.findall(r"```sh\n(.*?)```", RELEASING.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (lines,) = [block for block in blocks if "cyclonedx-py" in block]
+    (tmp_path / "dist").mkdir()
+    for path in built:
+        shutil.copy(path, tmp_path / "dist")
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    environment = {**os.environ, "PATH": f"{UV.parent}:{os.environ['PATH']}"}
+    subprocess.run(
+        ["bash", "-ec", lines.replace(".venv/bin/", "")],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    parts = json.loads((tmp_path / "dist" / "sbom.json").read_text(encoding="utf-8"))
+    named = {normalised(part["name"]): part["version"] for part in parts["components"]}
+    installed = dict(line.split("==") for line in (tmp_path / "dist" / "frozen.txt").read_text().split())
+    sums = (tmp_path / "dist" / "SHA256SUMS").read_text().splitlines()
+
+    assert parts["bomFormat"] == "CycloneDX"
+    assert parts["metadata"]["component"]["version"] == __version__
+    assert {"requests", "paho-mqtt"} <= named.keys()
+    assert {normalised(name): version for name, version in installed.items()}.items() <= named.items()
+    assert {line.split("  ")[1] for line in sums} == {*(path.name for path in built), "sbom.json"}
 
 
 def test_the_source_has_all_that_its_tests_need(built: tuple[Path, Path]) -> None:
@@ -149,12 +228,23 @@ def test_the_wheel_installs_and_serves_on_a_new_python(
     assert subprocess.run(
         [found.with_name("ccl-exporter"), "--version"], capture_output=True, text=True, check=True
     ).stdout == (f"ccl-exporter {__version__}\n")
+    copied = subprocess.run(
+        [found.with_name("ccl-exporter"), "assets", "shipped"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert set(copied) == {f"shipped/{name}" for name in ASSETS}
+    for name, path in ASSETS.items():
+        assert (tmp_path / "shipped" / name).read_bytes() == path.read_bytes()
     assert serves(found, tmp_path)
     if LONG:
         with tarfile.open(source) as archive:
             archive.extractall(tmp_path, filter="data")
         (folder,) = tmp_path.glob("ccl_exporter-*")
-        uv("pip", "install", f"{wheel}[test]", python=found)
+        uv("pip", "install", "--group", PROJECT / "pyproject.toml:test", python=found)
         environment = {name: value for name, value in os.environ.items() if name != "CCL_RELEASE_SUITE"}
         suite = subprocess.run(
             [found.with_name("pytest"), "-q", "-n", "4", "tests/unit", "tests/component", "tests/system"],
@@ -170,10 +260,10 @@ def test_the_wheel_installs_and_serves_on_a_new_python(
 def test_the_lowest_versions_of_all_libraries_serve(built: tuple[Path, Path], tmp_path: Path) -> None:
     """Those that pyproject.toml names, of what it names. Long form, with the unit tests: CCL_RELEASE_SUITE=1."""
     _, wheel = built
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    named = [*project["dependencies"], *extras["mqtt"], *(extras["test"] if LONG else [])]
-    named = [requirement for requirement in named if not requirement.startswith("ccl-exporter")]
+    about = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = about["project"]
+    tests = about["dependency-groups"]["test"] if LONG else []
+    named = [*project["dependencies"], *project["optional-dependencies"]["mqtt"], *tests]
     found = installed(sys.executable, tmp_path, "--resolution=lowest-direct", wheel, *named)
     versions = dict(line.split("==") for line in uv("pip", "freeze", python=found).splitlines() if "==" in line)
     for requirement in project["dependencies"]:
