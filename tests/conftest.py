@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.support import PROJECT, Clock, Process, Start
+from helpers.support import PROJECT, Clock, Process, Start, unavailable
 
 from ccl_exporter.simulator import Simulator
 
@@ -85,9 +85,8 @@ def charging() -> Iterator[Simulator]:
 def recordings() -> Path:
     """The folder with answers of a real charger, which are nobody's to ship."""
     folder = os.environ.get("CCL_RECORDINGS")
+    if folder == "absent":  # the public CI says so; there it is no error
+        pytest.skip("CCL_RECORDINGS=absent: the answers of a real charger are not compared")
     if not folder:
-        message = "CCL_RECORDINGS names no folder: the answers of a real charger are not compared"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        unavailable("CCL_RECORDINGS names no folder: the answers of a real charger are not compared")
     return (PROJECT / folder).resolve()
