@@ -28,6 +28,7 @@ from ccl_exporter.cli.shared import (
     hours,
     learned,
     say,
+    say_wrapped,
     transport,
 )
 from ccl_exporter.cli.terminal import coloured, wrapped
@@ -322,29 +323,36 @@ def status(
         progress(lambda: requests("reading plugs", connection.requests)),
     ):
         seen = read_plugs(CommandReader(connection, learned(settings)), plug, timeout)
-    plans = _plans(settings.url, [one.name for one in seen])
+    commands = _commands(settings.url, [one.name for one in seen])
     if as_json:
-        found = [
-            {**wording.facts(one), **({"plan": plans[one.name][1]} if one.name in plans else {})} for one in seen
-        ]
+        found = [{**wording.facts(one), **commands.get(one.name, _NO_COMMANDS)[1]} for one in seen]
         say(json.dumps(found, ensure_ascii=False, indent=2))
-    else:
-        for one in seen:
-            line = wrapped(wording.describe(one), sys.stdout)
-            say(coloured(line, _COLOURS.get(one.not_charging)))
-            if one.name in plans:
-                say(wrapped(plans[one.name][0], sys.stdout))
+        return
+    for one in seen:
+        line = wrapped(wording.describe(one), sys.stdout)
+        say(coloured(line, _COLOURS.get(one.not_charging)))
+        for more in commands.get(one.name, _NO_COMMANDS)[0]:
+            say_wrapped(more)
 
 
-def _plans(url: str, plugs: Sequence[str]) -> Mapping[str, tuple[str, Mapping[str, Any]]]:
-    """What is planned for each plug, in a line and as facts; without a state folder nothing is."""
+_Commands = tuple[Sequence[str], Mapping[str, Any]]
+_NO_COMMANDS: _Commands = (), {}
+
+
+def _commands(url: str, plugs: Sequence[str]) -> Mapping[str, _Commands]:
+    """What commands of this machine do at each plug, in lines and as facts; without a state folder nothing."""
     found = {}
     with suppress(StateError):
         state, now = ControlState(state_folder(os.environ), url), time()
         for plug in plugs:
+            lines, known = list[str](), dict[str, Any]()
+            if state.is_followed(plug):
+                lines.append(f"{plug}: `charge follow` decides its current")
+                known["followed"] = True
             plan = state.plan_progress(plug)
             if plan is not None and plan.by > now:
                 is_running = state.is_planning(plug)
-                says = wording.describe_plan(plan, is_running, now)
-                found[plug] = says, {**asdict(plan), "running": is_running}
+                lines.append(wording.describe_plan(plan, is_running, now))
+                known["plan"] = {**asdict(plan), "running": is_running}
+            found[plug] = lines, known
     return found

@@ -24,6 +24,7 @@ from ccl_exporter.cli.shared import (
     hours,
     on_signals,
     say,
+    say_wrapped,
     warn,
 )
 from ccl_exporter.cli.write_session import Target, restore_only, writable_transport, write_command
@@ -353,7 +354,7 @@ def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> F
 
 def _say_when(sentence: str) -> None:
     """Say when something became so; where the output is kept, a journal adds the time itself."""
-    say(f"{datetime.now():%H:%M:%S} {sentence}" if sys.stdout.isatty() else sentence)
+    say_wrapped(f"{datetime.now():%H:%M:%S} {sentence}" if sys.stdout.isatty() else sentence)
 
 
 def _promise(task: _Task, follower: Follower) -> None:
@@ -365,24 +366,24 @@ def _promise(task: _Task, follower: Follower) -> None:
         if meaning.what == "import"
         else "the power that is available to the car"
     )
-    say(
+    say_wrapped(
         f"Follows {task.source.says} at {plug.name} of {task.target.settings.url}, which has {plug.largest:g} A;"
         f" mode {rules.mode}."
     )
-    say(f"The input is {sign}, in {meaning.unit}; assumed PV peak power: {meaning.roof / 1000:g} kW.")
-    say(
+    say_wrapped(f"The input is {sign}, in {meaning.unit}; assumed PV peak power: {meaning.roof / 1000:g} kW.")
+    say_wrapped(
         f"Safe current: {safe:.2f} A, within 60 s, when the input is older than {meaning.stale:.0f} s or"
         " implausible."
     )
     if task.full_hours:
         within = ", ".join(map(str, task.full_hours))
         need = "what the supply leaves" if rules.has_supply else "whatever the input says"
-        say(f"Within {within} and after `charge start --now`: the full current, {need}.")
+        say_wrapped(f"Within {within} and after `charge start --now`: the full current, {need}.")
     end = amperes_left(follower.guard.at_end, plug.largest)
     why = "the safe current" if rules.has_supply else "as now, or no reduction where that is too low for a car"
-    say(f"When this command ends: {end:.2f} A, {why}.")
-    say(
+    say_wrapped(f"When this command ends: {end:.2f} A, {why}.")
+    say_wrapped(
         "Killed with SIGKILL, this command sets nothing: the next command that writes to this charger does, or"
         " `charge follow --restore`, as the systemd unit has it."
     )
-    say(f"At most {task.writes} writes per hour and {count(rules.starts_a_day, 'start')} per day.")
+    say_wrapped(f"At most {task.writes} writes per hour and {count(rules.starts_a_day, 'start')} per day.")

@@ -204,6 +204,11 @@ def say(sentence: str, err: bool = False) -> None:
         flush_streams()
 
 
+def say_wrapped(sentence: str) -> None:
+    """Print a sentence for a person; on a terminal its lines end at words."""
+    say(wrapped(sentence, sys.stdout))
+
+
 def flush_streams() -> None:
     """Drop what cannot be printed: else Python tries it again at its end, and makes a failure of that."""
     for stream in filter(None, (sys.stdout, sys.stderr)):

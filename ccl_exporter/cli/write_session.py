@@ -29,6 +29,7 @@ from ccl_exporter.cli.shared import (
     duration_of_at_least,
     on_signals,
     say,
+    say_wrapped,
     warn,
 )
 from ccl_exporter.control.put import WritableTransport
@@ -259,7 +260,7 @@ def _tell(ended: Ended, as_json: bool) -> None:
         facts = {"outcome": ended.outcome, "says": ended.says, **ended.facts}
         say(json.dumps(facts, ensure_ascii=False, indent=2))
     else:
-        say(ended.says)
+        say_wrapped(ended.says)
 
 
 def facts(written: Sequence[Written]) -> Mapping[str, Any]:

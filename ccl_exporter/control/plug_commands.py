@@ -304,6 +304,11 @@ class PlugCommands(PlugReader):
         if not limits.rated:
             raise Absent(f"the rated current of {self.name} cannot be read, so a limit has no meaning")
         percent = reduction(text, limits.rated)
+        if self._writer.state.is_followed(self.name):
+            raise WriteRejected(
+                f"`charge follow` runs for {self.name} and would overwrite the limit: stop it first,"
+                f" or begin a boost with `{REMEDIES[NotCharging.LIMIT_BELOW_MINIMUM]}`"
+            )
         if text.strip() == MINIMUM and limits.cap is not None and limits.cap < MINIMUM_AMPERES:
             cap = f"CURRENT_REDUCTION caps {self.name} at {limits.cap:.2f} A"
             raise WriteRejected(f"{cap}, and a car needs {MINIMUM_AMPERES} A")

@@ -337,7 +337,7 @@ class ControlState:
 
         Raises `WriteRejected` if there is one, `StateError` if nothing can be locked.
         """
-        path = _followed(self.folder, self.id, plug)
+        path = self._followed(plug)
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             opened = path.open("a+", encoding="utf-8")
@@ -361,7 +361,10 @@ class ControlState:
 
     def is_followed(self, plug: str) -> bool:
         """Whether a follower of a plug runs."""
-        return _is_locked(_followed(self.folder, self.id, plug))
+        return _is_locked(self._followed(plug))
+
+    def _followed(self, plug: str) -> Path:
+        return self.folder / "follow" / sha256(f"{self.id} {plug}".encode()).hexdigest()[:16]
 
     # The journal
 
@@ -481,19 +484,10 @@ def _replace(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
-def is_followed(folder: Path, url: str, plug: str) -> bool:
-    """Whether a follower of a plug runs; creates nothing."""
-    return _is_locked(_followed(folder, _id_at(folder, _address_of(url)), plug))
-
-
 def _is_locked(path: Path) -> bool:
     with suppress(OSError), path.open("r+", encoding="utf-8") as file:
         return not try_lock(file)
     return False
-
-
-def _followed(folder: Path, id: str, plug: str) -> Path:
-    return folder / "follow" / sha256(f"{id} {plug}".encode()).hexdigest()[:16]
 
 
 def _user() -> str:

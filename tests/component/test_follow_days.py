@@ -100,14 +100,17 @@ def test_when_the_input_is_lost_or_repeats_there_is_the_safe_current_within_a_mi
 
 @pytest.mark.parametrize(("mode", "most"), [("supply", 60), ("surplus", 120)])
 def test_an_input_of_a_wrong_sign_or_scale_is_not_trusted_for_long(mode: Mode, most: float) -> None:
-    """A surplus needs some changes of the car to tell a wrong input from panels and clouds."""
+    """A surplus needs some changes of the car to tell a wrong sign from panels and clouds.
+
+    By a scale that is wrong it never starts a car.
+    """
     is_supply = mode == "supply"
     days = Days(
         Rules(mode, 32.0, safe=6.1 if is_supply else 0.0), seed=4, every=2, supply=SUPPLY if is_supply else None
     )
     for seed in range(EVENINGS):
         house = evening(200 + seed, LESS_THAN_SUPPLY) if is_supply else solar_day(200 + seed)
-        factor = FACTORS[seed % len(FACTORS)]
+        factor = FACTORS[seed % len(FACTORS)] if is_supply else -1.0
         day = days.live(house, Feed(LatestValue(days.bench.at, days.bench.at), 2, factor=factor))
         tell(f"{mode} {seed} times {factor}: more than the safe current for {day.trusted:.0f} s at most")
 

@@ -1,5 +1,6 @@
 """Following an input: how the command begins, how it ends, and what it leaves."""
 
+import json
 import signal
 import subprocess
 import threading
@@ -62,15 +63,22 @@ def test_a_second_follower_is_refused_with_a_clear_sentence(
     with told(path, 4000.0):
         process = follow(start, charging, "--file", str(path))
         process.line(TO_BE)
-        second = subprocess.run(
-            [str(COMMAND), "charge", "follow", "--file", str(path), "-c", charging.url],
-            capture_output=True,
-            text=True,
-            check=False,
+        second, limit, status, as_json = (
+            subprocess.run(
+                [str(COMMAND), "charge", *arguments, "-c", charging.url],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for arguments in (("follow", "--file", str(path)), ("limit", "10A"), ("status",), ("status", "--json"))
         )
 
     assert second.returncode == 4
     assert f"followed already, by process {process.process.pid}" in second.stderr
+    assert limit.returncode == 4
+    assert "`charge follow` runs for EVSE.PLUG and would overwrite the limit: stop it first" in limit.stderr
+    assert status.stdout.endswith("\nEVSE.PLUG: `charge follow` decides its current\n")
+    assert json.loads(as_json.stdout)[0]["followed"] is True
     assert len(writes(state)) == 1
 
 
