@@ -1,7 +1,6 @@
 """What all processes of a machine share: the state folder, locks on files, and the lock of each charger."""
 
 import fcntl
-import hashlib
 import logging
 import os
 import weakref
@@ -13,6 +12,7 @@ from typing import IO, Any
 
 from ccl_exporter.errors import TimedOut
 from ccl_exporter.http_client import resolved_address
+from ccl_exporter.text import file_key
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class ChargerLock:
         if self._file is None:
             # Half of the time: a name server that does not answer is for the request to report.
             address = resolved_address(self._url, (deadline - monotonic()) / 2) or self._url
-            name = hashlib.sha256(address.encode()).hexdigest()[:16]
+            name = file_key(address)
             try:
                 self._folder.joinpath("locks").mkdir(parents=True, exist_ok=True)
                 path = self._folder / "locks" / name

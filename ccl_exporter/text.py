@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 
 MASK = "(hidden)"
 DURATION_EXAMPLES = "it looks like 200ms, 10s, 1m, 1h or 30d"
@@ -20,6 +21,11 @@ _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_0
 def format_number(value: float | str | None) -> str:
     """A value as text: numbers without needless zeros."""
     return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else (value or "-")
+
+
+def file_key(text: str) -> str:
+    """A part of a file's name that stands for a text, such as a URL, and does not show it."""
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def count(number: int, noun: str) -> str:

@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import sha256
 from logging.handlers import SysLogHandler
 from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
@@ -23,6 +22,7 @@ from ccl_exporter.control.night import Night
 from ccl_exporter.errors import StateError, TimedOut, WriteRejected
 from ccl_exporter.http_client import resolved_address
 from ccl_exporter.locks import try_lock, wait_for_lock
+from ccl_exporter.text import file_key
 
 JOURNAL = "writes.log"
 SYSTEM_LOG = Path("/dev/log")
@@ -208,7 +208,7 @@ class ControlState:
 
     def seconds_since(self, variable: str) -> float | None:
         """How long ago a variable was written; None if never, or if the clock was set back since."""
-        at = self._facts().get("written", {}).get(variable)
+        at = self._fact("written", variable)
         return None if at is None or at > self.now() else self.now() - at
 
     def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
@@ -227,7 +227,7 @@ class ControlState:
 
     def override(self, plug: str) -> Override | None:
         """The charge that is to go on until the car leaves."""
-        found = self._facts().get("overrides", {}).get(plug)
+        found = self._fact("overrides", plug)
         return None if found is None else Override(**found)
 
     def set_override(
@@ -248,7 +248,7 @@ class ControlState:
 
     def night(self, plug: str, opened: float) -> Night:
         """What came of the hours that `opened` at an instant (Unix seconds) so far."""
-        found = self._facts().get("nights", {}).get(plug)
+        found = self._fact("nights", plug)
         if found is None or found["opened"] != opened:
             return Night(opened)
         return Night(**{**found, "restarts": tuple(found["restarts"])})
@@ -275,8 +275,8 @@ class ControlState:
 
     def plan_progress(self, plug: str) -> PlanProgress | None:
         """What was kept of the plan for a plug."""
-        with suppress(KeyError, TypeError):
-            return PlanProgress(**self._facts().get("plans", {})[plug])
+        with suppress(TypeError):  # of another version
+            return PlanProgress(**(self._fact("plans", plug) or {}))
         return None
 
     def keep_plan_progress(self, plug: str, progress: PlanProgress | None) -> None:
@@ -287,7 +287,7 @@ class ControlState:
                 plans[plug] = asdict(progress)
 
     def _planned(self, plug: str) -> Path:
-        return self._own / f"plan-{sha256(plug.encode()).hexdigest()[:16]}.lock"
+        return self._own / f"plan-{file_key(plug)}.lock"
 
     # Pending restores
 
@@ -364,7 +364,7 @@ class ControlState:
         return _is_locked(self._followed(plug))
 
     def _followed(self, plug: str) -> Path:
-        return self.folder / "follow" / sha256(f"{self.id} {plug}".encode()).hexdigest()[:16]
+        return self.folder / "follow" / file_key(f"{self.id} {plug}")
 
     # The journal
 
@@ -433,6 +433,10 @@ class ControlState:
             yield facts.setdefault(kind, {})
             self._keep("facts", facts)
 
+    def _fact(self, kind: str, name: str) -> Any:
+        """What is kept of a plug or a variable; None if nothing is."""
+        return self._facts().get(kind, {}).get(name)
+
     def _facts(self) -> dict[str, Any]:
         with suppress(OSError, ValueError):
             found = json.loads((self._own / _FACTS).read_text(encoding="utf-8"))
@@ -471,7 +475,7 @@ def _id_at(folder: Path, address: str) -> str:
 
 
 def _memory_of(folder: Path, id: str) -> Path:
-    return folder / "writes" / sha256(id.encode()).hexdigest()[:16]
+    return folder / "writes" / file_key(id)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 from ccl_exporter.powerstudio.snapshot import SystemStatus
+from ccl_exporter.text import file_key
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class LearnedFile:
 
     def __init__(self, folder: Path, url: str) -> None:
         self._url = url
-        self._path = folder / "chargers" / f"{sha256(url.encode()).hexdigest()[:16]}.json"
+        self._path = folder / "chargers" / f"{file_key(url)}.json"
         self._is_reported = False
         self._in_file = ""
 

@@ -76,7 +76,7 @@ class Buyer:
     said: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
 
-    def source(self, deadline: float = 5.0) -> UrlPrices:
+    def source(self, deadline: float = 60.0) -> UrlPrices:
         now: Callable[[], float] = lambda: self.at  # noqa: E731 - one place for the time
         return UrlPrices(self.market.url, self.folder, parse, self.said.append, self.headers, now, deadline)
 

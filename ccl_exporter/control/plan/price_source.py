@@ -5,14 +5,13 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import time
 
 from ccl_exporter.control.plan.prices import Slot
 from ccl_exporter.errors import UsageError
-from ccl_exporter.text import mask_urls
+from ccl_exporter.text import file_key, mask_urls
 
 EVERY = 1800.0
 """Seconds between two requests for the prices of a URL that are answered, also across restarts."""
@@ -101,7 +100,7 @@ class UrlPrices:
     _request: threading.Thread | None = None
 
     def __post_init__(self) -> None:
-        name = f"{sha256(self.url.encode()).hexdigest()[:16]}.json"
+        name = f"{file_key(self.url)}.json"
         self._path = self.folder / "prices" / name
         try:
             kept = json.loads(self._path.read_text(encoding="utf-8"))

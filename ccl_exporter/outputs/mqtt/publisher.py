@@ -5,7 +5,6 @@ takes over. Read only: nothing that comes from the broker reaches a charger.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from time import time
 from uuid import uuid4
@@ -37,6 +36,7 @@ from ccl_exporter.outputs.mqtt.payload import (
 )
 from ccl_exporter.outputs.output import ChargerReading
 from ccl_exporter.settings import Module, MqttSettings
+from ccl_exporter.text import file_key
 from ccl_exporter.workers import Worker
 
 _BIRTH = b"online"
@@ -70,7 +70,7 @@ class MqttPublisher:
             old.append(f"{settings.discovery}/device/+/config")
             listen.append(self._birth)
         # One for each topic of each broker, as two exporters may share a folder.
-        name = sha256(f"{settings.broker.shown}/{settings.topic}".encode()).hexdigest()[:16]
+        name = file_key(f"{settings.broker.shown}/{settings.topic}")
         self._id = ExporterId(state / f"mqtt-{name}.id")
         ownership = TopicOwnership(self._id.value, uuid4().hex[:16], settings.interval, time())
         self._client = MqttClient(settings, ownership, self._place.status, old, listen, self._received)
