@@ -177,7 +177,7 @@ def test_an_answer_that_does_not_end_holds_nothing_up_and_is_not_asked_for_twice
     assert len(market.asked) <= 2
     market.drips = False
     market.released.set()
-    source.deadline = 5.0
+    source.deadline = 60.0
     while not prices(source.read()):
         buyer.at += 61
 
