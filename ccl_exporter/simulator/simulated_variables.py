@@ -66,18 +66,20 @@ class SimulatedDevice:
         """Its variables by short name."""
         return {variable.name: variable for variable in self.variables}
 
-    def values(self, now: float) -> dict[str, Value]:
-        """Every variable's value at `now` (Unix seconds), by short name, in the model's order."""
+    def living(self, now: float) -> dict[str, Value]:
+        """The values at `now` (Unix seconds), by short name, of the variables that do not have their default."""
         common: dict[str, Value] = {
             "NAME": self.name,
             "DESCRIPTION": "",
             "VDTTM": SimulatedDate(now),
             "STATUS": 1.0,
         }
-        living = self.read(now)
-        return {
-            v.name: living[v.name] if v.name in living else common.get(v.name, v.default) for v in self.variables
-        }
+        return {**common, **self.read(now)}
+
+    def values(self, now: float) -> dict[str, Value]:
+        """Every variable's value at `now` (Unix seconds), by short name, in the model's order."""
+        living = self.living(now)
+        return {variable.name: living.get(variable.name, variable.default) for variable in self.variables}
 
 
 @cache

@@ -198,13 +198,10 @@ class Site:
         with self._lock:
             return [device for device in self.model.devices if device.name not in self._removed]
 
-    def values(self, device: SimulatedDevice, now: float) -> dict[str, Value]:
-        """A device's values by short name, overrides included."""
+    def overrides(self) -> Mapping[str, Value]:
+        """The values that variables (full names) have instead of their own."""
         with self._lock:
-            return {
-                short: self._overrides.get(f"{device.name}.{short}", value)
-                for short, value in device.values(now).items()
-            }
+            return dict(self._overrides)
 
     def set_value(self, variable: str, value: Value) -> None:
         """Make a variable (full name) read `value` until cleared; `None` is "not available"."""
@@ -329,7 +326,8 @@ class SiteView:
         self.devices = {
             self.display(device.name): device for device in site.devices() if device.name not in vanished
         }
-        self._values: dict[str, Mapping[str, Value]] = {}
+        self._living: dict[str, Mapping[str, Value]] = {}
+        self._overrides = site.overrides()
         self._longest_first = sorted(self.devices, key=len, reverse=True)
 
     @property
@@ -355,9 +353,11 @@ class SiteView:
 
     def _read_variable(self, name: str, variable: SimulatedVariable) -> Shown:
         device = self.devices[name]
-        if name not in self._values:
-            self._values[name] = self.site.values(device, self.now)
-        value = self._values[name][variable.name]
+        if name not in self._living:
+            self._living[name] = device.living(self.now)
+        value = self._living[name].get(variable.name, variable.default)
+        if self._overrides:
+            value = self._overrides.get(f"{device.name}.{variable.name}", value)
         return Shown(f"{name}.{variable.name}", variable, self._as_sent(device, variable, value))
 
     def find(self, full: str) -> Shown | None:
