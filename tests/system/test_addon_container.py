@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -94,8 +94,9 @@ class House:
 
     def beside(self, *command: str, wait: bool = True) -> None:
         """Run a program until the test ends; it says when it is ready."""
-        process = subprocess.Popen(self.podman.within(*command), stdout=subprocess.PIPE)
-        self.around.callback(process.wait)
+        process = self.around.enter_context(
+            subprocess.Popen(self.podman.within(*command), stdout=subprocess.PIPE)  # waits for its end
+        )
         self.around.callback(process.terminate)
         assert process.stdout is not None
         assert not wait or process.stdout.readline() == b"ready\n"
@@ -107,18 +108,23 @@ class House:
             *("--env", "SUPERVISOR_TOKEN=secret-token", "--env", "TZ=UTC"),
             *(f"--add-host=supervisor:{SUPERVISOR}", "--add-host=core-mosquitto:127.0.0.1", "addon"),
         ]
-        self.attached = subprocess.Popen(
-            self.podman.within(*arguments),
-            env=self.podman.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+        self.attached = self.around.enter_context(
+            subprocess.Popen(
+                self.podman.within(*arguments),
+                env=self.podman.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
         )
-        threading.Thread(target=self._read, args=(self.attached,), daemon=True).start()
+        assert self.attached.stdout is not None
+        reader = threading.Thread(target=self._read, args=(self.attached.stdout,))
+        reader.start()
+        self.around.callback(reader.join)
+        self.around.callback(self.attached.terminate)
 
-    def _read(self, attached: "subprocess.Popen[bytes]") -> None:
-        assert attached.stdout is not None
-        self.log += iter(lambda: attached.stdout.readline().decode(), "")  # type: ignore[union-attr] # see above
+    def _read(self, output: IO[bytes]) -> None:
+        self.log += (line.decode() for line in output)
 
     def say(self, line: str) -> None:
         assert self.attached is not None
@@ -186,14 +192,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         house.beside(sys.executable, "-c", METER, server("mosquitto_pub"), wait=False)
         house.start()
         yield house
+        podman("rm", "--all", "--force", "--time", "1")  # so that what reads its output ends
 
 
 def test_an_add_on_from_its_start_to_its_end(house: House) -> None:
     """One container, as a start takes long: what it shows, what it takes, what it survives."""
     house.until(lambda: house.ask(PROXY, "/")[0] == 200, "the page is there")
-    _, page = house.ask(PROXY, "/")
-    assert "Wallbox" in page
-    assert "No session has been recorded yet" in page  # so the history is shown
+    house.until(lambda: "Last sessions" in house.ask(PROXY, "/")[1], "the history is shown")
+    assert "Wallbox" in house.ask(PROXY, "/")[1]
     for source in ("127.0.0.1", CHARGER):
         assert house.ask(source, "/")[0] == 403
         assert house.ask(source, "/metrics")[0] == 403
