@@ -29,7 +29,7 @@ import yaml
 from ccl_exporter.logs import to_stderr
 from ccl_exporter.workers import Supervisor, Worker
 
-log = logging.getLogger("addon")
+log = logging.getLogger("ccl_exporter.addon")
 
 DATA = Path("/data")
 """The folder that Home Assistant keeps and backs up; it writes `options.json` there."""
