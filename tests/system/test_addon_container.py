@@ -164,7 +164,7 @@ class House:
     def reduction(self) -> float:
         """The PREDUCTION of the plug, in per cent."""
         return float(
-            self.podman.run(str(COMMAND), "get", "EVSE.PLUG.PREDUCTION", "-c", f"http://{CHARGER}").stdout
+            self.podman.run(str(COMMAND), "get", "Plug - Mode 3.PREDUCTION", "-c", f"http://{CHARGER}").stdout
         )
 
 
