@@ -153,3 +153,36 @@ def test_of_chargers_that_are_gone_nothing_is_known() -> None:
     fleet.update(Settings({}))
 
     assert fleet.known() == []
+
+
+def test_an_exchanged_charger_does_not_inherit_the_levels_of_the_other(tmp_path: Path) -> None:
+    recorder = SessionRecorder(tmp_path / "charges.db")
+    with Simulator(autopilot=False) as simulator:
+        settings = Settings({"garage": ChargerSettings("garage", simulator.url)})
+        fleet = TargetRegistry(settings, None, recorder)
+        assert shows_register(fleet.named("garage"))
+    with Simulator(autopilot=False, seed=2, port=simulator.port) as other:
+        (plug,) = other.site.plugs
+        # What is held back of a charger whose register stood higher.
+        plug.set_register(plug.energy_wh / 2)
+        assert shows_register(TargetRegistry(settings, None, recorder).named("garage"))
+    recorder.close()
+
+
+def test_chargers_of_one_configuration_image_do_not_share_levels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = SessionRecorder(tmp_path / "charges.db")
+    with Simulator(autopilot=False) as one, Simulator(autopilot=False) as copy:
+        (plug,) = copy.site.plugs
+        plug.set_register(plug.energy_wh / 2)
+        settings = Settings(
+            {name: ChargerSettings(name, charger.url) for name, charger in (("garage", one), ("carport", copy))}
+        )
+        fleet = TargetRegistry(settings, None, recorder)
+        for _ in range(2):
+            shown = [shows_register(fleet.named(name)) for name in settings.chargers]
+    recorder.close()
+
+    assert shown == [True, True]
+    assert sum("the same plug ids" in line for line in caplog.messages) == 1
