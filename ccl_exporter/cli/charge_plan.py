@@ -27,6 +27,7 @@ from ccl_exporter.cli.shared import (
     learned,
     on_signals,
     say,
+    say_wrapped,
     transport,
     warn,
 )
@@ -180,7 +181,7 @@ def _carry_out(task: _PlanTask) -> None:
             metrics = PlanMetrics(lambda: planners[-1].status if planners else None)
             port, end = serve_collector(where, metrics)
             running.callback(end)
-            say(f"Metrics of the plan are on http://{where.host}:{port}/metrics.")
+            say_wrapped(f"Metrics of the plan are on http://{where.host}:{port}/metrics.")
         if has_pending(target):
             with session(target):
                 pass  # A plan that was killed has left the plug as it was then.
@@ -222,7 +223,9 @@ def _carry_out_once(
         if kept is None or goal.need is None or (kept.need, kept.by) != (goal.need, goal.by):
             kept = None
         else:
-            say(f"goes on with a plan that was ended early: {kept.charged:.2f} of {goal.need:g} kWh are charged")
+            say_wrapped(
+                f"goes on with a plan that was ended early: {kept.charged:.2f} of {goal.need:g} kWh are charged"
+            )
         planner = Planner(
             goal,
             task.prices,
@@ -230,7 +233,7 @@ def _carry_out_once(
             start,
             stop,
             partial(_show, task.where),
-            say,
+            say_wrapped,
             keep=partial(state.keep_plan_progress, reader.name),
             progress=kept,
             clock=partial(_clock, task.where),
@@ -260,7 +263,7 @@ def _prices(name: str, parse: Callable[[str], Sequence[Slot]]) -> Callable[[], S
         before = source.age()
         found, age = source.read(), source.age()
         if age is not None and (before is None or age < before):
-            say(f"Prices of {source.shown}: {age / 60:.0f} min old.")
+            say_wrapped(f"Prices of {source.shown}: {age / 60:.0f} min old.")
         return found
 
     return read
@@ -278,12 +281,12 @@ def _show(where: tzinfo | None, planned: Plan) -> None:
     say(highlighted(align_columns(lines)))
     priced = planned.kilowatt_hours - planned.unpriced
     mean = f", {planned.cost / priced:.2f} for each" if priced else ""
-    say(f"{priced:.2f} kWh cost {planned.cost:.2f}{mean}")
+    say_wrapped(f"{priced:.2f} kWh cost {planned.cost:.2f}{mean}")
     if planned.unpriced:
         says = "have no price yet: they are charged as late as possible, and planned again when prices come"
-        say(f"{planned.unpriced:.2f} kWh {says}")
+        say_wrapped(f"{planned.unpriced:.2f} kWh {says}")
     if planned.missing > _MISSING:
-        say(f"{planned.missing:.2f} kWh cannot be had: there is no time for them")
+        say_wrapped(f"{planned.missing:.2f} kWh cannot be had: there is no time for them")
 
 
 def _write_timers(folder: Path, planned: Plan, target: Target) -> None:
