@@ -190,10 +190,14 @@ class ControlState:
             with suppress(FileNotFoundError), path.open("r+") as file:
                 if try_lock(file):
                     path.replace(self._own / path.name)
-        facts = self._own / _FACTS
-        if not facts.exists():
-            with suppress(FileNotFoundError):
-                (older / _FACTS).replace(facts)
+        facts, before = self._own / _FACTS, older / _FACTS
+        with suppress(FileNotFoundError):
+            if older != self._of(self.url):
+                if not facts.exists():
+                    before.replace(facts)
+            # Version 0.1 keeps its facts by URL, and finds them there if it is installed again.
+            elif not facts.exists() or facts.stat().st_mtime < before.stat().st_mtime:
+                _replace(facts, before.read_text(encoding="utf-8"))
 
     @contextmanager
     def exclusive(self, deadline: float) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """The SQLite file of the session log: its tables, what is written to it in one commit, what is read from it."""
 
 import json
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -159,6 +160,8 @@ def opened(path: Path, now: float) -> tuple[sqlite3.Connection, Contents]:
     """
     connection = open_database(path)
     try:
+        if schema_version(connection) == 1:
+            _keep_copy(connection, path)
         _upgrade(connection, path, now)
         return connection, _contents(connection)
     except BaseException:
@@ -326,6 +329,21 @@ def _has_room(connection: sqlite3.Connection) -> bool:
             raise
         return False
     return True
+
+
+def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
+    """Keep a log of version 1 for ccl-exporter 0.1, in case it is installed again; whole or not at all.
+
+    Raises `OSError` or `sqlite3.Error`.
+    """
+    copy = path.with_name(f"{path.name}.0.1")
+    unfinished = copy.with_name(f"{copy.name}.new")
+    unfinished.unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    with closing(sqlite3.connect(unfinished)) as target:
+        connection.backup(target)
+        target.execute("PRAGMA journal_mode = DELETE")  # one file, which can be renamed
+    unfinished.replace(copy)
 
 
 def _upgraded_copy(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:

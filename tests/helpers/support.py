@@ -94,9 +94,15 @@ class Process:
     `within` is a program that starts it, as `strace` does.
     """
 
-    def __init__(self, *arguments: str, env: dict[str, str] | None = None, within: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        within: Sequence[str] = (),
+        command: Path = COMMAND,
+    ) -> None:
         self.process = subprocess.Popen(
-            [*within, str(COMMAND), *arguments],
+            [*within, str(command), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

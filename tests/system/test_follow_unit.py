@@ -38,7 +38,7 @@ def test_systemd_finds_nothing_to_complain_of_in_the_unit_and_it_is_exposed_to_l
 def test_what_the_unit_runs_are_commands_of_ours() -> None:
     lines = UNIT.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
     starts, stops = ([line for line in lines if line.startswith(word)] for word in ("ExecStart=", "ExecStopPost="))
-    assert stops == [f"ExecStopPost=-{INSTALLED} charge follow --restore"]
+    assert stops == ["ExecStopPost=-+/usr/local/bin/ccl charge follow --restore"]
     (command,) = starts
     flags = re.findall(r" (--[a-z.-]+)", command)
     shown = subprocess.run(

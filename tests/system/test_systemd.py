@@ -75,32 +75,6 @@ def test_systemd_finds_nothing_to_complain_of_in_the_unit(tmp_path: Path) -> Non
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
 
 
-def test_the_lines_of_the_readme_install_it(tmp_path: Path) -> None:
-    """All but the first, a `pip install` like that of the container, and those that tell systemd."""
-    text = (UNITS.parent / "README.md").read_text(encoding="utf-8").partition("\n## systemd\n")[2]
-    first, *lines = text.partition("```sh\n")[2].partition("```")[0].splitlines()
-    assert first.startswith(
-        f"python3 -m venv {Path(INSTALLED).parent.parent} && {Path(INSTALLED).with_name('pip')} "
-    )
-    (tmp_path / "etc/systemd/system").mkdir(parents=True)
-    for line in lines:
-        if not line.startswith("systemctl "):
-            moved = re.sub(r"(?<= )/etc\b", f"{tmp_path}/etc", line)
-            subprocess.run(["sh", "-c", moved], cwd=PROJECT, check=True)
-    folder = tmp_path / "etc/ccl-exporter"
-    checked = subprocess.run(
-        [str(COMMAND), "serve", "--config.file", str(folder / "ccl.yaml"), "--config.check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert checked.returncode == 0, checked.stderr
-    assert (folder / "secrets").stat().st_mode & 0o777 == 0o700
-    assert (tmp_path / "etc/systemd/system" / UNIT.name).read_bytes() == UNIT.read_bytes()
-    assert setting("LoadCredential") == ["secrets:/etc/ccl-exporter/secrets"]
-
-
 def test_the_unit_hides_no_part_of_proc_that_the_process_metrics_need() -> None:
     assert not setting("ProcSubset")
 

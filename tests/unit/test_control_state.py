@@ -263,6 +263,22 @@ class TestIdentity:
         assert later.id == "A"
         assert later.seconds_since("Box.A") is not None
 
+    def test_the_facts_of_version_0_1_stay_for_it_and_count_again_if_it_wrote_them_anew(
+        self, tmp_path: Path
+    ) -> None:
+        facts = self.left_by_version_0_1(tmp_path) / "facts.json"
+        kept = facts.read_text()
+        state = ControlState(tmp_path, URL, Clock(1042.0))
+        state.identify(self.IDS)
+        assert state.seconds_since("Box.A") == 52
+        state.note_written(["Box.A"])
+        state.identify(self.IDS)
+        assert (state.seconds_since("Box.A"), facts.read_text()) == (0, kept)
+
+        facts.write_text(json.dumps({"written": {"Box.A": 1000.0}}))
+        state.identify(self.IDS)
+        assert state.seconds_since("Box.A") == 42
+
     def test_another_charger_at_an_address_has_a_memory_of_its_own(self, control_state: ControlState) -> None:
         control_state.identify(self.IDS)
         control_state.note_written(["Box.A"])

@@ -5,6 +5,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -545,6 +546,21 @@ def test_a_file_of_version_1_keeps_every_row_without_what_is_impossible(path: Pa
     account = found.accounts[1][2]
     assert (account.grown, account.charged, account.under_way) == (9e6, 7e6, 2e6)
     assert [number for number, _ in store.finished(path, 0)] == [1790000000005, 1790000000007]
+
+
+def test_a_file_of_version_1_stays_beside_the_new_one_for_whom_it_is(path: Path) -> None:
+    file_of_1(path, *SESSIONS_OF_1, *ACCOUNT_OF_1)
+    with closing(sqlite3.connect(path)) as connection:
+        before = list(connection.iterdump())
+    SessionRecorder(path).close()
+    SessionRecorder(path).close()
+    kept = path.with_name(f"{path.name}.0.1")
+    with closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert list(connection.iterdump()) == before
+
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in path.parent.iterdir() if ".0.1" in file.name] == [kept.name]
 
 
 def test_a_session_that_version_1_saw_running_goes_on_and_the_last_one_is_not_recorded_again(path: Path) -> None:
