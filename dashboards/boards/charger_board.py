@@ -13,6 +13,7 @@ from boards.grafana import (
     Line,
     Panel,
     Row,
+    coloured,
     graph,
     renamed,
     series,
@@ -24,7 +25,7 @@ from boards.grafana import (
 )
 from boards.influxql import FAULT_TEXT, InfluxQL
 from boards.promql import NOT_MEASURED
-from boards.scraped import Scraped
+from boards.scraped import VULNERABILITIES, Scraped
 from boards.sources import Source
 from boards.templating import source_variable
 from boards.units import (
@@ -36,6 +37,7 @@ from boards.units import (
     LOCAL_TIME,
     REASONS,
     SUCCESS,
+    UPDATE,
     YES_NO,
     about,
     states,
@@ -374,11 +376,11 @@ def _station(source: Source) -> Iterator[Line]:
             ),
         ),
     )
-    columns = ("Charger", "Instance", "Company", "Product", "Version")
+    columns = ("Charger", "Instance", "Company", "Product", "Version", VULNERABILITIES)
     firmware, rejected = source.firmware(columns), source.rejected()
     last = []
     if firmware is not None:
-        last.append(table("Firmware", about("", f.STATION_INFO), firmware, ()))
+        last.append(table("Firmware", about("", f.STATION_INFO), firmware, (coloured(VULNERABILITIES, UPDATE),)))
     if rejected is not None:
         text = "Implausible values, normally none; no other panel shows them."
         last.append(

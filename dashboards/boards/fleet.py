@@ -2,7 +2,7 @@
 
 from boards.scraped import Scraped
 from boards.templating import query_variable, text_variable
-from boards.units import BY_TROUBLE
+from boards.units import BY_URGENCY
 from ccl_exporter.metrics import families as f
 
 _GROUP = "$label=~`${group:regex}`"
@@ -37,16 +37,16 @@ class Fleet(Scraped):
     )
 
     def status(self) -> str:
-        """The status of each plug as its number in units.BY_TROUBLE, also of chargers that are not reachable.
+        """The status of each plug as its number in units.BY_URGENCY, also of chargers that are not reachable.
 
         A charger that was never reached has a series without a plug.
         """
         terms = (
             f'{f.PLUG_STATUS.name}{{{f.PLUG_STATUS.name}="{word}", {self.plug}}} * {number}'
-            for number, word in enumerate(BY_TROUBLE)
+            for number, word in enumerate(BY_URGENCY)
         )
-        plugs = self.or_not_reachable(self.summed(" or ".join(terms)), len(BY_TROUBLE))
-        chargers = f"max by (job, instance) ({self.down()}) + {len(BY_TROUBLE)}"
+        plugs = self.or_not_reachable(self.summed(" or ".join(terms)), len(BY_URGENCY))
+        chargers = f"max by (job, instance) ({self.down()}) + {len(BY_URGENCY)}"
         return f"{plugs} or ({chargers} unless on (job, instance) {self.seen()})"
 
 

@@ -29,9 +29,9 @@ from boards.grafana import (
     table,
     timeline,
 )
-from boards.scraped import ANNOTATIONS
+from boards.scraped import ANNOTATIONS, VULNERABILITIES
 from boards.templating import source_variable
-from boards.units import CONTACT, DURATION, ENERGY, FAULTS, HOURS, KWH, REASONS, STATUS, about
+from boards.units import CONTACT, DURATION, ENERGY, FAULTS, HOURS, KWH, REASONS, STATUS, UPDATE, about
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family
 
@@ -141,7 +141,7 @@ _LINK: Json = {
 def _plugs() -> Panel:
     """A row for each plug, and for each charger that was never reached."""
     up = fleet.of_station(f.UP)
-    last_read = f"last_over_time(timestamp({up} == 1)[{energy_queries.LONGEST_GAP}:1m])"
+    last_read = f"last_over_time(timestamp({up} == 1)[{energy_queries.LONGEST_GAP}:5m])"
     asked = (
         (fleet.status(), "Status"),
         (fleet.code(f.PLUG_NOT_CHARGING, "not_charging"), "Reason"),
@@ -368,6 +368,7 @@ def _contact() -> Iterator[Line]:
     up, legend = fleet.of_station(f.UP), fleet.station_legend
     share = f"{fleet.of_station(f.SCRAPE_DURATION)} / {fleet.of_station(f.SCRAPE_TIMEOUT)}"
     versions = f"count by (company, product, version) ({fleet.of_station(f.STATION_INFO)})"
+    vulnerable = f"max by (company, product, version) ({fleet.vulnerable()})"
     failing = f"1 - avg_over_time({fleet.of_station(f.DOCUMENT_SUCCESS)}[$__range]) > 0"
     yield Line(
         8,
@@ -399,7 +400,11 @@ def _contact() -> Iterator[Line]:
             ),
         ),
     )
-    columns = {**{name: name.capitalize() for name in f.STATION_INFO.labels}, "Value": "Chargers"}
+    columns = {
+        **{name: name.capitalize() for name in f.STATION_INFO.labels},
+        "Value #A": "Chargers",
+        "Value #B": VULNERABILITIES,
+    }
     yield Line(
         7,
         (
@@ -407,8 +412,11 @@ def _contact() -> Iterator[Line]:
             table(
                 "Firmware",
                 about("How many chargers have which version.", f.STATION_INFO),
-                Data((Target(versions, instant=True, table=True),), merged(columns, tuple(columns.values()))),
-                (),
+                Data(
+                    (Target(versions, instant=True, table=True), Target(vulnerable, instant=True, table=True)),
+                    merged(columns, tuple(columns.values())),
+                ),
+                (coloured(VULNERABILITIES, UPDATE),),
             ),
         ),
     )

@@ -13,6 +13,14 @@ from ccl_exporter.metrics.families import Family
 
 _STATION = 'job=~"$job", instance=~"$instance"'
 
+VULNERABILITIES = "Known vulnerabilities"
+"""The heading of a column about firmware."""
+
+_VULNERABLE = (
+    'product=~"(?i).*circarlife.*", version=~"[0-3][.].*|4[.][0-2]([^0-9].*)?|4[.]3([.]0([^0-9].*)?|[^0-9.].*)?"'
+)
+"""CirCarLife before 4.3.1 (CVE-2018-12634, CVE-2018-17918 and others)."""
+
 ANNOTATIONS: Sequence[Json] = (
     annotation(
         "prometheus",
@@ -142,9 +150,14 @@ class Scraped(PromQL):
         return self.now(f"{self.of_plug(f.PLUG_ERROR)} == 1", legend=f"{{{{{f.PLUG_ERROR.name}}}}}").targets
 
     def firmware(self, order: Sequence[str]) -> Data | None:
-        target = Target(self.of_station(f.STATION_INFO), instant=True, table=True)
-        columns = {"instance": "Instance", **{label: label.capitalize() for label in f.STATION_INFO.labels}}
-        return Data((target,), merged(columns, order))
+        asked = (self.of_station(f.STATION_INFO), self.vulnerable())
+        labels = {"instance": "Instance", **{label: label.capitalize() for label in f.STATION_INFO.labels}}
+        targets = tuple(Target(one, instant=True, table=True) for one in asked)
+        return Data(targets, merged(labels | {"Value #B": VULNERABILITIES}, order))
+
+    def vulnerable(self) -> str:
+        """The engines whose version has known vulnerabilities."""
+        return f"{f.STATION_INFO.name}{{{self.station}, {_VULNERABLE}}}"
 
     def rejected(self) -> Data | None:
         grown = f"increase({self.of_station(f.REJECTED)}[$__rate_interval])"

@@ -136,22 +136,23 @@ def _rows() -> Iterable[PlugState]:
     return catalogue().plug_states.values()
 
 
-BY_TROUBLE = ("available", "charging", "reserved", "blocked", "unknown", "inoperative", "outoforder")
+BY_URGENCY = ("available", "charging", "reserved", "blocked", "unknown", "inoperative", "outoforder")
 """The words of OCPI for a plug, those last that need attention; "not reachable" comes after them."""
 
 STATUS = words(
     {
         **{
             number: ({"blocked": "occupied", "outoforder": "out of order"}.get(word, word), _color(word))
-            for number, word in enumerate(BY_TROUBLE)
+            for number, word in enumerate(BY_URGENCY)
         },
-        len(BY_TROUBLE): ("not reachable", BAD),
+        len(BY_URGENCY): ("not reachable", BAD),
     }
 )
-"""The status of a plug by its number in `BY_TROUBLE`."""
+"""The status of a plug by its number in `BY_URGENCY`."""
 
 YES_NO = words({0: ("no", LEAST_COLOR), 1: ("yes", BUSY)})
 CONTACT = words({0: ("not reachable", BAD), 1: ("reachable", GOOD)})
+UPDATE = words({1: ("yes, update to 4.3.1 or newer", WAITING)})
 SUCCESS = words({0: ("failed", BAD), 1: ("OK", GOOD)})
 FAULT_NAMES = {
     "cfg": "configuration",

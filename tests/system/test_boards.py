@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from boards.units import BY_TROUBLE, NOT_REACHABLE
+from boards.units import BY_URGENCY, NOT_REACHABLE
 from helpers.board_asking import Asker
 from helpers.board_data import (
     ABSENT,
@@ -270,7 +270,7 @@ def test_a_charger_that_is_not_reachable_is_shown_as_such(sources: Sources) -> N
         assert len(away) >= 3, "the outage has no gap"
         assert NOT_REACHABLE not in {shown[at] for at in shown if at > END - 15.4 * 3600}, board
 
-    assert rows == {ABSENT: len(BY_TROUBLE)}
+    assert rows == {ABSENT: len(BY_URGENCY)}
 
 
 def cheap_seconds(begin: float, end: float) -> float:

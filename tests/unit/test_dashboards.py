@@ -473,7 +473,7 @@ FIXED = {"suffix:kWh", "suffix:kvarh", "suffix:kVAh", "suffix:h"}
 TRAPS = {
     "kwatth": "makes MWh of a meter, and one column has Wh and kWh",
     "watth": "the same",
-    "joule": "nobody pays for joules",
+    "joule": "no bill is in joules",
     "dtdurations": "says '1 hour' for 1 h 59 min",
     "s": "says '1.98 hours' for 1 h 59 min, so it is for seconds only",
     "h": "turns into days and weeks",
@@ -659,7 +659,7 @@ def test_one_plug_of_one_charger_is_shown_at_first(name: str) -> None:
     assert [(one["includeAll"], one["current"]) for one in chosen] == [(False, {})] * 2
 
 
-def test_trouble_comes_first_in_the_fleet() -> None:
+def test_what_needs_attention_comes_first_in_the_fleet() -> None:
     table = panel_of("fleet.json", "Chargers and plugs")
     (numbers,) = [one["options"] for one in dict(shown_values(table))["Status"]["mappings"]]
     in_order = [numbers[number]["text"] for number in sorted(numbers, key=int, reverse=True)]
