@@ -54,6 +54,7 @@ _AT_ONCE = 1.0  # seconds until what a damaged file did not take is committed to
 _OPEN_EVERY = 10.0  # seconds between two tries to open a file that could not be opened
 _LOOK_EVERY = 60.0  # seconds after which a plug at rest is recorded although its session is the same
 _WRITE_AT_REST = 3600.0  # seconds after which it is written that a register still stands where it stood
+_READ_WITHIN = 3600.0  # seconds within which every output has read a session that was committed
 _STALE = 60.0  # seconds; a read that is older than the last by more was taken after the clock was set back
 _RESOLVED_WITHIN = 2.0  # seconds
 _LAST_WRITE = 5.0  # seconds that the last commit may take
@@ -116,6 +117,8 @@ class SessionRecorder:
         self._forgotten: set[str] = set()
         self._identities = Identities({})
         self._pending = PendingChanges()
+        self._recent: list[tuple[float, EndedSession]] = []
+        """Sessions with the monotonic time of their commit; outputs may not have read them yet."""
         self._urgent = False
         self._closing = False
         self._is_loaded = False  # whether it is known what has been recorded
@@ -431,7 +434,12 @@ class SessionRecorder:
             self._say(f"cannot be written for now, sessions wait: {error}")
         else:
             self._say("")
+            self._recent = self._not_read_yet() + [(self._clock.monotonic(), ended) for ended in batch.finished]
         return WRITE_EVERY
+
+    def _not_read_yet(self) -> list[tuple[float, EndedSession]]:
+        now = self._clock.monotonic()
+        return [(at, ended) for at, ended in self._recent if now - at < _READ_WITHIN]
 
     def _say(self, trouble: str) -> None:
         """A line in the log when the file can be used no more, for another reason, or again."""
@@ -466,7 +474,8 @@ class SessionRecorder:
             with self._memory:
                 for charger, each in self._logs.items():
                     self._pending.put_back(PendingChanges.of(charger, each.state))
-                self._pending.put_back(PendingChanges(identities={**self._identities.known}))
+                recent = [ended for _, ended in self._not_read_yet()]
+                self._pending.put_back(PendingChanges(recent, identities={**self._identities.known}))
         else:
             self._take(found)
         self._say("")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from helpers.charging import OTHER, PLUG, START, Station
+from helpers.support import Clock
 from helpers.workers import supervised
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -280,7 +281,7 @@ def test_a_file_that_is_damaged_while_it_is_written_is_replaced_and_the_charge_i
             file.write(b"\xff" * path.stat().st_size)
         station.charge(3500, 3600)
         ledger.note("garage", station.read())
-        ((second, charge),) = await_finished(ledger, first)
+        (*_, (second, charge)) = await_finished(ledger, first)
     ledger.close()
 
     assert second > first
@@ -418,7 +419,7 @@ def test_a_file_that_goes_while_it_is_used_is_begun_anew_with_what_is_known(
         station.end()
         station.at += 60
         ledger.note("garage", station.read())
-        ((second, charge),) = await_finished(ledger, first)
+        (*_, (second, charge)) = await_finished(ledger, first)
     ledger.close()
 
     assert second > first
@@ -667,6 +668,24 @@ def test_levels_and_days_in_memory_go_into_a_file_that_begins_anew(path: Path) -
     assert again.energy_by_day("garage", "2026-01-01") == days
     assert days
     again.close()
+
+
+@pytest.mark.parametrize(("minutes", "is_kept"), [(50, True), (70, False)])
+def test_a_session_that_outputs_may_not_have_read_yet_goes_into_a_file_that_begins_anew(
+    path: Path, clock: Clock, minutes: int, is_kept: bool
+) -> None:
+    station, recorder = Station(), SessionRecorder(path, clock.still)
+    station.charge(7000, 3600)
+    recorder.note("garage", station.read())
+    recorder.worker.attempt(0.0)
+    ((first, session),) = recorder.finished(0)
+    clock.at += minutes * 60
+    remove(path)
+    recorder.worker.attempt(1.0)
+
+    found = recorder.finished(first)
+    assert [charge for _, charge in found] == ([session] if is_kept else [])
+    recorder.close()
 
 
 def test_rows_that_make_no_sense_are_a_damage(path: Path) -> None:
