@@ -278,11 +278,13 @@ def no_folder(life: Life) -> Script:
 
 
 def removed_log(life: Life) -> Script:
-    """The session log is removed while it is used."""
+    """The session log is removed while it is used, just before a commit."""
     if life.exporter is not None:
         life.witness.keep_sessions(life.folder / SESSIONS_FILE)
         for file in life.folder.glob(f"{SESSIONS_FILE}*"):
             file.unlink()
+        # Killed before that is noticed, the process would have lost what was in it.
+        life.exporter.recorder.worker.wake()
     yield 60.0
 
 
