@@ -218,13 +218,14 @@ def run() -> None:
 
 
 def night() -> None:
-    """At the minutes of ccl-charge-night@.timer; a command of the wrong hour ends at once."""
+    """At once and at the minutes of ccl-charge-night@.timer; a command of the wrong hour ends at once."""
     while True:
-        minute = int(time() // 60) % 10
-        if minute in (1, 9):
-            for command in (("start", "--between"), ("disable", "--nightly", "--outside")):
-                ccl("charge", *command, "tariff")
-        sleep(60 - time() % 60)
+        for command in (("start", "--between"), ("disable", "--nightly", "--outside")):
+            ccl("charge", *command, "tariff")
+        while True:
+            sleep(60 - time() % 60)
+            if int(time() // 60) % 10 in (1, 9):
+                break
 
 
 def commands() -> None:

@@ -1,10 +1,12 @@
 """The add-on for Home Assistant: its options become a configuration and commands; its files agree."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from helpers.support import PROJECT, RELEASE, server
 
 from ccl_exporter.cli.shared import configuration
 from ccl_exporter.settings import MqttSettings
+from ccl_exporter.simulator import Simulator
 
 ADDON = PROJECT / "deploy" / "homeassistant-addon"
 CONFIG: Mapping[str, Any] = yaml.safe_load((ADDON / "config.yaml").read_text(encoding="utf-8"))
@@ -90,6 +93,38 @@ def test_the_night_tariff_and_a_follower_exclude_each_other(tmp_path: Path) -> N
     assert names({**LEAST, "only_cheap_hours": True}) == ["night", "commands", "service"]
     assert names({**WHOLE, "only_cheap_hours": True}) == ["follower", "commands", "service"]
     assert names({**WHOLE, "follow": {"mode": "off"}}) == ["commands", "service"]
+
+
+def test_the_night_tariff_acts_at_once_and_ends_when_asked(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    hours = [f"{now + timedelta(hours=ahead):%H:%M}" for ahead in (2, 3)]
+    options = {**LEAST, "tariff": {"currency": "GBP", "price": 0.3, "timezone": "UTC"}}
+    options["cheap_hours"] = [{"from": hours[0], "to": hours[1], "price": 0.1}]
+    with Simulator(autopilot=False) as charger:
+        charger.site.plugs[0].plug_in()
+        options["charger"] = {"url": charger.url}
+        (tmp_path / "ccl.yaml").write_text(yaml.safe_dump(RUN.configuration(options, None, tmp_path)))
+        environment = {
+            **os.environ,
+            "STATE_DIRECTORY": str(tmp_path),
+            "CCL_CONFIG_FILE": str(tmp_path / "ccl.yaml"),
+            "CCL_CHARGER": RUN.NAME,
+        }
+        with subprocess.Popen(
+            [sys.executable, str(ADDON / "run.py"), "night"], env=environment, stderr=subprocess.PIPE, text=True
+        ) as night:
+            assert night.stderr is not None
+            said = []
+            for line in night.stderr:
+                said.append(line)
+                if "charge disable" in line:
+                    break
+            night.terminate()
+
+    assert "charge start --between tariff: exit code 6" in "".join(said)
+    assert "charge disable --nightly --outside tariff: exit code 0" in said[-1]
+    assert night.returncode == 0
+    assert any(request.method == "PUT" for request in charger.requests)
 
 
 @pytest.mark.parametrize(
