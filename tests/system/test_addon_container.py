@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
@@ -21,10 +22,12 @@ from typing import IO, Any
 
 import pytest
 import yaml
+from helpers.addon import ADDON, CONFIG, RUN
 from helpers.podman import Podman
 from helpers.support import COMMAND, PROJECT, server
 
-ADDON = PROJECT / "deploy" / "homeassistant-addon"
+from ccl_exporter.simulator import Simulator
+
 BASE = "docker.io/library/python:3.13.14-slim-trixie"
 PROXY, CHARGER, SUPERVISOR = "172.30.32.2", "192.0.2.10", "192.0.2.11"
 PATIENCE = 120.0
@@ -257,3 +260,48 @@ def test_after_a_power_cut_the_pending_restore_is_done_first(house: House) -> No
     assert restored[1].startswith("Follows")
     house.podman("stop", "--time", "60", "addon")
     assert house.reduction() == 81
+
+
+def test_the_night_tariff_acts_at_once_and_ends_when_asked(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    hours = [f"{now + timedelta(hours=ahead):%H:%M}" for ahead in (2, 3)]
+    options = {**OPTIONS, "cheap_hours": [{"from": hours[0], "to": hours[1], "price": 0.1}]}
+    with Simulator(autopilot=False) as charger:
+        charger.site.plugs[0].plug_in()
+        options["charger"] = {"url": charger.url}
+        (tmp_path / "ccl.yaml").write_text(yaml.safe_dump(RUN.configuration(options, None, tmp_path)))
+        environment = {
+            **os.environ,
+            "STATE_DIRECTORY": str(tmp_path),
+            "CCL_CONFIG_FILE": str(tmp_path / "ccl.yaml"),
+            "CCL_CHARGER": RUN.NAME,
+        }
+        with subprocess.Popen(
+            [sys.executable, str(ADDON / "run.py"), "night"], env=environment, stderr=subprocess.PIPE, text=True
+        ) as night:
+            assert night.stderr is not None
+            said = []
+            for line in night.stderr:
+                said.append(line)
+                if "charge disable" in line:
+                    break
+            night.terminate()
+
+    assert "charge start --between tariff: exit code 6" in "".join(said)
+    assert "charge disable --nightly --outside tariff: exit code 0" in said[-1]
+    assert night.returncode == 0
+    assert any(request.method == "PUT" for request in charger.requests)
+
+
+def test_the_profile_of_apparmor_is_valid_and_named_as_the_add_on() -> None:
+    """It is not enforced here."""
+    profile = ADDON / "apparmor.txt"
+    judged = subprocess.run(
+        [server("apparmor_parser"), "--skip-kernel-load", "--skip-cache", str(profile)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert judged.returncode == 0, judged.stderr
+    assert re.findall(r"^profile (\w+)", profile.read_text(encoding="utf-8"), re.MULTILINE) == [CONFIG["slug"]]

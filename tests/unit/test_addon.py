@@ -1,25 +1,18 @@
 """The add-on for Home Assistant: its options become a configuration and commands; its files agree."""
 
-import importlib.util
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from helpers.support import PROJECT, RELEASE, server
+from helpers.addon import ADDON, CONFIG, RUN
+from helpers.support import PROJECT, RELEASE
 
 from ccl_exporter.cli.shared import configuration
 from ccl_exporter.settings import MqttSettings
-from ccl_exporter.simulator import Simulator
 
-ADDON = PROJECT / "deploy" / "homeassistant-addon"
-CONFIG: Mapping[str, Any] = yaml.safe_load((ADDON / "config.yaml").read_text(encoding="utf-8"))
 BROKER = {"host": "core-mosquitto", "port": 1883, "ssl": False, "username": "addons", "password": "p$${x} ü"}
 WHOLE = {
     **CONFIG["options"],
@@ -30,19 +23,6 @@ WHOLE = {
     "supply": "60A",
 }
 LEAST = {**CONFIG["options"], "charger": {"url": "http://192.0.2.10"}}
-
-
-def _loaded() -> Any:
-    spec = importlib.util.spec_from_file_location("addon_run", ADDON / "run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["addon_run"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-RUN = _loaded()
 
 
 @pytest.mark.parametrize("options", [WHOLE, LEAST], ids=["all options", "the least"])
@@ -95,38 +75,6 @@ def test_the_night_tariff_and_a_follower_exclude_each_other(tmp_path: Path) -> N
     assert names({**WHOLE, "follow": {"mode": "off"}}) == ["commands", "service"]
 
 
-def test_the_night_tariff_acts_at_once_and_ends_when_asked(tmp_path: Path) -> None:
-    now = datetime.now(UTC)
-    hours = [f"{now + timedelta(hours=ahead):%H:%M}" for ahead in (2, 3)]
-    options = {**LEAST, "tariff": {"currency": "GBP", "price": 0.3, "timezone": "UTC"}}
-    options["cheap_hours"] = [{"from": hours[0], "to": hours[1], "price": 0.1}]
-    with Simulator(autopilot=False) as charger:
-        charger.site.plugs[0].plug_in()
-        options["charger"] = {"url": charger.url}
-        (tmp_path / "ccl.yaml").write_text(yaml.safe_dump(RUN.configuration(options, None, tmp_path)))
-        environment = {
-            **os.environ,
-            "STATE_DIRECTORY": str(tmp_path),
-            "CCL_CONFIG_FILE": str(tmp_path / "ccl.yaml"),
-            "CCL_CHARGER": RUN.NAME,
-        }
-        with subprocess.Popen(
-            [sys.executable, str(ADDON / "run.py"), "night"], env=environment, stderr=subprocess.PIPE, text=True
-        ) as night:
-            assert night.stderr is not None
-            said = []
-            for line in night.stderr:
-                said.append(line)
-                if "charge disable" in line:
-                    break
-            night.terminate()
-
-    assert "charge start --between tariff: exit code 6" in "".join(said)
-    assert "charge disable --nightly --outside tariff: exit code 0" in said[-1]
-    assert night.returncode == 0
-    assert any(request.method == "PUT" for request in charger.requests)
-
-
 @pytest.mark.parametrize(
     ("line", "command"),
     [
@@ -176,17 +124,3 @@ def test_every_option_has_a_default_or_is_optional_and_is_explained() -> None:
     assert {name for name, kind in schema.items() if not str(kind).endswith("?")} == CONFIG["options"].keys()
     assert schema.keys() == translated.keys()
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(schema)
-
-
-def test_the_profile_of_apparmor_is_valid_and_named_as_the_add_on() -> None:
-    """It is not enforced here."""
-    profile = ADDON / "apparmor.txt"
-    judged = subprocess.run(
-        [server("apparmor_parser"), "--skip-kernel-load", "--skip-cache", str(profile)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert judged.returncode == 0, judged.stderr
-    assert re.findall(r"^profile (\w+)", profile.read_text(encoding="utf-8"), re.MULTILINE) == [CONFIG["slug"]]
