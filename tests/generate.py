@@ -8,7 +8,8 @@ Run it from a development install (.github/CONTRIBUTING.md); it prints the files
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "dashboards")]
+PROJECT = Path(__file__).parents[1]
+sys.path[:0] = [str(PROJECT / folder) for folder in ("tests", "dashboards", "deploy/prometheus")]
 
 from helpers.generated import GENERATED  # noqa: E402 - the path comes first
 

@@ -37,7 +37,7 @@ from ccl_exporter.metrics.families import Family
 
 AVAILABLE_BY_MONTH = "plug:ccl_plug_available:ratio_month"
 AVAILABLE = "plug:ccl_plug_available:ratio30d"
-"""Recording rules of deploy/prometheus/rules/recording.yml."""
+"""Recording rules of deploy/prometheus/rules/fleet.yml, evaluated every hour."""
 
 _NEEDS_RULES = "needs the recording rules"
 
@@ -203,7 +203,7 @@ def _availability() -> Iterator[Line]:
             bars(
                 "Availability of 30 days",
                 about(formula, f.PLUG_STATUS),
-                fleet.one(f"{AVAILABLE}{{{fleet.station}}}"),
+                fleet.one(f"last_over_time({AVAILABLE}{{{fleet.station}}}[2h])"),
                 "percentunit",
                 {"min": 0, "max": 1, "decimals": 2, "noValue": _NEEDS_RULES, **_GOAL},
             ),

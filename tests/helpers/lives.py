@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
+from alert_rules.model import Life as Rules
+
 from ccl_exporter.metrics.families import FAMILIES
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.prometheus import exposition
@@ -36,7 +38,10 @@ CHEAP, DEAR = 0.09, 0.30
 
 @dataclass(frozen=True)
 class Expected:
-    """An alert that must be firing within so many seconds, and may until another time; Unix seconds."""
+    """An alert that must be firing within so many seconds, and may until another time; Unix seconds.
+
+    Only where the rules have it.
+    """
 
     alert: str
     instance: str
@@ -109,7 +114,10 @@ Script = Callable[[Stage], Iterator[float]]
 
 @dataclass(frozen=True)
 class Role:
-    """A charger to be simulated: its name, make, script, and the hours it lives, from `begins` on."""
+    """A charger to be simulated: its name, make, script, and the hours it lives, from `begins` on.
+
+    `watched_as` says which rules it has.
+    """
 
     name: str
     model: str
@@ -120,6 +128,7 @@ class Role:
     autopilot: bool = False
     noise: float = 0.0
     begins: float = 0.0
+    watched_as: tuple[Rules, ...] = (Rules.HOME, Rules.FLEET)
 
 
 def live(role: Role, database: str) -> Life:
@@ -317,9 +326,11 @@ def missed(stage: Stage) -> Iterator[float]:
     stage.leave()
     yield 30 * HOUR
     stage.simulator.site.plugs[0].plug_in(20_000)
-    # The window would have ended at 40:30.
+    # The window would have been from 36:30 to 40:30.
+    yield 36.5 * HOUR
+    stage.expect("CclCheapHoursNotCharging", 45, 4.1 * 60, plug)
     yield 40.5 * HOUR
-    stage.expect("CclNightWindowMissed", 130, 12 * 60, plug)
+    stage.expect("CclNightWindowMissed", 175, 12 * 60, plug)
     stage.expect("CclOutOfService", 6 * 60, 12 * 60, plug)
 
 
@@ -383,7 +394,7 @@ def old(stage: Stage) -> Iterator[float]:  # noqa: PLR0915 - one thing after the
         stage.arrive()
         yield stage.now + 20 * MINUTE
         socket.stop(reason)
-        stage.expect("CclStoppedAbnormally", 2, 18, plug)
+        stage.expect("CclStoppedAbnormally", 7, 18, plug)
         yield stage.now + 5 * MINUTE
         stage.leave()
     yield 14 * HOUR
@@ -444,6 +455,11 @@ def old(stage: Stage) -> Iterator[float]:  # noqa: PLR0915 - one thing after the
     stage.expect("CclBlockedAfterCharge", 290, 400, plug)
     yield 33.5 * HOUR
     stage.leave()
+    yield 34 * HOUR
+    stage.simulator.faults = (Fault("device-error", arg="Plug - Meter"),)
+    stage.expect("CclDeviceDown", 17, 45)
+    yield 34.5 * HOUR
+    stage.simulator.faults = ()
     # The short form ends here.
     yield 50 * HOUR
     stage.force("Plug - Mode 3", "Plug - Mode 3.OUT_OF_SERVICE", 1)
@@ -486,16 +502,33 @@ def broken(stage: Stage) -> Iterator[float]:
 
 
 def roles(days: float) -> Sequence[Role]:
-    """Who lives. The long form is some days on end, of which other makes take four; the short one is `SHORT`."""
+    """Who lives. The long form is some days on end, where all is well; the short one is `SHORT`."""
     a, b = ("exporter", "a:9986"), ("exporter", "b:9986")
     long = days > SHORT
     quoted = ("site", 'Café "Nord" {x}')
     bare = ("patched", "no-charge-points", "amp-only")
     return (
-        Role("garage", "wallbox", night, days * 24 if long else 30, labels=(a, quoted), noise=0.002),
+        Role(
+            *("garage", "wallbox", night, days * 24 if long else 30),
+            labels=(a, quoted),
+            noise=0.002,
+            watched_as=(Rules.HOME,),
+        ),
         Role("old", "wallbox", old, 77 if long else 35, dialect=(), labels=(b,)),
         Role("missed", "wallbox", missed, 35, labels=(b,), begins=11),
-        Role("street", "twin", street, 96 if long else 6, labels=(a,), autopilot=True, noise=0.002),
-        Role("serviced", "wallbox", serviced, 96 if long else 10, dialect=bare, labels=(a,), noise=0.002),
+        Role(
+            *("street", "twin", street, days * 24 if long else 6),
+            labels=(a,),
+            autopilot=True,
+            noise=0.002,
+            watched_as=(Rules.FLEET,),
+        ),
+        Role(
+            *("serviced", "wallbox", serviced, days * 24 if long else 10),
+            dialect=bare,
+            labels=(a,),
+            noise=0.002,
+            watched_as=(Rules.FLEET,),
+        ),
         Role("broken", "twin", broken, 4.5, labels=(b,)),
     )

@@ -1,12 +1,14 @@
-"""The PrometheusRule of the Kubernetes base, made of the rules that Prometheus loads without Kubernetes."""
+"""The PrometheusRule of Kubernetes, made of the rules that Prometheus loads without Kubernetes."""
 
 from pathlib import Path
 from typing import Any
 
 import yaml
+from alert_rules.build import rule_groups
+from alert_rules.model import Life
 
 PROJECT = Path(__file__).parents[2]
-RULES = [PROJECT / "deploy" / "prometheus" / "rules" / name for name in ("recording.yml", "alerts.yml")]
+RECORDING = PROJECT / "deploy" / "prometheus" / "rules" / "recording.yml"
 
 
 class _Dumper(yaml.SafeDumper):
@@ -23,9 +25,9 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def prometheus_rule() -> str:
-    """The text of the file."""
-    groups = [group for path in RULES for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
+def prometheus_rule(life: Life) -> str:
+    """The text of the file, with the alerts of a life."""
+    groups = [*yaml.safe_load(RECORDING.read_text(encoding="utf-8"))["groups"], *rule_groups(life)]
     rule = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",

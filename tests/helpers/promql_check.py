@@ -34,10 +34,11 @@ def _series(family: Family) -> Series:
 
 
 EMITTED: Mapping[str, Series] = {
-    **{family.name: _series(family) for family in (*f.FAMILIES, *f.EXPORTER)},
+    **{family.name: _series(family) for family in (*f.FAMILIES, *f.EXPORTER, *f.FOLLOW, *f.PLAN)},
     "up": Series(),
+    "process_start_time_seconds": Series(),
 }
-"""Every metric of the exporter, and the one that Prometheus has of each target."""
+"""Every metric of the exporter, its process and its commands, and the one that Prometheus has of each target."""
 
 
 @dataclass

@@ -21,13 +21,17 @@ class History(Victoria):
         return [*super().command(), "-search.maxPointsPerTimeseries=100000", "-search.maxUniqueTimeseries=1000000"]
 
 
-def replay(database: str, rules: Path, begin: float, end: float, folder: Path) -> None:
+def replay(database: str, rules: Path, begin: float, end: float, folder: Path, /, **labels: str) -> None:
     """Evaluate the rules of a file over a span of time (Unix seconds), and store what they give.
 
+    Its alerts have `labels` besides.
     Each rule is evaluated over all of it at once, so that an alert's `for` has no seams,
     and those that record one after the other, as a database shows what it took only when it was flushed.
     """
     for group in yaml.safe_load(rules.read_text())["groups"]:
+        for rule in group["rules"]:
+            if "alert" in rule:
+                rule["labels"].update(labels)
         together = [group["rules"]] if "alert" in group["rules"][0] else [[rule] for rule in group["rules"]]
         for some in together:
             file = folder / "replayed.yml"

@@ -435,7 +435,7 @@ def test_availability_and_alerts_are_what_the_rules_say(sources: Sources, tmp_pa
     folder = PROJECT / "deploy/prometheus/rules"
     groups = [
         group
-        for name in ("recording.yml", "alerts.yml")
+        for name in ("recording.yml", "fleet.yml")
         for group in yaml.safe_load((folder / name).read_text())["groups"]
     ]
     history, begin = Victoria(tmp_path / "history"), max(sources.days.start, END - 2 * 86_400)
@@ -444,7 +444,12 @@ def test_availability_and_alerts_are_what_the_rules_say(sources: Sources, tmp_pa
             post(f"{history.url}/api/v1/import/prometheus", piece)
         history.export("ccl_up")  # makes what was written visible
         # One after the other, as each needs what the one before has recorded.
-        for pattern in ("calendar:month:info|.*:seen", ".*available:bool", ".*available:ratio.*|CclGroundFault"):
+        for pattern in (
+            "calendar:month:info|.*:seen",
+            ".*available:bool",
+            ".*available:(sum|count)5m",
+            ".*available:ratio.*|CclGroundFault",
+        ):
             chosen = [
                 {**group, "rules": [rule for rule in group["rules"] if re.fullmatch(pattern, _name(rule))]}
                 for group in groups

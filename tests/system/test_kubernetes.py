@@ -10,7 +10,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from helpers.prometheus_rule import RULES
+from helpers.prometheus_rule import RECORDING
 from helpers.support import PROJECT, RELEASE, server
 
 from ccl_exporter.config import document as configuration
@@ -91,9 +91,11 @@ def test_a_misspelt_key_would_be_found() -> None:
         kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
 
 
-def test_the_rules_are_those_of_prometheus() -> None:
-    groups = [group for path in RULES for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
-    assert kind("base", "PrometheusRule")["spec"]["groups"] == groups
+@pytest.mark.parametrize(("overlay", "life"), [("base", "home"), ("fleet", "fleet")])
+def test_the_rules_are_those_of_prometheus(overlay: str, life: str) -> None:
+    paths = (RECORDING, RECORDING.with_name(f"{life}.yml"))
+    groups = [group for path in paths for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
+    assert kind(overlay, "PrometheusRule")["spec"]["groups"] == groups
 
 
 def test_every_dashboard_is_a_config_map_of_the_same_file() -> None:

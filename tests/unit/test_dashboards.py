@@ -303,8 +303,13 @@ def test_lint_uneditable_dashboard() -> None:
 
 # What is asked for is there
 
-RULES = yaml.safe_load((PROJECT / "deploy/prometheus/rules/recording.yml").read_text())
-RECORDED = {rule["record"] for group in RULES["groups"] for rule in group["rules"]}
+RECORDED = {
+    rule["record"]
+    for name in ("recording.yml", "fleet.yml")
+    for group in yaml.safe_load((PROJECT / "deploy/prometheus/rules" / name).read_text())["groups"]
+    for rule in group["rules"]
+    if "record" in rule
+}
 ATTACHED = {"job", "instance", "month", "site", "planned_outage"}
 """Labels that Prometheus or a rule attaches."""
 

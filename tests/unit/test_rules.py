@@ -1,6 +1,7 @@
 """The rules of deploy/prometheus name what the exporter emits, and say what a person needs."""
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -9,9 +10,14 @@ from typing import Any
 import promql_parser as promql
 import pytest
 import yaml
+from alert_rules.build import ALERTS as SOURCES
+from alert_rules.build import rule_groups
+from alert_rules.model import Life
 from helpers.promql_check import EMITTED, TARGET, Series, look
 from helpers.support import PROJECT
+from typer.testing import CliRunner
 
+from ccl_exporter.cli.command_table import app
 from ccl_exporter.diagnostics.check import known_weaknesses
 
 FOLDER = PROJECT / "deploy" / "prometheus"
@@ -23,8 +29,11 @@ def rules(name: str) -> Iterator[dict[str, Any]]:
         yield from group["rules"]
 
 
-RECORDED = tuple(rules("recording.yml"))
-ALERTS = tuple(rules("alerts.yml"))
+FLEET = tuple(rules("fleet.yml"))
+RECORDED = (*rules("recording.yml"), *(rule for rule in FLEET if "record" in rule))
+HOME = tuple(rules("home.yml"))
+OPTIONAL = tuple(rules("firmware.yml"))
+ALERTS = tuple({rule["alert"]: rule for rule in (*HOME, *FLEET, *OPTIONAL) if "alert" in rule}.values())
 
 
 def name_of(rule: dict[str, Any]) -> str:
@@ -81,38 +90,94 @@ def test_what_does_not_exist_is_found(expression: str, complaint: str) -> None:
     assert any(found.startswith(complaint) for found in look(expression).complaints)
 
 
-WITHOUT_VALUE = ("CclNothingRead", "CclFirmwareVulnerable")
-"""Alerts whose value is always 1."""
-
-
 def shortcomings(rule: dict[str, Any]) -> Iterator[str]:
     """What an alert does not say, or says in another form than the others."""
     name, told = rule["alert"], rule["annotations"]
-    if rule["labels"]["severity"] not in ("critical", "warning", "info"):
-        yield f"{name}: severity"
-    if told.keys() != {"summary", "description", "runbook_url"}:
+    if told.keys() != {"summary", "description"}:
         yield f"{name}: annotations"
-    if "{{" in told["summary"] or not told["summary"].endswith("."):
-        yield f"{name}: summary"
-    if "$value" not in told["description"] and name not in WITHOUT_VALUE:
-        yield f"{name}: no value"
-    if told["runbook_url"] != f"deploy/prometheus/README.md#{name.lower()}":
-        yield f"{name}: runbook"
     labels = look(rule["expr"], known()).labels or frozenset()
-    for label in re.findall(r"\$labels\.(\w+)", told["description"]):
-        if label not in labels:
+    if (
+        "instance" in labels
+        and name != "CclNothingRead"
+        and not told["summary"].startswith("{{ $labels.instance }}")
+    ):
+        yield f"{name}: does not name the charger or the exporter first"
+    if "plug" in labels and "$labels.plug" not in told["summary"]:
+        yield f"{name}: does not name the plug"
+    if not told["summary"].endswith("."):
+        yield f"{name}: summary"
+    for label in re.findall(
+        r"\$labels\.(\w+)", f"{told['summary']} {told['description']}".partition("$external")[0]
+    ):
+        if label not in labels | {"instance", "plug"}:
             yield f"{name}: has no label {label}"
+    if f"#{name.lower()}" not in told["description"]:
+        yield f"{name}: runbook"
 
 
-def test_an_alert_says_what_how_bad_and_where_to_read_on() -> None:
+def test_an_alert_says_who_what_and_where_to_read_on() -> None:
     assert [one for rule in ALERTS for one in shortcomings(rule)] == []
+
+
+def test_a_number_in_an_alert_has_words_about_it() -> None:
+    """No raw "(1)": a value is formatted, or chosen by."""
+    raw = re.compile(r"\{\{ *\$value *\}\}|\(\{\{")
+
+    assert [rule["alert"] for rule in ALERTS if raw.search(str(rule["annotations"]))] == []
+
+
+COMMAND = re.compile(r"`ccl-exporter ([^`]+)`")
+
+
+def test_a_command_in_an_alert_exists_with_its_flags() -> None:
+    wrong = []
+    for line in {line for rule in ALERTS for line in COMMAND.findall(rule["annotations"]["description"])}:
+        words = shlex.split(re.sub(r"\{\{ (with|end)[^}]*\}\}|FILE", "", line).replace("{{ . }}", "x"))
+        words = [word for word in words if word not in ("{{", "}}", "$labels.instance", "$labels.variable")]
+        names = words[: 2 if words[0] == "charge" else 1]
+        shown = CliRunner().invoke(app, [*names, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+        flags = [word for word in words if word.startswith("--")]
+        wrong += [line for flag in flags if shown.exit_code or f"{flag} " not in shown.output.replace(",", " ")]
+
+    assert wrong == []
+    assert len(COMMAND.findall(str(ALERTS))) > 20
+
+
+def test_home_has_what_a_household_acts_upon() -> None:
+    """A box that is switched off is not critical at home; availability and visitors belong to a fleet."""
+    severities = {
+        life: {rule["alert"]: rule["labels"]["severity"] for rule in found if "alert" in rule}
+        for life, found in (("home", HOME), ("fleet", FLEET))
+    }
+    only = {
+        life: severities[life].keys() - severities[other].keys()
+        for life, other in (("home", "fleet"), ("fleet", "home"))
+    }
+
+    assert severities["home"]["CclChargerUnreachable"] == "warning"
+    assert severities["fleet"]["CclChargerUnreachable"] == "critical"
+    assert not any("available" in rule["expr"] for rule in HOME)
+    assert only == {
+        "home": {"CclCheapHoursNotCharging"},
+        "fleet": {"CclAvailabilityLow", "CclOutOfService", "CclBlockedAfterCharge"},
+    }
+    assert "CclFirmwareVulnerable" not in severities["home"].keys() | severities["fleet"].keys()
+
+
+@pytest.mark.parametrize("life", Life)
+def test_a_severity_is_the_only_difference_between_lives(life: Life) -> None:
+    found = [rule for group in rule_groups(life) for rule in group["rules"] if "alert" in rule]
+
+    for rule in found:
+        assert rule["expr"] == SOURCES[rule["alert"]].expr
+        assert rule["labels"] == {"severity": str(SOURCES[rule["alert"]].severity(life))}
 
 
 def test_each_paragraph_of_the_runbook_is_of_an_alert() -> None:
     text = (FOLDER / "README.md").read_text()
     runbook = text[text.index("## Runbook") :]
 
-    assert re.findall(r"^### (\w+)$", runbook, re.MULTILINE) == [rule["alert"] for rule in ALERTS]
+    assert re.findall(r"^### (\w+)$", runbook, re.MULTILINE) == list(SOURCES)
 
 
 def test_a_recorded_name_says_its_level_and_its_operation() -> None:
