@@ -456,7 +456,7 @@ def old(stage: Stage) -> Iterator[float]:  # noqa: PLR0915 - one thing after the
     yield 33.5 * HOUR
     stage.leave()
     yield 34 * HOUR
-    stage.simulator.faults = (Fault("device-error", arg="Plug - Meter"),)
+    stage.simulator.faults = (Fault("device-error", arg="CCL1Mini"),)
     stage.expect("CclDeviceDown", 17, 45)
     yield 34.5 * HOUR
     stage.simulator.faults = ()

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -184,6 +184,39 @@ def test_a_recorded_name_says_its_level_and_its_operation() -> None:
     pattern = r"(plug|tariff|calendar):[a-z0-9_]+:[a-z0-9_]+"
 
     assert [rule["record"] for rule in RECORDED if not re.fullmatch(pattern, rule["record"])] == []
+
+
+SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+SCRAPE = 15
+"""Seconds between two scrapes, by prometheus.yml."""
+
+
+def seconds(text: str) -> int:
+    return int(text[:-1]) * SPANS[text[-1]]
+
+
+def samples_per_hour(groups: Iterable[dict[str, Any]], steps: Mapping[str, int]) -> dict[str, float]:
+    """How many samples of one series each rule reads in an hour, by the ranges of its expression."""
+    ranges = re.compile(r"([a-z_:][a-z0-9_:]*)(?:\{[^}]*\})?\[(\d+[smhd])\]")
+    return {
+        name_of(rule): sum(seconds(span) / steps.get(name, SCRAPE) for name, span in ranges.findall(rule["expr"]))
+        * 3600
+        / seconds(group["interval"])
+        for group in groups
+        for rule in group["rules"]
+    }
+
+
+def test_no_rule_reads_more_than_some_days_of_scrapes_in_an_hour() -> None:
+    """A month of minutes every five minutes would be half a million samples an hour for each plug."""
+    paths = (RULES / name for name in ("recording.yml", "home.yml", "fleet.yml"))
+    groups = [group for path in paths for group in yaml.safe_load(path.read_text())["groups"]]
+    rules_ = [(rule, seconds(group["interval"])) for group in groups for rule in group["rules"]]
+    steps = {rule["record"]: interval for rule, interval in rules_ if "record" in rule}
+    month = {"interval": "5m", "rules": [{"alert": "Month", "expr": "sum_over_time(x[31d])"}]}
+
+    assert {name: read for name, read in samples_per_hour(groups, steps).items() if read > 150_000} == {}
+    assert samples_per_hour([month], {"x": 60}) == {"Month": 535_680}
 
 
 VULNERABLE = ("4.2.3", "4.2", "4.0.9-rc1", "3.10.2", "0.9", "4.3", "4.3.0", "4.3.0.7", "4.3-beta")

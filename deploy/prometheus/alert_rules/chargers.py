@@ -63,7 +63,7 @@ CHARGERS = Group(
             " less with `module=core`, or scrape less often.",
             Severity.INFO,
             Severity.INFO,
-            "10m",
+            "30m",
         ),
         Alert(
             "CclClockWrong",
@@ -105,12 +105,12 @@ AVAILABILITY = (
         (
             Recording(
                 "plug:ccl_plug_status:seen",
-                "group without (ccl_plug_status) (last_over_time(ccl_plug_status[15m]))",
+                "group without (ccl_plug_status) (last_over_time(ccl_plug_status[30m]))",
                 "The plugs that were ever seen: one that cannot be reached counts as not available, so it must be"
                 " remembered.",
             ),
         ),
-        "10m",
+        "30m",
     ),
     Group(
         "ccl-availability",

@@ -236,7 +236,7 @@ WINDOWS = (
   and on (job, instance, plug)
     min_over_time(ccl_plug_vehicle_connected[1h]) == 1
   and on (job, instance, plug)
-    max_over_time(ccl_plug_energy_joules_total[26h]) - ignoring () min_over_time(ccl_plug_energy_joules_total[26h]) == 0""",
+    sum without (month) (sum_over_time(plug:ccl_plug_energy_joules:sum5m[26h])) == 0""",
                 f"{PLUG}: the night window passed without the plug being enabled.",
                 "It was enabled in the days before, not in the last 26 hours, and a vehicle waits."
                 f" {command('charge start')} charges it now. Look at the timer: `systemctl list-timers`.",
