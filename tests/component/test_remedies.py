@@ -122,6 +122,19 @@ def test_the_plug_charges_after_the_command(
     assert named(charger) == (None, "")
 
 
+def test_the_command_for_a_charger_that_is_not_reachable_says_why(charger: Simulator) -> None:
+    charger.stop()
+    with closing(Transport(charger.url)) as transport:
+        shown = page([view("box", Engine("box", transport).read(1), url=charger.url)], time()).decode()
+    found = re.search("To find out more: <code>(.*?)</code>", shown)
+    assert found is not None
+    done = subprocess.run([str(COMMAND), *shlex.split(found[1])[1:]], check=False, capture_output=True, text=True)
+
+    assert "<code>ccl-exporter scan</code> finds" in shown
+    assert done.returncode == 3
+    assert "Connection refused" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("act", "reason"),
     [

@@ -53,7 +53,7 @@ FLEET = [
     charger("rcd", plug("error", faults=("rcd",))),
     charger("tilted", plug(vehicle_connected=False), faults=("tilt",)),
     charger("minor", replace(charging(1.0), faults=("meter",))),
-    view("down", DOWN),
+    view("down", DOWN, last_up_at=NOW - 7300),
     view("new", None),
     charger("post", plug("available"), charging(22.0), plug_titles={"P": "Left"}),
 ]
@@ -92,7 +92,7 @@ class TestTheTable:
         assert "rcd Error residual-current device (RCD) – – 3 s ago" in seen  # noqa: RUF001
         assert "tilted Available tilt" in seen
         assert "Bay at the gate Waiting for permission" in seen
-        assert "down Not reachable – – 3 s ago" in seen  # noqa: RUF001
+        assert "down Not reachable – – 2 h ago" in seen  # noqa: RUF001
         assert "new Not read yet – – –" in seen  # noqa: RUF001
         assert "post Left Charging" in seen
 

@@ -282,7 +282,7 @@ class TestOneCharger:
 
         assert "Tried 2 h ago, last answer 20 Sep 13:13 Not reachable No connection to <evse>." in words
         assert "192.0.2.10" in words
-        assert "To find out more: ccl-exporter check http://192.0.2.10" in words
+        assert "To find out more: ccl-exporter check --charger http://192.0.2.10" in words
 
     def test_a_charger_that_never_answered_says_so(self) -> None:
         assert "Tried 2 h ago, no answer yet Not reachable" in text(DOWN)

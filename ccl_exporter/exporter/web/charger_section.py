@@ -1,5 +1,6 @@
 """One charger on a page: its plugs with state, reason and figures, what was recorded, and the charger itself."""
 
+import re
 import shlex
 
 from ccl_exporter.exporter.recent_readings import LastRead
@@ -58,14 +59,20 @@ def _contact(view: ChargerView, last: LastRead, time: PageTime) -> str:
 def _unreachable(view: ChargerView, last: LastRead, time: PageTime) -> str:
     reason = failure(last.snapshot)
     # The URL names the charger in the advice.
-    what = f"{text(_sentence(str(reason)))} {text(_sentence(advice(reason, view.url)))}"
-    helps = _command("check", shlex.quote(view.url), before="To find out more:")
+    what = f"{text(_sentence(str(reason)))} {_code(text(_sentence(advice(reason, view.url))))}"
+    helps = _command("check", "--charger", shlex.quote(view.url), before="To find out more:")
     shown = f'{pill("Not reachable", "bad")}<p class="why">{what} {helps}</p>'
-    return f"<section>{_contact(view, last, time)}{shown}</section>"
+    history = _sessions(view.history, view, time) if view.history is not None else ""
+    return f"<section>{_contact(view, last, time)}{shown}{history}</section>"
 
 
 def _sentence(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}{'' if words.endswith(('.', '?')) else '.'}"
+
+
+def _code(words: str) -> str:
+    """HTML with what stands in backticks as code."""
+    return re.sub("`(.*?)`", r"<code>\1</code>", words)
 
 
 def _command(*words: str, before: str = "This helps:") -> str:

@@ -69,7 +69,9 @@ class Row:
 
     @property
     def taken(self) -> float | None:
-        return self.view.last.snapshot.taken if self.view.last is not None else None
+        """When a read last brought values, in Unix seconds."""
+        last = self.view.last
+        return last.snapshot.taken if last is not None and last.snapshot.up else self.view.last_up_at
 
     def has(self, words: str) -> bool:
         """Whether a name, a title or a label has these words in it, in any case."""
