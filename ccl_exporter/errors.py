@@ -72,7 +72,7 @@ class Absent(ChargerError):
 
 
 class Unsure(ChargerError):
-    """A write was sent and its answer never came, so nobody knows whether it was taken."""
+    """A write was sent and its answer never came, so it is not known whether it took effect."""
 
 
 class Garbled(ChargerError):

@@ -51,7 +51,7 @@ class Failure(Enum):
     NO_TLS = "no TLS at {host}"
     TIMED_OUT = "no complete answer from {host} in time"
     BROKE_OFF = "the answer of {host} broke off or is not HTTP"
-    TOO_LARGE = "{host} sends more than any answer has"
+    TOO_LARGE = "{host} sends a response that is too large"
 
 
 class HttpError(Exception):

@@ -65,7 +65,7 @@ def _quoted(value: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Characters that would break a line or steer a terminal as JSON escapes; nobody trusts a charger's words."""
+    """Characters that would break a line or steer a terminal as JSON escapes; no charger's words are trusted."""
     return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in text)
 
 

@@ -90,7 +90,7 @@ class _Link:
 
     def _on_connect(self, _client: Client, _data: Any, _flags: Any, reason: ReasonCode, _more: Any) -> None:
         if reason.is_failure:
-            self._refused = f"the broker refuses us: {str(reason).lower()}"
+            self._refused = f"the broker refuses the connection: {str(reason).lower()}"
         else:
             self.accepted = monotonic()
 
@@ -233,7 +233,7 @@ class MqttConnection:
         `sent` is the monotonic time of the oldest message that is not confirmed.
         """
         if self._link is not None and self._link.is_stuck(sent):
-            self._fail(TimeoutError("the broker confirms nothing"))
+            self._fail(TimeoutError("the broker acknowledges nothing"))
 
     def close(self, deadline: float, last: Iterable[MQTTMessageInfo | None] = ()) -> None:
         """End once the broker has confirmed the `last` messages, at `deadline` (monotonic) at the latest."""
@@ -276,7 +276,7 @@ class MqttConnection:
             try:
                 self._listener.on_message(message.topic, bytes(message.payload), message.retain)
             except Exception as error:  # noqa: BLE001 - anybody may write there
-                log.warning("mqtt: %s: a message is passed over: %s", self._broker.shown, repr(error)[:200])
+                log.warning("mqtt: %s: a message is skipped: %s", self._broker.shown, repr(error)[:200])
         return None
 
     def _fail(self, error: Exception) -> None:
@@ -293,4 +293,4 @@ class MqttConnection:
         if isinstance(error, OSError):
             self._listener.on_failed(error.strerror or str(error))
         else:
-            self._listener.on_failed(str(error) or "the broker sends what nobody understands")
+            self._listener.on_failed(str(error) or "the broker sends invalid packets")

@@ -205,7 +205,7 @@ def charger_settings(text: str, environment: Mapping[str, str]) -> ChargerSettin
     where = host if port is None or (scheme, int(port)) in DEFAULT_PORTS.items() else f"{host}:{port}"
     url = f"{scheme}://{where}{(found['path'] or '').rstrip('/')}"
     if not _is_host(host):
-        raise UsageError(f"{text!r} is not the address of a charger: no host can be called so")
+        raise UsageError(f"{text!r} is not the address of a charger: the host name is invalid")
     return ChargerSettings(name=where, url=url, credentials=_credentials(environment))
 
 

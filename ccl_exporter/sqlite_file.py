@@ -29,7 +29,7 @@ def open_database(path: Path, *pragmas: str) -> sqlite3.Connection:
     Raises `OSError` and `sqlite3.Error`, of these `DamagedFile` if SQLite finds a contradiction in the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # When a car was at home is nobody else's business; what SQLite makes beside the file is as open as the file.
+    # When a car was at home is private; what SQLite makes beside the file is as open as the file.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=PATIENCE, check_same_thread=False)
     try:

@@ -81,7 +81,7 @@ class Mistakes:
 
 
 def _key(place: Place) -> str:
-    """The last part of a place. A key that nobody can mean may be a secret: `{password:hunter2}` is one."""
+    """The last part of a place. An impossible key may be a secret: `{password:hunter2}` is one."""
     text = str(place[-1])
     if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", text):
         return text
@@ -143,10 +143,10 @@ class Reader:
             raise yaml.MarkedYAMLError(problem="too many levels", problem_mark=event.start_mark)
         self._mistakes.lines.setdefault(place, event.start_mark.line + 1)
         if isinstance(event, yaml.AliasEvent):
-            self._mistakes.add(place, "an alias (*) cannot stand here: write the value out, or put it in quotes")
+            self._mistakes.add(place, "an alias (*) is not allowed here: write the value out, or put it in quotes")
             return None
         if event.tag is not None:
-            self._mistakes.add(place, "a tag (!) cannot stand here: leave it out, or put the value in quotes")
+            self._mistakes.add(place, "a tag (!) is not allowed here: leave it out, or put the value in quotes")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, place)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -163,7 +163,7 @@ class Reader:
         if text.lower() in ("", "~", "null"):
             if self._as_written:
                 return None
-            self._mistakes.add(place, "no value stands here: give one, or leave the key out")
+            self._mistakes.add(place, "has no value: give one, or leave the key out")
             return None
         if self._as_written:
             return Plain(text)
@@ -200,7 +200,7 @@ class Reader:
             value = self._value(following, (*place, key) if not known else (*place, key, "again"))
             if known:
                 self._mistakes.lines[*place, key] = line
-                self._mistakes.add((*place, key), f"stands here twice, first in line {first}")
+                self._mistakes.add((*place, key), f"is there twice, first in line {first}")
             elif value is not None or self._as_written:
                 values[key] = value
         return values

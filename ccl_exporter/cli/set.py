@@ -46,7 +46,7 @@ def set_variables(
         says = {
             "done": changes,
             "planned": f"would write {changes}",
-            "already": f"nothing to do, it is so already: {changes}",
+            "already": f"nothing to do, already set: {changes}",
         }
         return Ended(written.outcome, says.get(written.outcome) or unchanged(written), facts([written]))
 
@@ -60,7 +60,7 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, float]:
     wanted: dict[str, float] = {}
     for name, text in zip(texts[::2], texts[1::2], strict=True):
         if name.startswith("--"):
-            raise UsageError(f"there is no option {name}")
+            raise UsageError(f"no such option: {name}")
         try:
             value = float(text)
         except ValueError:
@@ -68,6 +68,6 @@ def _pairs(texts: Sequence[str]) -> Mapping[str, float]:
         if not isfinite(value):
             raise UsageError(f"{text!r} is no value for {name}: only numbers can be written")
         if name in wanted:
-            raise UsageError(f"{name} is there twice")
+            raise UsageError(f"{name} is given twice")
         wanted[name] = value
     return wanted

@@ -197,7 +197,7 @@ def open_engine(settings: ChargerSettings) -> Iterator[Engine]:
 
 
 def say(sentence: str, err: bool = False) -> None:
-    """Print a sentence; that nobody reads any more, such as a `tee` that is gone, must stop nothing."""
+    """Print a sentence; a reader that is gone, such as a `tee` that has ended, must stop nothing."""
     try:
         typer.echo(sentence, err=err)
     except OSError:

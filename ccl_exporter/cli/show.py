@@ -113,7 +113,7 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
 
 
 def _repeat(act: Callable[[], object], interval: float) -> None:
-    """Do something at intervals until the command is told to stop."""
+    """Do something at intervals until the command is stopped."""
     stopped = threading.Event()
     with on_signals(stopped.set, *STOP_SIGNALS):
         while not stopped.wait(interval):

@@ -175,7 +175,7 @@ def writable_transport(settings: ChargerSettings) -> closing[WritableTransport]:
 
 @contextmanager
 def session(target: Target, tell: Callable[[str], None] = warn, purpose: str = "") -> Iterator[Writer]:
-    """A charger which nobody else writes to meanwhile; what others left behind is put back first.
+    """A charger to which no other command writes meanwhile; pending restores of others are carried out first.
 
     `purpose` stands behind the command in the journal of writes.
     """
@@ -192,7 +192,7 @@ def session(target: Target, tell: Callable[[str], None] = warn, purpose: str = "
 def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> NoReturn:
     """Do what a command is for, say what came of it, and end with its exit code.
 
-    With `--for` stay until it is over or the command is told to stop, and put everything back.
+    With `--for` stay until it is over or the command is stopped, and restore everything.
     """
     if target.length is None or target.dry_run:
         with session(target) as writer, _progress(target, writer):
@@ -226,7 +226,7 @@ def restore(target: Target, meanwhile: TemporaryChange, again: bool = False) -> 
             return meanwhile.restore(writer, warn, again)
     except CclError as error:
         names = ", ".join(meanwhile.variables)
-        warn(f"{names} could not be put back, the next command will try it again: {error}")
+        warn(f"{names} could not be restored, the next command tries again: {error}")
         return False
 
 
@@ -239,10 +239,10 @@ def has_pending(target: Target) -> bool:
 def restore_only(target: Target) -> NoReturn:
     """Put back what a command that was killed has left undone, and nothing else."""
     if not has_pending(target):
-        say("nothing to put back")
+        say("nothing to restore")
         raise typer.Exit(Exit.NOTHING)
     if target.dry_run:
-        say("would put back what is still pending")
+        say("would restore what is pending")
         raise typer.Exit(Exit.DONE)
     with session(target, say, ", put back"):
         pass  # It restores what is pending.

@@ -134,7 +134,7 @@ def _content(answer: Answer) -> bytes:
         raise UsageError(f"cannot be read: it answers {answer.status}")
     # Unpacked, a small answer could be larger than any limit on what is received.
     if answer.headers.get("Content-Encoding", "identity") != "identity":
-        raise UsageError("cannot be read: its answer is compressed, which nobody asked for")
+        raise UsageError("cannot be read: its response is compressed, which was not requested")
     return answer.body
 
 

@@ -198,30 +198,30 @@ class Configuration:
     """What a configuration file says, its secrets and its inventory read.
 
     `settings` holds the chargers of the file itself and those of `source` as last read.
-    `trouble` says why the source could not be read, if `load` was told to go on without it;
+    `source_error` says why the source could not be read, if `load` was to go on without it;
     `pending` that it was not to be read yet.
     """
 
     settings: Settings
     source: ChargerSource | None = None
-    trouble: str | None = None
+    source_error: str | None = None
     pending: bool = False
 
     def after(self, last: "Configuration | None", settings: Settings) -> "Configuration":
         """This one, with the chargers of its inventory from before if that cannot be read now.
 
         `settings` are those in force of the `last` configuration. Its chargers of the inventory stay but for
-        those whose name or URL the file itself has now. Raises `UsageError` with the trouble if the inventory
+        those whose name or URL the file itself has now. Raises `UsageError` with its error if the inventory
         is another than the last one: nothing is known of that.
         """
-        if self.trouble is None or self.source is None:
+        if self.source_error is None or self.source is None:
             return self
         if (
             last is None
             or last.source is None
             or (self.source.file, self.source.url) != (last.source.file, last.source.url)
         ):
-            raise UsageError(self.trouble)
+            raise UsageError(self.source_error)
         own = self.settings.chargers
         servers = {_server(charger.url) for charger in own.values()}
         kept = {

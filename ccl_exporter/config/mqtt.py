@@ -86,7 +86,7 @@ class MqttModel(fields.ConfigModel):
         return self
 
     def _certificates(self) -> str | None:
-        """What is wrong with them; a key with a password is refused, as nobody is there to be asked for it."""
+        """What is wrong with them; a key with a password is refused, as no person is there to enter it."""
         if self.ca_file is not None:
             try:
                 ssl.create_default_context(cafile=self.ca_file)

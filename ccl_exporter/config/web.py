@@ -138,7 +138,7 @@ def parse(path: Path) -> WebConfig:
     interval = _take(rate, "interval", _Value.seconds, 0.0)
     burst = _take(rate, "burst", _Value.whole, 0)
     if interval and not burst:
-        raise sections["rate_limit"].wrong("nobody would be let in: give a burst of 1 or more")
+        raise sections["rate_limit"].wrong("no client would be accepted: give a burst of 1 or more")
     return WebConfig(
         tls=_take(sections, "tls_server_config", _tls, None),
         headers=_take(http, "headers", _headers, ()),
@@ -265,7 +265,7 @@ def _tls(value: _Value) -> TlsConfig | None:
     for suite in suites:
         if suite not in _TLS12_SUITES and suite not in _TLS13_SUITES:
             raise found["cipher_suites"].wrong(f"{suite!r} is not a suite that Go calls secure")
-    # Go lets nobody choose among the suites of TLS 1.3, and Python neither.
+    # Neither Go nor Python lets one choose among the suites of TLS 1.3.
     ciphers = ":".join(_TLS12_SUITES[suite] for suite in suites if suite in _TLS12_SUITES) or None
     if suites and ciphers is None:
         if maximum < ssl.TLSVersion.TLSv1_3:
@@ -298,7 +298,7 @@ def _pem(tls: _Value, found: Mapping[str, _Value], name: str) -> Pem | None:
 def _client_auth(value: _Value) -> ssl.VerifyMode:
     if value.text() in _UNVERIFIED:
         raise value.wrong(
-            f"{value.text()} takes certificates that nobody vouches for, which Python's TLS cannot do: "
+            f"{value.text()} accepts certificates of unknown issuers, which Python's TLS cannot do: "
             "write VerifyClientCertIfGiven or RequireAndVerifyClientCert"
         )
     return value.choice(_CLIENT_AUTH)

@@ -80,10 +80,10 @@ def _restore(writer: Writer, way: PendingRestore, done: Callable[[], None], say:
         how = WriteOptions(force=True, is_restore=True, least_pause=0.0, even_if_equal=again)
         written = writer.write(way.device, snapshot, ours, how)
     except CclError as error:
-        say(f"{names} could not be put back, the next command will try it again: {error}")
+        say(f"{names} could not be restored, the next command tries again: {error}")
         return False
     if written.outcome == "not_taken":
-        say(f"{names} could not be put back, the next command will try it again")
+        say(f"{names} could not be restored, the next command tries again")
         return False
     lift = (
         f"; `{LIFT}` lifts it"

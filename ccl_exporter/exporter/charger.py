@@ -40,7 +40,7 @@ PROMPT = 1.0
 """Seconds within which a prompt charger is read; those have readers before the others."""
 
 DESCRIBE_WITHIN = 2.5
-"""Seconds of a read after which `learn` reads the descriptions that are left: nobody is to wait for them."""
+"""Seconds of a read after which `learn` reads the descriptions that are left: no scrape waits for them."""
 
 LEARN_FOR, LEARN_WITHIN = 10.0, 3.0
 """Seconds for which an inventory is read on, and for one piece of it, for which a read that comes has to wait."""

@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_TIDYING, _LONGEST_TIDYING = 60.0, 3600.0  # seconds
 
-_UNUSABLE = "the inventory cannot be used, the last one stays: %s"
+_UNUSABLE = "the inventory is invalid, the last one is kept: %s"
 _LOOK_FOR_INVENTORY = 1.0  # seconds between two looks whether the second inventory is due
 _STOP_WITHIN = 4.0
 
@@ -302,7 +302,7 @@ class Service:
 
     def _rejected(self, error: UsageError) -> UsageError:
         self._reload_good = False
-        log.warning("the configuration has mistakes, the old one stays: %s", error)
+        log.warning("the configuration is invalid, the running one is kept: %s", error)
         return error
 
     def metrics(self, scrape: Scrape) -> HttpResponse:
@@ -382,6 +382,6 @@ def _inventory(configuration: "Configuration | None") -> "ChargerInventory | Non
         return None
     from ccl_exporter.config.charger_source import ChargerInventory  # noqa: PLC0415 - only with a second inventory
 
-    if configuration.trouble is not None:
-        log.warning(_UNUSABLE, configuration.trouble)
-    return ChargerInventory(configuration.source, configuration.settings, configuration.trouble)
+    if configuration.source_error is not None:
+        log.warning(_UNUSABLE, configuration.source_error)
+    return ChargerInventory(configuration.source, configuration.settings, configuration.source_error)

@@ -65,7 +65,7 @@ def _and_unknown(words: Iterable[str]) -> tuple[str, ...]:
 UP = _gauge("ccl_up", "1 if the charger sent values in time, otherwise 0.")
 SCRAPE_TIMESTAMP = _gauge(
     "ccl_scrape_timestamp_seconds",
-    "When the charger was read; scrapers that come together or within 0.9 s share one reading.",
+    "When the charger was read; scrapes at once or within 0.9 s share one read.",
 )
 SCRAPE_DURATION = _gauge("ccl_scrape_duration_seconds", "Duration of the read of the charger.")
 SCRAPE_TIMEOUT = _gauge("ccl_scrape_timeout_seconds", "Time limit of the read of the charger.")
@@ -116,7 +116,7 @@ PLUG_ENABLED = _gauge(
 )
 PLUG_ENERGY = _counter(
     "ccl_plug_energy_joules_total",
-    "Energy that the plug has delivered in its life (<plug>.AE, else AE of its meter).",
+    "Energy delivered in the lifetime of the plug (<plug>.AE, else AE of its meter).",
     "plug",
 )
 PLUG_METER_DIFFERENCE = _gauge(
@@ -206,7 +206,7 @@ STATION_CLOCK = _gauge("ccl_station_clock_timestamp_seconds", "The engine's cloc
 DEVICE_UP = _gauge("ccl_device_up", "1 if the device answered and its STATUS is 1, otherwise 0.", "device")
 DEVICE_STATUS = _gauge(
     "ccl_device_status",
-    "STATUS of the device as sent, a bit mask: 1 is OK, 34 is off line; must not be summed.",
+    "STATUS of the device as sent, a bit mask: 1 is OK, 34 is offline; must not be summed.",
     "device",
 )
 DEVICE_INFO = _info("ccl_device_info", "Type of the device (deviceInfo.xml).", "device", "type", "description")
@@ -408,7 +408,7 @@ FOLLOW_STARTS = _counter("ccl_follow_starts_total", "Ends of a pause, after whic
 
 # What `charge plan` shows on a port of its own
 
-PLAN_NEEDED = _gauge("ccl_plan_needed_joules", "Energy that the car is to have by the deadline.")
+PLAN_NEEDED = _gauge("ccl_plan_needed_joules", "Energy needed by the deadline.")
 PLAN_CHARGED = _gauge("ccl_plan_charged_joules", "Energy that was charged since the plan began.")
 PLAN_NEXT_START = _gauge(
     "ccl_plan_next_start_timestamp_seconds", "When the next charge of the plan begins; no series if there is none."

@@ -63,7 +63,7 @@ def exposition(
     found = _by_family(samples, order)
     behind = [metric for other in others for metric in other.collect()]
     if content_type.endswith(("escaping=dots", "escaping=values")):
-        # These rewrite every name, which nobody asks for as all our names are plain.
+        # These rewrite every name, which is not needed as all our names are plain.
         return encode(_Collected([*(_metric(*one) for one in found), *behind])), content_type
     openmetrics = content_type.startswith("application/openmetrics-text")
     text = "".join(line for one in found for line in _lines(*one, openmetrics))

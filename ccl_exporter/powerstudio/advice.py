@@ -54,8 +54,8 @@ def advice(error: ChargerError, url: str) -> str:
             )
         case Absent():
             return (
-                f"what answers on {url} does not speak as a PowerStudio engine; is the address right? "
+                f"what answers on {url} does not respond like a PowerStudio engine; is the address right? "
                 "A Wibeee, which has the same paths and other names, is not supported"
             )
         case _:
-            return f"what answers on {url} does not speak as a PowerStudio engine; is the address right?"
+            return f"what answers on {url} does not respond like a PowerStudio engine; is the address right?"

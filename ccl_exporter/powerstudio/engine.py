@@ -464,7 +464,7 @@ class Engine:
         self._inventory.unlearn(gone)
         self._changed = self._changed or bool(new or gone)
         if self._changed:
-            self._look_again("variables have come or gone", logging.INFO)
+            self._look_again("variables were added or removed", logging.INFO)
 
     def _look_again(self, reason: str, level: int) -> None:
         """Read the inventory again because of what the values showed, but not all the time."""
@@ -578,7 +578,7 @@ class Engine:
         self._status = None
         self._status = self._dialect.document(endpoints.STATUS, xml_parser.system_status, read.deadline)
         if self._stamps is not None and self._stamps != self._status.stamps:
-            log.info("%s: the engine was started again or configured anew; reading everything again", self.name)
+            log.info("%s: the engine was restarted or reconfigured; reading everything again", self.name)
             self._ever.clear()
             self._begin_inventory(thorough=True, forget=True)
         self._stamps = self._status.stamps
@@ -586,7 +586,7 @@ class Engine:
     def _look_for_lost(self, read: ReadState) -> None:
         ids = set(self._inventory.device_ids(read.deadline))
         if ids != {device.id for device in self._inventory.inventory.devices}:
-            log.info("%s: devices have come or gone; reading the inventory again", self.name)
+            log.info("%s: devices were added or removed; reading the inventory again", self.name)
             self._begin_inventory(thorough=True, forget=False)
 
     def _drop_stale(self, read: ReadState) -> None:

@@ -47,7 +47,7 @@ class InventoryProgress(NamedTuple):
 class _Step:
     """A piece of work: `read` asks and says whether all of it is done; `skip` leaves its head out.
 
-    They are told whose work it is, as a reader that held methods of itself would never be free.
+    They get the reader as an argument, as a reader that held methods of itself would never be freed.
     """
 
     document: DocumentName
@@ -115,7 +115,7 @@ class InventoryReader:
         if only is None or "devices" in only or not self.inventory.devices:
             self._steps = steps
             return
-        # A device that tells of itself at last brings variables that nobody has asked for yet.
+        # A device that is described at last brings variables that were not asked for yet.
         wanted = {*only, "var_info"} if "device_info" in only else set(only)
         self._steps = [step for step in steps if step.document in wanted]
         self._undescribed = [device.id for device in self.inventory.devices if device.type is None]
@@ -197,7 +197,7 @@ class InventoryReader:
             self.inventory = intern_inventory(self.inventory)
 
     def learn(self, names: Iterable[str]) -> None:
-        """Take in variables that the values showed and no deviceInfo told."""
+        """Take in variables that the values showed and no deviceInfo listed."""
         names = frozenset(names)
         if names:
             self._learned |= names
@@ -339,7 +339,7 @@ class InventoryReader:
         if not entries:
             self._var_info_by_device = False
             return True
-        # The values may have told of its variables since it was put on the list.
+        # The values may have shown its variables since it was put on the list.
         known = {device.id: device for device in self.inventory.devices}
         self._put_variables(_resolved(entries, known.get(ids[0], self._unasked[0])))
         del self._unasked[:1]
@@ -382,7 +382,7 @@ class InventoryReader:
         with suppress(Absent):
             entries = self._dialect.one(endpoints.VAR_INFO_BY_NAME, name, xml_parser.var_info, deadline)
         for id, id_ex, info in entries:
-            # Asked for one, told one: a short name is that of the one that was asked for.
+            # One was asked for and one came: a short name is that of the one that was asked for.
             if (id_ex or id) == name or (id_ex is None and name.endswith(f".{id}")):
                 self._put_variables({name: info})
         self._settle([name])
@@ -454,7 +454,7 @@ def _qualified(entries: _Entries) -> dict[str, VariableInfo]:
 
 
 def _named(entries: _Entries, names: Sequence[str]) -> dict[str, VariableInfo]:
-    """Entries of the variables that were asked for; without idEx only if exactly those were told."""
+    """Entries of the variables that were asked for; without idEx only if exactly those came."""
     found = {id_ex or id: info for id, id_ex, info in entries}
     sure = all(id_ex is not None for _, id_ex, _ in entries) or found.keys() == set(names)
     return found if sure else {}

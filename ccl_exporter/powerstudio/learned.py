@@ -66,7 +66,7 @@ class LearnedFile:
             if content["sha256"] == self._in_file and self._path.exists():
                 return
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with NamedTemporaryFile(  # which nobody else can read
+            with NamedTemporaryFile(  # which no other user can read
                 "w", encoding="utf-8", dir=self._path.parent, suffix=".new", delete=False
             ) as file:
                 try:

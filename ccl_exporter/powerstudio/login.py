@@ -22,7 +22,7 @@ class Login:
         self._basic = False
         self._digest: Any = None
         self._granted = False
-        self.refusal = "the charger wants a login: set CCL_USERNAME and CCL_PASSWORD_FILE"
+        self.refusal = "the charger requires a login: set CCL_USERNAME and CCL_PASSWORD_FILE"
 
     def headers(self, url: str, method: str = "GET") -> dict[str, str]:
         """What to send with the next request for `url`; nothing until the engine has asked."""
@@ -45,7 +45,7 @@ class Login:
         """Take up the engine's WWW-Authenticate; True if it makes sense to send the request again."""
         if self._credentials is None:
             return False
-        self.refusal = "the charger does not take the user name and password"
+        self.refusal = "the charger rejects the user name and password"
         asked = _DIGEST.search(challenge)
         trial = self._digest_of(asked[1]) if asked is not None else None
         if asked is not None and trial is not None and trial.build_digest_header("GET", url) is not None:
@@ -57,7 +57,7 @@ class Login:
         if _BASIC.search(challenge):
             again, self._digest, self._basic = not self._basic, None, True
             return again
-        self.refusal = "the charger wants a login of a kind that is not known here"
+        self.refusal = "the charger requires an unsupported kind of login"
         return False
 
     def _digest_of(self, challenge: str) -> Any:

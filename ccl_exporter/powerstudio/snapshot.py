@@ -38,7 +38,7 @@ class ChargeRecord:
     """chargeInfo.xml of one plug, the running charge or the last one (protocol 2.2, 9, 12).
 
     Energies in watt-hours, instants in Unix seconds, duration in seconds.
-    The user and the charge's id are left where they are: they are nobody's metric.
+    The user and the charge's id are left where they are: they belong in no metric.
     """
 
     name: str

@@ -56,7 +56,7 @@ class ValuesRead:
     def worst(self) -> ChargerError | None:
         """The failure that tells most: anything rather than "no such document"."""
         if self.doubled and all(isinstance(failure, Absent) for failure in self.failures):
-            return Garbled(f"{self.doubled[0]} is told twice with different values")
+            return Garbled(f"{self.doubled[0]} is sent twice with different values")
         return min(self.failures, key=lambda failure: isinstance(failure, Absent), default=None)
 
 
@@ -195,7 +195,7 @@ class ValuesReader:
         return bool(alone.answered)
 
     def _each(self, read: "_Asking", question: Endpoint) -> None:
-        """One request a device; one that was too slow last time comes last, so that it starves nobody."""
+        """One request a device; one that was too slow last time comes last, so that it holds up no other."""
         for count, id in enumerate(sorted(read.ids, key=lambda id: id in self._late), start=1):
             self._late.discard(id)
             if not read.ask(question, [id]):

@@ -260,7 +260,7 @@ def var_info(data: bytes) -> tuple[tuple[str, str | None, VariableInfo], ...]:
 
 
 class Readings(dict[str, Value]):
-    """Values by full id; `doubled` names the variables that were told twice with different values."""
+    """Values by full id; `doubled` names the variables that were sent twice with different values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -270,7 +270,7 @@ class Readings(dict[str, Value]):
 def values(data: bytes) -> Readings:
     """values.xml or deviceState.xml as full id to value.
 
-    A variable that is told twice with different values has none: nobody can say which one is true.
+    A variable that is sent twice with different values has none: it is not known which one is right.
     """
     readings = Readings()
     for node in _root(data, "values", "deviceState").findall("variable"):

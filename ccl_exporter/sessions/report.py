@@ -36,7 +36,7 @@ _KWH = 3.6e6  # joules
 def instant(text: str, whole_day: bool = False) -> float:
     """Unix seconds of a date (`2026-11-30`, its begin, or its end if `whole_day`) or of a date with a time.
 
-    UTC where no offset is told. Raises `UsageError`.
+    UTC without an offset. Raises `UsageError`.
     """
     try:
         day = date.fromisoformat(text) + timedelta(days=whole_day)

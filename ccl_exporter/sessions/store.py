@@ -212,7 +212,7 @@ def _parsed(text: str, make: Callable[[Any], _T]) -> _T:
     try:
         return make(json.loads(text))
     except (ValueError, TypeError) as error:
-        raise DamagedFile(f"a row makes no sense: {error}") from error
+        raise DamagedFile(f"a row is invalid: {error}") from error
 
 
 def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
@@ -442,7 +442,7 @@ def _insert(connection: sqlite3.Connection, ended: EndedSession) -> None:
 
 
 def _is_another_name(connection: sqlite3.Connection, session: FinishedSession, key: float) -> bool:
-    """Whether the session stands there under another charger's name: instants are told to the millisecond."""
+    """Whether the session stands there under another charger's name: instants are reported to the millisecond."""
     found = connection.execute(
         "SELECT 1 FROM finished WHERE charger <> ? AND plug = ? AND key = ? AND ended IS ? AND joules = ?",
         (session.charger, session.plug, key, session.ended, session.joules),

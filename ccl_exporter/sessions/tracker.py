@@ -32,7 +32,7 @@ class FinishedSession:
     """A session that has ended, or a request for one that ended before energy flowed: then `begun` is None.
 
     Instants in Unix seconds by the charger's clock, None if the charger has no sound one.
-    Of a session that another one replaced between two reads `ended` and all that is told with it are None; the
+    Of a session that another one replaced between two reads `ended` and all that is reported with it are None; the
     energy is that of the last read and, if that was not long ago, of the register until the next session.
     `seconds` is how long it charged, `stop_reason` a code of protocol 9.1.
     `highest_watts` is the highest power that was read during the session: of a part of it

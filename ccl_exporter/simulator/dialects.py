@@ -94,8 +94,8 @@ def _but(says: str, **changes: Any) -> Named:
 NAMES: Mapping[str, Named] = MappingProxyType(
     {
         "full": _but("a friendly full engine (the default)"),
-        "amp-only": _but("parameters are parted by & only", separators="&"),
-        "question-only": _but("parameters are parted by ? only", separators="?"),
+        "amp-only": _but("parameters are separated by & only", separators="&"),
+        "question-only": _but("parameters are separated by ? only", separators="?"),
         "single": _but("of several parameters only the first is answered", many="first"),
         "no-separator": _but("several parameters answer an empty root", many="none"),
         "no-values-id": _but("values.xml?id= answers an empty root", values_by_id=False),
@@ -131,7 +131,7 @@ NAMES: Mapping[str, Named] = MappingProxyType(
         "long-ids": _but("varInfo.xml?id= has full names in id", short_ids=False),
         "typed": _but("varInfo has varType and valueInfo", typed_var_info=True),
         "no-units": _but("varInfo lacks measureUnits", units="absent"),
-        "unknown-units": _but("varInfo has unit codes nobody knows", units="unknown"),
+        "unknown-units": _but("varInfo has unknown unit codes", units="unknown"),
         "dash": _but("no value is written as -", no_value="dash"),
         "missing": _but("no value is an id alone", no_value="missing"),
         "empty": _but("no value is an empty element", no_value="empty"),
@@ -142,7 +142,7 @@ NAMES: Mapping[str, Named] = MappingProxyType(
         "no-declaration": _but("documents lack the XML declaration", declaration=False),
         "pretty": _but("documents are indented", pretty=True),
         "padded": _but("texts have blanks around them", padded=True),
-        "extra-elements": _but("documents have elements nobody knows", extra_elements=True),
+        "extra-elements": _but("documents have unknown elements", extra_elements=True),
         "latin-1": _but("names in a request are Latin-1", names_charset="latin-1"),
         "plus-is-blank": _but("+ in a request is a blank", plus_is_blank=True),
         "length-2000": _but("a target over 2000 characters answers 414", length_limit=2000),

@@ -51,7 +51,7 @@ class InFlight:
             self.highest = max(self.highest, len(self._handlers))
 
     def leave(self, handler: _Handler) -> None:
-        """Its answer is on its way: told before the last byte, or the next request would seem parallel."""
+        """Its answer is on its way: noted before the last byte, or the next request would seem parallel."""
         with self._lock:
             self._handlers.discard(handler)
 

@@ -34,7 +34,7 @@ _WRITE_DELAY = (2.0, 5.0)
 _ENERGY_UNITS = frozenset({"#WH", "#VARLH", "#VARCH", "#VARH", "#VAH"})
 _ERROR_AND_TIMEOUT = 34.0
 _NEVER_SYNCHRONISED = 915_148_800.0
-"""1999-01-01 00:00 UTC, where a clock starts that nobody ever set (protocol 5)."""
+"""1999-01-01 00:00 UTC, where a clock starts that was never set (protocol 5)."""
 _CONTROL = ' "quoted"\n\t\x85\u202e\'&#1;'
 
 
@@ -209,7 +209,7 @@ class Site:
             self._overrides[variable] = value
 
     def clear_value(self, variable: str) -> None:
-        """Let a variable tell the truth again."""
+        """Let a variable have its real value again."""
         with self._lock:
             self._overrides.pop(variable, None)
 

@@ -265,7 +265,7 @@ def catalogue() -> Catalogue:
 
 
 def parse_catalogue(text: str) -> Catalogue:
-    """A catalogue from the text of its file; raises `ValueError` that names a row with a key that nobody reads."""
+    """A catalogue from the text of its file; raises `ValueError` that names a row with a key that is not read."""
     rows = tomllib.loads(text)
     return Catalogue(
         plug_states={state.code: state for state in map(_plug_state, rows["plug_states"])},

@@ -23,7 +23,7 @@ UNDER_WAY = frozenset({Activity.STARTING, Activity.CHARGING, Activity.SUSPENDED}
 
 IN_SESSION = UNDER_WAY | {Activity.STOPPING}
 NOT_IN_SESSION = frozenset({Activity.OUT_OF_SERVICE, Activity.FAULTED, Activity.IDLE, Activity.ENDED})
-"""Of a plug that does something else, nobody can say whether a session is under way."""
+"""Of a plug that does something else, it is not known whether a session is under way."""
 
 _FIRST_DATE = datetime(
     2015, 1, 1, tzinfo=UTC

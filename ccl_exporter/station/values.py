@@ -54,8 +54,8 @@ class Variable:
     """What is known of a variable before it is read.
 
     `within` are its device and the sub-devices that it is in: all must be well for a reading to be trusted.
-    `unit` is None where nobody knows a unit, `described` where nobody was asked yet;
-    `symbol` is the unit of the value as sent, as a person reads it, `power` the power of ten that it is told in.
+    `unit` is None where no unit is known, `described` where nothing was asked yet;
+    `symbol` is the unit of the value as sent, as a person reads it, `power` the power of ten that it is sent in.
     `sensitive` says that its values are personal or may be, `sensitive_text` that a text of it would be.
     `hidden` are the values that are not shown: personal ones, those that the engine says are none, those of which
     nothing was asked yet; `date` says that it is an instant even if it was sent as a number.

@@ -331,8 +331,8 @@ def test_a_broker_that_ends_every_connection_is_a_few_lines_in_the_log(caplog: p
 
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("mqtt: ")]
     assert [line.split(": ", 2)[-1] for line in lines] == [
-        f"mqtt://127.0.0.1:{broker.port} takes what is published",
-        "the connection broke off; the newest is published once it is back",
+        f"mqtt://127.0.0.1:{broker.port} accepts messages",
+        "the connection broke off; the newest is published once it is reachable",
     ]
 
 

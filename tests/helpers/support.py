@@ -40,7 +40,7 @@ class Scrape:
         for family in parse_openmetrics(text):  # type: ignore[no-untyped-call] # the library's parser has no types
             for sample in family.samples:
                 key = (sample.name, frozenset(sample.labels.items()))
-                assert key not in scrape.samples, f"{key} is there twice"
+                assert key not in scrape.samples, f"{key} is given twice"
                 scrape.samples[key] = sample.value
         return scrape
 

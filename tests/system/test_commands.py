@@ -75,10 +75,10 @@ def silent_server() -> socket.socket:
 @pytest.mark.parametrize(
     ("fault", "code", "says"),
     [
-        ("html", 1, "does not speak as a PowerStudio engine"),
-        ("garbled", 1, "does not speak as a PowerStudio engine"),
-        ("redirect", 1, "does not speak as a PowerStudio engine"),
-        ("status-404", 1, "does not speak as a PowerStudio engine"),
+        ("html", 1, "does not respond like a PowerStudio engine"),
+        ("garbled", 1, "does not respond like a PowerStudio engine"),
+        ("redirect", 1, "does not respond like a PowerStudio engine"),
+        ("status-404", 1, "does not respond like a PowerStudio engine"),
         ("status-401", 4, "asks for a login"),
         ("not-granted", 4, "asks for a login"),
     ],
@@ -342,7 +342,7 @@ def test_show_says_what_helps_if_the_charger_cannot_be_read() -> None:
         done = run("show", "-c", simulator.url)
 
     assert done.returncode == 1
-    assert "does not speak as a PowerStudio engine" in done.stderr
+    assert "does not respond like a PowerStudio engine" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["evse.plug.ae", "EVS.PLUG.AE", "EVSE PLUG AE"])

@@ -121,7 +121,7 @@ def test_setup_says_why_a_charger_cannot_be_read_and_writes_nothing(folder: Path
         done = run("setup", "-c", simulator.url)
 
     assert done.returncode == 1
-    assert "does not speak as a PowerStudio engine" in done.stderr
+    assert "does not respond like a PowerStudio engine" in done.stderr
     assert list(folder.rglob("*.yaml")) == []
 
 

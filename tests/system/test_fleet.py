@@ -203,7 +203,7 @@ def test_a_second_inventory_is_taken_up_without_a_restart(
     more.write_text(more.read_text() + f"two: {{url: '{simulators[1].url}'}}\n")
     process.wait_for_log("the inventory has changed: 2 chargers")
     more.write_text("one: {")
-    process.wait_for_log("the inventory cannot be used, the last one stays")
+    process.wait_for_log("the inventory is invalid, the last one is kept")
 
     assert before == 200
     assert [status(f"{url}/probe?target={name}")[0] for name in ("one", "two")] == [200, 200]
@@ -297,7 +297,7 @@ def test_a_reload_keeps_the_last_inventory_while_it_cannot_be_used(
     process.process.send_signal(signal.SIGHUP)
     process.wait_for_log("the configuration was read again")
     kept = targets(url)
-    process.wait_for_log(r"the inventory cannot be used, the last one stays: .*more\.yaml")
+    process.wait_for_log(r"the inventory is invalid, the last one is kept: .*more\.yaml")
     path.write_text(path.read_text().replace("more.yaml", "other.yaml"))
     code, says = status(f"{url}/-/reload", "POST")
     refused = targets(url)

@@ -99,7 +99,7 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
         text=True,
         check=False,
     )
-    assert (planned.returncode, planned.stdout) == (0, "would put back what is still pending\n")
+    assert (planned.returncode, planned.stdout) == (0, "would restore what is pending\n")
     assert reduction(charging) != 40
     put_back = [str(COMMAND), "charge", *command, "-c", charging.url]
     subprocess.run(put_back, capture_output=True, check=False)
@@ -111,7 +111,7 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
         text=True,
         check=False,
     )
-    assert (again.returncode, again.stdout) == (6, "nothing to put back\n")
+    assert (again.returncode, again.stdout) == (6, "nothing to restore\n")
 
 
 @pytest.mark.parametrize(

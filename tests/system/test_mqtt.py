@@ -195,7 +195,9 @@ class TestTheBrokerIsAway:
         broker.kill()
         process = serve_file(configuration(broker, garage=garage))
         url = process.line(r"http://127\.0\.0\.1:\d+/metrics")[0]
-        process.wait_for_log("mqtt://127.0.0.1:.*: Connection refused; the newest is published once it is back")
+        process.wait_for_log(
+            "mqtt://127.0.0.1:.*: Connection refused; the newest is published once it is reachable"
+        )
         readings: set[float] = set()
         while len(readings) < 4:
             metrics = Scrape.of(get(url, Accept=OPENMETRICS))
@@ -207,7 +209,7 @@ class TestTheBrokerIsAway:
         with listening(broker.port) as listener:
             assert listener.document(PLUG)["read_timestamp_seconds"] > min(readings)
 
-        process.wait_for_log("mqtt://127.0.0.1:.* takes what is published")
+        process.wait_for_log("mqtt://127.0.0.1:.* accepts messages")
         assert len([line for line in process.log if "Connection refused" in line]) == 1
 
     def test_a_broker_that_has_forgotten_everything_is_told_again(
@@ -321,7 +323,7 @@ class TestWhoMay:
     ) -> None:
         process = serve_file(configuration(secured, self.login(secured, "wrong one"), "mqtts", garage=garage))
 
-        process.wait_for_log("the broker refuses us: (not authorized|bad user name or password)")
+        process.wait_for_log("the broker refuses the connection: (not authorized|bad user name or password)")
         assert "wrong one" not in "".join(process.log)
 
     def test_a_broker_that_nobody_vouches_for_is_told_nothing(

@@ -137,7 +137,7 @@ def test_a_database_that_is_away_gets_everything_when_it_comes_and_metrics_never
     influx.start()
     until(lambda: spool_metric(url, "sent_points_total") >= 60, "nothing is sent")
 
-    process.wait_for_log("influxdb db: .*takes what is written")
+    process.wait_for_log("influxdb db: .*accepts writes")
     (first,) = influx.query("SELECT first(up) FROM ccl_scrape")
     # Two reads of one moment may be stored in either order.
     assert abs(float(str(first["time"])) - oldest * 1000) <= 1000

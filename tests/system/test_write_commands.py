@@ -128,7 +128,7 @@ class TestBadInput:
             ([REDUCTION, "1e999"], "'1e999' is no value"),
             ([REDUCTION], f"'{REDUCTION}' has no value: give VARIABLE VALUE"),
             ([REDUCTION, "1", REDUCTION, "2"], "is there twice"),
-            ([REDUCTION, "1", "--dry-rnu", "--jsno"], "there is no option --dry-rnu"),
+            ([REDUCTION, "1", "--dry-rnu", "--jsno"], "no such option: --dry-rnu"),
             (
                 [REDUCTION, "1", "--for", "2 days"],
                 "'2 days' is not a duration; it looks like 200ms, 10s, 1m, 1h or 30d",
@@ -327,7 +327,7 @@ class TestForAWhile:
         assert holds(wallbox, REDUCTION) == 50
         wallbox.faults = (Fault("device-error", arg=MODE3),)
         kept, said = ccl(wallbox, "charge", "stop")
-        assert "could not be put back, the next command will try it again" in said
+        assert "could not be restored, the next command tries again" in said
         assert (kept, holds(wallbox, REDUCTION)) == (6, 50)
         wallbox.faults = ()
         ended, said = ccl(wallbox, "charge", "limit", "8A", "--min-interval", "0")

@@ -30,7 +30,7 @@ SAYS: Mapping[type[ChargerError], str] = {
     Unreachable: "http or https",
     AccessDenied: "CCL_PASSWORD_FILE",
     Absent: "Wibeee",
-    Garbled: "does not speak as a PowerStudio engine",
+    Garbled: "does not respond like a PowerStudio engine",
 }
 
 

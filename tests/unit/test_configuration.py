@@ -545,7 +545,7 @@ class TestInventoryFile:
         configuration = load(path, {}, patient=True)
 
         assert list(configuration.settings.chargers) == ["main"]
-        assert "cannot be read" in (configuration.trouble or "")
+        assert "cannot be read" in (configuration.source_error or "")
         assert configuration.source is not None
 
     def test_the_mistakes_of_the_file_itself_are_never_excused(self, write: Callable[..., Path]) -> None:

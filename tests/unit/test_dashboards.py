@@ -448,7 +448,7 @@ def misplaced(name: str) -> Iterator[str]:
     if len(taken) != height * COLUMNS:
         yield f"{name}: there is a gap"
     if len({panel["id"] for panel in BOARDS[name]["panels"]}) < len(BOARDS[name]["panels"]):
-        yield f"{name}: an id is there twice"
+        yield f"{name}: an id is given twice"
 
 
 def test_panels_fill_the_grid_without_gap_or_overlap() -> None:

@@ -354,7 +354,7 @@ def test_the_log_has_a_line_at_the_first_refusal_and_one_when_it_is_over_which_n
 
     lines = VARIABLES + 3 if pushing_3.layout == "narrow" else 4
     assert said == [
-        f"influxdb db: http://db refused some of {lines} lines: it answers 400: no room; they are sorted out",
+        f"influxdb db: http://db refused some of {lines} lines: it answers 400: no room; isolating them",
         "influxdb db: 1 point of 2026-09-21T14:13:20Z to 2026-09-21T14:13:20Z set aside; 1 refused line is kept "
         f"in the table `refused`; {kind[1]} of {kind[0]} is refused: it answers 400: no room",
     ]

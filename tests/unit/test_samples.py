@@ -86,7 +86,7 @@ class Shown:
             assert set(sample.active) <= set(sample.family.states)
             assert isfinite(sample.value)
             key = (sample.family.name, sample.labels)
-            assert key not in self.found, f"{key} is there twice"
+            assert key not in self.found, f"{key} is given twice"
             self.found[key] = sample
 
     def value(self, name: str, *labels: str) -> float | None:

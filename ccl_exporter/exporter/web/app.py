@@ -137,7 +137,7 @@ class App:
         if path.startswith(PREFIX):
             return self._page(environ)
         if path not in self._routes:
-            text = "There is nothing here; see /, /metrics, /probe, /sd.\n"
+            text = "Not found; see /, /metrics, /probe, /sd.\n"
             return HttpResponse(text.encode(), status=HTTPStatus.NOT_FOUND)
         return self._routes[path](environ)
 

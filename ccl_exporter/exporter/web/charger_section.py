@@ -61,7 +61,7 @@ def _unreachable(view: ChargerView, last: LastRead, time: PageTime) -> str:
     # The URL names the charger in the advice.
     what = f"{text(_sentence(str(reason)))} {_code(text(_sentence(advice(reason, view.url))))}"
     helps = _command("check", "--charger", shlex.quote(view.url), before="To find out more:")
-    shown = f'{pill("Not reachable", "bad")}<p class="why">{what} {helps}</p>'
+    shown = f'<article>{pill("Not reachable", "bad")}<p class="why">{what} {helps}</p></article>'
     history = _sessions(view.history, view, time) if view.history is not None else ""
     return f"<section>{_contact(view, last, time)}{shown}{history}</section>"
 

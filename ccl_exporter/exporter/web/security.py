@@ -119,7 +119,7 @@ class WebSecurity:
             with self._lock:
                 if self._outdated():
                     self._reload(self._path)
-                    # Last, so that nobody takes the old configuration for the new one meanwhile.
+                    # Last, so that the old configuration is not taken for the new one meanwhile.
                     self._stamps = self._seen
         return self._loaded
 
@@ -133,7 +133,7 @@ class WebSecurity:
                 raise UsageError(f"{path}: {loss}")
         except (UsageError, OSError) as error:
             if not self._trouble:
-                log.warning("the web configuration stays as it was: %s", error)
+                log.warning("the web configuration is invalid, the running one is kept: %s", error)
             # Some troubles end without a change of the files: too many open files, a network drive.
             self._trouble, self._retry_at = True, time.monotonic() + _RETRY_SECONDS
             return
@@ -309,7 +309,7 @@ class _TlsConnection(PeerSocket, ssl.SSLSocket):
             if getattr(error, "reason", None) == "HTTP_REQUEST":
                 self._answer_plainly()
             # Not louder: anybody who can connect can cause it.
-            log.debug("a TLS connection was given up: %s", error)
+            log.debug("a TLS connection failed: %s", error)
             # Cheroot drops the connection at this one, and would answer any other in clear.
             raise FatalSSLAlert(*error.args) from error
 

@@ -255,7 +255,7 @@ class Connection(HTTPConnection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # These caches, which nobody asks, tie it to itself: only the collector could free it.
+        # These caches, which nothing reads, tie it to itself: only the collector could free it.
         for name in ("resolve_peer_creds", "get_peer_creds"):
             vars(self).pop(name, None)
 
@@ -269,7 +269,7 @@ class Connection(HTTPConnection):
         self.socket.arrived()
         super().close()
         if not self.linger:
-            # What was not sent has nobody to go to; Python 3.13 would try it once more, and tell that it failed.
+            # What was not sent has no receiver; Python 3.13 would try it once more, and report that it failed.
             with suppress(OSError):
                 self.wfile.close()
 
@@ -286,7 +286,7 @@ class Connection(HTTPConnection):
 
 
 class WebServer(Server):
-    """Cheroot's server, in which connections that say nothing hold up nobody, and which logs as we do.
+    """Cheroot's server, in which idle connections are kept out of the worker pool, and which logs as we do.
 
     `timeout` are the seconds for the first byte, for a TLS handshake with the first head, for each further head,
     and for a body.

@@ -25,7 +25,7 @@ def proxy_address(text: str) -> str:
 
 
 def behind_proxy(app: WSGIApplication, proxy: str) -> WSGIApplication:
-    """An application that answers nobody but a proxy, whose requests count as logged in."""
+    """An application that answers only a proxy, whose requests count as logged in."""
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         peer = ip_address(environ.get("REMOTE_ADDR", "::"))

@@ -73,8 +73,8 @@ class RetryLater:
 Outcome = Accepted | Rejected | RequestTooLarge | RetryLater
 
 _ADVICE = {
-    401: "the database wants another login: see `token`, or `username` and `password`",
-    403: "this login may not write there",
+    401: "the database rejects the login: see `token`, or `username` and `password`",
+    403: "this login has no permission to write",
     404: "there is no such database, bucket or organisation, or no InfluxDB of this version",
 }
 

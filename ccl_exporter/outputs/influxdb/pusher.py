@@ -1,6 +1,6 @@
 """Writing readings to databases: each has a timer, a durable queue and a sender of its own.
 
-Nobody waits for a database.
+No caller waits for a database.
 """
 
 import logging

@@ -419,7 +419,7 @@ class QueueSender:
             return
         self._failure = failure
         if failure is None:
-            log.info("influxdb %s: %s takes what is written", self._name, self._url)
+            log.info("influxdb %s: %s accepts writes", self._name, self._url)
         else:
             log.warning("influxdb %s: %s: %s; readings are kept and sent later", self._name, self._url, failure)
 
@@ -429,7 +429,7 @@ class QueueSender:
             return
         self._incident = _Incident(outcome.reason)
         some = "some" if outcome.dropped is None else str(outcome.dropped)
-        message = "influxdb %s: %s refused %s of %d lines: %s; they are sorted out"
+        message = "influxdb %s: %s refused %s of %d lines: %s; isolating them"
         log.warning(message, self._name, self._url, some, lines, outcome.reason)
         yield from self._advise()
 

@@ -245,17 +245,17 @@ class Spool:
     def _open(self) -> None:
         if self._fresh_path.exists() and not self.path.exists():
             move(self._fresh_path, self.path)  # the process ended just before it did this
-        trouble = ""
+        reason = ""
         try:
             db = open_database(self.path, *_PRAGMAS)
         except sqlite3.Error as error:
             if not is_damaged(error):
                 raise
-            trouble = f"is damaged ({error})"
+            reason = f"is damaged ({error})"
         else:
-            trouble = self._used(db)
-        if trouble:
-            self._begin_anew(trouble)
+            reason = self._used(db)
+        if reason:
+            self._begin_anew(reason)
 
     def _used(self, db: sqlite3.Connection) -> str:
         """Use a file that was opened; what is wrong with it, and then it is closed."""
@@ -274,7 +274,7 @@ class Spool:
             raise
         return ""
 
-    def _begin_anew(self, trouble: str, is_ours: bool = True) -> None:
+    def _begin_anew(self, reason: str, is_ours: bool = True) -> None:
         """Make a new file of what can still be read; `is_ours` says whether that is what stands at the path.
 
         Until the new file is complete, the old one stays as it is.
@@ -310,7 +310,7 @@ class Spool:
         copy.close()
         self._counts = replace(self._counts, damaged=self._counts.damaged + (aside is not None))
         done = "a new one begins" if aside is None else f"it is set aside as {aside}"
-        log.error("the spool %s %s: %s; %d points of it go on", self.path, trouble, done, self._counts.points)
+        log.error("the spool %s %s: %s; %d points of it go on", self.path, reason, done, self._counts.points)
 
     def _remember(self, db: sqlite3.Connection) -> None:
         """Use a file, and count what waits in it, and what is lost."""
@@ -503,7 +503,7 @@ class Spool:
             oldest=oldest[0] if oldest else None,
         )
 
-    # Trouble
+    # Failures
 
     def _attempt(self, what: str, act: Callable[[sqlite3.Connection], _T]) -> _T | None:
         """Act on the file; None if that cannot be. A damaged file is set aside, and it is tried once more."""
@@ -526,7 +526,7 @@ class Spool:
     def _replaced(self, error: Exception) -> bool:
         try:
             self._begin_anew(f"is damaged ({error})")
-        except Exception:  # noqa: BLE001 - the trouble of before is what is said
+        except Exception:  # noqa: BLE001 - the failure of before is what is reported
             return False
         return True
 

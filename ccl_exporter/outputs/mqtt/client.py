@@ -63,7 +63,7 @@ class MqttClient:
         self._publishing = False
         self._publishing_since = 0.0
         self._stopping = False
-        self._trouble: str | None = ""
+        self._reported: str | None = ""
         self._is_flapping = False
         self._reported_owner = ""
         self.count = 0
@@ -253,15 +253,15 @@ class MqttClient:
             log.warning(text, self._shown, self._topic, owner)
         self._reported_owner = owner
 
-    def _report(self, trouble: str | None) -> None:
+    def _report(self, reason: str | None) -> None:
         """A line in the log when the broker becomes or is no longer reachable, or for another reason."""
-        if trouble == self._trouble or self._stopping:
+        if reason == self._reported or self._stopping:
             return
-        self._trouble = trouble
-        if trouble is None:
-            log.info("mqtt: %s takes what is published", self._shown)
+        self._reported = reason
+        if reason is None:
+            log.info("mqtt: %s accepts messages", self._shown)
         else:
-            log.warning("mqtt: %s: %s; the newest is published once it is back", self._shown, trouble)
+            log.warning("mqtt: %s: %s; the newest is published once it is reachable", self._shown, reason)
 
 
 def _under_way(info: MQTTMessageInfo | None) -> bool:

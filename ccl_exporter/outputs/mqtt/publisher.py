@@ -1,4 +1,4 @@
-"""Publishing readings over MQTT: each on its topics, and Home Assistant told what they are.
+"""Publishing readings over MQTT: each on its topics, and described to Home Assistant.
 
 Only one exporter publishes on a topic (`ownership`): what is accepted meanwhile by another one is sent if it
 takes over. Read only: nothing that comes from the broker reaches a charger.
@@ -127,7 +127,7 @@ class MqttPublisher:
         self._client.publish_retained(f"{own}/status", ONLINE if reading.up else OFFLINE)
 
     def _forget(self, name: str, urls: Collection[str]) -> None:
-        """Take away what Home Assistant was told of a charger, unless it has only got another name."""
+        """Remove what Home Assistant knows of a charger, unless it has only got another name."""
         introduced = self._introduced.pop(name, {})
         if self._stations.pop(name, None) not in urls:
             for topic in introduced:
