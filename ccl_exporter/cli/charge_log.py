@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.shared import ChargerOption
-from ccl_exporter.cli.terminal import highlighted
+from ccl_exporter.cli.terminal import highlighted, wrapped
 from ccl_exporter.errors import UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.sessions import report
@@ -53,7 +53,7 @@ def list_charges(
         whose = f" of {charger}" if charger is not None else ""
         others = ", ".join(sorted({name for name, _, _ in recorded.accounts}))
         hint = f"there are those of {others}" if others else "serve records them as they end"
-        typer.echo(f"No session{whose} is recorded in {path}; {hint}.")
+        typer.echo(wrapped(f"No session{whose} is recorded in {path}; {hint}.", sys.stdout))
     else:
         table = highlighted(report.session_table(found, zone)) if found.charges else ""
         typer.echo(table or "No session ended in this time.")

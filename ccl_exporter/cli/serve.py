@@ -179,14 +179,14 @@ def run_service(charger: str | None, config_file: Path | None, options: Options,
 
 
 def _where(chargers: Mapping[str, ChargerSettings], more: str, url: str) -> str:
-    """The sentence that says what is served where; `more` are the chargers that are not known yet."""
+    """What is served where, in a few lines; `more` are the chargers that are not known yet."""
     if len(chargers) == 1 and not more:
         (charger,) = chargers.values()
-        return f"Live page: {url}/, metrics of {charger.url}: {url}/metrics. Stop with Ctrl-C."
+        return f"Live page: {url}/\nMetrics of {charger.url}: {url}/metrics\nStop with Ctrl-C."
     what = f"{count(len(chargers), 'charger')}{more}"
     return (
-        f"Live page: {url}/, metrics of {what}: {url}/probe?target=NAME, list: {url}/sd,"
-        f" own metrics: {url}/metrics. Stop with Ctrl-C."
+        f"Live page: {url}/\nMetrics of {what}: {url}/probe?target=NAME\nList of chargers: {url}/sd\n"
+        f"Own metrics: {url}/metrics\nStop with Ctrl-C."
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import textwrap
 from typing import TextIO
 
@@ -45,6 +46,15 @@ def _width(stream: TextIO) -> int:
 
 
 def highlighted(table: str) -> str:
-    """A table with its header in bold."""
-    header, line_end, rows = table.partition("\n")
+    """A table for standard output with its header in bold; the last column has lines of its own if need be."""
+    header, line_end, rows = "\n".join(_fitting(table.split("\n"), _width(sys.stdout))).partition("\n")
     return coloured(header, bold=True) + line_end + rows
+
+
+def _fitting(lines: list[str], width: int) -> list[str]:
+    start = lines[0].rstrip().rfind("  ") + 2
+    if not 0 < width < max(map(len, lines)) or any(line[start - 2 : start].strip() for line in lines):
+        return lines
+    return [
+        f"{line[:start].rstrip()}\n    {line[start:]}" if len(line) > start else line.rstrip() for line in lines
+    ]

@@ -188,7 +188,7 @@ def check_all(
 
 def check_table(results: Sequence[CheckResult]) -> str:
     """The results as a table."""
-    header = ("CHARGER", "PRODUCT", "PLUGS", "VARIABLES", "FIRST READ S", "SCRAPE S", "RESULT")
+    header = ("CHARGER", "PRODUCT", "PLUGS", "VARIABLES", "FIRST S", "SCRAPE S", "RESULT")
     return align_columns([header, *(result.cells() for result in results)])
 
 

@@ -68,7 +68,7 @@ def device_roles(snapshot: Snapshot) -> Mapping[str, str]:
 
 def table(found: Sequence[VariableRow], roles: Mapping[str, str] = _NO_ROLES) -> str:
     """The rows as aligned columns; beside a code stands what it means. `roles` are those of the devices."""
-    lines = [("VARIABLE", "VALUE", "UNIT OR STATE", "WRITABLE", "RANGE", "TITLE")]
+    lines = [("VARIABLE", "VALUE", "UNIT, STATE", "WRITABLE", "RANGE", "TITLE")]
     for row in found:
         writable = {True: "yes", False: "no", None: ""}[row.writable]
         low, high = (format_number(limit) if limit is not None else "" for limit in (row.minimum, row.maximum))

@@ -1,5 +1,6 @@
 """Colour and the width of lines on a terminal, and nothing of it in a pipe."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from time import sleep
@@ -67,6 +68,20 @@ def test_lines_end_at_words_and_go_on_below_their_text(wallbox: Simulator) -> No
     assert max(map(len, report)) <= 60
     assert all(line.startswith(" " * 12) or line[11] == " " for line in report)
     assert piped("check", "-c", wallbox.url).replace("\n", " ").split()[-20:] == shown.split()[-20:]
+
+
+def test_the_last_column_of_a_wide_table_has_lines_of_its_own(wallbox: Simulator) -> None:
+    wide, narrow = (
+        plain(on_terminal("show", "EVSE.PLUG.*", "-c", wallbox.url, piped=False, COLUMNS=columns)[2])
+        .replace("\r", "\n")
+        .partition("VARIABLE  ")[2]
+        for columns in ("200", "80")
+    )
+
+    assert narrow
+    assert max(map(len, narrow.splitlines())) <= 80
+    # Times go on meanwhile.
+    assert re.sub(r"[\d.]+", "", wide).split() == re.sub(r"[\d.]+", "", narrow).split()
 
 
 def test_an_error_is_in_red_and_ends_at_words() -> None:
