@@ -314,7 +314,7 @@ def test_while_the_values_are_away_what_other_documents_say_of_a_plug_stays(
         assert [shown.get(series) for series in told] == [before[series] for series in told]
 
 
-def test_a_variable_that_is_told_twice_with_two_values_has_none(veteran: Trial) -> None:
+def test_a_variable_that_is_sent_twice_with_two_values_has_none(veteran: Trial) -> None:
     before = veteran.shown()
     veteran.log()
     veteran.simulator.faults = (Fault.parse("duplicate:Plug - Meter.AE"),)
@@ -331,7 +331,7 @@ def test_a_variable_that_is_told_twice_with_two_values_has_none(veteran: Trial) 
         assert success(snapshot, "values") is False
     assert after == before
     assert [len(begun), len(ended)] == [1, 1]
-    assert "Plug - Meter.AE is told twice" in begun[0]
+    assert "Plug - Meter.AE is sent twice" in begun[0]
 
 
 def test_names_with_quotes_and_line_ends_reach_the_exposition_as_they_are(begin: Begin, veteran: Trial) -> None:

@@ -253,5 +253,11 @@ def test_everything_arrives_in_order_whatever_the_server_answers(
     told = [record.getMessage() for record in caplog.records]
     assert len([text for text in told if "temperature_celsius of ccl_station is refused" in text]) == 1
     assert TOKEN not in "".join(told)
-    for said in ("another login", "may not write", "bucket not found", "look at the URL", "engine: closed"):
+    for said in (
+        "rejects the login",
+        "no permission to write",
+        "bucket not found",
+        "look at the URL",
+        "engine: closed",
+    ):
         assert [text for text in told if said in text], said

@@ -85,7 +85,7 @@ def test_a_login_that_may_not_write_costs_nothing(
         entry = replace(settings(url, version), token=READ_ONLY)
         with pushing(entry, state) as pusher:
             pusher.accept(reading(0))
-            until(lambda: "may not write" in caplog.text or "another login" in caplog.text)
+            until(lambda: "no permission to write" in caplog.text or "rejects the login" in caplog.text)
             assert metric(pusher, "spool_points") == 22
         with pushing(settings(url, version), state) as pusher:
             until(lambda: metric(pusher, "sent_points_total") == 22)

@@ -87,7 +87,7 @@ class TestMistakes:
             pytest.param("basic_auth_users: {alice: *hunter2}", ":1: basic_auth_users: an alias", id="an alias"),
             pytest.param(
                 "basic_auth_users:\n  hunter2: a\n  hunter2: b",
-                ":3: basic_auth_users: stands here twice",
+                ":3: basic_auth_users: is there twice",
                 id="a user twice",
             ),
             pytest.param("basic_auth_users: {hunter2}", "this is not a bcrypt hash", id="a user alone"),
@@ -100,7 +100,7 @@ class TestMistakes:
             pytest.param("\ntls: {}", ":2: 'tls' is not known here, only tls_server_config, http_", id="unknown"),
             pytest.param("<<: {}", ":1: '<<' is not known here", id="a merge key"),
             pytest.param("? [a]\n: b", "a key must be a plain word", id="a key that is a list"),
-            pytest.param("rate_limit: {}\nrate_limit: {}", ":2: rate_limit: stands here twice", id="twice"),
+            pytest.param("rate_limit: {}\nrate_limit: {}", ":2: rate_limit: is there twice", id="twice"),
             pytest.param("tls_server_config: yes", "tls_server_config: keys with values", id="TLS is text"),
             pytest.param(
                 "tls_server_config: {cert_file: [a]}", "cert_file: text is expected", id="a path is a list"
@@ -119,9 +119,13 @@ class TestMistakes:
             pytest.param(
                 tls("client_auth_type: Maybe"), "'Maybe' is not one of NoClientCert, Ver", id="wrong auth"
             ),
-            pytest.param(tls("client_auth_type: RequestClientCert"), "nobody vouches for", id="unverified"),
             pytest.param(
-                tls("client_auth_type: RequireAnyClientCert"), "nobody vouches for", id="any certificate"
+                tls("client_auth_type: RequestClientCert"), "certificates of unknown issuers", id="unverified"
+            ),
+            pytest.param(
+                tls("client_auth_type: RequireAnyClientCert"),
+                "certificates of unknown issuers",
+                id="any certificate",
             ),
             pytest.param(
                 tls("client_auth_type: RequireAndVerifyClientCert"), "needs a client_ca_file", id="no authority"
@@ -165,7 +169,7 @@ class TestMistakes:
                 f"basic_auth_users: {{alice: {HASH.replace('$04', '$03')}}}", "not a bcrypt hash", id="too cheap"
             ),
             pytest.param(f'basic_auth_users: {{"a:b": {HASH}}}', "cannot hold a colon", id="a colon"),
-            pytest.param("rate_limit: {interval: 1s}", "rate_limit: nobody would be let in", id="no burst"),
+            pytest.param("rate_limit: {interval: 1s}", "rate_limit: no client would be accepted", id="no burst"),
             pytest.param("rate_limit: {interval: 1}", "a duration such as 1s", id="no unit"),
             pytest.param("rate_limit: {interval: -1s}", "a duration such as 1s", id="a negative time"),
             pytest.param("rate_limit: {burst: -1}", "a whole number is expected", id="a negative number"),

@@ -180,7 +180,7 @@ def test_a_reload_takes_what_is_new_and_keeps_the_old_when_it_is_wrong(
     names = targets(url)
     config.write_text("chargers: {barn: {url: 7, colour: red}}\n")
     code = reload()
-    process.wait_for_log("has mistakes")
+    process.wait_for_log("is invalid, the running one is kept")
     own = Scrape.of(get(f"{url}/metrics", Accept=OPENMETRICS))
 
     assert names == ["barn", "car-park"]

@@ -579,7 +579,7 @@ def test_a_message_that_nobody_expected_is_a_line_in_the_log_and_the_next_is_rec
         client.close(monotonic() + 10)
 
     assert received == [b"first", b"second"]
-    lines = [record.getMessage() for record in caplog.records if "passed over" in record.getMessage()]
+    lines = [record.getMessage() for record in caplog.records if "is skipped" in record.getMessage()]
     assert len(lines) == 2
     assert all("ZeroDivisionError('one\\ntwo')" in line for line in lines)
 

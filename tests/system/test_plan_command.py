@@ -357,7 +357,7 @@ def test_a_plug_that_a_plan_must_leave_out_of_service_is_told_and_the_next_comma
         subprocess.run([str(COMMAND), "charge", "stop", "-c", simulator.url], check=False)
 
         assert code == 1
-        assert "Mode 3.OUT_OF_SERVICE could not be put back, the next command will try it again: another" in said
+        assert "Mode 3.OUT_OF_SERVICE could not be restored, the next command tries again: another" in said
         with simulator.site.present():
             assert simulator.site.model.places[0].plug.limits.usable
 
@@ -544,7 +544,7 @@ def test_a_plan_that_was_killed_is_shown_put_back_and_goes_on_with_what_is_left(
     assert "ended early, the same `charge plan` goes on with it" in left
     # It went on charging until the second command had looked.
     assert planned <= 10.05 - charged
-    assert (restored.returncode, restored.stdout) == (6, "nothing to put back\n")
+    assert (restored.returncode, restored.stdout) == (6, "nothing to restore\n")
 
 
 def test_the_plug_of_a_plan_that_was_killed_is_put_back_by_a_command_of_its_own(

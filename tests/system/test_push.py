@@ -182,9 +182,9 @@ def test_a_wrong_password_is_named_and_nothing_is_lost_until_it_is_right(
     with running(database):
         database.create()
         process, url = serve_file(one_charger(garage, database, ", username: ccl, password: s3cret-Pa55"))
-        told = process.wait_for_log("influxdb db: .*another login")
+        told = process.wait_for_log("influxdb db: .*rejects the login")
         database.query("CREATE USER ccl WITH PASSWORD 's3cret-Pa55'")
-        process.wait_for_log("influxdb db: .*may not write")
+        process.wait_for_log("influxdb db: .*no permission to write")
         database.query("GRANT WRITE ON evse TO ccl")
         until(lambda: spool_metric(url, "sent_points_total") > 0, "nothing is sent")
         shown = get(url.replace("/metrics", "/config")) + get(url)

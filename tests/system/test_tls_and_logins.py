@@ -379,7 +379,7 @@ class TestRenewal:
         before = site.https(path="/-/healthy").certificate
         (site.folder / "server.key").chmod(0)
         during = site.https(path="/-/healthy").certificate
-        command.wait_for_log(r"stays as it was: .*server\.key")
+        command.wait_for_log(r"is invalid, the running one is kept: .*server\.key")
         (site.folder / "server.key").chmod(0o600)
         after = site.https(path="/-/healthy").certificate
         command.wait_for_log("can be used again")
@@ -593,7 +593,7 @@ class TestCommand:
 
         assert site.http("/-/healthy").status == 401
         assert site.http("/-/healthy", authorization=basic("alice:x")).status == 200
-        command.wait_for_log("stays as it was: .*only a restart removes all users")
+        command.wait_for_log("is invalid, the running one is kept: .*only a restart removes all users")
 
     def test_an_empty_file_is_a_warning_at_the_start_and_of_the_check(self, site: Site, start: Start) -> None:
         site.path.write_text("")

@@ -127,7 +127,7 @@ class TestBadInput:
             ([REDUCTION, "half"], "'half' is no value"),
             ([REDUCTION, "1e999"], "'1e999' is no value"),
             ([REDUCTION], f"'{REDUCTION}' has no value: give VARIABLE VALUE"),
-            ([REDUCTION, "1", REDUCTION, "2"], "is there twice"),
+            ([REDUCTION, "1", REDUCTION, "2"], "is given twice"),
             ([REDUCTION, "1", "--dry-rnu", "--jsno"], "no such option: --dry-rnu"),
             (
                 [REDUCTION, "1", "--for", "2 days"],
