@@ -45,8 +45,8 @@ def decoded(data: bytes) -> str:
 
 
 @dataclass
-class Mistakes:
-    """What is wrong with a file: one mistake a place, each with the line of the place or of what it stands in.
+class FileErrors:
+    """What is wrong with a file: one error a place, each with the line of the place or of what it stands in.
 
     `root` begins every place and is not shown: an inventory is what stands under `chargers` elsewhere.
     `hidden` is a place whose keys may be secrets.
@@ -99,17 +99,17 @@ class Reader:
 
     Plain words are text, but for numbers, `true` and `false`: `site: no` is not a lie about a site.
     What makes a file mean more than it shows is refused: aliases, tags, keys twice, several documents.
-    With `as_written` plain words are `Plain`, whatever they are, and what is empty is None and no mistake.
+    With `as_written` plain words are `Plain`, whatever they are, and what is empty is None and no error.
     """
 
-    def __init__(self, text: str, mistakes: Mistakes, *, as_written: bool = False) -> None:
+    def __init__(self, text: str, errors: FileErrors, *, as_written: bool = False) -> None:
         self._events: Iterator[Any] = yaml.parse(_yaml_of_json(text), Loader=_LOADER)
-        self._mistakes = mistakes
+        self._errors = errors
         self._as_written = as_written
 
     def read(self) -> object:
-        """The data, without whatever is a mistake; None if the text is no YAML."""
-        root = self._mistakes.root
+        """The data, without whatever is an error; None if the text is no YAML."""
+        root = self._errors.root
         line, problem = 1, ""
         try:
             return self._document(root)
@@ -119,8 +119,8 @@ class Reader:
             problem = re.sub(r"(?<=')(?=[^']*\w)[\w!-]+(?=')", "…", error.problem or error.context or "")
         except yaml.YAMLError:
             problem = "a control character is in it"
-        self._mistakes.lines[root] = line
-        self._mistakes.add(root, f"is not YAML: {problem}")
+        self._errors.lines[root] = line
+        self._errors.add(root, f"is not YAML: {problem}")
         return None
 
     def _document(self, root: Place) -> object:
@@ -128,7 +128,7 @@ class Reader:
         event = next(self._events)
         if isinstance(event, yaml.StreamEndEvent):
             if not self._as_written:
-                self._mistakes.add(root, "the file is empty")
+                self._errors.add(root, "the file is empty")
             return None
         value = self._value(next(self._events), root)
         next(self._events)
@@ -141,12 +141,12 @@ class Reader:
         """The value that begins with an event; None where there is none, or none that can be used."""
         if len(place) > _MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem="too many levels", problem_mark=event.start_mark)
-        self._mistakes.lines.setdefault(place, event.start_mark.line + 1)
+        self._errors.lines.setdefault(place, event.start_mark.line + 1)
         if isinstance(event, yaml.AliasEvent):
-            self._mistakes.add(place, "an alias (*) is not allowed here: write the value out, or put it in quotes")
+            self._errors.add(place, "an alias (*) is not allowed here: write the value out, or put it in quotes")
             return None
         if event.tag is not None:
-            self._mistakes.add(place, "a tag (!) is not allowed here: leave it out, or put the value in quotes")
+            self._errors.add(place, "a tag (!) is not allowed here: leave it out, or put the value in quotes")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, place)
         if isinstance(event, yaml.SequenceStartEvent):
@@ -156,14 +156,14 @@ class Reader:
     def _scalar(self, event: Any, place: Place) -> object:
         text: str = event.value
         if any("\ud800" <= character <= "\udfff" for character in text):
-            self._mistakes.add(place, "holds half a character (\\ud800 to \\udfff)")
+            self._errors.add(place, "holds half a character (\\ud800 to \\udfff)")
             return None
         if not event.implicit[0]:
             return text
         if text.lower() in ("", "~", "null"):
             if self._as_written:
                 return None
-            self._mistakes.add(place, "has no value: give one, or leave the key out")
+            self._errors.add(place, "has no value: give one, or leave the key out")
             return None
         if self._as_written:
             return Plain(text)
@@ -185,7 +185,7 @@ class Reader:
             line = event.start_mark.line + 1
             if not isinstance(event, yaml.ScalarEvent):
                 self._value(event, (*place, "?"))
-                self._mistakes.add((*place, "?"), "a key must be a plain word")
+                self._errors.add((*place, "?"), "a key must be a plain word")
                 self._value(next(self._events), (*place, "?"))
                 continue
             following = next(self._events)
@@ -195,12 +195,12 @@ class Reader:
             )
             # Half a character, which only the parser in Python lets through, is in no key that is known.
             key = "?" if alone else event.value.encode("utf-8", "replace").decode()
-            first = self._mistakes.lines.setdefault((*place, key), line)
+            first = self._errors.lines.setdefault((*place, key), line)
             known = key in values
             value = self._value(following, (*place, key) if not known else (*place, key, "again"))
             if known:
-                self._mistakes.lines[*place, key] = line
-                self._mistakes.add((*place, key), f"is there twice, first in line {first}")
+                self._errors.lines[*place, key] = line
+                self._errors.add((*place, key), f"is there twice, first in line {first}")
             elif value is not None or self._as_written:
                 values[key] = value
         return values

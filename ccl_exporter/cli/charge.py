@@ -127,7 +127,8 @@ def start(
         bool,
         typer.Option(
             "--now",
-            help="At any hour, despite `disable --nightly`, a limit and a follower's sun, until the car leaves.",
+            help="At any hour, despite `disable --nightly`, a limit and a follower's sun, until the car leaves or"
+            " as --for and --need say.",
         ),
     ] = False,
     restart_remote: Annotated[

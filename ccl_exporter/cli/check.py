@@ -24,7 +24,7 @@ from ccl_exporter.errors import ChargerError, UsageError
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.text import count
 
-_ATTENTION = ("failing", "silent", "hidden", "missing", "security")
+_ATTENTION = ("failing", "offline", "hidden", "missing", "security")
 """Labels of a report that need attention."""
 
 

@@ -24,7 +24,7 @@ class ChargerSource:
     """Where more chargers come from: exactly one of `file` and `url`, read every `interval` seconds.
 
     `own` is what the main configuration file says; `parse` turns the text of the source, and what the
-    source is called, into chargers and raises `UsageError` with the place of every mistake.
+    source is called, into chargers and raises `UsageError` with the place of every error.
     """
 
     own: Settings
@@ -41,7 +41,7 @@ class ChargerSource:
         return self.url.partition("?")[0] if self.url is not None else str(self.file)
 
     def settings(self) -> Settings:
-        """The main file's with the chargers of the source; raises `UsageError` with the place of every mistake."""
+        """The main file's with the chargers of the source; raises `UsageError` with the place of every error."""
         try:
             text = (
                 decoded(_fetched(self.url, self.timeout))
@@ -67,9 +67,9 @@ class ChargerSource:
 class ChargerInventory:
     """The settings with the last good inventory; safe to use from several threads.
 
-    `settings` are the main file's with the chargers of the last inventory that had no mistake, before the first
+    `settings` are the main file's with the chargers of the last inventory that had no error, before the first
     refresh, which always reads, those that it is made with. `error` is why the last reading failed, one line
-    a mistake and without secrets; None if it did not.
+    an error and without secrets; None if it did not.
     """
 
     def __init__(self, source: ChargerSource, settings: Settings, error: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The configuration file: strict YAML to frozen settings, and every mistake named at once with its line.
+"""The configuration file: strict YAML to frozen settings, and every error named at once with its line.
 
 No message holds a secret: values are repeated only for keys that never hold one, and no error of a library,
 which would quote the file, is passed on or kept as a context.
@@ -35,7 +35,7 @@ from ccl_exporter.settings import (
     charger_settings,
 )
 from ccl_exporter.text import format_duration, quote_short
-from ccl_exporter.yaml_reader import Mistakes, Place, Reader, read_text
+from ccl_exporter.yaml_reader import FileErrors, Place, Reader, read_text
 
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -258,7 +258,7 @@ def load(
 ) -> Configuration:
     """Read a configuration file, the files its secrets are in, and the inventory it names.
 
-    Raises `UsageError` with one line `FILE:LINE: PLACE: what is wrong` for every mistake of the file,
+    Raises `UsageError` with one line `FILE:LINE: PLACE: what is wrong` for every error of the file,
     else of the inventory. With `patient` an inventory that cannot be used is left for later, as a service
     that starts after a power cut may be up before the server of its inventory.
     Without `fetch` an inventory of a URL is not read at all: whoever serves has to listen first.
@@ -267,10 +267,10 @@ def load(
         text = read_text(path)
     except UsageError as error:
         raise UsageError(f"{path}: the configuration file {error}") from error
-    mistakes = Mistakes(str(path))
-    file = _file(text, mistakes, fields.Surroundings(path.parent, environment), {})
-    outputs = [entry for section in SECTIONS for entry in section.settings(getattr(file, section.key), mistakes)]
-    mistakes.check()
+    errors = FileErrors(str(path))
+    file = _file(text, errors, fields.Surroundings(path.parent, environment), {})
+    outputs = [entry for section in SECTIONS for entry in section.settings(getattr(file, section.key), errors)]
+    errors.check()
     chargers = {name: charger.settings(name) for name, charger in file.chargers.items()}
     allow = tuple(ip_network(network) for network in file.probe.allow_networks)
     prices = file.tariff.settings() if file.tariff is not None else None
@@ -293,18 +293,18 @@ def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], ow
     surroundings = fields.Surroundings(file.parent if file else None, environment)
 
     def parse(text: str, shown: str) -> Mapping[str, ChargerSettings]:
-        inventory = _file(text, Mistakes(shown, ("chargers",)), surroundings, own.chargers)
+        inventory = _file(text, FileErrors(shown, ("chargers",)), surroundings, own.chargers)
         return {name: charger.settings(name) for name, charger in inventory.chargers.items()}
 
     return ChargerSource(own, where.interval, parse, file, where.url)
 
 
 def _file(
-    text: str, mistakes: Mistakes, surroundings: fields.Surroundings, others: Mapping[str, ChargerSettings]
+    text: str, errors: FileErrors, surroundings: fields.Surroundings, others: Mapping[str, ChargerSettings]
 ) -> _Chargers:
-    """What a text says; raises `UsageError` with all its mistakes. `others` are the chargers there are already."""
-    data: Any = Reader(text, mistakes).read()
-    for part in reversed(mistakes.root):
+    """What a text says; raises `UsageError` with all its errors. `others` are the chargers there are already."""
+    data: Any = Reader(text, errors).read()
+    for part in reversed(errors.root):
         data = {part: data}
     file: _Chargers = _File()
     try:
@@ -312,16 +312,16 @@ def _file(
     except ValidationError as error:
         for item in error.errors(include_url=False, include_input=False):
             place = tuple(part for part in item["loc"] if part != "[key]")
-            mistakes.add(place, _mistake(place, item))
+            errors.add(place, _error_text(place, item))
     if isinstance(data, dict):
-        _clashes(data.get("chargers"), others, mistakes)
-        if not data and not mistakes.found:
-            mistakes.add((), f"no charger is configured; it looks like `chargers: {_EXAMPLES['chargers']}`")
-    mistakes.check()
+        _clashes(data.get("chargers"), others, errors)
+        if not data and not errors.found:
+            errors.add((), f"no charger is configured; it looks like `chargers: {_EXAMPLES['chargers']}`")
+    errors.check()
     return file
 
 
-def _mistake(place: Place, item: Mapping[str, Any]) -> str:
+def _error_text(place: Place, item: Mapping[str, Any]) -> str:
     """What to say of an error of pydantic, without the value: the key may be that of a secret."""
     kind: str = item["type"]
     if kind == "value_error":
@@ -353,12 +353,12 @@ def _model(place: Place) -> type[fields.ConfigModel]:
     return model
 
 
-def _clashes(chargers: object, others: Mapping[str, ChargerSettings], mistakes: Mistakes) -> None:
+def _clashes(chargers: object, others: Mapping[str, ChargerSettings], errors: FileErrors) -> None:
     """Two chargers of one URL, and names that another file has; also where something else is wrong."""
     owners = {_server(charger.url): name for name, charger in others.items()}
     for name, charger in chargers.items() if isinstance(chargers, dict) else ():
         if name in others:
-            mistakes.add(("chargers", name), "the configuration file has a charger of this name, too")
+            errors.add(("chargers", name), "the configuration file has a charger of this name, too")
             continue
         try:
             server = _server(charger_settings(charger["url"], {}).url)
@@ -366,7 +366,7 @@ def _clashes(chargers: object, others: Mapping[str, ChargerSettings], mistakes: 
             continue
         owner = owners.setdefault(server, name)
         if owner != name:
-            mistakes.add(
+            errors.add(
                 ("chargers", name, "url"), f"{quote_short(owner)} has the same URL; one charger has one name"
             )
 

@@ -13,7 +13,7 @@ from ccl_exporter.config.section import Section
 from ccl_exporter.outputs.output import Output, OutputContext
 from ccl_exporter.settings import InfluxSettings, SpoolSettings
 from ccl_exporter.text import format_duration, quote_short
-from ccl_exporter.yaml_reader import Mistakes
+from ccl_exporter.yaml_reader import FileErrors
 
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMGT]iB|[kMGT]?B)")
 _BYTES: dict[str, int] = {"B": 1, **{f"{mark}iB": 1024**power for power, mark in enumerate("KMGT", 1)}}
@@ -103,8 +103,8 @@ class InfluxModel(fields.ConfigModel):
         )
 
 
-def _settings(entries: Sequence[InfluxModel], mistakes: Mistakes) -> Sequence[InfluxSettings]:
-    """The databases, each with a name and a spool of its own; what two of them share is a mistake."""
+def _settings(entries: Sequence[InfluxModel], errors: FileErrors) -> Sequence[InfluxSettings]:
+    """The databases, each with a name and a spool of its own; what two of them share is an error."""
     found: list[InfluxSettings] = []
     for position, entry in enumerate(entries):
         host = urlsplit(entry.url).netloc
@@ -112,9 +112,9 @@ def _settings(entries: Sequence[InfluxModel], mistakes: Mistakes) -> Sequence[In
         name = entry.name or (host if host not in taken else f"{host}-{position + 1}")
         made = entry.settings(name)
         if name in taken:
-            mistakes.add(("influxdb", position, "name"), f"another entry is called {quote_short(name)}, too")
+            errors.add(("influxdb", position, "name"), f"another entry is called {quote_short(name)}, too")
         elif made.spool.path in {other.spool.path for other in found}:
-            mistakes.add(("influxdb", position, "spool"), "another entry has the same spool; each needs its own")
+            errors.add(("influxdb", position, "spool"), "another entry has the same spool; each needs its own")
         found.append(made)
     return found
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ccl_exporter.outputs.output import Output, OutputContext
 from ccl_exporter.settings import OutputSettings
-from ccl_exporter.yaml_reader import Mistakes
+from ccl_exporter.yaml_reader import FileErrors
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,6 @@ class Section:
     field: tuple[Any, Any]
     example: str
     kind: type[OutputSettings]
-    settings: Callable[[Any, Mistakes], Sequence[OutputSettings]]
+    settings: Callable[[Any, FileErrors], Sequence[OutputSettings]]
     masked: Callable[[Any], Mapping[str, Any]]
     open: Callable[[Any, OutputContext], Output]

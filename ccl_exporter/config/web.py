@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ccl_exporter.errors import UsageError
 
 if TYPE_CHECKING:
-    from ccl_exporter.yaml_reader import Mistakes
+    from ccl_exporter.yaml_reader import FileErrors
 
 T = TypeVar("T")
 
@@ -102,7 +102,7 @@ class WebConfig:
     def loss_since(self, before: "WebConfig") -> str | None:
         """What an older configuration asked of everybody and this one does not; None if nothing is lost.
 
-        Files are emptied by mistake, and half of one can be read while an editor saves it.
+        Files are emptied by accident, and half of one can be read while an editor saves it.
         """
         tls, old = self.tls, before.tls
         if (tls is None) != (old is None):
@@ -120,16 +120,16 @@ class WebConfig:
 
 def parse(path: Path) -> WebConfig:
     """Read the file, not yet the certificates that it names; raises `UsageError`."""
-    from ccl_exporter.yaml_reader import Mistakes, Reader, read_text  # noqa: PLC0415 - most run without this file
+    from ccl_exporter.yaml_reader import FileErrors, Reader, read_text  # noqa: PLC0415 - most run without this file
 
     try:
         text = read_text(path)
     except UsageError as error:
         raise UsageError(f"{path}: the web configuration {error}") from error
-    mistakes = Mistakes(str(path), hidden=("basic_auth_users",))
-    data = Reader(text, mistakes, as_written=True).read()
-    mistakes.check()
-    sections = _Value(mistakes, (), data).section(
+    errors = FileErrors(str(path), hidden=("basic_auth_users",))
+    data = Reader(text, errors, as_written=True).read()
+    errors.check()
+    sections = _Value(errors, (), data).section(
         ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
     )
     http = sections["http_server_config"].section(("http2", "headers")) if "http_server_config" in sections else {}
@@ -152,14 +152,14 @@ def parse(path: Path) -> WebConfig:
 class _Value:
     """A value in the file, with its place, so that every complaint can say where."""
 
-    mistakes: "Mistakes"
+    errors: "FileErrors"
     where: tuple[str | int, ...]
     data: object
     name: str = ""
 
     @property
     def place(self) -> str:
-        place = f"{self.mistakes.file}:{self.mistakes.line(self.where)}"
+        place = f"{self.errors.file}:{self.errors.line(self.where)}"
         return f"{place}: {self.name}" if self.name else place
 
     @property
@@ -181,10 +181,10 @@ class _Value:
             if known is not None and key not in known:
                 # What is long may be a secret on the wrong side of the colon.
                 shown = repr(key) if len(key) <= 40 else "a key"
-                wrong = _Value(self.mistakes, where, data)
+                wrong = _Value(self.errors, where, data)
                 raise wrong.wrong(f"{shown} is not known here, only {', '.join(known)}")
             name = self.name if known is None else f"{self.name}.{key}".lstrip(".")
-            values[key] = _Value(self.mistakes, where, data, name)
+            values[key] = _Value(self.errors, where, data, name)
         return values
 
     def text(self) -> str:
@@ -200,7 +200,7 @@ class _Value:
             return ()
         if not isinstance(self.data, list):
             raise self.wrong("a list is expected here")
-        return tuple(_Value(self.mistakes, self.where, data, self.name).text() for data in self.data)
+        return tuple(_Value(self.errors, self.where, data, self.name).text() for data in self.data)
 
     def boolean(self) -> bool:
         """Any word of YAML 1.1 for true or false, as for Go; in quotes it is none."""
@@ -291,7 +291,7 @@ def _pem(tls: _Value, found: Mapping[str, _Value], name: str) -> Pem | None:
         raise tls.wrong(f"give {name} or {name}_file, not both")
     if file:
         value = found[f"{name}_file"]
-        return Pem(value.place, path=Path(value.mistakes.file).parent / file)
+        return Pem(value.place, path=Path(value.errors.file).parent / file)
     return Pem(found[name].place, text=text) if text else None
 
 

@@ -72,7 +72,7 @@ class Report:
             f"scrape:     {count(self.scrape_requests, 'request')} in {self.scrape_seconds:.2f} s",
         ]
         report += [f"failing:    {failing}" for failing in self.failing]
-        report += [f"silent:     device {device} does not report STATUS 1" for device in self.silent]
+        report += [f"offline:    device {device} does not report STATUS 1" for device in self.silent]
         report += [
             f"hidden:     the type of device {device} is not known, so its texts and unknown numbers are not shown"
             for device in self.untyped

@@ -275,7 +275,7 @@ class Service:
         return self._pages.charger(name, query, with_history)
 
     def reload(self) -> None:
-        """Read the configuration again; raises `UsageError` and keeps the old one if it has a mistake."""
+        """Read the configuration again; raises `UsageError` and keeps the old one if it has an error."""
         if self._load is None:
             log.warning("there is no configuration file to read again")
             raise UsageError("there is no configuration file to read again")
