@@ -87,7 +87,7 @@ class TestMistakes:
             pytest.param("basic_auth_users: {alice: *hunter2}", ":1: basic_auth_users: an alias", id="an alias"),
             pytest.param(
                 "basic_auth_users:\n  hunter2: a\n  hunter2: b",
-                ":3: basic_auth_users: is there twice",
+                ":3: basic_auth_users: is given twice",
                 id="a user twice",
             ),
             pytest.param("basic_auth_users: {hunter2}", "this is not a bcrypt hash", id="a user alone"),
@@ -100,7 +100,7 @@ class TestMistakes:
             pytest.param("\ntls: {}", ":2: 'tls' is not known here, only tls_server_config, http_", id="unknown"),
             pytest.param("<<: {}", ":1: '<<' is not known here", id="a merge key"),
             pytest.param("? [a]\n: b", "a key must be a plain word", id="a key that is a list"),
-            pytest.param("rate_limit: {}\nrate_limit: {}", ":2: rate_limit: is there twice", id="twice"),
+            pytest.param("rate_limit: {}\nrate_limit: {}", ":2: rate_limit: is given twice", id="twice"),
             pytest.param("tls_server_config: yes", "tls_server_config: keys with values", id="TLS is text"),
             pytest.param(
                 "tls_server_config: {cert_file: [a]}", "cert_file: text is expected", id="a path is a list"
