@@ -200,7 +200,7 @@ class Reader:
             value = self._value(following, (*place, key) if not known else (*place, key, "again"))
             if known:
                 self._errors.lines[*place, key] = line
-                self._errors.add((*place, key), f"is there twice, first in line {first}")
+                self._errors.add((*place, key), f"is given twice, first in line {first}")
             elif value is not None or self._as_written:
                 values[key] = value
         return values

@@ -109,7 +109,7 @@ def plan(  # noqa: PLR0913 - each is a flag of the command
     ] = None,
     put_back: Annotated[
         bool,
-        typer.Option("--restore", help="Only put the plug back to what it was before a plan that was killed."),
+        typer.Option("--restore", help="Only restore what a plan that was killed had changed."),
     ] = False,
 ) -> None:
     """Charge when it costs least: print the plan and carry it out.
@@ -200,7 +200,7 @@ def _carry_out(task: _PlanTask) -> None:
 def _carry_out_once(
     task: _PlanTask, reader: PlugReader, planners: list[Planner], stopped: threading.Event
 ) -> tuple[bool, bool]:
-    """Carry out the plan of one goal: whether the plug was put back, and whether the car has what it needs."""
+    """Carry out the plan of one goal: whether the plug was restored, and whether the car has what it needs."""
     target, state, goal = task.target, task.target.control_state, task.goal(time())
     disabled: list[Written] = []
     with TemporaryChange(state) as meanwhile:
@@ -296,7 +296,7 @@ def _write_timers(folder: Path, planned: Plan, target: Target) -> None:
     more = ["--charger", target.charger or target.settings.url]
     more += ["--config.file", str(target.config_file.resolve())] if target.config_file is not None else []
     more += ["--plug", target.plug] if target.plug is not None else []
-    # Nobody tries a unit again: it must not be refused where a block or a gap is shorter than a minute,
+    # No unit is tried again: it must not be refused where a block or a gap is shorter than a minute,
     # and an end has to outlast a start that still waits for its charge.
     more += ["--min-interval", "0", "--timeout", "120"]
     start, end = (_unit_words([own, "charge", word, *more]) for word in ("start", "disable"))

@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]+)?")
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_OR_HANG_UP = (*STOP_SIGNALS, signal.SIGHUP)
-"""For those who have something to put back: a terminal that is closed ends them as well."""
+"""For commands that have something to restore: a terminal that is closed ends them as well."""
 
 CHARGER_OPTIONS = "Charger options"
 WRITE_OPTIONS = "Write options"

@@ -222,7 +222,7 @@ def restore(target: Target, meanwhile: TemporaryChange, again: bool = False) -> 
     if not meanwhile.variables:
         return True
     try:
-        with session(target, purpose=", put back") as writer:
+        with session(target, purpose=", restore") as writer:
             return meanwhile.restore(writer, warn, again)
     except CclError as error:
         names = ", ".join(meanwhile.variables)
@@ -231,7 +231,7 @@ def restore(target: Target, meanwhile: TemporaryChange, again: bool = False) -> 
 
 
 def has_pending(target: Target) -> bool:
-    """Whether a command that was killed has left something to put back."""
+    """Whether a command that was killed has left something to restore."""
     with target.control_state.pending_restores() as pending:
         return bool(pending)
 
@@ -244,7 +244,7 @@ def restore_only(target: Target) -> NoReturn:
     if target.dry_run:
         say("would restore what is pending")
         raise typer.Exit(Exit.DONE)
-    with session(target, say, ", put back"):
+    with session(target, say, ", restore"):
         pass  # It restores what is pending.
     raise typer.Exit(Exit.FAILED if has_pending(target) else Exit.DONE)
 

@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 
 class TemporaryChange:
-    """What a command changes for a while, kept on disk until it was put back; a context."""
+    """What a command changes for a while, kept on disk until it was restored; a context."""
 
     def __init__(self, control_state: ControlState) -> None:
         self._state = control_state
@@ -41,7 +41,7 @@ class TemporaryChange:
 
     @property
     def variables(self) -> Sequence[str]:
-        """The variables that are to be put back."""
+        """The variables that are to be restored."""
         return [name for way, _ in self._pending for name in way.before]
 
     def restore(self, writer: Writer, say: Say, again: bool = False) -> bool:
@@ -57,7 +57,7 @@ def restore_pending(control_state: ControlState, writer: Writer, say: Say) -> No
     """Put back what commands that were killed have left behind."""
     with control_state.pending_restores() as pending:
         for way, done in pending:
-            say("a command was ended before it could put back what it had changed for a while")
+            say("a command was ended before it could restore what it had changed for a while")
             _restore(writer, way, done, say)
 
 

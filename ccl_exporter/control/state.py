@@ -36,7 +36,7 @@ _JOURNAL_TAIL = 512 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class PendingRestore:
-    """What a command that changed something for a while has to put back: values before, and those that it set.
+    """What a command that changed something for a while has to restore: values before, and those that it set.
 
     `sent` is when `during` was written, in Unix seconds. `earlier` are values that may hold as well: they were
     set before, and a write that never arrives changes nothing.

@@ -441,13 +441,13 @@ class SessionRecorder:
         now = self._clock.monotonic()
         return [(at, ended) for at, ended in self._recent if now - at < _READ_WITHIN]
 
-    def _say(self, trouble: str) -> None:
+    def _say(self, failure: str) -> None:
         """A line in the log when the file can be used no more, for another reason, or again."""
-        if trouble and trouble != self._failing:
-            log.error("the session log %s %s", self._path, trouble)
-        elif not trouble and self._failing:
+        if failure and failure != self._failing:
+            log.error("the session log %s %s", self._path, failure)
+        elif not failure and self._failing:
             log.info("the session log can be written again")
-        self._failing = trouble
+        self._failing = failure
 
     # The file
 
@@ -487,22 +487,22 @@ class SessionRecorder:
             self._identities = Identities(found.known)
             self._is_loaded = True
 
-    def _can_set_aside(self, trouble: str) -> bool:
+    def _can_set_aside(self, failure: str) -> bool:
         try:
-            self._set_aside(trouble)
+            self._set_aside(failure)
         except OSError as error:
-            self._say(f"{trouble} and cannot be set aside: {error.strerror or error}")
+            self._say(f"{failure} and cannot be set aside: {error.strerror or error}")
             return False
         return True
 
-    def _set_aside(self, trouble: str) -> None:
+    def _set_aside(self, failure: str) -> None:
         done = "a new one begins"
         if self._path.exists():
             aside = set_aside(
                 self._path, f"damaged-{datetime.fromtimestamp(self._clock.wall(), UTC):%Y%m%dT%H%M%S%fZ}"
             )
             done = f"it is {aside} now and {done}"
-        log.error("the session log %s %s; %s", self._path, trouble, done)
+        log.error("the session log %s %s; %s", self._path, failure, done)
 
     def _close_file(self) -> None:
         if self._connection is not None:

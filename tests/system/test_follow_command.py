@@ -161,7 +161,7 @@ def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_li
         # At once, as the write acts 2 to 5 seconds later.
         control_state = ControlState(state, charging.url)
         with closing(WritableTransport(charging.url)) as control:
-            restore_pending(control_state, Writer(control, control_state, 5.0, "put back"), print)
+            restore_pending(control_state, Writer(control, control_state, 5.0, "restore"), print)
 
         assert reduction(charging) == 0
     assert [entry["result"] for entry in writes(state)] == ["sent", "done"]

@@ -304,7 +304,7 @@ class TestForAWhile:
         assert ended == 0
         assert said.endswith(f"{REDUCTION} is what it was before: 0\n")
         assert holds(wallbox, REDUCTION) == 0
-        assert [line["command"] for line in journal(state)] == ["charge limit", "charge limit, put back"]
+        assert [line["command"] for line in journal(state)] == ["charge limit", "charge limit, restore"]
 
     def test_it_lasts_though_nobody_reads_what_the_command_says(self, wallbox: Simulator, state: Path) -> None:
         read, write = os.pipe()
@@ -333,10 +333,10 @@ class TestForAWhile:
         ended, said = ccl(wallbox, "charge", "limit", "8A", "--min-interval", "0")
         again = ccl(wallbox, "charge", "enable")[1]
 
-        assert "a command was ended before it could put back what it had changed for a while" in said
+        assert "a command was ended before it could restore what it had changed for a while" in said
         assert f"{REDUCTION} is what it was before: 0" in said
         assert (ended, holds(wallbox, REDUCTION)) == (0, 75)
-        assert "put back" not in again
+        assert "restore" not in again
 
     def test_what_somebody_else_changed_meanwhile_stays(self, wallbox: Simulator, start: Start) -> None:
         running = start("charge", "limit", "50%", "--for", "1h", "-c", wallbox.url)
