@@ -67,7 +67,9 @@ def test_scan_exits_with_6_if_there_is_no_engine() -> None:
 
 
 def test_scan_names_what_asks_for_a_login() -> None:
-    with Simulator(dialect=Dialect.parse(["digest"]), username="monitor", password=PLANTED) as simulator:
+    with Simulator(
+        dialect=Dialect.parse(["digest"]), username="monitor", password=PLANTED, autopilot=False
+    ) as simulator:
         done = run("scan", "127.0.0.1", "--port", str(simulator.port))
 
     assert done.returncode == 6
@@ -127,7 +129,9 @@ def test_setup_says_why_a_charger_cannot_be_read_and_writes_nothing(folder: Path
 
 def test_setup_takes_the_login_of_the_environment_without_writing_the_password(folder: Path) -> None:
     (folder / "secret").write_text(PLANTED)
-    with Simulator(dialect=Dialect.parse(["digest"]), username="monitor", password=PLANTED) as simulator:
+    with Simulator(
+        dialect=Dialect.parse(["digest"]), username="monitor", password=PLANTED, autopilot=False
+    ) as simulator:
         without = run("setup", "-c", simulator.url)
         given = run("setup", "-c", simulator.url, **{"CCL_USERNAME": "monitor", "CCL_PASSWORD_FILE": "secret"})
         checked = run("get", "EVSE.PLUG.AE", "-c", "charger", "--config.file", "ccl.yaml")
