@@ -8,10 +8,12 @@ imported under the name that a Dockerfile asks for, so that no test needs a regi
 import os
 import resource
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 
@@ -77,6 +79,7 @@ class Podman:
             "CONTAINERS_CONF": str(containers),
             "BUILDAH_FORMAT": "docker",  # the other one has no health check
             "BUILDAH_ISOLATION": "chroot",
+            "PODMAN_COMPOSE_IN_POD": "false",  # a pod would want an image of its own
             "DISABLE_HC_SYSTEMD": "true",  # there are no timers: a test runs the health check
         }
         self._holder = subprocess.Popen(
@@ -136,7 +139,7 @@ class Podman:
         return self.run(sys.executable, "-c", program, url).stdout
 
     def import_base(self, *names: str) -> None:
-        """Stand-ins for images of Python on Debian, such as `docker.io/library/python:3.13.14-slim-trixie`."""
+        """Make stand-ins for images of Python, such as `docker.io/library/python:3.13.14-slim-trixie`."""
         root = debian_root(BASE_RELEASE, PYTHON_PACKAGES)
         first, *others = names
         with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as packed:
@@ -150,6 +153,16 @@ class Podman:
         assert packed.returncode == 0
         for name in others:
             self("tag", first, name)
+
+    def import_program(self, name: str, base: str, program: str, recipe: str) -> None:
+        """Make a stand-in for an image with a program of this machine, such as one from a Debian package.
+
+        `recipe` has the lines of its Dockerfile that follow those with the base and the program, which is in /bin.
+        """
+        with TemporaryDirectory() as folder:
+            shutil.copy(program, folder)
+            lines = f"FROM {base}\nCOPY {Path(program).name} /bin/\n{recipe}\n"
+            self("build", "--quiet", "--pull-never", "--tag", name, "--file", "-", folder, given=lines)
 
     def build(self, *arguments: str) -> None:
         """`podman build` with these arguments in the project; pip takes wheels from a folder, not an index."""
