@@ -254,7 +254,7 @@ def test_after_a_power_cut_the_pending_restore_is_done_first(house: House) -> No
     before = len(house.log)
     house.start()
     house.until(lambda: house.said("^Follows", before), "the follower has begun")
-    restored = [line for line in house.log[before:] if "it could put back" in line or line.startswith("Follows")]
+    restored = [line for line in house.log[before:] if "it could restore" in line or line.startswith("Follows")]
 
     assert len(restored) == 2, house.log[before:]
     assert restored[1].startswith("Follows")

@@ -241,7 +241,7 @@ def test_a_follower_that_is_killed_is_restored_and_started_again(machine: Machin
     machine.sh("systemctl enable --now ccl-charge-follow")
     machine.await_log("ccl-charge-follow", "the limit is to be")
     machine.sh("systemctl kill --signal=KILL --kill-whom=main ccl-charge-follow")
-    await_write(machine, "garage", "charge follow, put back")
+    await_write(machine, "garage", "charge follow, restore")
     machine.await_log("ccl-charge-follow", "the limit is to be", times=2)
     machine.sh("systemctl disable --now ccl-charge-follow")
     journal = machine.await_log("ccl-charge-follow", "left at")
@@ -268,7 +268,7 @@ def test_a_plan_that_is_killed_is_restored_and_goes_on(machine: Machine) -> None
     machine.sh("systemctl enable --now ccl-charge-plan@plan")
     machine.await_log("ccl-charge-plan@plan", "is out of service")
     machine.sh("systemctl kill --signal=KILL --kill-whom=main ccl-charge-plan@plan")
-    await_write(machine, "plan", "charge plan, put back")
+    await_write(machine, "plan", "charge plan, restore")
     machine.await_log("ccl-charge-plan@plan", "goes on with a plan that was ended early")
     machine.sh("systemctl disable --now ccl-charge-plan@plan")
 
