@@ -11,7 +11,7 @@ from helpers.support import PROJECT, Clock, Process, Start, unavailable
 from ccl_exporter.simulator import Simulator
 
 LONGEST_FIRST = (
-    "test_installed",
+    *("test_installed", "test_upgrade"),
     *("test_follow_command", "test_write_commands", "test_charge_log", "test_readme", "test_mqtt", "test_nights"),
     *("test_thirty_days", "test_benchmarks", "test_commands", "test_service", "test_plan_command", "test_push"),
     *("test_boards", "test_fleet", "test_tls_and_logins", "test_container", "test_rules_and_tools"),
