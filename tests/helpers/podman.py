@@ -98,7 +98,9 @@ class Podman:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self("rm", "--all", "--force", "--time", "1")
+            remove = ("rm", "--all", "--force", "--time", "1")
+            self.run("podman", *remove, check=False)  # leaves those in whose network others were
+            self(*remove)
         finally:
             self._holder.communicate()
 
