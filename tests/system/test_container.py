@@ -99,7 +99,8 @@ def test_what_the_image_is_built_from_builds_answers_and_is_healthy(tmp_path: Pa
     )
     try:
         assert process.stdout is not None
-        found = re.search(r"http://[0-9.]+:(\d+)/metrics", process.stdout.readline())
+        served = (re.search(r"http://[0-9.]+:(\d+)/metrics", line) for line in process.stdout)
+        found = next(filter(None, served), None)
         assert found
         assert scrape(f"http://127.0.0.1:{found[1]}/metrics").get("ccl_up") == 0
         check = json.loads(instructions("HEALTHCHECK")[0].partition("CMD ")[2])

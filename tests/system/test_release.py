@@ -81,7 +81,7 @@ def serves(python: Path, folder: Path) -> bool:
     )
     try:
         assert process.stdout is not None
-        found = re.search(r"http://\S+/metrics", process.stdout.readline())
+        found = next(filter(None, (re.search(r"http://\S+/metrics", line) for line in process.stdout)), None)
         return found is not None and scrape(found[0]).get("ccl_up") == 1
     finally:
         process.terminate()
