@@ -48,6 +48,7 @@ from ccl_exporter.errors import StateError, UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.station.catalogue import NotCharging
+from ccl_exporter.station.remedies import fault_steps
 from ccl_exporter.tariff import Tariff, TimeWindow
 
 _COLOURS = {None: "green", NotCharging.FAULT: "red"}
@@ -332,6 +333,8 @@ def status(
     for one in seen:
         line = wrapped(wording.describe(one), sys.stdout)
         say(coloured(line, _COLOURS.get(one.not_charging)))
+        if one.not_charging is NotCharging.FAULT:
+            say_wrapped(fault_steps(one.faults or ("unknown",)))
         for more in commands.get(one.name, _NO_COMMANDS)[0]:
             say_wrapped(more)
 

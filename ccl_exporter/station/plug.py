@@ -220,7 +220,8 @@ class Plug:
         if self.not_charging is NotCharging.FAULT and self.faults:
             return f"{words} ({', '.join(self.faults)})"
         if self.not_charging is NotCharging.LIMIT_BELOW_MINIMUM:
-            return f"{words} ({self.limits.allowed:.1f} A of {MINIMUM_AMPERES} A)"
+            limit = f"{self.limits.allowed:.3g} A"
+            return f"the current limit is {limit}, but a vehicle needs at least {MINIMUM_AMPERES} A"
         return words
 
     @property

@@ -1,7 +1,7 @@
-"""Which command helps where a plug does not charge. Every view that names one takes it from here."""
+"""What helps where a plug does not charge: a command, or after a fault a step. Every view takes it from here."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ccl_exporter.station.catalogue import Activity, NotCharging
 from ccl_exporter.station.current_limit import MINIMUM_AMPERES
@@ -39,3 +39,31 @@ def remedy_of(plug: Plug) -> str:
         cap = shlex.quote(f"{plug.name}.CURRENT_REDUCTION")
         return f"set {cap} {format_number(limits.rated)} --force" if limits.rated is not None else ""
     return REMEDIES[NotCharging.LIMIT_BELOW_MINIMUM]
+
+
+_SWITCH_OFF_AND_ON = (
+    "Unplug the vehicle, switch the charger off and on; if the fault comes back, call the installer."
+)
+
+# By the words of the catalogue's bits. What a bit means beyond its word is not known, so the steps are general.
+_FAULT_STEPS: Mapping[str, str] = {
+    "cfg": "The installer has to correct the configuration.",
+    "lock": "The lock does not hold the cable, or does not release it. Push the connector in fully, or unplug it"
+    " and plug it in again; if the fault comes back, call the installer.",
+    "supply": "Check the circuit breaker of the charger; if it is on, call an electrician.",
+    "rcd": "The residual-current protection tripped. Unplug the vehicle; if it happens again, call an"
+    " electrician.",
+    "contactor": "A stuck contactor leaves the socket live. Do not use the plug; call an electrician.",
+    "emergency": "The emergency stop was used. Release it once there is no danger any more.",
+    "temperature": "Unplug the vehicle and let the charger cool down; if the fault comes back, call the"
+    " installer.",
+    "ev_communication_device": "Unplug the vehicle and plug it in again; if the fault comes back with another"
+    " vehicle, call the installer.",
+    "tamper": "Check that the housing is closed and not damaged; if it is, call the installer.",
+    "tilt": "Check that the charger stands firm and is not damaged; if it is, call the installer.",
+}
+
+
+def fault_steps(faults: Sequence[str]) -> str:
+    """What a person does after these faults, by their words in the catalogue; each step once."""
+    return " ".join(dict.fromkeys(_FAULT_STEPS.get(fault, _SWITCH_OFF_AND_ON) for fault in faults))

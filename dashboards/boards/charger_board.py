@@ -180,8 +180,8 @@ def _faults_now(source: Source) -> Panel:
 
 
 def _energy(source: Source) -> Iterator[Panel]:
-    of_session = "Of the session that is under way, or of the last."
-    yield _value(source, "This session", of_session, f.CHARGE_ENERGY, 2, 3)
+    of_session = "Of the session that is under way, or of the last one."
+    yield _value(source, "Session", of_session, f.CHARGE_ENERGY, 2, 3)
     yield _value(source, "Duration", of_session, f.CHARGE_DURATION, None, 3)
     yield stat(
         cost_title("Session cost"),

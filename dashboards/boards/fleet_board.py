@@ -148,7 +148,7 @@ def _plugs() -> Panel:
         (f"{fleet.not_reachable(0)} + on (job, instance) group_left () (time() - {last_read})", "Not read for"),
         (fleet.summed(fleet.phases(f.PLUG_POWER)), "Power"),
         (fleet.most(fleet.of_plug(f.PLUG_CURRENT_LIMIT)), "Limit"),
-        (fleet.most(fleet.of_plug(f.CHARGE_ENERGY)) + KWH, "This session"),
+        (fleet.most(fleet.of_plug(f.CHARGE_ENERGY)) + KWH, "Session"),
         (fleet.most(fleet.of_plug(f.PLUG_ENERGY)) + KWH, "Meter"),
     )
     # Also of a charger whose exporter does not answer.
@@ -162,7 +162,8 @@ def _plugs() -> Panel:
         "Chargers and plugs",
         about(
             "What needs attention comes first. The link leads to the board of the charger. "
-            f"Group is the value of the label that is chosen on top. {_OCCUPIED}",
+            f"Group is the value of the label that is chosen on top. "
+            f"Session is the one under way, or the last one. {_OCCUPIED}",
             f.PLUG_STATUS,
             f.PLUG_NOT_CHARGING,
             f.UP,
@@ -179,7 +180,7 @@ def _plugs() -> Panel:
             column("Not read for", DURATION),
             column("Power", "watt"),
             column("Limit", "amp"),
-            column("This session", ENERGY, decimals=2),
+            column("Session", ENERGY, decimals=2),
             column("Meter", ENERGY, decimals=1),
         ),
         sort="Status",

@@ -230,7 +230,11 @@ def test_the_state_of_the_documents_is_a_new_one_with_each_read(views: Views) ->
 @pytest.mark.parametrize(
     ("limits", "reason", "words"),
     [
-        ({"reduction": 100.0}, "limit_below_minimum", "below the minimum of a vehicle (0.0 A of 6 A)"),
+        (
+            {"reduction": 100.0},
+            "limit_below_minimum",
+            "the current limit is 0 A, but a vehicle needs at least 6 A",
+        ),
         ({"enabled": False}, "disabled", "the plug is out of service"),
     ],
     ids=["0 A", "out of service"],

@@ -50,7 +50,7 @@ def named(simulator: Simulator) -> tuple[NotCharging | None, str]:
     with closing(Transport(simulator.url)) as transport:
         snapshot = Engine("box", transport).read(10)
     shown = page([view("box", snapshot, url=simulator.url)], time()).decode()
-    found = re.search("This helps: <code>(.*?)</code>", shown)
+    found = re.search(" run: <code>(.*?)</code>", shown)
     return Station(snapshot).plugs[0].not_charging, html.unescape(found[1]) if found else ""
 
 
@@ -126,7 +126,7 @@ def test_the_command_for_a_charger_that_is_not_reachable_says_why(charger: Simul
     charger.stop()
     with closing(Transport(charger.url)) as transport:
         shown = page([view("box", Engine("box", transport).read(1), url=charger.url)], time()).decode()
-    found = re.search("To find out more: <code>(.*?)</code>", shown)
+    found = re.search("To find out more, run: <code>(.*?)</code>", shown)
     assert found is not None
     done = subprocess.run([str(COMMAND), *shlex.split(found[1])[1:]], check=False, capture_output=True, text=True)
 

@@ -245,7 +245,7 @@ def test_the_tariff_of_an_exporter_goes_before_the_variables(sources: Sources) -
     day = by_plug(sources.ask("charger.json", "Cost per day ${currency} A", **chosen), FIRST)["EVSE.PLUG"]
     (today,) = sources.ask("charger.json", "Today A", **chosen)
     (cost,) = sources.ask("charger.json", "Cost today ${currency} A", **chosen)
-    (running,) = sources.ask("charger.json", "This session A", **chosen)
+    (running,) = sources.ask("charger.json", "Session A", **chosen)
     (price,) = sources.ask("charger.json", "Session cost ${currency} A", **chosen)
 
     assert day == pytest.approx((half - begin) * 0.2 + (end - half) * 0.5, rel=0.03)

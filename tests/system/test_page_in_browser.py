@@ -225,7 +225,9 @@ def test_the_page_follows_a_charge_from_its_request_to_its_end(
     plug.plug_in(need_wh=3000)
     connected = shown("connected")
     assert "Waiting for permission Not charging: it waits for permission: an RFID tag or a remote" in connected
-    assert f"This helps: ccl-exporter charge start --charger {wallbox.url} " in connected
+    assert (
+        f"Hold your card to the charger, or run: ccl-exporter charge start --charger {wallbox.url} " in connected
+    )
     assert "Vehicle connected" in connected
 
     plug.authorise()

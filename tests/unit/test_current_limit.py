@@ -149,12 +149,12 @@ class TestReductions:
         (plug("waiting_for_power", allowed=None), "P: not charging: it waits for power"),
         (
             plug("waiting_for_power", allowed=5.0),
-            "P: not charging: the current limit is below the minimum of a vehicle (5.0 A of 6 A);"
+            "P: not charging: the current limit is 5 A, but a vehicle needs at least 6 A;"
             " `charge start --now` helps",
         ),
         (
             plug("paused", allowed=0.0),
-            "P: not charging: the current limit is below the minimum of a vehicle (0.0 A",
+            "P: not charging: the current limit is 0 A, but",
         ),
         (
             plug("waiting_for_permission"),

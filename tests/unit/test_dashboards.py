@@ -637,7 +637,7 @@ def test_days_of_influxdb_are_those_of_the_time_zone_on_top() -> None:
 ROW_HEIGHT, SCREEN = 38, 800
 FIRST_SCREEN = [
     *("State", "Reason", "Faults", "Power", "Limit", "Charger"),
-    *("This session", "Duration", "Session cost ${currency}"),
+    *("Session", "Duration", "Session cost ${currency}"),
     *("Today", "Cost today ${currency}", "This month", "Meter"),
     *("Power", "Energy per day", "Activity", "Sessions"),
 ]

@@ -63,10 +63,10 @@ class TestTotals:
     def test_they_count_plugs_by_what_they_do(self) -> None:
         seen = words(page(FLEET, NOW))
 
-        assert "41.00 kW measured at 4 of 12 plugs all 11 chargers" in seen
-        assert "18.00 kW together all 2 chargers" in words(page(FLEET[:2], NOW))
+        assert "41.00 kW measured at 4 of 12 plugs all 12 plugs at 11 chargers" in seen
+        assert "18.00 kW together all 2 plugs at 2 chargers" in words(page(FLEET[:2], NOW))
         assert "3 with a fault 1 not reachable 3 charging 3 available" not in seen
-        assert "3 with a fault 1 not reachable 3 charging 2 waiting 1 available 2 other" in seen
+        assert "3 with a fault 1 not reachable 3 charging 2 waiting 1 available 1 out of service 1 unknown" in seen
 
     def test_the_title_of_the_tab_says_what_is_wrong_first(self) -> None:
         html = page(FLEET, NOW).decode()
@@ -82,7 +82,7 @@ class TestTheTable:
     def test_faults_come_first_then_what_is_not_reachable_then_the_rest_as_people_count(self) -> None:
         assert names(page(FLEET, NOW)) == [
             *("minor", "rcd", "tilted", "down", "bay-9", "bay-10", "post"),
-            *("waiting", "post", "free", "new", "out"),
+            *("waiting", "post", "free", "out", "new"),
         ]
 
     def test_a_row_says_what_a_plug_does(self) -> None:
@@ -103,7 +103,8 @@ class TestTheTable:
             ("state=unreachable", ["down"]),
             ("state=available", ["free"]),
             ("state=waiting", ["waiting", "post"]),
-            ("state=other", ["new", "out"]),
+            ("state=out_of_service", ["out"]),
+            ("state=unknown", ["new"]),
             ("q=north", ["free"]),
             ("q=BAY", ["bay-9", "bay-10", "waiting"]),
             ("q=left", ["post", "post"]),

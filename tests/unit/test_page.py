@@ -170,7 +170,7 @@ class TestWhyNotCharging:
             pytest.param(plug("waiting_for_power", allowed=16.0), "It waits for power.", id="no power for 16 A"),
             pytest.param(
                 plug("waiting_for_power", allowed=3.2),
-                "The current limit is below the minimum of a vehicle (3.2 A of 6 A).",
+                "The current limit is 3.2 A, but a vehicle needs at least 6 A.",
                 id="a limit below what a vehicle takes",
             ),
             pytest.param(plug("starting"), "is starting", id="starting"),
@@ -242,9 +242,9 @@ class TestOneCharger:
     def test_a_running_session_is_shown_in_the_units_that_people_use(self) -> None:
         seen = text(snapshot(information=Information("CirCarLife", "4.2.3", "Circontrol")))
 
-        assert "Read 3 s ago EVSE.PLUG Charging Power 7.36 kW This session 3.42 kWh 1 h 2 min since 13:11" in seen
+        assert "EVSE.PLUG Charging Power 7.36 kW This session 3.42 kWh 1 h 2 min since 13:11" in seen
         assert "Meter 4855.39 kWh Current 31.9 A Current limit 16.0 A of 32 A Voltage 231.4 V" in seen
-        assert "Vehicle connected plug locked Faults none" in seen
+        assert "Vehicle connected plug locked Faults of the plug none Read 3 s ago" in seen
         assert "Not charging" not in seen
         assert "Active events 2" in seen
         assert "Engine CirCarLife 4.2.3" in seen
@@ -261,9 +261,11 @@ class TestOneCharger:
     def test_faults_are_named_where_they_are_looked_for(self) -> None:
         seen = text(snapshot({**CHARGING, "EVSE.PLUG.STATE": -1.0, "EVSE.PLUG.ERROR": 288.0, "EVSE.ERROR": 2.0}))
 
-        assert "Not charging: a fault prevents it: residual-current device (RCD), emergency stop." in seen
-        assert "Faults residual-current device (RCD), emergency stop" in seen
-        assert "The charger reports: card reader." in seen
+        assert "Not charging: a fault prevents it: residual-current device (RCD), emergency stop. The" in seen
+        assert "call an electrician. The emergency stop was used. Release it" in seen
+        assert "Faults of the plug residual-current device (RCD), emergency stop" in seen
+        assert "The charger reports: card reader. Unplug the vehicle, switch the charger off and on;" in seen
+        assert "Faults of the charger card reader" in seen
 
     def test_three_phases_are_shown_each_and_only_power_is_added_up(self) -> None:
         meter = {
@@ -280,12 +282,13 @@ class TestOneCharger:
     def test_a_charger_that_is_not_reachable_says_why_since_when_and_what_to_do(self) -> None:
         words = text(DOWN, url="http://192.0.2.10", last_up_at=NOW - 90_000)
 
-        assert "Tried 2 h ago, last answer 20 Sep 13:13 Not reachable No connection to <evse>." in words
+        assert "Not reachable No answer from the charger since 20 Sep 13:13 . It may still charge;" in words
+        assert "check its power and network. No connection to <evse>." in words
         assert "192.0.2.10" in words
-        assert "To find out more: ccl-exporter check --charger http://192.0.2.10" in words
+        assert "To find out more, run: ccl-exporter check --charger http://192.0.2.10" in words
 
     def test_a_charger_that_never_answered_says_so(self) -> None:
-        assert "Tried 2 h ago, no answer yet Not reachable" in text(DOWN)
+        assert "Not reachable No answer from the charger yet; check its power and network. No" in text(DOWN)
 
     def test_a_charger_that_was_not_read_yet_says_so(self) -> None:
         assert "Not read yet The first read has not ended." in text(None)
@@ -300,7 +303,7 @@ class TestOneCharger:
         seen = text(snapshot({"EVSE.PLUG.STATE": 8.0}, charge=None), history=ChargerHistory())
 
         assert "Power – This session – Today – This month – Meter – Current –" in seen  # noqa: RUF001
-        assert "Current limit 32.0 A of 32 A Voltage – Vehicle – Faults –" in seen  # noqa: RUF001
+        assert "Current limit 32.0 A of 32 A Voltage – Vehicle – Faults of the plug –" in seen  # noqa: RUF001
 
     def test_documents_that_failed_are_named(self) -> None:
         partial = replace(
@@ -360,25 +363,27 @@ class TestOneCharger:
 
 class TestWhatHelps:
     @pytest.mark.parametrize(
-        ("values", "command"),
+        ("values", "before", "command"),
         [
-            ({"EVSE.PLUG.STATE": 3.0}, "charge start"),
-            ({"EVSE.PLUG.STATE": 10.0}, "charge start"),
-            ({"EVSE.PLUG.STATE": -2.0, "EVSE.PLUG.ENABLE": 0.0}, "charge start"),
-            ({"EVSE.PLUG.STATE": 5.0, "Mode.PREDUCTION": 100.0}, "charge start --now"),
-            ({"EVSE.PLUG.STATE": 3.0, "Mode.PREDUCTION": 100.0}, "charge start --now"),
+            ({"EVSE.PLUG.STATE": 3.0}, "Hold your card to the charger, or", "charge start"),
+            ({"EVSE.PLUG.STATE": 10.0}, "To start charging,", "charge start"),
+            ({"EVSE.PLUG.STATE": -2.0, "EVSE.PLUG.ENABLE": 0.0}, "To start charging,", "charge start"),
+            ({"EVSE.PLUG.STATE": 5.0, "Mode.PREDUCTION": 100.0}, "To lift the limit,", "charge start --now"),
+            ({"EVSE.PLUG.STATE": 3.0, "Mode.PREDUCTION": 100.0}, "To lift the limit,", "charge start --now"),
         ],
     )
-    def test_the_command_that_helps_names_the_charger(self, values: Mapping[str, float], command: str) -> None:
+    def test_the_command_that_helps_names_the_charger(
+        self, values: Mapping[str, float], before: str, command: str
+    ) -> None:
         seen = text(snapshot({**CHARGING, **values}), url="http://192.0.2.10")
 
-        assert f"This helps: ccl-exporter {command} --charger http://192.0.2.10 " in seen
+        assert f"{before} run: ccl-exporter {command} --charger http://192.0.2.10 " in seen
 
     @pytest.mark.parametrize("state", [8.0, 0.0, -1.0, 4.0, 11.0])
     def test_where_no_command_helps_none_is_named(self, state: float) -> None:
         values = {**CHARGING, "EVSE.PLUG.STATE": state, "EVSE.PLUG.CC": float(state != 0)}
 
-        assert "This helps" not in text(snapshot(values))
+        assert " run: ccl-exporter" not in text(snapshot(values))
 
     def test_of_several_plugs_the_command_names_the_one_as_a_shell_takes_it(self) -> None:
         values = {"EVSE.A.STATE": 8.0, "EVSE.B B.STATE": 10.0, "EVSE.B B.CC": 1.0}
@@ -446,7 +451,7 @@ class TestHistory:
         seen = shown(view("garage", snapshot(), history=ChargerHistory(powers=powers)))
 
         assert len(seen.all("path")) == 1
-        assert "24 h ago highest 7.40 kW now" in seen.text
+        assert "Power, last 24 hours highest 7.40 kW 24 h ago now" in seen.text
 
     def test_where_it_must_not_be_shown_nothing_of_it_is_there(self) -> None:
         seen = shown(view("garage", snapshot()))

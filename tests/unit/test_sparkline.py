@@ -47,4 +47,4 @@ def test_what_it_shows_is_said_in_words() -> None:
     html = sparkline([0.0] * 1439 + [7404.0], NOON)
 
     assert 'aria-label="Power in the last 24 hours"' in html
-    assert "24 h ago</span><span>highest 7.40<small>&nbsp;kW</small>" in html
+    assert "Power, last 24 hours</span><span>highest 7.40<small>&nbsp;kW</small>" in html

@@ -3,6 +3,7 @@
 import re
 import shlex
 
+from ccl_exporter.errors import ChargerError, TimedOut, Unreachable
 from ccl_exporter.exporter.recent_readings import LastRead
 from ccl_exporter.exporter.web.markup import (
     NOTHING,
@@ -21,9 +22,9 @@ from ccl_exporter.exporter.web.sparkline import sparkline
 from ccl_exporter.exporter.web.views import ChargerHistory, ChargerView
 from ccl_exporter.powerstudio.advice import advice, failure
 from ccl_exporter.sessions.tracker import Costs
-from ccl_exporter.station.catalogue import catalogue
+from ccl_exporter.station.catalogue import NotCharging, catalogue
 from ccl_exporter.station.plug import Measured, Plug
-from ccl_exporter.station.remedies import remedy_of
+from ccl_exporter.station.remedies import fault_steps, remedy_of
 
 _CONNECTED = {True: "connected", False: "not connected", None: NOTHING}
 _LOCKED = {True: "plug locked", False: "plug not locked", None: ""}
@@ -42,28 +43,37 @@ def charger_section(view: ChargerView, time: PageTime, link: str = "") -> str:
         return _unreachable(view, last, time)
     parts = [_plug(plug, view, last, time) for plug in last.plugs] or ['<p class="why">No plug reported.</p>']
     if last.faults:
-        parts.insert(0, f'<p class="why">The charger reports: {faults(last.faults)}.</p>')
+        helps = f'<span class="helps">{text(fault_steps(last.faults))}</span>'
+        parts.insert(0, f'<p class="why">The charger reports: {faults(last.faults)}. {helps}</p>')
     history = _sessions(view.history, view, time) if view.history is not None else _PRIVATE
-    return f"<section>{_contact(view, last, time)}{''.join(parts)}{history}{_about(last, time, link)}</section>"
+    return f"<section>{''.join(parts)}{_contact(last, time)}{history}{_about(last, time, link)}</section>"
 
 
-def _contact(view: ChargerView, last: LastRead, time: PageTime) -> str:
+def _contact(last: LastRead, time: PageTime) -> str:
     """When a charger was read, or tried in vain."""
-    taken = last.snapshot.taken
-    if last.snapshot.up:
-        return f'<p class="quiet">Read {time.age(taken)}</p>'
-    since = time.moment(view.last_up_at, ", last answer ") or ", no answer yet"
-    return f'<p class="quiet">Tried {time.age(taken)}{since}</p>'
+    return f'<p class="contact">{"Read" if last.snapshot.up else "Tried"} {time.age(last.snapshot.taken)}</p>'
 
 
 def _unreachable(view: ChargerView, last: LastRead, time: PageTime) -> str:
     reason = failure(last.snapshot)
     # The URL names the charger in the advice.
     what = f"{text(_sentence(str(reason)))} {_code(text(_sentence(advice(reason, view.url))))}"
-    helps = _command("check", "--charger", shlex.quote(view.url), before="To find out more:")
-    shown = f'<article>{pill("Not reachable", "bad")}<p class="why">{what} {helps}</p></article>'
+    helps = _command("check", "--charger", shlex.quote(view.url), before="To find out more, run:")
+    shown = (
+        f'<article>{pill("Not reachable", "bad")}<p class="why">{_silence(reason, view.last_up_at, time)}</p>'
+        f'<p class="quiet">{what}</p><p>{helps}</p></article>'
+    )
     history = _sessions(view.history, view, time) if view.history is not None else ""
-    return f"<section>{_contact(view, last, time)}{shown}{history}</section>"
+    return f"<section>{shown}{_contact(last, time)}{history}</section>"
+
+
+def _silence(reason: ChargerError, last_up_at: float | None, time: PageTime) -> str:
+    """Since when a charger gives no values, and what to look at first."""
+    silent = isinstance(reason, (Unreachable, TimedOut))
+    words = "No answer from the charger" if silent else "No values from the charger"
+    since = time.moment(last_up_at, " since ")
+    check = "; check its power and network" if silent else ""
+    return f"{words}{since}. It may still charge{check}." if since else f"{words} yet{check}."
 
 
 def _sentence(words: str) -> str:
@@ -75,16 +85,25 @@ def _code(words: str) -> str:
     return re.sub("`(.*?)`", r"<code>\1</code>", words)
 
 
-def _command(*words: str, before: str = "This helps:") -> str:
+def _command(*words: str, before: str) -> str:
     """A command for a terminal."""
     return f'<span class="helps">{before} <code>{text(" ".join(("ccl-exporter", *words)))}</code></span>'
 
 
 def _remedy(plug: Plug, view: ChargerView, alone: bool) -> str:
+    """What a person does so that a plug charges; empty where nothing is known."""
+    if plug.not_charging is NotCharging.FAULT:
+        return f'<span class="helps">{text(fault_steps(plug.faults or ("unknown",)))}</span>'
     command = remedy_of(plug)
+    if plug.is_limit_below_minimum:
+        before = "To lift the limit, run:"
+    elif plug.not_charging is NotCharging.WAITING_FOR_PERMISSION:
+        before = "Hold your card to the charger, or run:"
+    else:
+        before = "To start charging, run:"
     # The other command, `set`, names the variable.
     which = () if alone or not command.startswith("charge ") else ("--plug", shlex.quote(plug.name))
-    return _command(command, "--charger", shlex.quote(view.url), *which) if command else ""
+    return _command(command, "--charger", shlex.quote(view.url), *which, before=before) if command else ""
 
 
 def _plug(plug: Plug, view: ChargerView, last: LastRead, time: PageTime) -> str:
@@ -104,7 +123,7 @@ def _plug(plug: Plug, view: ChargerView, last: LastRead, time: PageTime) -> str:
         ),
         _measured("Voltage", plug.voltages.highest, plug.voltages, 1, 1, "V"),
         _figure("Vehicle", _CONNECTED[plug.vehicle_connected], _LOCKED[plug.locked], kind="words"),
-        _figure("Faults", faults(plug.faults), kind="fault" if plug.faults else "words"),
+        _figure("Faults of the plug", faults(plug.faults), kind="fault" if plug.faults else "words"),
     )
     if plug.not_charging is not None:
         why = f"Not charging: {why[:1].lower()}{why[1:]}"
@@ -179,7 +198,7 @@ def _sessions(history: ChargerHistory, view: ChargerView, time: PageTime) -> str
         f'<th scope="col"{" class=more" if head == "Highest power" else ""}>{head}</th>' for head in heads
     )
     return (
-        f'<article><h2>Last sessions</h2><table class="sessions"><thead><tr>{cells}</tr></thead>'
+        f'<article class="history"><h2>Last sessions</h2><table class="sessions"><thead><tr>{cells}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></article>"
     )
 
@@ -189,10 +208,10 @@ def _about(last: LastRead, time: PageTime, link: str) -> str:
     events = snapshot.status.active_events if snapshot.status is not None else None
     facts = {
         "State": plain(last.state) if last.state not in (None, "none") else "",
-        "Faults": faults(last.faults) if last.faults is not None else "",
+        "Faults of the charger": faults(last.faults) if last.faults is not None else "",
         "Temperature": number(last.celsius, 1, 1, "°C") if last.celsius is not None else "",
         "Active events": f"{events:g}" if events is not None else "",
-        "Started": time.moment(last.booted),
+        "Charger started": time.moment(last.booted),
         "Engine": text(f"{information.product} {information.version}") if information is not None else "",
         "Not read": ", ".join(plain(document.name) for document in snapshot.documents if not document.success),
     }

@@ -30,15 +30,16 @@ _GROUPS = {
     "charging": "charging",
     "waiting": "waiting",
     "available": "available",
-    "other": "other",
+    "out_of_service": "out of service",
+    "unknown": "unknown",
 }
 """What a row may be filtered by, in the order in which rows are sorted by their state."""
 
 _OF_ACTIVITY = {
     Activity.FAULTED: "fault",
     Activity.CHARGING: "charging",
-    Activity.OUT_OF_SERVICE: "other",
-    Activity.UNKNOWN: "other",
+    Activity.OUT_OF_SERVICE: "out_of_service",
+    Activity.UNKNOWN: "unknown",
 }
 
 
@@ -55,7 +56,7 @@ class Row:
         if last is not None and not last.snapshot.up:
             return "unreachable"
         if last is None or self.plug is None:
-            return "other"
+            return "unknown"
         if self.plug.faults or last.faults:
             return "fault"
         if self.plug.activity is Activity.IDLE and self.plug.not_charging is NotCharging.NO_VEHICLE:
@@ -173,7 +174,11 @@ def _totals(found: Sequence[Row], selected: Selection, chargers: int) -> str:
     measured = (
         "together" if len(powers) == len(found) else f"measured at {len(powers)} of {count(len(found), 'plug')}"
     )
-    links = [selected.link(f"all {count(chargers, 'charger')}", not selected.state, state="")]
+    links = [
+        selected.link(
+            f"all {count(len(found), 'plug')} at {count(chargers, 'charger')}", not selected.state, state=""
+        )
+    ]
     links += [
         selected.link(f"<strong>{groups.count(group)}</strong> {words}", group == selected.state, state=group)
         for group, words in _GROUPS.items()

@@ -38,10 +38,11 @@ def sparkline(minutes: Sequence[float], now: float) -> str:
     path += f"h2V{_HEIGHT}" if is_open else ""
     hours = ceil(len(minutes) / 60)
     return (
-        f'<figure><svg viewBox="0 -2 {len(steps)} {_HEIGHT + 4}" preserveAspectRatio="none" role="img"'
+        f"<figure><figcaption><span>Power, last {hours} hours</span><span>highest {kilowatts(highest)}</span>"
+        "</figcaption>"
+        f'<svg viewBox="0 -2 {len(steps)} {_HEIGHT + 4}" preserveAspectRatio="none" role="img"'
         f' aria-label="Power in the last {hours} hours"><path d="{path}"/></svg>'
-        f"<figcaption><span>{hours} h ago</span><span>highest {kilowatts(highest)}</span><span>now</span>"
-        "</figcaption></figure>"
+        f'<p class="scale"><span>{hours} h ago</span><span>now</span></p></figure>'
     )
 
 
