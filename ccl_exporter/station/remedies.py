@@ -45,8 +45,7 @@ _SWITCH_OFF_AND_ON = (
     "Unplug the vehicle, switch the charger off and on; if the fault comes back, call the installer."
 )
 
-# By the words of the catalogue's bits. What a bit means beyond its word is not known, so the steps are general.
-_FAULT_STEPS: Mapping[str, str] = {
+FAULT_STEPS: Mapping[str, str] = {
     "cfg": "The installer has to correct the configuration.",
     "lock": "The lock does not hold the cable, or does not release it. Push the connector in fully, or unplug it"
     " and plug it in again; if the fault comes back, call the installer.",
@@ -59,11 +58,12 @@ _FAULT_STEPS: Mapping[str, str] = {
     " installer.",
     "ev_communication_device": "Unplug the vehicle and plug it in again; if the fault comes back with another"
     " vehicle, call the installer.",
-    "tamper": "Check that the housing is closed and not damaged; if it is, call the installer.",
-    "tilt": "Check that the charger stands firm and is not damaged; if it is, call the installer.",
+    "tamper": "Check whether the housing is open or damaged; if so, do not use it, and call the installer.",
+    "tilt": "Check whether the charger stands firm; if not, do not use it, and call the installer.",
 }
+"""What a person does, by the word of a fault. The protocol has no more than the word, so the steps are general."""
 
 
 def fault_steps(faults: Sequence[str]) -> str:
     """What a person does after these faults, by their words in the catalogue; each step once."""
-    return " ".join(dict.fromkeys(_FAULT_STEPS.get(fault, _SWITCH_OFF_AND_ON) for fault in faults))
+    return " ".join(dict.fromkeys(FAULT_STEPS.get(fault, _SWITCH_OFF_AND_ON) for fault in faults))

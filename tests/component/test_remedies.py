@@ -122,6 +122,18 @@ def test_the_plug_charges_after_the_command(
     assert named(charger) == (None, "")
 
 
+def test_status_has_the_step_after_a_fault_that_the_page_has(charger: Simulator) -> None:
+    charger.site.plugs[0].fail(0b100000)
+    with closing(Transport(charger.url)) as transport:
+        shown = page([view("box", Engine("box", transport).read(10), url=charger.url)], time()).decode()
+    status = [str(COMMAND), "charge", "status", "-c", charger.url]
+    said = subprocess.run(status, check=True, capture_output=True, text=True).stdout
+
+    step = "The residual-current protection tripped. Unplug the vehicle; if it happens again, call an electrician."
+    assert step in shown
+    assert step in " ".join(said.split())
+
+
 def test_the_command_for_a_charger_that_is_not_reachable_says_why(charger: Simulator) -> None:
     charger.stop()
     with closing(Transport(charger.url)) as transport:

@@ -16,7 +16,7 @@ from helpers.pages import context, page, view, whole_page
 from helpers.plugs import plug
 
 from ccl_exporter.cli.command_table import CHARGE_COMMANDS
-from ccl_exporter.errors import Unreachable
+from ccl_exporter.errors import AccessDenied, Unreachable
 from ccl_exporter.exporter.web.page import CONTENT_SECURITY_POLICY, front_page
 from ccl_exporter.exporter.web.plug_words import why_not_charging
 from ccl_exporter.exporter.web.views import ChargerHistory, ChargerView
@@ -27,7 +27,7 @@ from ccl_exporter.powerstudio.snapshot import ChargeRecord, Document, Moment, Sn
 from ccl_exporter.sessions.tracker import Costs, FinishedSession
 from ccl_exporter.station.catalogue import catalogue
 from ccl_exporter.station.plug import Measured, Plug, Session
-from ccl_exporter.station.remedies import REMEDIES
+from ccl_exporter.station.remedies import FAULT_STEPS, REMEDIES, fault_steps
 
 NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
 CHARGING = {
@@ -395,6 +395,22 @@ class TestWhatHelps:
 
     def test_every_command_exists(self) -> None:
         assert {command.split()[1] for command in REMEDIES.values()} <= CHARGE_COMMANDS.keys()
+
+    def test_every_fault_has_a_step_and_several_faults_repeat_none(self) -> None:
+        bits = catalogue().bits
+        words = {*bits["plug_error"], *bits["station_error"], "unknown"}
+
+        assert FAULT_STEPS.keys() <= words
+        for word in words:
+            assert re.fullmatch(r"[A-Z][^_{}]+\.", fault_steps((word,)))
+        assert fault_steps(("other", "master")) == fault_steps(("unknown",))
+        assert fault_steps(("rcd", "other")) == f"{fault_steps(('rcd',))} {fault_steps(('other',))}"
+
+    def test_a_login_that_is_refused_is_no_silence(self) -> None:
+        refused = (Document("devices", False, 0.1, AccessDenied("the charger wants a login")),)
+        seen = text(replace(DOWN, documents=refused), last_up_at=NOW - 90_000)
+
+        assert "No values from the charger since 20 Sep 13:13 . It may still charge. The charger wants" in seen
 
 
 SESSION = FinishedSession("garage", "EVSE.PLUG", NOW - 90_100, NOW - 90_000, NOW - 86_400, 9e6, 3600.0, 4, 7400.0)
