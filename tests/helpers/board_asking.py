@@ -32,8 +32,7 @@ class Asker:
 
     def ask(self, query: Query) -> list[Any]:
         """The series, rows or values of an answer; raises AssertionError with what is wrong with the query."""
-        last = span(query.last, self.end) if query.last else self.range
-        step = max(_seconds(query.interval) if query.interval else 0.0, last / _POINTS, self.interval)
+        last, step = self._span(query), self.step(query)
         begin = self.end - last
         text = filled(
             query,
@@ -59,6 +58,14 @@ class Asker:
             return list(self._get(query, "query", {"query": text, "time": f"{self.end:.0f}"})["result"])
         aligned = {"start": f"{begin // step * step:.3f}", "end": f"{self.end // step * step:.3f}"}
         return list(self._get(query, "query_range", {"query": text, "step": f"{step:.3f}", **aligned})["result"])
+
+    def step(self, query: Query) -> float:
+        """Seconds between two points of the answer to a query over a time."""
+        own = _seconds(query.interval) if query.interval else 0.0
+        return max(own, self._span(query) / _POINTS, self.interval)
+
+    def _span(self, query: Query) -> float:
+        return span(query.last, self.end) if query.last else self.range
 
     def _get(self, query: Query, path: str, asked: Mapping[str, str]) -> Any:
         body = urlencode(asked).encode()

@@ -1,0 +1,137 @@
+"""A month of a home, and of a small site beside it, in simulated time: for pictures of the boards.
+
+The home has a night tariff: its plug is in service in the cheap hours only. The site has two posts that charge by
+day and one that does not answer since the morning of the last day. With `faulty` the home's
+residual-current device trips in the last night, before the car is full.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from helpers.support import Clock
+
+from ccl_exporter.metrics.families import FAMILIES, TARIFF_CHEAP, TARIFF_PRICE, Sample
+from ccl_exporter.metrics.samples import samples
+from ccl_exporter.outputs.influxdb.line_protocol import lines
+from ccl_exporter.outputs.prometheus import exposition
+from ccl_exporter.powerstudio.engine import Engine
+from ccl_exporter.powerstudio.snapshot import Snapshot
+from ccl_exporter.powerstudio.transport import Transport
+from ccl_exporter.sessions.recorder import SessionRecorder
+from ccl_exporter.sessions.report import finished_samples
+from ccl_exporter.settings import Module
+from ccl_exporter.simulator import Fault, Simulator
+from ccl_exporter.simulator.site import Life
+from ccl_exporter.station.judge import core_variables
+from ccl_exporter.station.plausibility import RegisterFilter
+
+END = datetime(2026, 10, 30, 21, 30, tzinfo=UTC).timestamp()
+"""When the boards are opened: in an evening, on which the car has come home."""
+
+HOME = "garage"
+EXPORTER = "exporter:9986"
+_STEP = 240.0
+_DAY = 86_400.0
+_VARIABLES = (
+    3 * 3600.0
+)  # before the end: earlier reads are of the core alone, or the month would be ten times as large
+_RCD = 1 << 5
+
+
+@dataclass
+class Month:
+    """What was read: series for a Prometheus with value and Unix seconds, and line protocol."""
+
+    scraped: list[str] = field(default_factory=list)
+    pushed: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Charger:
+    name: str
+    site: str
+    simulator: Simulator
+    engine: Engine
+    register_filter: RegisterFilter = field(default_factory=RegisterFilter)
+
+    def read(self, at: float, modules: tuple[Module, ...]) -> Snapshot:
+        snapshot = self.engine.read(10, None if "variables" in modules else core_variables)
+        return self.register_filter.apply(replace(snapshot, taken=at), at)
+
+
+def month(folder: Path, days: float, faulty: bool = False) -> Month:
+    """The last `days` before `END`, read every four minutes by the exporter's own code."""
+    clock = Clock(END - days * _DAY)
+    found, log = Month(), SessionRecorder(folder / "charges.db")
+    with ExitStack() as stack:
+        chargers = list(_chargers(stack, clock))
+        while clock.at <= END:
+            _live(chargers[0], chargers[-1], clock.at, faulty)
+            modules: tuple[Module, ...] = ("core", "variables") if clock.at > END - _VARIABLES else ("core",)
+            for charger in chargers:
+                snapshot = charger.read(clock.at, modules)
+                log.note(charger.name, snapshot)
+                _note(found, charger, clock.at, samples(snapshot, modules=modules))
+            _note_exporter(found, clock.at)
+            clock.at += _STEP
+    log.close()
+    again = SessionRecorder(folder / "charges.db")
+    for _, session in again.finished(0):
+        at = session.ended or session.begun or END
+        found.pushed += lines(finished_samples(session), session.charger, round(at * 1000))
+    again.close()
+    return found
+
+
+_CHARGERS: tuple[tuple[str, str, str, Life], ...] = (
+    (HOME, "home", "wallbox", "home"),
+    ("bay-1", "north", "twin", "busy"),
+    ("bay-2", "north", "wallbox", "busy"),
+)
+
+
+def _chargers(stack: ExitStack, clock: Clock) -> Iterator[_Charger]:
+    for name, site, model, life in _CHARGERS:
+        simulator = stack.enter_context(Simulator(model, clock=clock, life=life))
+        engine = Engine(name, Transport(simulator.url, clock=clock.still))
+        stack.callback(engine.close)
+        yield _Charger(name, site, simulator, engine)
+
+
+def _live(home: _Charger, absent: _Charger, at: float, faulty: bool) -> None:
+    """The night timer of the home, the post that is switched off on the last day, and the faults."""
+    service = 0.0 if _is_cheap(at % _DAY / 3600) else 1.0
+    home.simulator.site.force("Plug - Mode 3", [("Plug - Mode 3.OUT_OF_SERVICE", service)])
+    if at > END - _DAY / 2:
+        absent.simulator.faults = (Fault("close"),)
+    if faulty and at > END - 20 * 3600:
+        home.simulator.site.plugs[0].fail(_RCD)
+
+
+def _is_cheap(hour: float) -> bool:
+    return 0.5 <= hour < 4.5
+
+
+def _note(found: Month, charger: _Charger, at: float, read: list[Sample]) -> None:
+    found.pushed += lines(read, charger.name, round(at * 1000))
+    text, _ = exposition(list(read), FAMILIES, "application/openmetrics-text; version=1.0.0")
+    own = f'job="evse",instance="{charger.name}",site="{charger.site}"'
+    for line in text.decode().splitlines():
+        if not line.startswith("#"):
+            series, _, value = line.rpartition(" ")
+            metric, brace, labels = series.partition("{")
+            found.scraped.append(f"{metric}{{{own}{',' + labels if brace else '}'} {value} {at:.0f}")
+    found.scraped.append(f"up{{{own}}} 1 {at:.0f}")
+
+
+def _note_exporter(found: Month, at: float) -> None:
+    cheap = _is_cheap(at % _DAY / 3600)
+    own = f'job="exporter",instance="{EXPORTER}"'
+    price = 0.085 if cheap else 0.2877
+    found.scraped += [
+        f'{TARIFF_PRICE.name}{{{own},currency="GBP"}} {price} {at:.0f}',
+        f"{TARIFF_CHEAP.name}{{{own}}} {cheap:d} {at:.0f}",
+    ]

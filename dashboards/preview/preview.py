@@ -1,0 +1,308 @@
+"""Pictures of the dashboards, without a Grafana: `python dashboards/preview/preview.py --help`.
+
+A simulated month goes into a real Prometheus, InfluxDB and VictoriaMetrics; the queries of each board are asked as
+Grafana asks them; headless Chromium draws the answers with Grafana's own components (board.jsx). Run it from a
+development install, with npm and the Debian packages of tests/debian-packages.txt.
+"""
+
+import argparse
+import copy
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parents[1] / "tests"), str(HERE)]
+
+from helpers.board_asking import Asker, span  # noqa: E402 - the path comes first
+from helpers.board_data import in_pieces, post, prometheus  # noqa: E402 - likewise
+from helpers.board_queries import BOARDS, Query, defaults, panel_queries, panels, title  # noqa: E402 - likewise
+from helpers.databases import Influx, Victoria, running  # noqa: E402 - likewise
+from helpers.support import server  # noqa: E402 - likewise
+from month import END, HOME, Month, month  # noqa: E402 - likewise
+
+_ROW, _MARGIN = 38, 8
+_INTERVAL = 240.0
+"""Seconds between two readings of the month: the scrape interval of the data source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture: a board with what is chosen on top of it, its width in pixels, and how much of it is seen."""
+
+    name: str
+    board: str
+    chosen: Mapping[str, str | Sequence[str]]
+    width: int = 1280
+    height: int | None = None
+    is_open: bool = False
+    """With the panels of its folded rows."""
+    is_dark: bool = True
+
+
+_OF_HOME = {"instance": [HOME], "plug": ["EVSE.PLUG"]}
+PICTURES = (
+    Picture("charger", "charger.json", _OF_HOME, height=800),
+    Picture("charger-light", "charger.json", _OF_HOME, height=800, is_dark=False),
+    Picture("charger-open", "charger.json", _OF_HOME, is_open=True),
+    Picture("charger-influxdb", "charger-influxdb.json", {"charger": [HOME], "plug": ["EVSE.PLUG"]}, height=800),
+    Picture(
+        "charger-victoriametrics",
+        "charger-victoriametrics.json",
+        {"charger": [HOME], "plug": ["EVSE.PLUG"]},
+        height=800,
+    ),
+    Picture("fleet", "fleet.json", {}, width=1600),
+    Picture("variables", "variables.json", {"instance": [HOME]}, width=1600),
+)
+COMMITTED = ("charger", "charger-influxdb", "charger-victoriametrics", "fleet", "variables")
+"""The pictures that are in `dashboards/`."""
+
+
+def main() -> None:
+    """Draw the boards and write them as PNG."""
+    parser = argparse.ArgumentParser(description="Draw the dashboards with a simulated month.")
+    parser.add_argument("--days", type=float, default=30.0, help="length of the simulated time")
+    parser.add_argument("--faulty", action="store_true", help="with faults on the last day")
+    parser.add_argument("--out", type=Path, default=HERE.parent, help="folder of the pictures")
+    parser.add_argument("--all", action="store_true", help="also those that are not in the project")
+    parser.add_argument("names", nargs="*", help="pictures to draw, by default those of the project")
+    asked = parser.parse_args()
+    names = asked.names or [one.name for one in PICTURES if asked.all or one.name in COMMITTED]
+    asked.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="preview-") as folder:
+        chosen = [one for one in PICTURES if one.name in names]
+        for path in draw(chosen, month(Path(folder), asked.days, asked.faulty), Path(folder), asked.out):
+            print(path)  # noqa: T201 - this is a command
+
+
+def draw(pictures: Sequence[Picture], data: Month, folder: Path, out: Path) -> Iterator[Path]:
+    """Draw the pictures; yields the path of each. Raises AssertionError if a panel cannot be drawn."""
+    build(folder)
+    with ExitStack() as stack:
+        sources = _Sources(stack, data, folder)
+        for picture in pictures:
+            page = folder / f"{picture.name}.html"
+            page.write_text(_page(picture, sources.asker(picture)), encoding="utf-8")
+            yield shoot(page, out / f"{picture.name}.png", picture)
+
+
+def build(folder: Path) -> None:
+    """Install what board.jsx needs into `folder` and bundle it there as board.js."""
+    for name in ("package.json", "package-lock.json", "board.jsx"):
+        shutil.copy(HERE / name, folder)
+    npm = server("npm")
+    # Scripts of packages are not run; esbuild's program is a package of its own.
+    install = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
+    subprocess.run(install, cwd=folder, check=True)
+    subprocess.run([npm, "run", "--silent", "build"], cwd=folder, check=True)
+
+
+class _Sources:
+    """The databases with the data; each ends with the stack."""
+
+    def __init__(self, stack: ExitStack, data: Month, folder: Path) -> None:
+        self._prometheus = stack.enter_context(prometheus(folder, data.scraped))
+        self._victoria = Victoria(folder / "victoria")
+        influx = Influx(folder / "influx")
+        for database in (self._victoria, influx):
+            stack.enter_context(running(database))
+        influx.create()
+        for piece in in_pieces(data.pushed, 5000):
+            post(f"{self._victoria.url}/api/v2/write?precision=ms", piece)
+            post(f"{influx.url}/write?db=evse&precision=ms", piece)
+        self._victoria.export("ccl_scrape_up")  # makes what was written visible
+        self._influx = influx.url
+
+    def asker(self, picture: Picture) -> Asker:
+        url, database = self._prometheus, ""
+        if "influxdb" in picture.board:
+            url, database = self._influx, "evse"
+        elif "victoriametrics" in picture.board:
+            url = self._victoria.url
+        chosen = {**defaults(picture.board), **picture.chosen, "currency": "GBP"}
+        return Asker(url, chosen, END, interval=_INTERVAL, database=database)
+
+
+def _page(picture: Picture, asker: Asker) -> str:
+    board = opened(BOARDS[picture.board]) if picture.is_open else BOARDS[picture.board]
+    text = json.dumps(board)
+    for name, value in asker.chosen.items():
+        if isinstance(value, str):
+            text = text.replace(f"${{{name}}}", value)
+    preview = {
+        "board": json.loads(text),
+        "answers": answers(picture.board, asker),
+        "spans": {
+            panel["id"]: span(panel["timeFrom"], asker.end) * 1000
+            for panel in panels(board)
+            if panel.get("timeFrom")
+        },
+        "from": (asker.end - asker.range) * 1000,
+        "to": asker.end * 1000,
+        "width": picture.width - 2 * _MARGIN,
+        "dark": picture.is_dark,
+    }
+    data = json.dumps(preview).replace("</", "<\\/")
+    return (
+        '<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="board.css"><div id="root"></div>'
+        f'<script>window.PREVIEW = {data}</script><script src="board.js"></script>'
+    )
+
+
+def opened(board: Mapping[str, Any]) -> dict[str, Any]:
+    """The board with every folded row open, what is below moved down."""
+    whole = copy.deepcopy(dict(board))
+    shown, shift = [], 0
+    for panel in whole["panels"]:
+        panel["gridPos"]["y"] += shift
+        shown.append(panel)
+        inner = panel.pop("panels", None) or []
+        if not inner:
+            continue
+        panel["collapsed"] = False
+        for one in inner:
+            one["gridPos"]["y"] += shift
+            shown.append(one)
+        lowest = max(one["gridPos"]["y"] + one["gridPos"]["h"] for one in inner)
+        shift += lowest - panel["gridPos"]["y"] - 1
+    whole["panels"] = shown
+    return whole
+
+
+def answers(board: str, asker: Asker) -> dict[str, list[dict[str, Any]]]:
+    """Frames for each panel by its id, as the data source makes them of its answers."""
+    by_panel: dict[str, list[dict[str, Any]]] = {}
+    queries = panel_queries(board)
+    for panel in panels(BOARDS[board]):
+        frames = by_panel.setdefault(str(panel["id"]), [])
+        several = len(panel["targets"]) > 1
+        for target in panel["targets"]:
+            query = next(queries)
+            assert title(query) == panel["title"]
+            answer = asker.ask(query)
+            if asker.database:
+                frames += _of_influx(answer, query, target)
+            elif query.table:
+                frames += _table(answer, target["refId"], several)
+            else:
+                frames += [_series(one, target, asker.step(query)) for one in answer]
+    return by_panel
+
+
+def _table(answer: list[Any], ref: str, several: bool) -> list[dict[str, Any]]:
+    names = sorted({name for one in answer for name in one["metric"]})
+    rows = [(one["metric"], at, value) for one in answer for at, value in one.get("values") or [one["value"]]]
+    if not rows:
+        return []
+    value_name = f"Value #{ref}" if several else "Value"
+    columns = [
+        {"name": name, "type": "string", "values": [row[0].get(name, "") for row in rows]} for name in names
+    ]
+    time = {"name": "Time", "type": "time", "values": [row[1] * 1000 for row in rows]}
+    value = {"name": value_name, "type": "number", "values": [float(row[2]) for row in rows]}
+    return [{"refId": ref, "fields": [time, *columns, value]}]
+
+
+def _series(one: Mapping[str, Any], target: Mapping[str, Any], step: float) -> dict[str, Any]:
+    labels = one["metric"]
+    points = [(at, float(value)) for at, value in one.get("values") or [one["value"]]]
+    return _frame(points, target, labels, _legend(target.get("legendFormat", ""), labels), step)
+
+
+def _legend(form: str, labels: Mapping[str, str]) -> str:
+    if form:
+        return re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda found: labels.get(found[1], ""), form)
+    rest = ", ".join(f'{name}="{value}"' for name, value in labels.items() if name != "__name__")
+    return f"{labels.get('__name__', '')}{{{rest}}}"
+
+
+def _frame(
+    points: Sequence[tuple[float, float | None]],
+    target: Mapping[str, Any],
+    labels: Mapping[str, str],
+    name: str,
+    step: float,
+) -> dict[str, Any]:
+    """Points in Unix seconds; a gap of more than a step is a null, as in Grafana."""
+    filled: list[tuple[float, float | None]] = []
+    for at, value in points:
+        if filled and at - filled[-1][0] > step * 1.5:
+            filled.append((filled[-1][0] + step, None))
+        filled.append((at, value))
+    config = {"displayNameFromDS": name}
+    values = [point for _, point in filled]
+    return {
+        "refId": target["refId"],
+        "fields": [
+            {"name": "Time", "type": "time", "values": [at * 1000 for at, _ in filled]},
+            {"name": "Value", "type": "number", "labels": dict(labels), "config": config, "values": values},
+        ],
+        "meta": {"custom": {"step": step}},
+    }
+
+
+def _of_influx(answer: list[Any], query: Query, target: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if query.table:
+        return _influx_table(answer, target["refId"])
+    frames = []
+    for one in answer:
+        for number, column in enumerate(one["columns"][1:], 1):
+            points = [(row[0] / 1000, row[number]) for row in one["values"] if row[number] is not None]
+            name = _alias(target.get("alias", ""), one["tags"]).replace("$col", column) or column
+            frames.append(_frame(points, target, one["tags"], name, _INTERVAL))
+    return frames
+
+
+def _alias(form: str, tags: Mapping[str, str]) -> str:
+    return re.sub(r"\$tag_(\w+)", lambda found: tags.get(found[1], ""), form)
+
+
+def _influx_table(answer: list[Any], ref: str) -> list[dict[str, Any]]:
+    rows = [
+        {**one["tags"], **dict(zip(one["columns"], row, strict=True))} for one in answer for row in one["values"]
+    ]
+    if not rows:
+        return []
+
+    def column(name: str) -> dict[str, Any]:
+        values = [row.get(name) for row in rows]
+        is_text = any(isinstance(value, str) for value in values)
+        kind = "time" if name == "time" else "string" if is_text else "number"
+        return {"name": "Time" if name == "time" else name, "type": kind, "values": values}
+
+    return [{"refId": ref, "fields": [column(name) for name in rows[0]]}]
+
+
+def shoot(page: Path, picture: Path, what: Picture) -> Path:
+    """Draw a page in headless Chromium. Raises AssertionError with the titles of panels that cannot be drawn."""
+    board = BOARDS[what.board]
+    shown = opened(board)["panels"] if what.is_open else board["panels"]
+    whole = max(one["gridPos"]["y"] + one["gridPos"]["h"] for one in shown) * _ROW + 2 * _MARGIN
+    common = [
+        *(server("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+        *("--allow-file-access-from-files", "--virtual-time-budget=10000"),
+        f"--window-size={what.width},{what.height or whole}",
+    ]
+    dumped = _run([*common, "--dump-dom", f"file://{page}"])
+    broken = re.findall(r'data-error="([^"]*)"', dumped)
+    assert not broken, f"{what.name}: these panels cannot be drawn: {', '.join(broken)}"
+    assert "data-panel=" in dumped, f"{what.name}: nothing was drawn"
+    _run([*common, f"--screenshot={picture}", f"file://{page}"])
+    return picture
+
+
+def _run(command: Sequence[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+
+
+if __name__ == "__main__":
+    main()
