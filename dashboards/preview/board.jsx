@@ -30,9 +30,14 @@ standardTransformersRegistry.setInit(() => {
   }));
 });
 
-/** Every option that an override of a board sets; each is taken as it is. */
+/** Every option that the panels of a board set, by default or for a field; each is taken as it is. */
 function registryOf(panels) {
-  const set = panels.flatMap((panel) => panel.fieldConfig?.overrides ?? []).flatMap((one) => one.properties);
+  const configs = panels.flatMap((panel) => panel.fieldConfig ?? []);
+  const set = configs.flatMap(({ defaults, overrides }) => [
+    ...Object.keys(defaults ?? {}).filter((id) => id !== 'custom').map((id) => ({ id })),
+    ...Object.keys(defaults?.custom ?? {}).map((id) => ({ id: `custom.${id}` })),
+    ...(overrides ?? []).flatMap((one) => one.properties),
+  ]);
   const items = [...new Set(set.map((one) => one.id))].map((id) => {
     const isCustom = id.startsWith('custom.');
     return {
@@ -297,6 +302,9 @@ const Board = () => (
   </ThemeContext.Provider>
 );
 
+// Grafana's own style sheet, of which only this shows.
+const style = document.head.appendChild(document.createElement('style'));
+style.textContent = 'button { color: inherit; background: none; border: 0; font: inherit }';
 Object.assign(document.body.style, {
   margin: '8px', position: 'relative', font: '14px Inter, "Liberation Sans", sans-serif',
   background: theme.colors.background.canvas, color: theme.colors.text.primary,

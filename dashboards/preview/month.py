@@ -95,7 +95,7 @@ _CHARGERS: tuple[tuple[str, str, str, Life], ...] = (
 
 def _chargers(stack: ExitStack, clock: Clock) -> Iterator[_Charger]:
     for name, site, model, life in _CHARGERS:
-        simulator = stack.enter_context(Simulator(model, clock=clock, life=life))
+        simulator = stack.enter_context(Simulator(model, clock=clock, life=life, seed=3))
         engine = Engine(name, Transport(simulator.url, clock=clock.still))
         stack.callback(engine.close)
         yield _Charger(name, site, simulator, engine)

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,17 +49,16 @@ class Picture:
 
 
 _OF_HOME = {"instance": [HOME], "plug": ["EVSE.PLUG"]}
+_PUSHED = {
+    **{"charger": [HOME], "plug": ["EVSE.PLUG"]},
+    **{"price": "0.2877", "cheap_price": "0.085", "cheap_from": "0", "cheap_to": "4"},
+}
 PICTURES = (
     Picture("charger", "charger.json", _OF_HOME, height=800),
     Picture("charger-light", "charger.json", _OF_HOME, height=800, is_dark=False),
     Picture("charger-open", "charger.json", _OF_HOME, is_open=True),
-    Picture("charger-influxdb", "charger-influxdb.json", {"charger": [HOME], "plug": ["EVSE.PLUG"]}, height=800),
-    Picture(
-        "charger-victoriametrics",
-        "charger-victoriametrics.json",
-        {"charger": [HOME], "plug": ["EVSE.PLUG"]},
-        height=800,
-    ),
+    Picture("charger-influxdb", "charger-influxdb.json", _PUSHED, height=800),
+    Picture("charger-victoriametrics", "charger-victoriametrics.json", _PUSHED, height=800),
     Picture("fleet", "fleet.json", {}, width=1600),
     Picture("variables", "variables.json", {"instance": [HOME]}, width=1600),
 )
@@ -84,15 +83,33 @@ def main() -> None:
             print(path)  # noqa: T201 - this is a command
 
 
-def draw(pictures: Sequence[Picture], data: Month, folder: Path, out: Path) -> Iterator[Path]:
-    """Draw the pictures; yields the path of each. Raises AssertionError if a panel cannot be drawn."""
+def draw(
+    pictures: Sequence[Picture],
+    data: Month,
+    folder: Path,
+    out: Path,
+    on_empty: Callable[[str], None] = lambda panel: None,
+) -> Iterator[Path]:
+    """Draw the pictures; yields the path of each. Raises AssertionError if a panel cannot be drawn.
+
+    `on_empty` is called with the place of each open panel that has no data and does not say why.
+    """
     build(folder)
     with ExitStack() as stack:
         sources = _Sources(stack, data, folder)
         for picture in pictures:
+            asker = sources.asker(picture)
+            found = answers(picture.board, asker)
+            for panel in BOARDS[picture.board]["panels"]:
+                if panel["type"] != "row" and not found[str(panel["id"])] and not _reason(panel):
+                    on_empty(f"{picture.board}: {panel['title']}")
             page = folder / f"{picture.name}.html"
-            page.write_text(_page(picture, sources.asker(picture)), encoding="utf-8")
+            page.write_text(_page(picture, asker, found), encoding="utf-8")
             yield shoot(page, out / f"{picture.name}.png", picture)
+
+
+def _reason(panel: Mapping[str, Any]) -> str:
+    return str(panel["fieldConfig"]["defaults"].get("noValue", ""))
 
 
 def build(folder: Path) -> None:
@@ -132,18 +149,15 @@ class _Sources:
         return Asker(url, chosen, END, interval=_INTERVAL, database=database)
 
 
-def _page(picture: Picture, asker: Asker) -> str:
+def _page(picture: Picture, asker: Asker, found: Mapping[str, Any]) -> str:
     board = opened(BOARDS[picture.board]) if picture.is_open else BOARDS[picture.board]
-    text = json.dumps(board)
-    for name, value in asker.chosen.items():
-        if isinstance(value, str):
-            text = text.replace(f"${{{name}}}", value)
+    text = filled_in(json.dumps(board), asker)
     preview = {
         "board": json.loads(text),
-        "answers": answers(picture.board, asker),
+        "answers": found,
         "spans": {
             panel["id"]: span(panel["timeFrom"], asker.end) * 1000
-            for panel in panels(board)
+            for panel in panels(BOARDS[picture.board])
             if panel.get("timeFrom")
         },
         "from": (asker.end - asker.range) * 1000,
@@ -156,6 +170,12 @@ def _page(picture: Picture, asker: Asker) -> str:
         '<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="board.css"><div id="root"></div>'
         f'<script>window.PREVIEW = {data}</script><script src="board.js"></script>'
     )
+
+
+def filled_in(text: str, asker: Asker) -> str:
+    """Titles and legends with what is chosen on top of the board."""
+    chosen = {name: value for name, value in asker.chosen.items() if isinstance(value, str)}
+    return re.sub(r"\$(?:\{(\w+)\}|(\w+))", lambda found: chosen.get(found[1] or found[2], found[0]), text)
 
 
 def opened(board: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +214,8 @@ def answers(board: str, asker: Asker) -> dict[str, list[dict[str, Any]]]:
             elif query.table:
                 frames += _table(answer, target["refId"], several)
             else:
-                frames += [_series(one, target, asker.step(query)) for one in answer]
+                form = filled_in(target.get("legendFormat", ""), asker)
+                frames += [_series(one, target["refId"], form, asker.step(query)) for one in answer]
     return by_panel
 
 
@@ -212,10 +233,10 @@ def _table(answer: list[Any], ref: str, several: bool) -> list[dict[str, Any]]:
     return [{"refId": ref, "fields": [time, *columns, value]}]
 
 
-def _series(one: Mapping[str, Any], target: Mapping[str, Any], step: float) -> dict[str, Any]:
+def _series(one: Mapping[str, Any], ref: str, form: str, step: float) -> dict[str, Any]:
     labels = one["metric"]
     points = [(at, float(value)) for at, value in one.get("values") or [one["value"]]]
-    return _frame(points, target, labels, _legend(target.get("legendFormat", ""), labels), step)
+    return _frame(points, ref, labels, _legend(form, labels), step)
 
 
 def _legend(form: str, labels: Mapping[str, str]) -> str:
@@ -227,7 +248,7 @@ def _legend(form: str, labels: Mapping[str, str]) -> str:
 
 def _frame(
     points: Sequence[tuple[float, float | None]],
-    target: Mapping[str, Any],
+    ref: str,
     labels: Mapping[str, str],
     name: str,
     step: float,
@@ -241,7 +262,7 @@ def _frame(
     config = {"displayNameFromDS": name}
     values = [point for _, point in filled]
     return {
-        "refId": target["refId"],
+        "refId": ref,
         "fields": [
             {"name": "Time", "type": "time", "values": [at * 1000 for at, _ in filled]},
             {"name": "Value", "type": "number", "labels": dict(labels), "config": config, "values": values},
@@ -258,7 +279,7 @@ def _of_influx(answer: list[Any], query: Query, target: Mapping[str, Any]) -> li
         for number, column in enumerate(one["columns"][1:], 1):
             points = [(row[0] / 1000, row[number]) for row in one["values"] if row[number] is not None]
             name = _alias(target.get("alias", ""), one["tags"]).replace("$col", column) or column
-            frames.append(_frame(points, target, one["tags"], name, _INTERVAL))
+            frames.append(_frame(points, target["refId"], one["tags"], name, _INTERVAL))
     return frames
 
 
@@ -288,7 +309,7 @@ def shoot(page: Path, picture: Path, what: Picture) -> Path:
     shown = opened(board)["panels"] if what.is_open else board["panels"]
     whole = max(one["gridPos"]["y"] + one["gridPos"]["h"] for one in shown) * _ROW + 2 * _MARGIN
     common = [
-        *(server("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+        *(server("chromium"), "--headless", "--lang=en-GB", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
         *("--allow-file-access-from-files", "--virtual-time-budget=10000"),
         f"--window-size={what.width},{what.height or whole}",
     ]
