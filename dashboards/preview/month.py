@@ -5,14 +5,21 @@ day and one that does not answer since the morning of the last day. With `faulty
 residual-current device trips in the last night, before the car is full.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from math import nan
 from pathlib import Path
 
 from helpers.support import Clock
 
+from ccl_exporter import __version__
+from ccl_exporter.exporter.recent_readings import LastRead
+from ccl_exporter.exporter.web.markup import PageTime
+from ccl_exporter.exporter.web.page import front_page
+from ccl_exporter.exporter.web.views import MOST_SESSIONS, ChargerHistory, ChargerView, PageContext
 from ccl_exporter.metrics.families import FAMILIES, TARIFF_CHEAP, TARIFF_PRICE, Sample
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.influxdb.line_protocol import lines
@@ -25,8 +32,9 @@ from ccl_exporter.sessions.report import finished_samples
 from ccl_exporter.settings import Module
 from ccl_exporter.simulator import Fault, Simulator
 from ccl_exporter.simulator.site import Life
-from ccl_exporter.station.judge import core_variables
+from ccl_exporter.station.judge import Station, core_variables
 from ccl_exporter.station.plausibility import RegisterFilter
+from ccl_exporter.tariff import Tariff, window
 
 END = datetime(2026, 10, 30, 21, 30, tzinfo=UTC).timestamp()
 """When the boards are opened: in an evening, on which the car has come home."""
@@ -39,14 +47,20 @@ _VARIABLES = (
     3 * 3600.0
 )  # before the end: earlier reads are of the core alone, or the month would be ten times as large
 _RCD = 1 << 5
+_MINUTES = 1440
+_TARIFF = Tariff(UTC, "GBP", 0.2877, ((window("00:30-04:30", "UTC"), 0.085),))
 
 
 @dataclass
 class Month:
-    """What was read: series for a Prometheus with value and Unix seconds, and line protocol."""
+    """What was read: series for a Prometheus with value and Unix seconds, and line protocol.
+
+    `live_page` is the exporter's own page of the home, as HTML.
+    """
 
     scraped: list[str] = field(default_factory=list)
     pushed: list[str] = field(default_factory=list)
+    live_page: bytes = b""
 
 
 @dataclass
@@ -66,6 +80,8 @@ def month(folder: Path, days: float, faulty: bool = False) -> Month:
     """The last `days` before `END`, read every four minutes by the exporter's own code."""
     clock = Clock(END - days * _DAY)
     found, log = Month(), SessionRecorder(folder / "charges.db")
+    log.tariff = _TARIFF
+    powers: deque[float] = deque([nan] * _MINUTES, _MINUTES)
     with ExitStack() as stack:
         chargers = list(_chargers(stack, clock))
         while clock.at <= END:
@@ -75,8 +91,12 @@ def month(folder: Path, days: float, faulty: bool = False) -> Month:
                 snapshot = charger.read(clock.at, modules)
                 log.note(charger.name, snapshot)
                 _note(found, charger, clock.at, samples(snapshot, modules=modules))
+                if charger.name == HOME:
+                    station = Station(snapshot)
+                    powers.extend([station.plugs[0].power or 0.0] * int(_STEP // 60))
             _note_exporter(found, clock.at)
             clock.at += _STEP
+        found.live_page = _live_page(station, powers, log)
     log.close()
     again = SessionRecorder(folder / "charges.db")
     for _, session in again.finished(0):
@@ -103,16 +123,12 @@ def _chargers(stack: ExitStack, clock: Clock) -> Iterator[_Charger]:
 
 def _live(home: _Charger, absent: _Charger, at: float, faulty: bool) -> None:
     """The night timer of the home, the post that is switched off on the last day, and the faults."""
-    service = 0.0 if _is_cheap(at % _DAY / 3600) else 1.0
+    service = 0.0 if _TARIFF.holds(at) else 1.0
     home.simulator.site.force("Plug - Mode 3", [("Plug - Mode 3.OUT_OF_SERVICE", service)])
     if at > END - _DAY / 2:
         absent.simulator.faults = (Fault("close"),)
     if faulty and at > END - 20 * 3600:
         home.simulator.site.plugs[0].fail(_RCD)
-
-
-def _is_cheap(hour: float) -> bool:
-    return 0.5 <= hour < 4.5
 
 
 def _note(found: Month, charger: _Charger, at: float, read: list[Sample]) -> None:
@@ -128,10 +144,23 @@ def _note(found: Month, charger: _Charger, at: float, read: list[Sample]) -> Non
 
 
 def _note_exporter(found: Month, at: float) -> None:
-    cheap = _is_cheap(at % _DAY / 3600)
     own = f'job="exporter",instance="{EXPORTER}"'
-    price = 0.085 if cheap else 0.2877
     found.scraped += [
-        f'{TARIFF_PRICE.name}{{{own},currency="GBP"}} {price} {at:.0f}',
-        f"{TARIFF_CHEAP.name}{{{own}}} {cheap:d} {at:.0f}",
+        f'{TARIFF_PRICE.name}{{{own},currency="{_TARIFF.currency}"}} {_TARIFF.price_at(at)} {at:.0f}',
+        f"{TARIFF_CHEAP.name}{{{own}}} {_TARIFF.holds(at):d} {at:.0f}",
     ]
+
+
+def _live_page(station: Station, powers: deque[float], log: SessionRecorder) -> bytes:
+    month_begin = f"{datetime.fromtimestamp(END, UTC):%Y-%m-01}"
+    plug = station.plugs[0].name
+    history = ChargerHistory(
+        {plug: list(powers)},
+        log.energy_by_day(HOME, month_begin),
+        log.latest_sessions(HOME, MOST_SESSIONS),
+        log.costs(HOME, month_begin),
+    )
+    view = ChargerView(
+        *(HOME, LastRead.of(station), "http://192.0.2.10", "Wallbox"), last_up_at=END, history=history
+    )
+    return front_page([view], PageContext(PageTime(END, UTC), __version__))

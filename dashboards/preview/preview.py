@@ -7,6 +7,7 @@ development install, with npm and the Debian packages of tests/debian-packages.t
 
 import argparse
 import copy
+import io
 import json
 import re
 import shutil
@@ -19,6 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "tests"), str(HERE)]
 
@@ -27,7 +32,10 @@ from helpers.board_data import in_pieces, post, prometheus  # noqa: E402 - likew
 from helpers.board_queries import BOARDS, Query, defaults, panel_queries, panels, title  # noqa: E402 - likewise
 from helpers.databases import Influx, Victoria, running  # noqa: E402 - likewise
 from helpers.support import server  # noqa: E402 - likewise
+from helpers.terminal import on_terminal  # noqa: E402 - likewise
 from month import END, HOME, Month, month  # noqa: E402 - likewise
+
+from ccl_exporter.simulator import Simulator  # noqa: E402 - likewise
 
 _ROW, _MARGIN = 38, 8
 _INTERVAL = 240.0
@@ -62,6 +70,7 @@ PICTURES = (
     Picture("fleet", "fleet.json", {}, width=1600),
     Picture("variables", "variables.json", {"instance": [HOME]}, width=1600),
 )
+LIVE_PAGE, TERMINAL = "live-page", "check"
 COMMITTED = ("charger", "charger-influxdb", "charger-victoriametrics", "fleet", "variables")
 """The pictures that are in `dashboards/`."""
 
@@ -79,8 +88,12 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="preview-") as folder:
         chosen = [one for one in PICTURES if one.name in names]
-        for path in draw(chosen, month(Path(folder), asked.days, asked.faulty), Path(folder), asked.out):
+        data = month(Path(folder), asked.days, asked.faulty)
+        for path in draw(chosen, data, Path(folder), asked.out):
             print(path)  # noqa: T201 - this is a command
+        if not asked.names:
+            print(shoot_live_page(data, Path(folder), asked.out))  # noqa: T201 - likewise
+            print(shoot_terminal(Path(folder), asked.out))  # noqa: T201 - likewise
 
 
 def draw(
@@ -308,17 +321,45 @@ def shoot(page: Path, picture: Path, what: Picture) -> Path:
     board = BOARDS[what.board]
     shown = opened(board)["panels"] if what.is_open else board["panels"]
     whole = max(one["gridPos"]["y"] + one["gridPos"]["h"] for one in shown) * _ROW + 2 * _MARGIN
-    common = [
-        *(server("chromium"), "--headless", "--lang=en-GB", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-        *("--allow-file-access-from-files", "--virtual-time-budget=10000"),
-        f"--window-size={what.width},{what.height or whole}",
-    ]
-    dumped = _run([*common, "--dump-dom", f"file://{page}"])
+    command = _chromium(page, what.width, what.height or whole)
+    dumped = _run([*command, "--dump-dom"])
     broken = re.findall(r'data-error="([^"]*)"', dumped)
     assert not broken, f"{what.name}: these panels cannot be drawn: {', '.join(broken)}"
     assert "data-panel=" in dumped, f"{what.name}: nothing was drawn"
-    _run([*common, f"--screenshot={picture}", f"file://{page}"])
+    _run([*command, f"--screenshot={picture}"])
     return picture
+
+
+def shoot_live_page(data: Month, folder: Path, out: Path) -> Path:
+    """The exporter's own page of the home."""
+    page, picture = folder / "live-page.html", out / f"{LIVE_PAGE}.png"
+    page.write_bytes(data.live_page)
+    _run([*_chromium(page, 1280, 900), f"--screenshot={picture}"])
+    return picture
+
+
+def shoot_terminal(folder: Path, out: Path) -> Path:
+    """A terminal with `ccl-exporter check`."""
+    with Simulator(life="home") as charger:
+        _, _, shown = on_terminal(
+            "check", "-c", charger.url, piped=False, COLUMNS="100", STATE_DIRECTORY=str(folder)
+        )
+    shown = shown.replace(charger.url, "http://evse").rpartition("\r\x1b[K")[2]
+    terminal = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
+    terminal.print(Text.from_ansi(f"$ ccl-exporter check -c http://evse\n{shown}"))
+    page, picture = folder / "terminal.html", out / f"{TERMINAL}.png"
+    page.write_text(terminal.export_html(theme=MONOKAI), encoding="utf-8")
+    height = 40 + 18 * (shown.count("\n") + 2)
+    _run([*_chromium(page, 900, height), f"--screenshot={picture}"])
+    return picture
+
+
+def _chromium(page: Path, width: int, height: int) -> list[str]:
+    return [
+        *(server("chromium"), "--headless", "--lang=en-GB", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+        *("--allow-file-access-from-files", "--virtual-time-budget=10000", f"--window-size={width},{height}"),
+        f"file://{page}",
+    ]
 
 
 def _run(command: Sequence[str]) -> str:

@@ -28,15 +28,16 @@ def test_every_board_is_drawn_and_open_panels_have_data_or_a_reason(preview: Mod
     pictures = [one for one in preview.PICTURES if one.name in preview.COMMITTED]
     assert {one.board for one in pictures} == set(BOARDS)
     empty: list[str] = []
-    drawn = list(preview.draw(pictures, preview.month(tmp_path, 2.0), tmp_path, tmp_path, empty.append))
+    data = preview.month(tmp_path, 2.0)
+    drawn = list(preview.draw(pictures, data, tmp_path, tmp_path, empty.append))
+    others = [preview.shoot_live_page(data, tmp_path, tmp_path), preview.shoot_terminal(tmp_path, tmp_path)]
 
+    assert [path.read_bytes()[:4] for path in others] == [b"\x89PNG"] * 2
     assert [path.read_bytes()[:4] for path in drawn] == [b"\x89PNG"] * len(pictures)
     assert empty == []
 
 
-def test_a_panel_that_cannot_be_drawn_is_named(
-    preview: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_panel_that_cannot_be_drawn_is_named(preview: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "board.js").write_text("document.body.innerHTML = '<p data-error=\"Power\"></p>'")
     page = tmp_path / "page.html"
     page.write_text('<!doctype html><div id="root"></div><script src="board.js"></script>')
@@ -45,5 +46,7 @@ def test_a_panel_that_cannot_be_drawn_is_named(
         preview.shoot(page, tmp_path / "page.png", preview.PICTURES[0])
 
 
-def test_the_pictures_of_the_boards_are_in_the_project(preview: ModuleType) -> None:
-    assert [name for name in preview.COMMITTED if not (PROJECT / "dashboards" / f"{name}.png").exists()] == []
+def test_the_pictures_are_in_the_project(preview: ModuleType) -> None:
+    names = (*preview.COMMITTED, preview.LIVE_PAGE, preview.TERMINAL)
+
+    assert [name for name in names if not (PROJECT / "dashboards" / f"{name}.png").exists()] == []
