@@ -96,12 +96,13 @@ def month(folder: Path, days: float, faulty: bool = False) -> Month:
                     powers.extend([station.plugs[0].power or 0.0] * int(_STEP // 60))
             _note_exporter(found, clock.at)
             clock.at += _STEP
-        found.live_page = _live_page(station, powers, log)
     log.close()
     again = SessionRecorder(folder / "charges.db")
+    again.tariff = _TARIFF
     for _, session in again.finished(0):
         at = session.ended or session.begun or END
         found.pushed += lines(finished_samples(session), session.charger, round(at * 1000))
+    found.live_page = _live_page(station, powers, again)
     again.close()
     return found
 

@@ -344,14 +344,20 @@ def shoot_terminal(folder: Path, out: Path) -> Path:
         _, _, shown = on_terminal(
             "check", "-c", charger.url, piped=False, COLUMNS="100", STATE_DIRECTORY=str(folder)
         )
-    shown = shown.replace(charger.url, "http://evse").rpartition("\r\x1b[K")[2]
+    shown = settled(shown).replace(charger.url, "http://evse")
     terminal = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
     terminal.print(Text.from_ansi(f"$ ccl-exporter check -c http://evse\n{shown}"))
     page, picture = folder / "terminal.html", out / f"{TERMINAL}.png"
     page.write_text(terminal.export_html(theme=MONOKAI), encoding="utf-8")
     height = 40 + 18 * (shown.count("\n") + 2)
-    _run([*_chromium(page, 900, height), f"--screenshot={picture}"])
+    _run([*_chromium(page, 980, height), f"--screenshot={picture}"])
     return picture
+
+
+def settled(shown: str) -> str:
+    """What stays on a terminal after the last progress was erased: text and colours."""
+    text = shown.rpartition("\x1b[2K")[2]
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-ln-z]", "", text).replace("\r", "").strip()
 
 
 def _chromium(page: Path, width: int, height: int) -> list[str]:
