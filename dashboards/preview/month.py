@@ -36,8 +36,8 @@ from ccl_exporter.station.judge import Station, core_variables
 from ccl_exporter.station.plausibility import RegisterFilter
 from ccl_exporter.tariff import Tariff, window
 
-END = datetime(2026, 10, 30, 21, 30, tzinfo=UTC).timestamp()
-"""When the boards are opened: in an evening, on which the car has come home."""
+END = datetime(2026, 10, 29, 1, 10, tzinfo=UTC).timestamp()
+"""When the boards are opened: in a night in which the car charges."""
 
 HOME = "garage"
 EXPORTER = "exporter:9986"
