@@ -189,7 +189,9 @@ def backfilled(folder: Path, scraped: list[str]) -> Path:
     """A folder of data for a Prometheus that was there all the time."""
     text = folder / "scraped.om"
     text.write_text("\n".join(scraped) + "\n# EOF\n", encoding="utf-8")
-    command = [server("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=768h"]
+    command = [server("promtool"), "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
+    # With blocks of two hours the whole text is read again for each of them.
+    command.append("--max-block-duration=768h")
     subprocess.run([*command, str(text), str(folder / "data")], check=True, capture_output=True)
     return folder / "data"
 
