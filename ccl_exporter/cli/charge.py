@@ -247,7 +247,8 @@ def enable(target: Target) -> None:
 def disable(
     target: Target,
     nightly: Annotated[
-        bool, typer.Option("--nightly", help="Do not end a session that `start --now` began.")
+        bool,
+        typer.Option("--nightly", help="Leave a session that `start --now` began, and a plug that is followed."),
     ] = False,
     outside: Annotated[
         str | None,
@@ -279,7 +280,7 @@ def disable(
                 return alone
         if not how.dry_run:
             memory.clear_override(at.name)
-        result = at.disable(how)
+        result = at.disable(how, nightly)
         return result if window is None or how.dry_run else _with_night(result, at.name, window, memory)
 
     _at_plug(target, work)

@@ -185,9 +185,14 @@ class PlugCommands(PlugReader):
             return Result("not_taken", f"{describe(seen)}, though it was put into service", seen, written)
         return Result("done", f"{self.name} is in service", seen, written)
 
-    def disable(self, how: WriteOptions) -> Result:
-        """Take the plug out of service; a charge that is under way ends."""
+    def disable(self, how: WriteOptions, nightly: bool = False) -> Result:
+        """Take the plug out of service; a charge that is under way ends.
+
+        `nightly` leaves it in service beside a follower, which decides whether it charges.
+        """
         seen = self.look()
+        if nightly and self._writer.state.is_followed(self.name):
+            return Result("nothing", f"{self.name} stays in service: `charge follow` decides its current", seen)
         if seen.enabled is False:
             return Result("already", f"{self.name} is out of service already", seen)
         name, good = self._switches(self._read())[0]

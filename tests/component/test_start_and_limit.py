@@ -108,6 +108,17 @@ def test_beside_a_follower_the_session_begins_and_the_follower_decides(
     assert puts(charger) == 1
 
 
+def test_the_end_of_a_night_leaves_a_followed_plug_in_service(
+    charger: Simulator, plug: PlugCommands, state: ControlState
+) -> None:
+    with state.followed(PLUG):
+        left = plug.disable(NOW, nightly=True)
+    assert (left.outcome, puts(charger)) == ("nothing", 0)
+    assert left.says == "EVSE.PLUG stays in service: `charge follow` decides its current"
+
+    assert plug.disable(NOW, nightly=True).outcome == "done"
+
+
 def test_a_boost_ends_in_time_with_its_energy_or_when_the_car_leaves() -> None:
     def active(override: Override, **more: Any) -> bool:
         seen = a_plug("charging", requested=10.0, **more)
