@@ -159,7 +159,7 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
             "--pv-peak",
             metavar="POWER",
             rich_help_panel=_INPUT,
-            help="PV peak power, such as 4kW; 0W without PV. 10kW are assumed.",
+            help="PV peak power, such as 4kW; by default 10kW, in mode supply 0W.",
         ),
     ] = None,
     floor: Annotated[

@@ -79,7 +79,7 @@ def main() -> None:
     """Draw the boards and write them as PNG."""
     parser = argparse.ArgumentParser(description="Draw the dashboards with a simulated month.")
     parser.add_argument("--days", type=float, default=30.0, help="length of the simulated time")
-    parser.add_argument("--faulty", action="store_true", help="with faults on the last day")
+    parser.add_argument("--faulty", action="store_true", help="with a fault in the last night")
     parser.add_argument("--out", type=Path, default=HERE.parent, help="folder of the pictures")
     parser.add_argument("--all", action="store_true", help="also those that are not in the project")
     parser.add_argument("names", nargs="*", help="pictures to draw, by default those of the project")

@@ -89,8 +89,8 @@ EXPORTER = Group(
     (last_over_time(ccl_influxdb_spool_damaged_total[5m] offset 1d)
       or ignoring () 0 * last_over_time(ccl_influxdb_spool_damaged_total[5m]))""",
             f"{CHARGER}: the queue file for the database {{{{ $labels.sink }}}} was damaged.",
-            "It was set aside in the state folder in the last 24 hours, and a new one was begun. The readings in it"
-            " were not sent. Check the disk and the free space.",
+            "It was set aside in the state folder in the last 24 hours, and a new one was begun. Readings in it"
+            " that could not be read are lost. Check the disk and the free space.",
             Severity.WARNING,
             Severity.WARNING,
             why="A file is found damaged when the exporter starts, so its counter may begin with 1.",
