@@ -106,6 +106,7 @@ def _started(simulators: Sequence[Simulator], where: ListenAddress) -> ExitStack
                     simulator.port = port
                     simulator.start()
                     running.callback(simulator.stop)
+                    simulator.site.identity = f"port {simulator.port}"
                     port = simulator.port + 1
             except (OSError, OverflowError) as error:  # no port is above 65535
                 failure = ListenAddress(where.host, port).failure(error)

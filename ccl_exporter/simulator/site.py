@@ -156,6 +156,8 @@ class Site:
         self._clock = clock
         self._now = self.started = clock()
         self._seed = seed
+        self.identity: int | str = seed
+        """What its identifiers are made from: two chargers with the same one take each other's history."""
         self._random = random.Random(seed)
         self.boot = self.started - 100_000.0
         self.model = build(self.started, lambda: self.boot)
@@ -263,7 +265,7 @@ class Site:
 
     def guid(self, name: str) -> str:
         """A constant identifier for a device or plug."""
-        return random_guid(self._seed, name)
+        return random_guid(self.identity, name)
 
     def force(self, device: str, wanted: Sequence[tuple[str, float]], delay: float | None = None) -> None:
         """Take up writes to one device; they act `delay` (by default 2 to 5) seconds later.

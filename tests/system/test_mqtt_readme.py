@@ -56,9 +56,9 @@ def test_the_commands_bring_messages_on_the_screen(broker: Broker, start: Start,
             "ccl/owner",
             "ccl/status",
             "ccl/chargers",
-            "ccl/garage/status",
-            "ccl/garage/station",
-            "ccl/garage/plug/EVSE.PLUG",
+            "ccl/simulated/status",
+            "ccl/simulated/station",
+            "ccl/simulated/plug/EVSE.PLUG",
         ),
     }
 
