@@ -46,7 +46,7 @@ def test_the_commands_bring_messages_on_the_screen(broker: Broker, start: Start,
     text = configuration.replace("http://127.0.0.1:9987", charger).replace(":1883\n", f":{broker.port}\n")
     (tmp_path / "mqtt.yaml").write_text(text)
     _, command, flag, name = shlex.split(serve)
-    start(command, flag, str(tmp_path / name), "--web.listen-address", "127.0.0.1:0").line("metrics of")
+    start(command, flag, str(tmp_path / name), "--web.listen-address", "127.0.0.1:0").line("Metrics of")
     program, *arguments = shlex.split(hear)
     listen = [server(program), *arguments, "-p", str(broker.port), "-C", "5"]
     shown = subprocess.run(listen, check=True, capture_output=True, text=True).stdout
