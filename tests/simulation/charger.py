@@ -102,7 +102,7 @@ class SimulatedCharger:
 
     def key(self, session: SimulatedCharge) -> float:
         """What a session is known by: its request by the engine's clock of then."""
-        return self.site.clock(session.requested)
+        return float(f"{self.site.clock(session.requested):.6f}")  # as chargeInfo has it
 
     def reset(self, plug: SimulatedPlug, watt_hours: float) -> None:
         """Another meter."""
