@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from boards.grafana import Board, Data, Line, Panel, Row, Target, column, graph, merged, table, timeline
+from boards.grafana import Board, Data, Json, Line, Panel, Row, Target, column, graph, merged, table, timeline
 from boards.scraped import ANNOTATIONS, Scraped
 from boards.templating import query_variable, source_variable
 from boards.units import CONTACT, about, unit
@@ -115,12 +115,15 @@ def _now() -> Panel:
     )
 
 
+_NONE: Json = {"noValue": "no such variable"}
+
+
 def _quantities(keys: Sequence[str | None]) -> Iterator[Line]:
     panels = []
     for key in keys:
         family = f.VARIABLES[key]
         shown = unit(family)
         target = Target(f"{family.name}{{{_VARIABLE}}}{shown.factor}", "{{instance}} {{device}} {{variable}}")
-        panels.append(graph(_TITLES[key], about("", family), Data((target,)), shown.name))
+        panels.append(graph(_TITLES[key], about("", family), Data((target,)), shown.name, _NONE))
     for pair in zip(panels[::2], panels[1::2], strict=True):
         yield Line(8, pair)

@@ -163,9 +163,7 @@ def _serving(folder: str, names: Sequence[str], *arguments: str) -> Iterator[Exp
         env={"XDG_STATE_HOME": folder, "PYTHONUNBUFFERED": "1"},
     ) as started:
         assert started.process.stdout is not None
-        line = started.process.stdout.readline()
-        found = re.search(r":(\d+)/metrics", line)
-        assert found is not None, line
+        found = next(match for line in started.process.stdout if (match := re.search(r":(\d+)/metrics", line)))
         yield Exporter(started.process, int(found[1]), tuple(names))
 
 

@@ -92,7 +92,7 @@ def test_serving_begins_before_a_remote_inventory_is_there(start: Start, tmp_pat
             get(f"{url}/sd")
         assert scrape(f"{url}/probe?target=garage").get("ccl_up") == 1
         # Without an answer in ten seconds Prometheus keeps the list that it has.
-        process.wait_for_log("the inventory cannot be used")
+        process.wait_for_log("the inventory is invalid")
         with pytest.raises(urllib.error.HTTPError, match="503"):
             get(f"{url}/sd")
 
