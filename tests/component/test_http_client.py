@@ -103,8 +103,9 @@ def test_it_holds_when_an_answer_drips(client: str, name: str) -> None:
 def test_it_holds_behind_tls(
     client: str, name: str, context: ssl.SSLContext, run_trusting: Callable[[str, str, float], str]
 ) -> None:
+    # A handshake on a busy machine may take longer than `SHORT`.
     with serving(dripping(*answer_for(client, name)), context) as server:
-        said = run_trusting(client, server.url, SHORT)
+        said = run_trusting(client, server.url, 4 * SHORT)
 
     assert 0 < server.sent < ENDLESS / 2
     assert "no complete answer" in said
