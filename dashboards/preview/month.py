@@ -8,11 +8,12 @@ residual-current device trips in the last night, before the car is full.
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import nan
 from pathlib import Path
 
+from helpers.board_data import Reader, scraped
 from helpers.support import Clock
 
 from ccl_exporter import __version__
@@ -20,20 +21,17 @@ from ccl_exporter.exporter.recent_readings import LastRead
 from ccl_exporter.exporter.web.markup import PageTime
 from ccl_exporter.exporter.web.page import front_page
 from ccl_exporter.exporter.web.views import MOST_SESSIONS, ChargerHistory, ChargerView, PageContext
-from ccl_exporter.metrics.families import FAMILIES, TARIFF_CHEAP, TARIFF_PRICE, Sample
+from ccl_exporter.metrics.families import TARIFF_CHEAP, TARIFF_PRICE
 from ccl_exporter.metrics.samples import samples
 from ccl_exporter.outputs.influxdb.line_protocol import lines
-from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.powerstudio.engine import Engine
-from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.report import finished_samples
 from ccl_exporter.settings import Module
 from ccl_exporter.simulator import Fault, Simulator
 from ccl_exporter.simulator.site import Life
-from ccl_exporter.station.judge import Station, core_variables
-from ccl_exporter.station.plausibility import RegisterFilter
+from ccl_exporter.station.judge import Station
 from ccl_exporter.tariff import Tariff, window
 
 END = datetime(2026, 10, 29, 1, 10, tzinfo=UTC).timestamp()
@@ -63,19 +61,6 @@ class Month:
     live_page: bytes = b""
 
 
-@dataclass
-class _Charger:
-    name: str
-    site: str
-    simulator: Simulator
-    engine: Engine
-    register_filter: RegisterFilter = field(default_factory=RegisterFilter)
-
-    def read(self, at: float, modules: tuple[Module, ...]) -> Snapshot:
-        snapshot = self.engine.read(10, None if "variables" in modules else core_variables)
-        return self.register_filter.apply(replace(snapshot, taken=at), at)
-
-
 def month(folder: Path, days: float, faulty: bool = False) -> Month:
     """The last `days` before `END`, read every four minutes by the exporter's own code."""
     clock = Clock(END - days * _DAY)
@@ -90,7 +75,9 @@ def month(folder: Path, days: float, faulty: bool = False) -> Month:
             for charger in chargers:
                 snapshot = charger.read(clock.at, modules)
                 log.note(charger.name, snapshot)
-                _note(found, charger, clock.at, samples(snapshot, modules=modules))
+                read = samples(snapshot, modules=modules)
+                found.pushed += lines(read, charger.name, round(clock.at * 1000))
+                found.scraped += scraped(read, charger.name, _SITES[charger.name], clock.at)
                 if charger.name == HOME:
                     station = Station(snapshot)
                     powers.extend([station.plugs[0].power or 0.0] * int(_STEP // 60))
@@ -107,22 +94,23 @@ def month(folder: Path, days: float, faulty: bool = False) -> Month:
     return found
 
 
-_CHARGERS: tuple[tuple[str, str, str, Life], ...] = (
-    (HOME, "home", "wallbox", "home"),
-    ("bay-1", "north", "twin", "busy"),
-    ("bay-2", "north", "wallbox", "busy"),
+_CHARGERS: tuple[tuple[str, str, Life], ...] = (
+    (HOME, "wallbox", "home"),
+    ("bay-1", "twin", "busy"),
+    ("bay-2", "wallbox", "busy"),
 )
+_SITES = {HOME: "home", "bay-1": "north", "bay-2": "north"}
 
 
-def _chargers(stack: ExitStack, clock: Clock) -> Iterator[_Charger]:
-    for name, site, model, life in _CHARGERS:
+def _chargers(stack: ExitStack, clock: Clock) -> Iterator[Reader]:
+    for name, model, life in _CHARGERS:
         simulator = stack.enter_context(Simulator(model, clock=clock, life=life, seed=3))
         engine = Engine(name, Transport(simulator.url, clock=clock.still))
         stack.callback(engine.close)
-        yield _Charger(name, site, simulator, engine)
+        yield Reader(name, simulator, engine)
 
 
-def _live(home: _Charger, absent: _Charger, at: float, faulty: bool) -> None:
+def _live(home: Reader, absent: Reader, at: float, faulty: bool) -> None:
     """The night timer of the home, the post that is switched off on the last day, and the faults."""
     service = 0.0 if _TARIFF.holds(at) else 1.0
     home.simulator.site.force("Plug - Mode 3", [("Plug - Mode 3.OUT_OF_SERVICE", service)])
@@ -130,18 +118,6 @@ def _live(home: _Charger, absent: _Charger, at: float, faulty: bool) -> None:
         absent.simulator.faults = (Fault("close"),)
     if faulty and at > END - 20 * 3600:
         home.simulator.site.plugs[0].fail(_RCD)
-
-
-def _note(found: Month, charger: _Charger, at: float, read: list[Sample]) -> None:
-    found.pushed += lines(read, charger.name, round(at * 1000))
-    text, _ = exposition(list(read), FAMILIES, "application/openmetrics-text; version=1.0.0")
-    own = f'job="evse",instance="{charger.name}",site="{charger.site}"'
-    for line in text.decode().splitlines():
-        if not line.startswith("#"):
-            series, _, value = line.rpartition(" ")
-            metric, brace, labels = series.partition("{")
-            found.scraped.append(f"{metric}{{{own}{',' + labels if brace else '}'} {value} {at:.0f}")
-    found.scraped.append(f"up{{{own}}} 1 {at:.0f}")
 
 
 def _note_exporter(found: Month, at: float) -> None:

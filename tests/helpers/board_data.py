@@ -61,7 +61,9 @@ class Days:
 
 
 @dataclass
-class _Reader:
+class Reader:
+    """A simulated charger, and the exporter's own code that reads it."""
+
     name: str
     simulator: Simulator
     engine: Engine
@@ -80,7 +82,7 @@ def days(folder: Path, length: float) -> Days:
         readers = []
         for name, model in ((GARAGE, "wallbox"), (DOUBLE, "twin")):
             simulator = stack.enter_context(Simulator(model, clock=clock))
-            readers.append(_Reader(name, simulator, Engine(name, Transport(simulator.url, clock=clock.still))))
+            readers.append(Reader(name, simulator, Engine(name, Transport(simulator.url, clock=clock.still))))
             stack.callback(readers[-1].engine.close)
         events = _events(*(reader.simulator for reader in readers))
         while clock.at <= END:
@@ -102,7 +104,7 @@ def an_hour(dialect: Dialect) -> Days:
     """The hour before `END` of one wallbox that speaks otherwise, read but for the walk."""
     found, clock = Days(END - 3600), Clock(END - 3600)
     with Simulator(dialect=dialect, clock=clock) as simulator:
-        reader = _Reader(GARAGE, simulator, Engine(GARAGE, Transport(simulator.url, clock=clock.still)))
+        reader = Reader(GARAGE, simulator, Engine(GARAGE, Transport(simulator.url, clock=clock.still)))
         while clock.at <= END:
             _note(found, GARAGE, clock.at, samples(reader.read(clock.at, ("core",)), modules=("core",)))
             clock.at += STEP
@@ -110,7 +112,7 @@ def an_hour(dialect: Dialect) -> Days:
     return found
 
 
-def _read_all(readers: list[_Reader], at: float, ledger: SessionRecorder, found: Days) -> None:
+def _read_all(readers: list[Reader], at: float, ledger: SessionRecorder, found: Days) -> None:
     modules: tuple[Module, ...] = ("core", "variables") if at > END - _WALK else ("core",)
     for reader in readers:
         snapshot = reader.read(at, modules)
@@ -126,17 +128,23 @@ def tariff_price(at: float) -> float:
     return 0.2 if at // 3600 % 24 < 12 else 0.5
 
 
-def _note(found: Days, name: str, at: float, read: list[Sample]) -> None:
-    found.pushed += lines(read, name, round(at * 1000))
+def scraped(read: list[Sample], name: str, site: str, at: float) -> list[str]:
+    """The series of a read as a Prometheus stores them, with value and Unix seconds."""
     # Its sorting would go on to the caller's list.
     text, _ = exposition(list(read), FAMILIES, _OPENMETRICS)
-    own = f'job="evse",instance="{name}",site="{SITES[name]}"'
+    own = f'job="evse",instance="{name}",site="{site}"'
+    found = []
     for line in text.decode().splitlines():
         if not line.startswith("#"):
             series, _, value = line.rpartition(" ")
             metric, brace, labels = series.partition("{")
-            found.scraped.append(f"{metric}{{{own}{',' + labels if brace else '}'} {value} {at:.0f}")
-    found.scraped.append(f"up{{{own}}} 1 {at:.0f}")
+            found.append(f"{metric}{{{own}{',' + labels if brace else '}'} {value} {at:.0f}")
+    return [*found, f"up{{{own}}} 1 {at:.0f}"]
+
+
+def _note(found: Days, name: str, at: float, read: list[Sample]) -> None:
+    found.pushed += lines(read, name, round(at * 1000))
+    found.scraped += scraped(read, name, SITES[name], at)
     for sample in read:
         if sample.family.name == "ccl_plug_energy_joules_total":
             found.registers.setdefault((name, sample.labels[0]), []).append((at, sample.value))

@@ -1,9 +1,10 @@
-"""A follower that is started against a charging car, and what it is told."""
+"""A follower that is started against a charging car, and the input that it gets."""
 
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from pathlib import Path
 
@@ -62,3 +63,32 @@ def follow(start: Start, charging: Simulator, *arguments: str) -> Process:
     process: Process = start("charge", "follow", "--input", "available", *arguments, "-c", charging.url)
     process.line("Safe current: ")
     return process
+
+
+@contextmanager
+def house_of(charging: Simulator, load: float) -> Iterator[str]:
+    """A Prometheus with the import of a house that takes `load` watts besides the car; yields its URL."""
+
+    class Prometheus(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with charging.site.present():
+                watts = load + charging.site.plugs[0].watts + next(noise) % 7
+            data = {"resultType": "vector", "result": [{"metric": {}, "value": [0, str(watts)]}]}
+            body = json.dumps({"status": "success", "data": data}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    noise = count()
+    with HTTPServer(("127.0.0.1", 0), Prometheus) as answering:
+        thread = threading.Thread(target=answering.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{answering.server_port}"
+        finally:
+            answering.shutdown()
+            thread.join()

@@ -1,20 +1,15 @@
 """The units of a follower: that of the package, those of the page, those of version 0.1."""
 
-import json
 import os
 import re
 import shlex
 import subprocess
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from itertools import count
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from helpers.following import TO_BE, limit_to, reduction
+from helpers.following import TO_BE, house_of, limit_to, reduction
 from helpers.support import COMMAND, PROJECT, Process, Start, get, server
 
 from ccl_exporter.simulator import Simulator
@@ -58,35 +53,6 @@ def test_the_unit_has_the_secrets_that_the_service_has() -> None:
     loaded = [re.findall(r"^LoadCredential=.*", unit.read_text(encoding="utf-8"), re.M) for unit in units]
 
     assert loaded[0] == loaded[1] != []
-
-
-@contextmanager
-def house_of(charging: Simulator, load: float) -> Iterator[str]:
-    """A Prometheus that tells the import of a house with this load besides the car; yields its URL."""
-
-    class Prometheus(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            with charging.site.present():
-                watts = load + charging.site.plugs[0].watts + next(noise) % 7
-            data = {"resultType": "vector", "result": [{"metric": {}, "value": [0, str(watts)]}]}
-            body = json.dumps({"status": "success", "data": data}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    noise = count()
-    with HTTPServer(("127.0.0.1", 0), Prometheus) as answering:
-        thread = threading.Thread(target=answering.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{answering.server_port}"
-        finally:
-            answering.shutdown()
-            thread.join()
 
 
 def owners_day(page: str) -> list[str]:

@@ -12,14 +12,10 @@ import shlex
 import sqlite3
 import subprocess
 import sys
-import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from itertools import count
 from pathlib import Path
 from time import monotonic, sleep, time
 from urllib.parse import urlencode
@@ -29,6 +25,7 @@ from helpers.brokers import Broker, Listener, listening
 from helpers.brokers import running as broker_running
 from helpers.databases import Influx, free_port
 from helpers.databases import running as database_running
+from helpers.following import house_of
 from helpers.prometheus import await_value, server_of
 from helpers.support import COMMAND, PROJECT, Process, Start, get
 
@@ -77,35 +74,6 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Version:
 
 
 NEW = Version(COMMAND, PROJECT / "deploy")
-
-
-@contextmanager
-def sun(simulator: Simulator) -> Iterator[str]:
-    """A Prometheus that tells the import of a house with 3 kW of sun besides the car; yields its URL."""
-
-    class House(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            with simulator.site.present():
-                watts = simulator.site.plugs[0].watts - 3000.0 + next(noise) % 7
-            data = {"resultType": "vector", "result": [{"metric": {}, "value": [0, str(watts)]}]}
-            body = json.dumps({"status": "success", "data": data}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    noise = count()
-    with HTTPServer(("127.0.0.1", 0), House) as answering:
-        thread = threading.Thread(target=answering.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{answering.server_port}"
-        finally:
-            answering.shutdown()
-            thread.join()
 
 
 @dataclass
@@ -266,7 +234,7 @@ def test_an_upgrade_and_the_way_back_lose_nothing(  # noqa: PLR0915 - one instal
     (tmp_path / "prometheus.yml").write_text(prometheus_file(old, port))
     with (
         Simulator(autopilot=False, speed=10) as simulator,
-        sun(simulator) as house,
+        house_of(simulator, -3000.0) as house,
         broker_running(Broker(tmp_path / "broker")) as broker,
         listening(broker.port) as listener,
         server_of(tmp_path / "prometheus.yml", tmp_path) as prometheus,
