@@ -98,7 +98,8 @@ class _Claim(NamedTuple):
     """What a read says of a register, and what it is judged by.
 
     `raw` is the number as sent, `is_within` whether it is in the range of its quantity, `watts` the most that can
-    flow. `reported` is what another document says of the register, in joules.
+    flow. `reported` is what another document says of the register, in joules; zero neither confirms a level nor
+    contradicts one.
     """
 
     name: str
@@ -117,7 +118,7 @@ class _Claim(NamedTuple):
     @property
     def is_confirmed(self) -> bool:
         """Whether the documents agree, as far as they can that are not of one moment."""
-        if self.reported is None:
+        if not self.reported:
             return False
         apart = abs(self.value - self.reported)
         return apart <= _STEP or (
@@ -126,7 +127,7 @@ class _Claim(NamedTuple):
 
     def is_contradicted(self, before: _Read) -> bool:
         """Whether another document confirms the level before instead of this one."""
-        if self.reported is None or self.is_confirmed:
+        if not self.reported or self.is_confirmed:
             return False
         return -_STEP <= self.reported - before.level.value <= _flown(self.watts, before, self.read)
 
@@ -306,10 +307,10 @@ class RegisterFilter:
                 continue
             value, plug, reported = variable.base(register.raw), register.bounds.plug, None
             if plug is not None:
-                if value and register.is_within and register.raw not in SENTINELS:
-                    originals.setdefault(plug, value)
+                if register.is_within and register.raw not in SENTINELS:
+                    originals[plug] = originals.get(plug) or value
                 copy = copies.get(plug)
-                reported = copy * 3600 if copy and copy not in SENTINELS else None
+                reported = copy * 3600 if copy is not None and copy not in SENTINELS else None
             yield self._claim(reading, register, value, reported, now)
         table = bounds(reading.snapshot.inventory)
         for plug, copy in copies.items():
@@ -343,7 +344,7 @@ class RegisterFilter:
         elif before is not None and _is_rescaled(before, claim):
             verdict = "unit"
         else:
-            level = before.level.value if before is not None else claim.reported
+            level = before.level.value if before is not None else claim.reported or None
             verdict = self._wait(claim, _reason(level, claim.value))
         return verdict
 

@@ -207,6 +207,14 @@ def test_a_level_that_charge_info_contradicts_waits_anew_once_it_agrees() -> Non
     assert shown == [None] * 12 + [12.3] * 2, "an hour after the first"
 
 
+def test_a_new_meter_is_shown_a_minute_after_charge_info_shows_it_at_zero_too() -> None:
+    meter = Meter(known=4855.39, reported=4_855_390.0)
+    assert meter.show(0.0) is None
+    meter.report(0.0)
+
+    assert [meter.show(0.0) for _ in range(5)] == [None] * 4 + [0.0]
+
+
 # The first value, and levels of an earlier process
 
 
