@@ -28,7 +28,7 @@ def dump(
             recording.dump(connection, folder, made)
     written, missing = count(len(made.written), "document"), len(made.left_out)
     typer.echo(f"{folder} holds {written}; {missing} not available, see about.txt.")
-    typer.echo(f"Check them before you send them; `ccl-exporter simulate --recordings {folder}` replays them.")
+    typer.echo(f"Check them before you send them; `simulate --recordings {folder}` replays them.")
 
 
 def _says(made: recording.Recording) -> str:

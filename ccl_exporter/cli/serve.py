@@ -12,7 +12,16 @@ from typing import Annotated, Literal
 import typer
 
 from ccl_exporter.cli.service_signals import SIGNALS
-from ccl_exporter.cli.shared import WEB_OPTIONS, ConfigFile, Listen, address, configuration, flush_streams, say
+from ccl_exporter.cli.shared import (
+    WEB_OPTIONS,
+    ConfigFile,
+    Listen,
+    address,
+    configuration,
+    flush_streams,
+    program_for_others,
+    say,
+)
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.service import Options, Service
 from ccl_exporter.exporter.web.app import allowed_hosts
@@ -117,6 +126,7 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         *(listen_address(listen), web_config_file, lifecycle, fail_on_down, allowed_hosts(hosts or ())),
         _fallback_interval(fallback),
         proxy_address(proxy) if proxy is not None else None,
+        program_for_others(),
     )
     if config_check:
         return _check_files(config_file, web_config_file)

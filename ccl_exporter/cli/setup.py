@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from ccl_exporter.cli.shared import (
     address,
     configuration,
     fail,
+    program,
     transport,
     warn,
 )
@@ -34,7 +34,7 @@ def setup(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path("ccl.yaml"),
     name: Annotated[
         str, typer.Option("--name", help="What the charger is called; several are numbered.")
-    ] = "charger",
+    ] = "garage",
     port: Port = 80,
     yes: Yes = False,
     timeout: Patience = PATIENCE,
@@ -106,12 +106,4 @@ def _say_next(output: Path, names: Sequence[str]) -> None:
     file = f"--config.file {shlex.quote(str(output))}"
     typer.echo(f"{output} is written. Next:")
     for command in (f"serve {file}", f"charge status {file} -c {names[0]}", f"check {file} --all"):
-        typer.echo(f"  {_program()} {command}")
-
-
-def _program() -> str:
-    """How this program was started, to be pasted."""
-    called = Path(sys.argv[0])
-    if called.name == "__main__.py":
-        return "python3 -m ccl_exporter"
-    return called.name if shutil.which(called.name) == str(called) else shlex.quote(str(called))
+        typer.echo(f"  {program()} {command}")

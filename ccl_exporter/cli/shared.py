@@ -2,6 +2,8 @@
 
 import os
 import re
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -194,6 +196,23 @@ def open_engine(settings: ChargerSettings) -> Iterator[Engine]:
     """A charger to be read as a whole, with what is known of it."""
     with transport(settings) as connection:
         yield Engine(settings.name, connection, learned(settings))
+
+
+def program() -> str:
+    """This program as it was started, to be pasted."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return "python3 -m ccl_exporter"
+    return called.name if shutil.which(called.name) == str(called) else shlex.quote(str(called))
+
+
+def program_for_others() -> str:
+    """The program as the live page writes it: CCL_PROGRAM of a unit, else as it was started.
+
+    A full path may name a person, and is not shown.
+    """
+    started = program()
+    return os.environ.get("CCL_PROGRAM") or ("ccl-exporter" if started.lstrip("'").startswith("/") else started)
 
 
 def say(sentence: str, err: bool = False) -> None:

@@ -27,6 +27,7 @@ class LivePages:
     """The pages of the chargers of a registry, read through a collector, which feeds `recent`.
 
     `record` is the session log, if there is one; `outputs` says how the outputs fare.
+    `program` is this program as a person starts it.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class LivePages:
         recent: RecentReadings,
         record: EnergyRecord | None,
         outputs: Callable[[], Iterable[Sample]],
+        program: str,
     ) -> None:
         self._registry = registry
         self._collector = collector
         self._recent = recent
         self._record = record
         self._outputs = outputs
+        self._program = program
         self.readers = Pool("page", _READERS)
         self._being_read: set[str] = set()
         self._lock = threading.Lock()
@@ -82,6 +85,7 @@ class LivePages:
             labels=settings.labels,
             last_up_at=charger.last_up_at,
             history=self._history(settings.name) if with_history else None,
+            program=self._program,
         )
 
     def _history(self, charger: str) -> ChargerHistory:

@@ -59,6 +59,7 @@ class Options:
     A charger that nothing has read for `fallback_interval` seconds is read by the service itself; 0 is never,
     None is the default: 90 with exactly one configured charger, else never.
     `trusted_proxy` is the address of a proxy that alone is answered, and has logged in its users.
+    `program` is this program as the live page writes it in commands.
     """
 
     listen: ListenAddress
@@ -68,6 +69,7 @@ class Options:
     allowed_hosts: frozenset[str] = frozenset()
     fallback_interval: float | None = None
     trusted_proxy: str | None = None
+    program: str = "ccl-exporter"
 
 
 class Service:
@@ -111,7 +113,9 @@ class Service:
         self._stop_by = 0.0
         self._tidied, self._tidy_pause = monotonic(), _FIRST_TIDYING
         self._inventory_worker = Worker("inventory", self._refresh_inventory)
-        self._pages = LivePages(self._registry, self._collector, recent, self._recorder, self._output_samples)
+        self._pages = LivePages(
+            self._registry, self._collector, recent, self._recorder, self._output_samples, options.program
+        )
         self._security = WebSecurity(options.web_config)
         app: WSGIApplication = App(self, options.lifecycle, options.allowed_hosts)
         if options.trusted_proxy is not None:

@@ -16,7 +16,7 @@ from ccl_exporter.errors import (
 )
 from ccl_exporter.powerstudio.snapshot import Snapshot
 
-_FIND = "`ccl-exporter scan` finds the chargers of a network"
+_FIND = "`scan` finds the chargers of a network"
 
 
 def failure(snapshot: Snapshot) -> ChargerError:

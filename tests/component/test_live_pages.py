@@ -46,7 +46,7 @@ def opened() -> Iterator[Open]:
         def run(*chargers: ChargerSettings) -> LivePages:
             registry = TargetRegistry(Settings({charger.name: charger for charger in chargers}), None)
             recent = RecentReadings(lambda: registry.settings.chargers)
-            pages = LivePages(registry, Collector(None, recent), recent, Record(), lambda: ())
+            pages = LivePages(registry, Collector(None, recent), recent, Record(), lambda: (), "ccl-exporter")
             for charger in registry.chargers():
                 stack.callback(charger.close)
             stack.callback(lambda: pages.readers.join(monotonic() + 10))

@@ -142,7 +142,7 @@ def test_the_command_for_a_charger_that_is_not_reachable_says_why(charger: Simul
     assert found is not None
     done = subprocess.run([str(COMMAND), *shlex.split(found[1])[1:]], check=False, capture_output=True, text=True)
 
-    assert "<code>ccl-exporter scan</code> finds" in shown
+    assert "<code>scan</code> finds" in shown
     assert done.returncode == 3
     assert "Connection refused" in done.stderr
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.support import COMMAND, Start
+from helpers.support import COMMAND, Start, get
 from helpers.terminal import on_terminal, plain
 
 from ccl_exporter.simulator import Dialect, Fault, Simulator
@@ -93,8 +93,8 @@ def test_setup_writes_a_file_and_its_next_commands_run(wallbox: Simulator, folde
     commands = [shlex.split(line) for line in done.stdout.splitlines() if line.startswith("  ")]
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"charger: {wallbox.url}, CirCarLife Scada 4.2.3" in done.stdout
-    assert (folder / "ccl.yaml").read_text() == f"chargers:\n  charger:\n    url: {wallbox.url}\n"
+    assert f"garage: {wallbox.url}, CirCarLife Scada 4.2.3" in done.stdout
+    assert (folder / "ccl.yaml").read_text() == f"chargers:\n  garage:\n    url: {wallbox.url}\n"
     (_, *serve), *others = commands
     assert start(*serve, "--web.listen-address", "127.0.0.1:0").line(r"http://127\.0\.0\.1:\d+/metrics")
     assert [run(*others[number][1:]).returncode for number in range(2)] == [0, 0]
@@ -134,7 +134,7 @@ def test_setup_takes_the_login_of_the_environment_without_writing_the_password(f
     ) as simulator:
         without = run("setup", "-c", simulator.url)
         given = run("setup", "-c", simulator.url, **{"CCL_USERNAME": "monitor", "CCL_PASSWORD_FILE": "secret"})
-        checked = run("get", "EVSE.PLUG.AE", "-c", "charger", "--config.file", "ccl.yaml")
+        checked = run("get", "EVSE.PLUG.AE", "-c", "garage", "--config.file", "ccl.yaml")
 
     assert without.returncode == 4
     assert "CCL_PASSWORD_FILE" in without.stderr
@@ -168,6 +168,28 @@ def test_setup_without_a_terminal_names_the_flag_where_nothing_is_found() -> Non
 
     assert done.returncode == 6
     assert "--charger" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("started", "unit", "shown"),
+    [
+        pytest.param(".venv/bin/ccl-exporter", "", ".venv/bin/ccl-exporter", id="in the folder of a copy"),
+        pytest.param("{folder}/.venv/bin/ccl-exporter", "", "ccl-exporter", id="by a full path"),
+        pytest.param("{folder}/.venv/bin/ccl-exporter", "ccl", "ccl", id="by the unit"),
+    ],
+)
+def test_the_page_writes_commands_as_this_program_was_started(
+    started: str, unit: str, shown: str, wallbox: Simulator, folder: Path, start: Start
+) -> None:
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/bin/ccl-exporter").symlink_to(COMMAND)
+    command, environment = Path(started.format(folder=folder)), {"CCL_PROGRAM": unit} if unit else {}
+    wallbox.site.plugs[0].plug_in()
+    process = start("serve", wallbox.url, "--web.listen-address", "127.0.0.1:0", command=command, env=environment)
+    page = get(process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0])
+
+    assert f"<code>{shown} charge start --charger {wallbox.url}</code>" in page
+    assert str(folder) not in page
 
 
 def test_the_package_can_be_run() -> None:

@@ -58,7 +58,7 @@ def _unreachable(view: ChargerView, last: LastRead, time: PageTime) -> str:
     reason = failure(last.snapshot)
     # The URL names the charger in the advice.
     what = f"{text(_sentence(str(reason)))} {_code(text(_sentence(advice(reason, view.url))))}"
-    helps = _command("check", "--charger", shlex.quote(view.url), before="To find out more, run:")
+    helps = _command(view, "check", before="To find out more, run:")
     shown = (
         f'<article>{pill("Not reachable", "bad")}<p class="why">{_silence(reason, view.last_up_at, time)}</p>'
         f'<p class="quiet">{what}</p><p>{helps}</p></article>'
@@ -85,9 +85,10 @@ def _code(words: str) -> str:
     return re.sub("`(.*?)`", r"<code>\1</code>", words)
 
 
-def _command(*words: str, before: str) -> str:
-    """A command for a terminal."""
-    return f'<span class="helps">{before} <code>{text(" ".join(("ccl-exporter", *words)))}</code></span>'
+def _command(view: ChargerView, command: str, *more: str, before: str) -> str:
+    """A command about a charger, for a terminal."""
+    words = " ".join((view.program, command, "--charger", shlex.quote(view.url), *more))
+    return f'<span class="helps">{before} <code>{text(words)}</code></span>'
 
 
 def _remedy(plug: Plug, view: ChargerView, alone: bool) -> str:
@@ -103,7 +104,7 @@ def _remedy(plug: Plug, view: ChargerView, alone: bool) -> str:
         before = "To start charging, run:"
     # The other command, `set`, names the variable.
     which = () if alone or not command.startswith("charge ") else ("--plug", shlex.quote(plug.name))
-    return _command(command, "--charger", shlex.quote(view.url), *which, before=before) if command else ""
+    return _command(view, command, *which, before=before) if command else ""
 
 
 def _plug(plug: Plug, view: ChargerView, last: LastRead, time: PageTime) -> str:

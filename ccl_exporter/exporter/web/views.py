@@ -49,7 +49,7 @@ class ChargerView:
 
     `last_up_at` is when a read last brought values, in Unix seconds.
     Titles are those of the configuration, those of plugs by their names.
-    `history` is None where it must not be shown.
+    `history` is None where it must not be shown. `program` is this program as a person starts it.
     """
 
     name: str
@@ -60,6 +60,7 @@ class ChargerView:
     labels: Mapping[str, str] = field(default_factory=dict)
     last_up_at: float | None = None
     history: ChargerHistory | None = None
+    program: str = "ccl-exporter"
 
     @property
     def shown(self) -> str:
