@@ -3,21 +3,22 @@
 import os
 import sys
 from datetime import UTC
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import ChargerOption
+from ccl_exporter.cli.shared import ChargerOption, ConfigFile, address
 from ccl_exporter.cli.terminal import highlighted, wrapped
 from ccl_exporter.errors import UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.sessions import report
-from ccl_exporter.sessions.store import SESSIONS_FILE, read
-from ccl_exporter.settings import charger_settings
+from ccl_exporter.sessions.store import SESSIONS_FILE, Recorded, read
 
 
 def list_charges(
     charger: ChargerOption = None,
+    config_file: ConfigFile = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="DATE", help="Sessions that ended at this date or later.")
     ] = None,
@@ -43,7 +44,7 @@ def list_charges(
     end = report.instant(until, whole_day=True) if until is not None else None
     path = state_folder(os.environ) / SESSIONS_FILE
     recorded = read(path)
-    found = report.select_sessions(recorded, _names(charger), begin, end)
+    found = report.select_sessions(recorded, _names(charger, config_file, recorded), begin, end)
     zone = None if sys.stdout.isatty() else UTC
     if as_csv:
         typer.echo(report.as_csv(found), nl=False)
@@ -51,21 +52,22 @@ def list_charges(
         typer.echo(report.as_json(found))
     elif not found.charges and not found.accounts:
         whose = f" of {charger}" if charger is not None else ""
-        others = ", ".join(sorted({name for name, _, _ in recorded.accounts}))
+        others = ", ".join(sorted(recorded.chargers))
         hint = f"there are those of {others}" if others else "serve records them as they end"
         typer.echo(wrapped(f"No session{whose} is recorded in {path}; {hint}.", sys.stdout))
     else:
         table = highlighted(report.session_table(found, zone)) if found.charges else ""
         typer.echo(table or "No session ended in this time.")
-        if begin is None and end is None:
-            typer.echo("\n" + "\n".join(report.balance(found, zone)))
+        balance = list(report.balance(found, zone)) if begin is None and end is None else []
+        if balance:
+            typer.echo("\n" + "\n".join(balance))
 
 
-def _names(charger: str | None) -> tuple[str, ...]:
-    """What a charger may be called in the session log: its name in the configuration file, else its host."""
+def _names(charger: str | None, config_file: Path | None, recorded: Recorded) -> tuple[str, ...]:
+    """The names of a charger in the session log: by its name there, else by the configuration file and its URL."""
     if charger is None:
         return ()
-    try:
-        return (charger, charger_settings(charger, {}).name)
-    except UsageError:
+    if charger in recorded.chargers:
         return (charger,)
+    settings = address(charger, config_file)
+    return (settings.name, recorded.names.get(settings.url, settings.name))

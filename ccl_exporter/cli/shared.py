@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -157,11 +158,15 @@ def configuration(config_file: Path, patient: bool = True, fetch: bool = True) -
 
 
 def address(charger: str | None, config_file: Path | None = None) -> ChargerSettings:
-    """The charger of a command: by its name in the configuration file, or by its address."""
+    """The charger of a command: by its name in the configuration file, or by its address there or elsewhere."""
     if charger is None:
         raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
     named = configuration(config_file).settings.chargers if config_file is not None else {}
-    return named[charger] if charger in named else charger_settings(charger, os.environ)
+    if charger in named:
+        return named[charger]
+    given = charger_settings(charger, os.environ)
+    found = next((one for one in named.values() if one.url == given.url), given)
+    return replace(found, credentials=given.credentials or found.credentials)
 
 
 def hours(text: str, timezone: str | None, config_file: Path | None) -> TimeWindow | Tariff:

@@ -129,11 +129,13 @@ def session_table(recorded: Recorded, zone: tzinfo | None) -> str:
 
 
 def balance(recorded: Recorded, zone: tzinfo | None) -> Iterator[str]:
-    """For each register where its energy went since it was first read, or since it was reset.
+    """For each register that has grown where its energy went since it was first read, or since it was reset.
 
     Sessions, the running session and unattributed energy are together what the register has grown by.
     """
     for charger, plug, account, is_over in _registers(recorded):
+        if not (account.grown or account.charged or account.running):
+            continue
         state = ", then it was reset or exchanged" if is_over else ""
         name = printable_text(f"{charger} {plug}")
         yield f"{name}, register from {_shown(account.began, zone)} to {_shown(account.at, zone)}{state}:"

@@ -67,10 +67,16 @@ _BRIEFLY = 0.2  # seconds that a read may wait for a file that another process h
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """Everything that a log holds of sessions: these in the order in which they were recorded with the time of it
-    (Unix seconds), accounts by charger and plug, oldest first."""
+    (Unix seconds), accounts by charger and plug, oldest first, and the names of chargers by URL."""
 
     charges: Sequence[tuple[float, FinishedSession]] = ()
     accounts: Sequence[tuple[str, str, RegisterAccount]] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def chargers(self) -> set[str]:
+        """The names of those that have sessions or accounts."""
+        return {session.charger for _, session in self.charges} | {charger for charger, _, _ in self.accounts}
 
 
 class DayEnergy(NamedTuple):
@@ -298,7 +304,9 @@ def read(path: Path) -> Recorded:
                 return Recorded()
             current = connection if schema == _SCHEMA else _upgraded_copy(connection, path)
             rows = current.execute(f"SELECT noted, {_SESSION} FROM finished ORDER BY id").fetchall()  # noqa: S608 - our own names
-            return Recorded([(row[0], FinishedSession(*row[1:])) for row in rows], _accounts(current))
+            charges = [(row[0], FinishedSession(*row[1:])) for row in rows]
+            names = dict(current.execute("SELECT url, name FROM identities").fetchall())
+            return Recorded(charges, _accounts(current), names)
     except sqlite3.Error as error:
         raise StateError(f"{path} cannot be read: {error}") from error
 

@@ -1,10 +1,11 @@
 """Logging in: only when asked, by the scheme that is asked for, and never shown to anybody else."""
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.support import Process, Start, scrape
+from helpers.support import COMMAND, Process, Start, scrape
 
 from ccl_exporter.errors import AccessDenied
 from ccl_exporter.powerstudio.engine import Engine
@@ -86,6 +87,16 @@ def test_not_granted_with_200_is_a_refusal_and_no_reading() -> None:
 
     assert not snapshot.up
     assert all(isinstance(document.failure, AccessDenied) for document in snapshot.documents)
+
+
+def test_a_command_that_names_a_url_has_the_login_of_the_configuration(guarded: Simulator, tmp_path: Path) -> None:
+    config = tmp_path / "ccl.yaml"
+    config.write_text(f"chargers: {{garage: {{url: '{guarded.url}', username: monitor, password: {SECRET}}}}}\n")
+    command = [str(COMMAND), "get", "EVSE.PLUG.AE", "-c", guarded.url]
+    configured = [*command, "--config.file", str(config)]
+
+    assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+    assert subprocess.run(configured, capture_output=True, check=False).returncode == 0
 
 
 def test_the_service_takes_its_login_from_a_file_and_never_prints_it(
