@@ -32,7 +32,7 @@ def processor_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def told(url: str, name: str) -> float:
+def process_metric(url: str, name: str) -> float:
     """What Prometheus says of its own process."""
     found = re.search(rf"^process_{name} (\S+)$", get(f"{url}/metrics"), flags=re.MULTILINE)
     assert found is not None
@@ -75,7 +75,7 @@ def measure(module: str, chargers: int, seconds: float, interval: int) -> Iterat
 
         def spent() -> tuple[float, float, float, int]:
             wire = sum(count for what, count in engines.counts().items() if what.endswith("wire bytes"))
-            cpu = exporting.cpu(), processor_seconds(balancer.pid), told(url, "cpu_seconds_total")
+            cpu = exporting.cpu(), processor_seconds(balancer.pid), process_metric(url, "cpu_seconds_total")
             return *cpu, wire
 
         sleep(WARM_UP)
@@ -92,7 +92,7 @@ def measure(module: str, chargers: int, seconds: float, interval: int) -> Iterat
         yield f"exporter: memory with {chargers} chargers", exporting.megabytes(), "MB"
         yield "balancer: processor time of a probe", balancing / probes * 1e3, "ms"
         yield "Prometheus: processor time of a probe", storing / probes * 1e3, "ms"
-        yield "Prometheus: memory of a series", told(url, "resident_memory_bytes") / series / 1e3, "kB"
+        yield "Prometheus: memory of a series", process_metric(url, "resident_memory_bytes") / series / 1e3, "kB"
         yield "on the wire between charger and exporter, a probe", wire / probes, "B"
         yield (
             "answer to Prometheus, compressed",

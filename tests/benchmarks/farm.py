@@ -125,8 +125,8 @@ class _Connection(asyncio.Protocol):
         name, _, rest = target[1:].partition("/")
         site = name.partition("-")[0]
         if name == "counts":
-            told = {"counts": self._counts, "targets": self._targets.get(rest, [])}
-            self._transport.write(_response(200, json.dumps(told).encode()))
+            report = {"counts": self._counts, "targets": self._targets.get(rest, [])}
+            self._transport.write(_response(200, json.dumps(report).encode()))
             return
         if site == "dead":
             return

@@ -66,14 +66,14 @@ def on_the_charger(short: bool) -> Iterator[Row]:
             for _ in range(scrapes):
                 clock.at += 15
                 assert charger.read(60, wanted).up
-            told = chargers.counts() - before
+            requested = chargers.counts() - before
             for kind, unit in (("requests", ""), ("body bytes", "B"), ("wire bytes", "B")):
                 must = {"requests": "1 to 2" if site != "proven" else "at most 6 more"}.get(kind, "")
                 if module == "core" and site != "proven" and kind == "body bytes":
                     must = "at most 3,000 B"
                 yield Row(
                     f"{kind} a scrape, {site}, {module}",
-                    told[f"{site} {kind}"] / scrapes,
+                    requested[f"{site} {kind}"] / scrapes,
                     walk[f"idle {kind}"],
                     unit,
                     "each variable alone",

@@ -149,8 +149,8 @@ def snmp_exporter() -> Iterator[tuple[Running, str]]:
 def snmp_version() -> str:
     """The version that Debian's snmp_exporter tells of itself."""
     program = server("prometheus-snmp-exporter")
-    told = subprocess.run((program, "--version"), capture_output=True, text=True, check=True)
-    found = re.search(r"version (\S+?),? ", told.stdout + told.stderr)
+    printed = subprocess.run((program, "--version"), capture_output=True, text=True, check=True)
+    found = re.search(r"version (\S+?),? ", printed.stdout + printed.stderr)
     return found[1] if found is not None else "?"
 
 

@@ -88,17 +88,17 @@ class Farm:
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/{name}"
 
-    def _told(self, name: str = "") -> Any:
+    def _report(self, name: str = "") -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/counts/{name}") as answer:
             return json.load(answer)
 
     def counts(self) -> Counter[str]:
         """Requests, body bytes and wire bytes (both ways, headers too) by site, so far."""
-        return Counter(self._told()["counts"])
+        return Counter(self._report()["counts"])
 
     def targets(self, name: str) -> list[str]:
         """What one charger was asked for, in order."""
-        found: list[str] = self._told(name)["targets"]
+        found: list[str] = self._report(name)["targets"]
         return found
 
 

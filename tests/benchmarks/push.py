@@ -195,9 +195,9 @@ def killed(code: str, url: str, path: Path) -> int:
     process.stdout.readline()
     sleep(KILL_AFTER)
     process.send_signal(signal.SIGKILL)
-    told = [line for line in process.stdout.read().splitlines() if line.isdecimal()]
+    counts = [line for line in process.stdout.read().splitlines() if line.isdecimal()]
     process.wait()
-    return int(told[-2])  # the last one may be half a number
+    return int(counts[-2])  # the last one may be half a number
 
 
 def main(folder: Path) -> None:
@@ -219,8 +219,8 @@ def main(folder: Path) -> None:
             rows.append((f"a day's outage on disk, {name}", f"{day_on_disk(folder, found):.1f} MB", "in memory"))
         database.stop()
         path = folder / "killed.db"
-        ours_told = killed(OURS_UNTIL_KILLED, database.url, path)
-        theirs_told = killed(THEIRS_UNTIL_KILLED, database.url, path)
+        ours_reported = killed(OURS_UNTIL_KILLED, database.url, path)
+        theirs_reported = killed(THEIRS_UNTIL_KILLED, database.url, path)
         database.start()
         with opened(path) as spool:
             drain(spool, InfluxClient(settings(database)))
@@ -228,8 +228,8 @@ def main(folder: Path) -> None:
         rows.append(
             (
                 "lost of what was taken, kill -9 with no database there",
-                f"{max(ours_told - kept, 0)} of {ours_told}",
-                f"{theirs_told} of {theirs_told}",
+                f"{max(ours_reported - kept, 0)} of {ours_reported}",
+                f"{theirs_reported} of {theirs_reported}",
             )
         )
     finally:

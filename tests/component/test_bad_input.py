@@ -306,12 +306,12 @@ def test_while_the_values_are_away_what_other_documents_say_of_a_plug_stays(
     trial = begin(dialect)
     before = trial.shown()
     trial.simulator.faults = [Fault.parse(f"status-500@{path}") for path in PATHS["values"]]
-    told = [("ccl_plug_locked", ("EVSE.PLUG",)), ("ccl_charge_energy_joules", ("EVSE.PLUG",))]
+    held = [("ccl_plug_locked", ("EVSE.PLUG",)), ("ccl_charge_energy_joules", ("EVSE.PLUG",))]
     for _ in range(8):
         clock.at += 15
         _, shown = trial.read()
 
-        assert [shown.get(series) for series in told] == [before[series] for series in told]
+        assert [shown.get(series) for series in held] == [before[series] for series in held]
 
 
 def test_a_variable_that_is_sent_twice_with_two_values_has_none(veteran: Trial) -> None:

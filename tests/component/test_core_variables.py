@@ -72,8 +72,8 @@ def test_it_says_the_same_as_the_meaning_of_a_full_reading(model: str, dialect: 
 def test_a_device_that_is_not_asked_is_not_called_silent(wallbox: Simulator, clock: Clock) -> None:
     less = settled(wallbox, clock).read(60, core_variables)
 
-    told = {sample.labels[0]: sample.value for sample in samples(less) if sample.family is f.DEVICE_UP}
-    assert told == {"EVSE": 1, "CCL1Mini": 1, "Plug - Mode 3": 1}
+    device_up = {sample.labels[0]: sample.value for sample in samples(less) if sample.family is f.DEVICE_UP}
+    assert device_up == {"EVSE": 1, "CCL1Mini": 1, "Plug - Mode 3": 1}
 
 
 @pytest.mark.parametrize("charging", [False, True], ids=["idle", "charging"])

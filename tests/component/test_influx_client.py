@@ -65,7 +65,7 @@ def answering(
                 self.send_header(name, value)
             if status != 204:
                 self.send_header("Content-Length", str(len(text.encode())))
-            # Who waits no longer is not told late.
+            # The client no longer waits: no late answer.
             with suppress(ConnectionError):
                 self.end_headers()
                 self.wfile.write(text.encode())

@@ -108,7 +108,7 @@ def server() -> Iterator[tuple[str, Server]]:
         daemon_threads = True
 
         def handle_error(self, request: object, client_address: object) -> None:
-            """Whoever waited no longer is not told late."""
+            """A client that no longer waits gets no late answer."""
 
     with Quiet(("127.0.0.1", 0), Handler) as http:
         thread = threading.Thread(target=http.serve_forever, args=(0.01,))
@@ -250,9 +250,9 @@ def test_everything_arrives_in_order_whatever_the_server_answers(
     assert len(order) == len(set(order))
     assert order != sorted(order), "the clock was not set back"
     assert not [line for line in behind.taken if "nan" in line or "inf" in line or "temperature" in line]
-    told = [record.getMessage() for record in caplog.records]
-    assert len([text for text in told if "temperature_celsius of ccl_station is refused" in text]) == 1
-    assert TOKEN not in "".join(told)
+    logged = [record.getMessage() for record in caplog.records]
+    assert len([text for text in logged if "temperature_celsius of ccl_station is refused" in text]) == 1
+    assert TOKEN not in "".join(logged)
     for said in (
         "rejects the login",
         "no permission to write",
@@ -260,4 +260,4 @@ def test_everything_arrives_in_order_whatever_the_server_answers(
         "look at the URL",
         "engine: closed",
     ):
-        assert [text for text in told if said in text], said
+        assert [text for text in logged if said in text], said

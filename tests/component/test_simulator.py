@@ -412,7 +412,7 @@ class TestDocuments:
         assert answer.status == 200
         assert answer.body.endswith(f"<{root}></{root}>".encode())
 
-    def test_charges_are_told_in_watt_hours_and_unix_seconds(self, bench: Bench) -> None:
+    def test_charges_are_reported_in_watt_hours_and_unix_seconds(self, bench: Bench) -> None:
         charging(bench)
         bench.wait(600)
         charge = bench.get(f"{POINTS}/chargeInfo.xml").root[0]
@@ -476,15 +476,15 @@ class TestDocuments:
         assert bench.value("EVSE.RUNTIME") == "14112023221330"
 
     def test_a_clock_that_is_set_during_a_charge_leaves_the_dates_of_before(self, bench: Bench) -> None:
-        def told() -> list[float]:
+        def charge_times() -> list[float]:
             answer = bench.get(f"{POINTS}/chargeInfo.xml")
             return [float(answer.texts(tag)[0]) for tag in ("requestDate", "beginDate", "chargeTime")]
 
         charging(bench)
-        requested, begun, elapsed = told()
+        requested, begun, elapsed = charge_times()
         bench.sim.site.set_clock(86_400.0)
 
-        assert told() == [requested, begun, elapsed + 86_400.0]
+        assert charge_times() == [requested, begun, elapsed + 86_400.0]
         assert str(bench.value("EVSE.VDTTM")).startswith("15112023")
 
     def test_the_twin_tells_names_that_hurt_and_finds_them_again(self, twin: Bench) -> None:
@@ -578,20 +578,20 @@ class TestDialects:
 
     def test_every_dialect_still_writes_well_formed_documents(self, bench: Bench) -> None:
         paths = (f"{USER}/devices.xml", f"{POINTS}/devices.xml", "/services/devices/deviceState.xml?id=EVSE")
-        told, wrong = set(), []
+        answering, wrong = set(), []
         for name in sorted(DIALECTS):
             bench.sim.dialect = Dialect.parse([name])
             answers = [(path, bench.get(path)) for path in paths]
             for path, answer in answers:
                 if answer.status == 200 and b"granted" not in answer.body:
-                    told.add(name)
+                    answering.add(name)
                     if answer.root.tag not in ("devices", "deviceState") or not len(answer.root):
                         wrong.append((name, path))
 
         assert wrong == []
-        # Who is not logged in is told nothing.
+        # Without a login there is no value.
         guarded = {name for name in DIALECTS if Dialect.parse([name]).auth != "none"}
-        assert DIALECTS.keys() - told == guarded
+        assert DIALECTS.keys() - answering == guarded
 
     def test_the_proven_wallbox_answers_what_was_recorded_and_no_more(self, bench: Bench) -> None:
         bench.sim.dialect = Dialect.parse(["wallbox-proven"])

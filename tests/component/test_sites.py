@@ -81,8 +81,8 @@ _TITLES = {
 _YEAR_2015 = 1_420_070_400.0
 
 
-def _well(device: Device, name: str) -> bool:
-    """Whether the device of a variable and each sub-device on the way say that they are well, or say nothing."""
+def _is_ok(device: Device, name: str) -> bool:
+    """Whether the device of a variable and each sub-device on the way report OK, or report nothing."""
     parts = name.split(".")
     for depth in range(len(parts)):
         status = device.variable(".".join((*parts[:depth], "STATUS")))
@@ -91,32 +91,32 @@ def _well(device: Device, name: str) -> bool:
     return True
 
 
-def outcomes(device: Device, variable: Variable, told: bool, typed: bool) -> list[Outcome]:
-    """All that may be shown of a variable; `told` if varInfo tells of it, `typed` if deviceInfo tells its type."""
+def outcomes(device: Device, variable: Variable, listed: bool, typed: bool) -> list[Outcome]:
+    """All that may be shown of a variable; `listed` if varInfo lists it, `typed` if deviceInfo has its type."""
     last = variable.name.rpartition(".")[2]
     value = variable.value
     if value is None or isinstance(value, str) or last in PERSONAL:
         return [None]
-    if told and not variable.has_value:
+    if listed and not variable.has_value:
         return [None]
-    if not _well(device, variable.name):
+    if not _is_ok(device, variable.name):
         # STATUS itself may be shown wherever it is not 1: it is all that such a device has to say.
         return [None, ("value", value)] if last == "STATUS" else [None]
     if not (typed and device.type) and not re.fullmatch(rf"({'|'.join(sorted(_VENDORS))})[123]?", last):
         # While the type of a device is not known, only what has a unit or is a date is certainly harmless.
-        has_unit = told and variable.unit in (*_UNITS, "#DATETIME") and variable.factor is not None
+        has_unit = listed and variable.unit in (*_UNITS, "#DATETIME") and variable.factor is not None
         if not has_unit and variable.kind != "date":
             return [None]
     name = re.sub(r"^PLUG\d*\.", "PLUG.", variable.name)
     known = (KNOWN.get(device.type or "", {}).get(name) if typed else None) or (None, None)
-    unit = (variable.unit, variable.factor) if told and variable.unit and variable.factor is not None else known
+    unit = (variable.unit, variable.factor) if listed and variable.unit and variable.factor is not None else known
     if variable.kind == "date":
         instant: Outcome = ("timestamp_seconds", value) if value >= _YEAR_2000 else None
         # Eight digits are a number like any other unless something says that they are a date.
         digits = float(datetime.fromtimestamp(value, UTC).strftime("%d%m%Y"))
         as_number = [("value", digits)] if variable.digits == 8 and unit == (None, None) else []
         return [instant, *as_number, *([] if typed and device.type else [None])]
-    differential = variable.sample_mode == "differential" and told
+    differential = variable.sample_mode == "differential" and listed
     # A code of the vendor's that nobody knows leaves open whether to believe it or the vendor's other devices.
     units = (unit, known) if unit[0] and unit[0][0] == "#" and unit[0] not in _UNITS else (unit,)
     return [outcome for each in units for outcome in _in_base_units(variable, value, each, differential)]
@@ -173,12 +173,12 @@ class Judge:
             yield from self._reading()
 
     def _allowed(self, device: Device, variable: Variable, settled: bool) -> list[Outcome]:
-        """What may be shown; until the engine has told everything, also what one may think who knows less."""
+        """What may be shown; until the engine has answered everything, also what follows from less."""
         if not variable.has_value and not self.site.dialect.hidden_numbers:
             return [None]
         if settled:
             return outcomes(device, variable, self._tells and variable.described, self._types)
-        guesses = ((told, typed) for told in (True, False) for typed in (True, False))
+        guesses = ((listed, typed) for listed in (True, False) for typed in (True, False))
         return [None, *(each for guess in guesses for each in outcomes(device, variable, *guess))]
 
     def _invented(self) -> Iterator[str]:
@@ -282,7 +282,7 @@ def seen_by_a_person(snapshot: Snapshot) -> str:
     return html + table(variable_rows(snapshot))
 
 
-def told_on(site: Site, text: str) -> list[str]:
+def personal_in(site: Site, text: str) -> list[str]:
     """The secrets of a site that a text holds, as text or as a number."""
     return [secret for secret in site.secrets if secret in text or f"{secret[0]}.{secret[1:]}" in text]
 
@@ -308,10 +308,10 @@ def test_of_a_site_all_that_is_true_is_shown_and_nothing_else(
         snapshot = engine.read(60)
         found = samples(snapshot)
         wrong = list(Judge(site, found).faults(settled=number > settling))
-        told = told_on(site, "".join(texts(found)) + seen_by_a_person(snapshot))
+        leaked = personal_in(site, "".join(texts(found)) + seen_by_a_person(snapshot))
 
         assert not wrong, f"CCL_SITE_SEED={seed}, read {number}: {wrong[:5]}\n{site.dialect}\n{site.troubles}"
-        assert not told, f"CCL_SITE_SEED={seed}, read {number}: {told} is personal"
+        assert not leaked, f"CCL_SITE_SEED={seed}, read {number}: {leaked} is personal"
         site.move(random)
         clock.at += 15
     engine.close()
@@ -319,5 +319,5 @@ def test_of_a_site_all_that_is_true_is_shown_and_nothing_else(
     recorded = "".join(path.read_text() for path in (tmp_path / "recording").rglob("*") if path.is_file())
 
     assert recording.written
-    assert not told_on(site, recorded), f"CCL_SITE_SEED={seed}: the recording tells personal data"
-    assert not told_on(site, caplog.text), f"CCL_SITE_SEED={seed}: the log tells personal data"
+    assert not personal_in(site, recorded), f"CCL_SITE_SEED={seed}: the recording has personal data"
+    assert not personal_in(site, caplog.text), f"CCL_SITE_SEED={seed}: the log has personal data"

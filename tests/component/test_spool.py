@@ -145,7 +145,7 @@ def test_what_was_refused_is_set_aside_with_the_reason(
         ]
 
 
-def test_when_it_is_full_the_oldest_goes_first_and_is_counted_and_told_once(
+def test_when_it_is_full_the_oldest_goes_first_and_is_counted_and_logged_once(
     opened: Callable[..., Spool], clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = opened(max_bytes=2**20)
@@ -287,7 +287,7 @@ def test_nobody_else_may_read_when_a_car_was_at_home(
     assert {file.stat().st_mode & 0o077 for file in files} == {0}
 
 
-def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolError, match="cannot be used"):
         Spool(tmp_path / "file" / "spool.db", 2**30, DAY).open()
@@ -479,7 +479,7 @@ def test_what_was_stored_survives_a_kill(tmp_path: Path) -> None:
             number += 1
     """
     path = tmp_path / "spool.db"
-    told = 0
+    acknowledged = 0
     for kill in range(3):
         process = subprocess.Popen(
             [sys.executable, "-c", dedent(program), str(path)], stdout=subprocess.PIPE, text=True
@@ -491,13 +491,13 @@ def test_what_was_stored_survives_a_kill(tmp_path: Path) -> None:
         rest = process.stdout.read().splitlines()
         process.stdout.close()
         process.wait()
-        told += 100 + kill * 37 + len([line for line in rest if line])
+        acknowledged += 100 + kill * 37 + len([line for line in rest if line])
         spool = Spool(path, 2**30, 1e12)
         spool.open()
         count = spool.counts.points
         spool.close()
-        # At most one more each time: stored, but killed before it was told.
-        assert told <= count <= told + kill + 1
+        # At most one more each time: stored, but killed before it was reported.
+        assert acknowledged <= count <= acknowledged + kill + 1
 
 
 # The file goes

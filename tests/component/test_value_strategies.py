@@ -73,7 +73,7 @@ def test_every_way_reads_the_same_values(model: str, names: tuple[str, ...], way
 
 
 def test_every_dialect_that_does_not_refuse_tells_all_values(model: str) -> None:
-    told = {}
+    available = {}
     for name in ("full", *DIALECTS):
         with Simulator(
             model,
@@ -85,11 +85,11 @@ def test_every_dialect_that_does_not_refuse_tells_all_values(model: str) -> None
             engine = Engine("test", Transport(simulator.url, LOGIN))
             snapshot = engine.read(60)
             engine.close()
-        told[name] = {id for id, value in snapshot.values.items() if value is not None and snapshot.up}
+        available[name] = {id for id, value in snapshot.values.items() if value is not None and snapshot.up}
 
-    assert len(told["full"]) > 100
-    assert {name: len(told["full"] - ids) for name, ids in told.items() if told["full"] - ids} == (
-        dict.fromkeys(REFUSING, len(told["full"]))
+    assert len(available["full"]) > 100
+    assert {name: len(available["full"] - ids) for name, ids in available.items() if available["full"] - ids} == (
+        dict.fromkeys(REFUSING, len(available["full"]))
     )
 
 

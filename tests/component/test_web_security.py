@@ -327,7 +327,7 @@ class TestMeaning:
         assert context.minimum_version == ssl.TLSVersion.TLSv1_3
 
     @pytest.mark.parametrize("wish", [True, False])
-    def test_the_server_chooses_the_cipher_unless_told_not_to(self, write: Write, wish: bool) -> None:
+    def test_the_server_chooses_the_cipher_unless_configured_otherwise(self, write: Write, wish: bool) -> None:
         context = WebSecurity(write(tls(f"prefer_server_cipher_suites: {str(wish).lower()}"))).context()
 
         assert bool(context.options & ssl.OP_CIPHER_SERVER_PREFERENCE) is wish
@@ -561,7 +561,7 @@ class TestLogins:
         assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
         assert str(path) in caplog.messages[0]
 
-    def test_more_requests_than_the_limit_are_told_so(self, write: Write) -> None:
+    def test_more_requests_than_the_limit_are_refused_with_the_reason(self, write: Write) -> None:
         security = WebSecurity(write("rate_limit: {interval: 1h, burst: 3}"))
 
         statuses = [ask(security)[0] for _ in range(5)]

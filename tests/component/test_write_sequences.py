@@ -128,7 +128,7 @@ def command(bench: Bench, chance: random.Random, late: bool) -> str:
     if name == "limit":
         text = chance.choice(["16A", "10A", "50%", "100%", "32A", "0A", "7.5A"])
         said = bench.command(lambda plug: plug.limit(text, how))
-        told = f"limit {text}"
+        done = f"limit {text}"
     elif name == "set":
         variable, value = chance.choice(
             [
@@ -138,30 +138,30 @@ def command(bench: Bench, chance: random.Random, late: bool) -> str:
             ]
         )
         said = bench.set(variable, value)
-        told = f"set {variable} {value:g}"
+        done = f"set {variable} {value:g}"
         if isinstance(said, Result) and not late:
             holds = bench.value(variable) == value
-            assert holds is (said.outcome in ("done", "already")), f"{told}: {said}"
+            assert holds is (said.outcome in ("done", "already")), f"{done}: {said}"
     else:
         said = bench.command(lambda plug: getattr(plug, name)(how))
-        told = name
+        done = name
     if isinstance(said, CclError):
-        return f"{told}: {said}"
+        return f"{done}: {said}"
     outcome = said.outcome
     good = outcome in ("done", "already")
     if name == "limit" and good:
         (written,) = said.written
         (wanted,) = [*written.wanted.values()]
-        assert bench.value("Plug - Mode 3.PREDUCTION") == wanted, f"{told}: {said}"
+        assert bench.value("Plug - Mode 3.PREDUCTION") == wanted, f"{done}: {said}"
         if live.state is State.CHARGING and outcome == "done":
-            assert live.amperes <= 32 * (100 - wanted) / 100 + 1.5, f"{told}: {said}"
+            assert live.amperes <= 32 * (100 - wanted) / 100 + 1.5, f"{done}: {said}"
     if name == "enable" and not late:
-        assert bench.usable is good, f"{told}: {said}"
+        assert bench.usable is good, f"{done}: {said}"
     if name == "disable" and not late:
-        assert bench.usable is not good, f"{told}: {said}"
+        assert bench.usable is not good, f"{done}: {said}"
     if name == "start":
         if good:
-            assert said.seen.is_under_way, f"{told}: {said}"
+            assert said.seen.is_under_way, f"{done}: {said}"
         if outcome == "no_vehicle":
             assert said.seen.vehicle_connected is False
             assert bench.value(f"{PLUG}.CC") == 0
@@ -170,7 +170,7 @@ def command(bench: Bench, chance: random.Random, late: bool) -> str:
     if name in ("stop", "pause") and outcome == "nothing":
         assert not said.seen.is_under_way
         assert bench.usable is before
-    return f"{told}: {outcome}"
+    return f"{done}: {outcome}"
 
 
 def test_what_a_command_says_is_what_the_engine_holds(tmp_path: Path) -> None:

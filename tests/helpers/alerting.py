@@ -47,35 +47,35 @@ def prometheus_files(folder: Path, speed: float, exporter: str, alertmanager: st
 
 @dataclass
 class Receiver:
-    """What Alertmanager has told by webhook: each alert's labels and `firing` or `resolved`, in order."""
+    """What Alertmanager has sent by webhook: each alert's labels and `firing` or `resolved`, in order."""
 
-    told: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    received: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     url: str = ""
     _news: threading.Condition = field(default_factory=threading.Condition)
 
     def take(self, message: dict[str, Any]) -> None:
         with self._news:
-            self.told += [(alert["status"], alert["labels"]) for alert in message["alerts"]]
+            self.received += [(alert["status"], alert["labels"]) for alert in message["alerts"]]
             self._news.notify_all()
 
     def have(self, status: str, **labels: str) -> bool:
-        """Whether the newest that was told of such alerts is this; false while none was told."""
-        told = [kind for kind, found in self.told if labels.items() <= found.items()]
-        return bool(told) and told[-1] == status
+        """Whether the newest of such alerts that was sent has this status; false while none was sent."""
+        received = [kind for kind, found in self.received if labels.items() <= found.items()]
+        return bool(received) and received[-1] == status
 
     def wait(self, status: str, **labels: str) -> dict[str, str]:
-        """Wait until an alert with these labels was told to be so; returns all its labels."""
+        """Wait until an alert with these labels was sent with this status; returns all its labels."""
         with self._news:
             came = self._news.wait_for(lambda: self.have(status, **labels), PATIENCE)
-            assert came, f"{status} {labels} did not arrive, but {self.told}"
-            return next(found for _, found in reversed(self.told) if labels.items() <= found.items())
+            assert came, f"{status} {labels} did not arrive, but {self.received}"
+            return next(found for _, found in reversed(self.received) if labels.items() <= found.items())
 
     def alarms(self) -> set[tuple[str, str]]:
-        """Alert and instance of everything that was told as a warning or worse."""
+        """Alert and instance of everything that was sent as a warning or worse."""
         with self._news:
             return {
                 (labels["alertname"], labels.get("instance", ""))
-                for _, labels in self.told
+                for _, labels in self.received
                 if labels["severity"] != "info"
             }
 

@@ -84,10 +84,10 @@ class Station:
             inventory=INVENTORY,
             answered=frozenset({"EVSE"}),
             values={name: value for name, value in found.items() if value is not None},
-            charges=self.told(),
+            charges=self.charge_records(),
         )
 
-    def told(self) -> Mapping[str, ChargeRecord]:
+    def charge_records(self) -> Mapping[str, ChargeRecord]:
         return {
             plug: replace(charge, meter_watt_hours=self.registers[plug]) for plug, charge in self.charges.items()
         }

@@ -38,11 +38,11 @@ def writes(state: Path) -> list[dict[str, object]]:
 
 
 @contextmanager
-def told(path: Path, watts: float) -> Iterator[Callable[[float], None]]:
-    """A file that somebody writes again and again, until the block is over; yields what changes the number."""
+def input_file(path: Path, watts: float) -> Iterator[Callable[[float], None]]:
+    """A file that is written every half second until the block ends; yields a function that sets its watts."""
     now, over = [watts], threading.Event()
 
-    def tell() -> None:
+    def rewrite() -> None:
         for number in count():
             fresh = path.with_suffix(f".{number}")
             fresh.write_text(f"{now[0]}\n")
@@ -50,13 +50,13 @@ def told(path: Path, watts: float) -> Iterator[Callable[[float], None]]:
             if over.wait(0.5):
                 return
 
-    teller = threading.Thread(target=tell)
-    teller.start()
+    writer = threading.Thread(target=rewrite)
+    writer.start()
     try:
         yield lambda watts: now.__setitem__(0, watts)
     finally:
         over.set()
-        teller.join()
+        writer.join()
 
 
 def follow(start: Start, charging: Simulator, *arguments: str) -> Process:

@@ -58,10 +58,10 @@ def discovery_messages() -> str:
     )
 
 
-def shown(told: Mapping[str, str]) -> str:
+def shown(published: Mapping[str, str]) -> str:
     """Messages as a person reads them: a line for each component."""
     text = []
-    for topic, message in ((topic, json.loads(message)) for topic, message in told.items()):
+    for topic, message in ((topic, json.loads(message)) for topic, message in published.items()):
         components = message.pop("components")
         text += [topic, *(f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in message.items())]
         text += [f"    {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in components.items()]

@@ -472,7 +472,7 @@ def old(stage: Stage) -> Iterator[float]:  # noqa: PLR0915 - one thing after the
 
 
 def broken(stage: Stage) -> Iterator[float]:
-    """A post with two plugs and three phases: what happens to one is not told of the other."""
+    """A post with two plugs and three phases: what happens to one is not reported of the other."""
     site = stage.simulator.site
     a, b = (socket.name for socket in site.plugs)
     yield 0.5 * HOUR

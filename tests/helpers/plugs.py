@@ -19,14 +19,14 @@ def plug(word: str | None = "available", *, allowed: float | None = 32.0, **more
     """
     requested, stopped, energy = (more.pop(name, None) for name in ("requested", "stopped", "energy"))
     reasons = {reason: code for code, reason in catalogue().codes["stop_reason"].items()}
-    told = {
+    defaults = {
         "vehicle_connected": True,
         "enabled": True,
         "faults": (),
         "limits": Limits(rated=32.0, reduction=0.0, allowed=allowed),
         "session": Session(requested=requested, stop_reason=reasons.get(stopped or ""), energy=energy),
     }
-    return Plug("P", state=None if word is None else state(word), **{**told, **more})
+    return Plug("P", state=None if word is None else state(word), **{**defaults, **more})
 
 
 @dataclass(frozen=True)

@@ -96,16 +96,16 @@ class Engine:
     def _device_info(self, asked: list[tuple[str, str]], room: str) -> Tree:
         usual = (room == "user") is not self.dialect.swapped_info
         root, item = ("devices", "device") if usual else ("devicesInfo", "deviceInfo")
-        told: list[Tree] = []
+        elements: list[Tree] = []
         for _, id in asked:
             if (device := self._devices.get(id)) is not None:
                 kind: list[Tree] = [] if device.type is None else [("type", device.type)]
                 names: list[Tree] = [("var", f"{id}.{variable.name}") for variable in device.variables]
-                told.append((item, [("id", id), *kind, ("serialNumber", device.serial), *names]))
-        return root, told
+                elements.append((item, [("id", id), *kind, ("serialNumber", device.serial), *names]))
+        return root, elements
 
     def _var_info(self, asked: list[tuple[str, str]], _room: str) -> Tree:
-        dialect, told = self.dialect, list[Tree]()
+        dialect, elements = self.dialect, list[Tree]()
         for full, by_id in self._asked(asked, dialect.var_info_by_id, dialect.var_info_by_var):
             variable = self._variables[full]
             if not variable.described:
@@ -124,11 +124,11 @@ class Engine:
                 ("decimals", "2"),
                 ("varType", kind) if dialect.typed else None,
             ]
-            told.append(("var", [element for element in entry if element is not None]))
-        return "varInfo", told
+            elements.append(("var", [element for element in entry if element is not None]))
+        return "varInfo", elements
 
     def _values(self, asked: list[tuple[str, str]], _room: str) -> Tree:
-        told: list[Tree] = []
+        elements: list[Tree] = []
         for full, _ in self._asked(asked, self.dialect.values_by_id, by_var=True):
             variable = self._variables[full]
             element: list[Tree] = []
@@ -136,11 +136,11 @@ class Engine:
                 element = [("textValue", str(variable.value))] if variable.value else []
             elif (text := _wire(variable, self.dialect)) is not None:
                 element = [("value", text)]
-            told.append(("variable", [("id", full), *element]))
-        return "values", told
+            elements.append(("variable", [("id", full), *element]))
+        return "values", elements
 
     def _device_state(self, asked: list[tuple[str, str]], _room: str) -> Tree:
-        told: list[Tree] = []
+        elements: list[Tree] = []
         for full, _ in self._asked(asked[:1], by_id=True, by_var=False):
             variable = self._variables[full]
             text = str(variable.value) if variable.kind == "text" else _wire(variable, self.dialect)
@@ -149,8 +149,8 @@ class Engine:
                 inner = ("textStr", text or "")
             elif variable.kind == "date":
                 inner = ("textDate", [("date", text or "")])
-            told.append(("variable", [("id", full), *([] if text is None else [("text", [inner])])]))
-        return "deviceState", [("id", "G"), *told] if told else []
+            elements.append(("variable", [("id", full), *([] if text is None else [("text", [inner])])]))
+        return "deviceState", [("id", "G"), *elements] if elements else []
 
 
 class Server:

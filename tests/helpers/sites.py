@@ -165,7 +165,7 @@ class Trouble:
 
 @dataclass
 class Site:
-    """One charger, or any other PowerStudio engine; `secrets` are what must never be told on."""
+    """One charger, or any other PowerStudio engine; `secrets` are what must never be published."""
 
     seed: int
     dialect: Dialect
@@ -312,12 +312,12 @@ def _drawn_plug(random: Random, site: Site, device: Device, number: int) -> Plug
         seconds[1:] = [seconds[0] + 30, seconds[0] + round(random.uniform(60, 10**6), 3)]
     common = {"id": f"G.{number}", "name": name, "number": str(number + 1)}
     info = {"chargeMode": "3", "supportedCurrent": random.choice(("32", "16.0", "-", "0")), "EVCommDevice": "-"}
-    told = {"state": str(state), "error": "0", "vehicleConnected": connected, "locked": random.choice("TF")}
+    values = {"state": str(state), "error": "0", "vehicleConnected": connected, "locked": random.choice("TF")}
     return Plug(
         name,
         not has_own,
         {**common, **info, "hasCover": "F", "hasLock": "T", "meter": "-"},
-        {**common, **told},
+        {**common, **values},
         {
             **common,
             "chargeId": user,
@@ -355,7 +355,7 @@ def _drawn_dialect(random: Random) -> Dialect:
         absent_code=random.choice((404, 404, 400, 410, 501)),
         values_by_id=values_by_id,
         var_info_by_id=by_id,
-        # Without full names some variables can be told apart only where each is asked for by its own.
+        # Without full names some variables can be distinguished only if each is requested by its own.
         var_info_by_var=not (by_id and id_ex and seldom(0.3)),
         id_ex=id_ex,
         short=random.choice(("name", "name", "last", "full")),

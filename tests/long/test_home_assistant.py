@@ -378,10 +378,10 @@ def test_it_complains_of_nothing_of_ours(seen: Seen) -> None:
 
 
 def test_the_schema_of_the_tests_knows_no_key_that_it_does_not_know(tmp_path: Path) -> None:
-    told = subprocess.run(
+    printed = subprocess.run(
         [python(), "-c", THEIRS], check=True, capture_output=True, text=True, cwd=tmp_path
     ).stdout
-    theirs = json.loads(told.splitlines()[-1])
+    theirs = json.loads(printed.splitlines()[-1])
     ours: Mapping[str, type[BaseModel]] = {
         "sensor": Sensor,
         "binary_sensor": BinarySensor,

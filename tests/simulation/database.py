@@ -1,4 +1,4 @@
-"""The database of a simulation: keeps what it accepts, and fails when it is told to."""
+"""The database of a simulation: keeps what it accepts, and fails on demand."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -72,7 +72,7 @@ class _AtOnce(Pool):
 
 
 class _Pusher(InfluxPusher):
-    """Fails in its callbacks when it is told to, and notes which reads (Unix milliseconds) its queue has taken."""
+    """Fails in its callbacks on demand, and notes which reads (Unix milliseconds) its queue has taken."""
 
     is_failing = False
     queued: set[int]

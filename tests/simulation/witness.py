@@ -171,7 +171,7 @@ class Witness:
         for secret in self.charger.secrets:
             if secret in text:
                 line = next(line for line in text.splitlines() if secret in line)
-                self.fail(f"the personal value {secret} was told: {line}")
+                self.fail(f"the personal value {secret} was published: {line}")
 
     def is_up_to_date(self) -> bool:
         """Whether all energy that has flowed was shown."""

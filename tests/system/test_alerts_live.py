@@ -64,11 +64,11 @@ def watched(tmp_path: Path, start: Start) -> Iterator[Watched]:
         address = f"127.0.0.1:{free_port()}"
         exporter = _serve(start, config, address)
         hook = running.enter_context(receiver())
-        told = running.enter_context(alertmanager(tmp_path, SPEED, hook.url))
-        files = prometheus_files(tmp_path, SPEED, address, told.removeprefix("http://"))
+        manager = running.enter_context(alertmanager(tmp_path, SPEED, hook.url))
+        files = prometheus_files(tmp_path, SPEED, address, manager.removeprefix("http://"))
         lookback = f"--query.lookback-delta={round(5 * MINUTE * 1000 / SPEED)}ms"
         prometheus = running.enter_context(server_of(files, tmp_path, lookback))
-        yield Watched(garage, street, config, start, exporter, address, prometheus, told, hook)
+        yield Watched(garage, street, config, start, exporter, address, prometheus, manager, hook)
 
 
 def _serve(start: Start, config: Path, address: str) -> Process:
@@ -78,13 +78,13 @@ def _serve(start: Start, config: Path, address: str) -> Process:
 
 
 def test_normal_life_is_silent_and_each_fault_arrives_and_goes(watched: Watched) -> None:
-    told = watched.receiver
+    receiver = watched.receiver
     _are_found_and_read(watched)
 
     _live_normally(watched)
 
-    assert told.alarms() == set()
-    # The charger that is worked on has been away all the time, and nobody is told.
+    assert receiver.alarms() == set()
+    # The charger that is worked on has been away all the time, and no alert is sent.
     cellar = await_alert(
         watched.alertmanager, lambda _: True, alertname="CclChargerUnreachable", instance="cellar"
     )
@@ -93,7 +93,7 @@ def test_normal_life_is_silent_and_each_fault_arrives_and_goes(watched: Watched)
     # A plug has a fault, while that of another charger comes and goes.
     watched.garage.site.plugs[0].fail(SUPPLY)
     _flap(watched, watched.street, "street")
-    fault = told.wait("firing", alertname="CclPlugFault", instance="garage")
+    fault = receiver.wait("firing", alertname="CclPlugFault", instance="garage")
     assert fault == {
         "alertname": "CclPlugFault",
         "severity": "critical",
@@ -104,25 +104,25 @@ def test_normal_life_is_silent_and_each_fault_arrives_and_goes(watched: Watched)
         "plug": PLUG,
         "ccl_plug_error": "supply",
     }
-    flapping = told.wait("firing", alertname="CclFaultFlapping", instance="street")
+    flapping = receiver.wait("firing", alertname="CclFaultFlapping", instance="street")
     assert (flapping["severity"], flapping["site"]) == ("warning", 'the "old" town')
     watched.garage.site.plugs[0].fail(0)
 
     # A charger takes requests and does not answer: what else is said of it is held back.
     watched.street.faults = (Fault("silent"),)
-    away = told.wait("firing", alertname="CclChargerUnreachable", instance="street")
+    away = receiver.wait("firing", alertname="CclChargerUnreachable", instance="street")
     assert (away["severity"], away["exporter"]) == ("warning", watched.address)
     _is_held_back_by(watched, "CclFaultFlapping", "street", "CclChargerUnreachable", "street")
-    told.wait("resolved", alertname="CclPlugFault", instance="garage")
+    receiver.wait("resolved", alertname="CclPlugFault", instance="garage")
     watched.street.faults = ()
     _flap(watched, watched.garage, "garage")
-    told.wait("firing", alertname="CclFaultFlapping", instance="garage")
-    told.wait("resolved", alertname="CclChargerUnreachable", instance="street")
+    receiver.wait("firing", alertname="CclFaultFlapping", instance="garage")
+    receiver.wait("resolved", alertname="CclChargerUnreachable", instance="street")
 
-    # The exporter dies, as by lack of memory: this is told, and nothing of its chargers.
+    # The exporter dies, as by lack of memory: an alert says so, and none names its chargers.
     watched.exporter.process.kill()
-    before = len(told.told)
-    down = told.wait("firing", alertname="CclExporterDown")
+    before = len(receiver.received)
+    down = receiver.wait("firing", alertname="CclExporterDown")
     assert down == {
         "alertname": "CclExporterDown",
         "severity": "warning",
@@ -133,13 +133,13 @@ def test_normal_life_is_silent_and_each_fault_arrives_and_goes(watched: Watched)
     _is_held_back_by(watched, "CclFaultFlapping", "garage", "CclExporterDown", watched.address)
     # Raised by Prometheus after a quarter of an hour, and held back.
     _is_held_back_by(watched, "CclNothingRead", None, "CclExporterDown", watched.address)
-    firing = {labels["alertname"] for status, labels in told.told[before:] if status == "firing"}
+    firing = {labels["alertname"] for status, labels in receiver.received[before:] if status == "firing"}
     assert firing == {"CclExporterDown"}
     watched.restart()
-    told.wait("resolved", alertname="CclExporterDown")
+    receiver.wait("resolved", alertname="CclExporterDown")
 
-    # Where a scrape is late, a fault that comes and goes may be there for long enough to be told itself.
-    assert told.alarms() | {("CclPlugFault", "street")} == {
+    # Where a scrape is late, a fault that comes and goes may be there for long enough to be sent itself.
+    assert receiver.alarms() | {("CclPlugFault", "street")} == {
         ("CclPlugFault", "garage"),
         ("CclPlugFault", "street"),
         ("CclFaultFlapping", "street"),

@@ -224,7 +224,7 @@ def test_two_charges_while_the_exporter_was_down_show_in_the_sums(site: Site, cl
     assert sums["register"] == pytest.approx(sums["sessions"] + sums["unattributed"])
 
 
-def test_energy_without_a_charge_and_a_charge_under_way_are_told_apart(site: Site) -> None:
+def test_energy_without_a_charge_and_a_charge_under_way_are_distinguished(site: Site) -> None:
     plug, physics = site.simulator.site.plugs[0], site.simulator.site.model.places[0].plug
     site.look()
     with site.simulator.site.acting():

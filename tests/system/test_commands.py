@@ -63,7 +63,7 @@ def test_check_tells_the_dialect_of_an_engine_that_takes_one_device_at_a_time() 
         ("PowerStudio", "4.0", 0),
     ],
 )
-def test_weaknesses_are_told_of_the_versions_that_have_them(product: str, version: str, known: int) -> None:
+def test_vulnerabilities_are_named_for_the_versions_that_have_them(product: str, version: str, known: int) -> None:
     assert len(known_weaknesses(product, version)) == known
 
 
@@ -126,7 +126,7 @@ def test_check_of_all_chargers_needs_a_configuration_file() -> None:
     assert run("check", "--all").returncode == 2
 
 
-def test_silence_is_told_as_a_time_out_and_perhaps_the_wrong_subnet() -> None:
+def test_no_answer_is_reported_as_a_time_out_and_perhaps_the_wrong_subnet() -> None:
     with silent_server() as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         shown = run("show", "-c", address, "--timeout", "0.5")
@@ -169,10 +169,10 @@ def test_show_watches_until_it_is_stopped(wallbox: Simulator, start: Start) -> N
 def test_show_hides_what_is_personal_unless_it_is_asked_for(wallbox: Simulator) -> None:
     wallbox.site.set_value("EVSE.TAG", 4711.0)
     hidden = run("show", "EVSE.TAG", "-c", wallbox.url).stdout
-    told = run("show", "EVSE.TAG", "--sensitive", "-c", wallbox.url).stdout
+    printed = run("show", "EVSE.TAG", "--sensitive", "-c", wallbox.url).stdout
 
     assert "4711" not in hidden
-    assert "4711" in told
+    assert "4711" in printed
 
 
 def test_show_gives_no_value_of_a_silent_device() -> None:
@@ -323,13 +323,13 @@ def test_nothing_personal_is_in_a_recording(mallory: Simulator, tmp_path: Path, 
 def test_a_recording_masks_serials_users_addresses_and_the_names_that_an_owner_chose(tmp_path: Path) -> None:
     with Simulator("twin", autopilot=False) as simulator:
         run("dump", str(tmp_path / "dump"), "-c", simulator.url)
-        told = "".join(path.name + path.read_text() for path in (tmp_path / "dump").rglob("*") if path.is_file())
+        dumped = "".join(path.name + path.read_text() for path in (tmp_path / "dump").rglob("*") if path.is_file())
 
-    assert "Poste Été" not in told
-    assert "Xxxxx Éxé" not in told
-    assert "Café" not in told
-    assert "CVMMINI" in told
-    assert "127.0.0.1" not in told
+    assert "Poste Été" not in dumped
+    assert "Xxxxx Éxé" not in dumped
+    assert "Café" not in dumped
+    assert "CVMMINI" in dumped
+    assert "127.0.0.1" not in dumped
 
 
 def test_show_exits_with_6_if_nothing_matches(wallbox: Simulator) -> None:

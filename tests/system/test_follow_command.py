@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from helpers.following import MODE3, PREDUCTION, TO_BE, follow, limit_to, reduction, told, writes
+from helpers.following import MODE3, PREDUCTION, TO_BE, follow, input_file, limit_to, reduction, writes
 from helpers.support import COMMAND, Start
 
 from ccl_exporter.control.put import WritableTransport
@@ -24,7 +24,7 @@ def test_the_promise_comes_before_the_first_write_and_a_stop_means_the_limit_of_
 ) -> None:
     path = tmp_path / "free"
     limit_to(charging, 40.0)
-    with told(path, 4000.0):
+    with input_file(path, 4000.0):
         process = start("charge", "follow", "--input", "available", "--file", str(path), "-c", charging.url)
         process.line("Safe current: 0.00 A, within 60 s")
         process.line(r"When this command ends: 19\.20 A, as now")
@@ -46,12 +46,12 @@ def test_a_number_that_is_lost_means_the_safe_current_and_it_is_left_when_the_nu
 ) -> None:
     path = tmp_path / "free"
     flags = ("--mode", "floor", "--safe", "6.1A", "--stale", "3s", "--interval", "1s", "--file", str(path))
-    with told(path, 4000.0):
+    with input_file(path, 4000.0):
         process = follow(start, charging, *flags)
         assert float(process.line(TO_BE)[1]) > 15
     process.line("stale: ")
     assert float(process.line(TO_BE)[1]) == 6.08
-    with told(path, 4000.0):
+    with input_file(path, 4000.0):
         process.line("returning: ")
         assert float(process.line(TO_BE)[1]) > 15
 
@@ -60,7 +60,7 @@ def test_a_second_follower_is_refused_with_a_clear_sentence(
     charging: Simulator, start: Start, tmp_path: Path, state: Path
 ) -> None:
     path = tmp_path / "free"
-    with told(path, 4000.0):
+    with input_file(path, 4000.0):
         process = follow(start, charging, "--file", str(path))
         process.line(TO_BE)
         second, limit, status, as_json = (
@@ -88,7 +88,7 @@ def test_what_a_killed_follower_owes_is_done_by_the_next_command(
 ) -> None:
     path = tmp_path / "free"
     limit_to(charging, 40.0)
-    with told(path, 4000.0):
+    with input_file(path, 4000.0):
         process = follow(start, charging, "--safe", "6.1A", "--file", str(path))
         process.line(TO_BE)
         process.process.kill()
@@ -124,7 +124,7 @@ def test_a_killed_follower_leaves_a_current_also_if_its_last_write_did_not_arriv
     limit_to(charging, 90.0)
     charging.faults = (fault,)
     path = tmp_path / "free"
-    with told(path, 4000.0):
+    with input_file(path, 4000.0):
         # This mode leaves a limit below the minimum current at once; the sun alone takes some minutes.
         process = follow(start, charging, "--mode", "floor", "--file", str(path))
         process.line(said)
@@ -149,7 +149,7 @@ def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_li
     ending: signal.Signals, before: float, start: Start, tmp_path: Path, state: Path
 ) -> None:
     path = tmp_path / "free"
-    with Simulator(autopilot=False, speed=1) as charging, told(path, 4000.0):
+    with Simulator(autopilot=False, speed=1) as charging, input_file(path, 4000.0):
         charging.site.plugs[0].plug_in(50_000)
         charging.site.plugs[0].authorise()
         charging.site.force(MODE3, [(PREDUCTION, before)], 0.0)
@@ -173,7 +173,7 @@ def test_the_limit_of_before_is_set_though_nobody_reads_any_more_what_is_said(
 ) -> None:
     path = tmp_path / "free"
     limit_to(charging, 40.0)
-    with told(path, 4000.0):
+    with input_file(path, 4000.0):
         process = follow(start, charging, "--file", str(path))
         process.line(TO_BE)
         assert process.process.stdout is not None

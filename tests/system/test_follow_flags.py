@@ -9,7 +9,7 @@ from time import time
 import pytest
 from helpers.board_asking import Asker
 from helpers.board_queries import defaults, queries
-from helpers.following import MODE3, PLUG, TO_BE, limit_to, reduction, told, writes
+from helpers.following import MODE3, PLUG, TO_BE, input_file, limit_to, reduction, writes
 from helpers.prometheus import await_value
 from helpers.prometheus import running as prometheus
 from helpers.support import COMMAND, PROJECT, Process, Scrape, Start, get, server
@@ -112,7 +112,7 @@ def test_flags_of_version_0_1_are_accepted_with_a_warning(charging: Simulator, s
 
 def test_a_follower_tells_what_it_does_as_metrics(charging: Simulator, start: Start, tmp_path: Path) -> None:
     path = tmp_path / "free"
-    with told(path, 4000.0):
+    with input_file(path, 4000.0):
         process: Process = start(
             *("charge", "follow", "--input", "available", "--file", str(path)),
             *("--web.listen-address", "127.0.0.1:0", "-c", charging.url),
@@ -120,7 +120,7 @@ def test_a_follower_tells_what_it_does_as_metrics(charging: Simulator, start: St
         url = process.line(r"http://127\.0\.0\.1:\d+/metrics")[0]
         process.line(TO_BE)
         accept = "application/openmetrics-text; version=1.0.0"
-        # The current is told before it is written.
+        # The current is printed before it is written.
         while not (scrape := Scrape.of(get(url, Accept=accept))).get("ccl_follow_writes_total"):
             assert process.process.poll() is None
         linted = subprocess.run(

@@ -1,4 +1,4 @@
-"""Readings on a real broker (Debian's mosquitto), and what Home Assistant is told of them."""
+"""Readings on a real broker (Debian's mosquitto), and what Home Assistant gets of them."""
 
 import json
 import re
@@ -212,7 +212,7 @@ class TestTheBrokerIsAway:
         process.wait_for_log("mqtt://127.0.0.1:.* accepts messages")
         assert len([line for line in process.log if "Connection refused" in line]) == 1
 
-    def test_a_broker_that_has_forgotten_everything_is_told_again(
+    def test_a_broker_that_has_forgotten_everything_gets_everything_again(
         self, garage: Simulator, broker: Broker, serve_file: Serve
     ) -> None:
         process = serve_file(configuration(broker, ", discovery: homeassistant", garage=garage))
@@ -326,7 +326,7 @@ class TestWhoMay:
         process.wait_for_log("the broker refuses the connection: (not authorized|bad user name or password)")
         assert "wrong one" not in "".join(process.log)
 
-    def test_a_broker_that_nobody_vouches_for_is_told_nothing(
+    def test_a_broker_with_an_untrusted_certificate_gets_nothing(
         self, garage: Simulator, secured: Broker, serve_file: Serve
     ) -> None:
         other = trustme.CA()
@@ -337,7 +337,7 @@ class TestWhoMay:
 
 
 class TestHomeAssistant:
-    def test_it_is_told_of_the_charger_and_of_its_plugs(
+    def test_it_discovers_the_charger_and_its_plugs(
         self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
     ) -> None:
         with Simulator("twin", autopilot=False) as twin:
@@ -352,7 +352,7 @@ class TestHomeAssistant:
             "north Poste Été.PLUG_B",
         ]
 
-    def test_it_is_told_again_when_it_starts(
+    def test_everything_is_published_again_when_it_starts(
         self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
     ) -> None:
         serve_file(

@@ -75,7 +75,7 @@ def instants(begin: datetime, days: int) -> list[datetime]:
 
 
 class Clock:
-    """A clock of a simulated charger that goes on half a second whenever somebody looks, and when it is told to.
+    """A clock of a simulated charger that goes on half a second whenever somebody looks, and on demand.
 
     So it does not depend on how busy the machine is.
     """

@@ -339,7 +339,7 @@ def test_a_configuration_that_is_being_edited_at_the_end_of_a_plan_keeps_no_plug
             assert simulator.site.model.places[0].plug.limits.usable
 
 
-def test_a_plug_that_a_plan_must_leave_out_of_service_is_told_and_the_next_command_puts_it_back(
+def test_a_plug_that_a_plan_must_leave_out_of_service_is_reported_and_the_next_command_puts_it_back(
     start: Start, tmp_path: Path, state: Path
 ) -> None:
     prices = tmp_path / "prices.csv"

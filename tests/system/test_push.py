@@ -151,8 +151,8 @@ def test_a_field_of_another_type_costs_only_itself_and_is_named(
     process, url = serve_file(one_charger(garage, influx))
     until(lambda: influx.count("ccl_plug", "power_watts") >= 3, "the other fields are not there")
 
-    told = process.wait_for_log("energy_joules_total of ccl_plug is refused")
-    assert "field type conflict" in told
+    logged = process.wait_for_log("energy_joules_total of ccl_plug is refused")
+    assert "field type conflict" in logged
     until(lambda: spool_metric(url, "rejected_points_total") >= 3, "what was refused is not counted")
     assert spool_metric(url, "sent_points_total") > 0
     assert len([line for line in process.log if "is refused" in line]) == 1
@@ -165,8 +165,8 @@ def test_a_database_that_is_not_there_is_named_at_the_start_and_filled_when_it_i
 ) -> None:
     influx.query("DROP DATABASE evse")
     process, url = serve_file(one_charger(garage, influx))
-    told = process.wait_for_log("database not found")
-    assert "there is no such database" in told
+    logged = process.wait_for_log("database not found")
+    assert "there is no such database" in logged
     assert own_metrics(url).get("ccl_up") == 1
     spooled = spool_metric(url, "spooled_points_total")
     influx.query("CREATE DATABASE evse")
@@ -182,7 +182,7 @@ def test_a_wrong_password_is_named_and_nothing_is_lost_until_it_is_right(
     with running(database):
         database.create()
         process, url = serve_file(one_charger(garage, database, ", username: ccl, password: s3cret-Pa55"))
-        told = process.wait_for_log("influxdb db: .*rejects the login")
+        logged = process.wait_for_log("influxdb db: .*rejects the login")
         database.query("CREATE USER ccl WITH PASSWORD 's3cret-Pa55'")
         process.wait_for_log("influxdb db: .*no permission to write")
         database.query("GRANT WRITE ON evse TO ccl")
@@ -190,7 +190,7 @@ def test_a_wrong_password_is_named_and_nothing_is_lost_until_it_is_right(
         shown = get(url.replace("/metrics", "/config")) + get(url)
         process.stop()
 
-    assert "401" in told
+    assert "401" in logged
     assert "s3cret" not in shown + "".join(process.log)
     assert "<secret>" in shown
 
@@ -258,8 +258,8 @@ def test_a_second_exporter_with_the_same_spool_serves_but_does_not_write(
     first, url = serve_file(one_charger(garage, influx))
     until(lambda: spool_metric(url, "sent_points_total") > 0, "nothing is sent")
     second, other = serve_file(one_charger(garage, influx))
-    told = second.wait_for_log("nothing is written")
-    assert "another process uses it" in told
+    logged = second.wait_for_log("nothing is written")
+    assert "another process uses it" in logged
     assert own_metrics(other).get("ccl_up") == 1
     assert spool_metric(other, "spooled_points_total") == 0
     first.stop()
@@ -313,10 +313,10 @@ def test_a_clash_of_two_fields_costs_these_alone_each_with_its_own_reason(influx
     assert influx.count("ccl_plug", "locked") == influx.count("ccl_plug", "state_text") == 8
     assert influx.count("ccl_plug", "power_watts") == influx.count("ccl_plug", "state") == 1
     with closing(sqlite3.connect(state / "db.db")) as db:
-        told = {(line.split(" ")[1].partition("=")[0], reason) for line, reason in db.execute(REFUSED)}
-    assert {field for field, _ in told} == {"power_watts", "state"}
-    assert len(told) == 2
-    assert all(f'input field "{field}"' in reason for field, reason in told)
+        logged = {(line.split(" ")[1].partition("=")[0], reason) for line, reason in db.execute(REFUSED)}
+    assert {field for field, _ in logged} == {"power_watts", "state"}
+    assert len(logged) == 2
+    assert all(f'input field "{field}"' in reason for field, reason in logged)
 
 
 def ended(at: float, highest_watts: float | None = 7350.0) -> FinishedSession:

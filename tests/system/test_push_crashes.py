@@ -84,7 +84,7 @@ def test_what_was_spooled_arrives_whatever_is_killed(start: Start, tmp_path: Pat
     print(f"CCL_KILLS={KILLS} CCL_SEED={SEED}")  # noqa: T201 - shown by pytest when it fails
     chance = random.Random(SEED)
     influx, victoria = Influx(tmp_path / "influxdb"), Victoria(tmp_path / "victoria")
-    told = dict.fromkeys(SINKS, 0.0)
+    reported = dict.fromkeys(SINKS, 0.0)
     with ExitStack() as stack:
         simulators = [stack.enter_context(Simulator(autopilot=False)) for _ in range(3)]
         for database in (influx, victoria):
@@ -111,7 +111,7 @@ def test_what_was_spooled_arrives_whatever_is_killed(start: Start, tmp_path: Pat
                     sleep(chance.uniform(0, 0.05))
                 process.process.kill()
                 process.stop()
-                told = {sink: told[sink] + last[sink] for sink in SINKS}
+                reported = {sink: reported[sink] + last[sink] for sink in SINKS}
 
         # Without chargers nothing is added any more, and what waits is sent.
         config.write_text(f"probe: {{allow_networks: [192.0.2.1]}}\n{entries}")
@@ -136,13 +136,13 @@ def test_what_was_spooled_arrives_whatever_is_killed(start: Start, tmp_path: Pat
             for name, field in BATCHES.items()
             for row in influx.query(f'SELECT "{field}", charger FROM "{name}"')  # noqa: S608 - names of ours
         ]
-        # VictoriaMetrics shows what it took only a moment later, also when it is told to flush.
+        # VictoriaMetrics shows what it took only a moment later, also after a flush.
         began = monotonic()
         while len(in_victoria := batches_in(victoria)) < ever["victoria"] and monotonic() - began < 30:
             sleep(0.2)
 
-    print(f"readings and charges {ever}, points told of {told}, points in InfluxDB {len(stored)}")  # noqa: T201 - likewise
+    print(f"readings and charges {ever}, points reported {reported}, points in InfluxDB {len(stored)}")  # noqa: T201 - likewise
     assert ever["influx"] >= KILLS / 2, "hardly anything was read: this would prove nothing"
     assert len(readings) == len(set(readings)) == ever["influx"]
-    assert len(stored) >= told["influx"]
+    assert len(stored) >= reported["influx"]
     assert len(in_victoria) == ever["victoria"]

@@ -10,7 +10,7 @@ from helpers.support import Scrape, Start, scrape
 
 PERSONAL = {"EVSE.TAG", "EVSE.TAG_EX", "EVSE.PLUG.RESERVE", "EVSE.PLUG.RESERVE_EX", "Reader.TAG", "Reader.TAGEX"}
 
-# What the recordings' numbers are in, by the last part of the name, told here by hand and not by the catalogue.
+# What the recordings' numbers are in, by the last part of the name, by hand, not from the catalogue.
 SCALES = {
     "joules_total": ({"AE"}, 3_600_000.0),
     "partial_joules": ({"PAE", "AEP"}, 3_600_000.0),

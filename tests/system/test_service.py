@@ -185,7 +185,7 @@ def test_the_charger_may_be_named_by_the_environment(start: Start) -> None:
 @pytest.mark.parametrize(
     "command", [("serve", "http://127.0.0.1:9"), ("demo",), ("simulate",)], ids=lambda command: command[0]
 )
-def test_a_command_ends_in_good_order_when_it_is_told_to(start: Start, command: tuple[str, ...]) -> None:
+def test_a_command_ends_in_good_order_after_a_signal(start: Start, command: tuple[str, ...]) -> None:
     process = start(*command, "--web.listen-address", "127.0.0.1:0")
     process.line(r"http://127\.0\.0\.1:\d+")
 
@@ -215,7 +215,7 @@ def test_a_command_ends_in_good_order_when_it_is_told_to(start: Start, command: 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_a_mistake_is_told_in_a_sentence_and_with_exit_code_2(arguments: tuple[str, ...], says: str) -> None:
+def test_an_error_is_reported_in_a_sentence_and_with_exit_code_2(arguments: tuple[str, ...], says: str) -> None:
     done = run(*arguments)
 
     assert done.returncode == 2

@@ -65,12 +65,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     database = History(folder / "victoria")
     database.start()
     try:
-        yield told(database.url, folder)
+        yield story_of(database.url, folder)
     finally:
         database.stop()
 
 
-def told(database: str, folder: Path) -> Story:
+def story_of(database: str, folder: Path) -> Story:
     cast = list(roles(DAYS))
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         lives = pool.map(live, cast, [database] * len(cast))

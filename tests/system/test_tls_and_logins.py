@@ -413,7 +413,7 @@ class TestRenewal:
 
 
 class TestStrangers:
-    def test_plain_http_is_told_where_it_is_and_holds_nobody_up(self, site: Site) -> None:
+    def test_plain_http_gets_a_hint_and_does_not_block_others(self, site: Site) -> None:
         with site.serving(tls()):
             for _ in range(3 * WORKERS):
                 answer = site.http()

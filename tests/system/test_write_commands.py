@@ -178,7 +178,7 @@ class TestBadInput:
         assert ccl(wallbox, "set", REDUCTION, "50")[0] == 4
         assert ccl(wallbox, "set", REDUCTION, "50")[0] == 0
 
-    def test_a_wrong_password_is_told_without_writing(self) -> None:
+    def test_a_wrong_password_is_reported_without_writing(self) -> None:
         locked = Dialect.parse(["digest", "auth-writes-only"])
         with Simulator(
             dialect=locked,
@@ -196,7 +196,7 @@ class TestBadInput:
             assert taken[0] == 0
             assert holds(simulator, REDUCTION) == 50
 
-    def test_a_charger_that_dies_while_it_is_written_to_leaves_no_doubt_untold(
+    def test_a_charger_that_dies_while_it_is_written_to_leaves_no_doubt_unreported(
         self, wallbox: Simulator, state: Path
     ) -> None:
         """The request arrives, and then there is no charger any more."""
@@ -265,11 +265,11 @@ class TestPace:
         assert "--min-interval 0" in said
         assert planned == f"would write {REDUCTION}: 50 -> 40\n"
         forced, said = ccl(wallbox, "set", REDUCTION, "40", "--min-interval", "0", "--json")
-        told = json.loads(said)
+        report = json.loads(said)
 
         assert (forced, writes(wallbox), holds(wallbox, REDUCTION)) == (0, 2, 40)
-        assert told["outcome"] == "done"
-        assert told["written"] == [{"variable": REDUCTION, "before": 50.0, "wanted": 40.0, "after": 40.0}]
+        assert report["outcome"] == "done"
+        assert report["written"] == [{"variable": REDUCTION, "before": 50.0, "wanted": 40.0, "after": 40.0}]
 
     def test_several_variables_are_one_write(self, wallbox: Simulator) -> None:
         ended, said = ccl(wallbox, "set", REDUCTION, "50", f"{MODE3}.OUT_OF_SERVICE", "1")
@@ -395,7 +395,7 @@ class TestCharging:
         assert ended == 0
         assert "the session has ended and the vehicle is still connected (remote)" in said
 
-    def test_amperes_that_do_not_follow_are_told(self, wallbox: Simulator) -> None:
+    def test_amperes_that_do_not_follow_are_reported(self, wallbox: Simulator) -> None:
         """The meter shows what flows, whatever PREDUCTION says."""
         plug = wallbox.site.plugs[0]
         plug.plug_in(need_wh=100_000)

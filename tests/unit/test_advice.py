@@ -1,4 +1,4 @@
-"""What the owner of a charger that cannot be read is told to do."""
+"""What the owner of a charger that cannot be read is advised to do."""
 
 from collections.abc import Mapping
 

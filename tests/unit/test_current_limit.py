@@ -184,7 +184,7 @@ class TestReductions:
         (plug("charging", allowed=None), "P: charging"),
     ],
 )
-def test_a_plug_is_told_in_one_line_with_the_reason_why_it_does_not_charge(seen: Plug, says: str) -> None:
+def test_a_plug_is_described_in_one_line_with_the_reason_why_it_does_not_charge(seen: Plug, says: str) -> None:
     assert describe(seen).startswith(says)
     assert "\n" not in describe(seen)
 
@@ -204,10 +204,10 @@ def test_a_charge_that_was_begun_now_is_left_alone_until_its_car_leaves(seen: Pl
 
 
 @pytest.mark.parametrize(("later", "goes_on"), [(0.0, True), (86_399.0, True), (86_400.0, False), (-1.0, False)])
-@pytest.mark.parametrize(("told_then", "told_now"), [(None, None), (5.0, None), (None, 5.0)])
-def test_a_charge_that_cannot_be_told_from_another_is_left_alone_for_a_day(
-    told_then: float | None, told_now: float | None, later: float, goes_on: bool
+@pytest.mark.parametrize(("requested_then", "requested_now"), [(None, None), (5.0, None), (None, 5.0)])
+def test_a_charge_that_cannot_be_distinguished_from_another_is_left_alone_for_a_day(
+    requested_then: float | None, requested_now: float | None, later: float, goes_on: bool
 ) -> None:
-    seen = plug("charging", requested=told_now)
+    seen = plug("charging", requested=requested_now)
 
-    assert (override_active(seen, Override(told_then, 1000.0), 1000.0 + later) is not None) is goes_on
+    assert (override_active(seen, Override(requested_then, 1000.0), 1000.0 + later) is not None) is goes_on

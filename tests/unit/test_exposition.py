@@ -114,7 +114,7 @@ class TestFormats:
         assert written(ALL, OPENMETRICS).endswith("\n# EOF\n")
         assert written([], OPENMETRICS) == "# EOF\n"
 
-    def test_in_openmetrics_a_unit_is_told_where_the_name_ends_with_one(self) -> None:
+    def test_in_openmetrics_a_unit_is_named_where_the_name_ends_with_one(self) -> None:
         units = {family.name: family.unit for family in parse_openmetrics(written(ALL, OPENMETRICS))}
 
         assert units["ccl_plug_energy_joules"] == "joules"
@@ -279,7 +279,7 @@ class TestSeries:
         }
 
     @both_formats
-    def test_a_counter_is_told_without_a_time_of_creation(self, accept: str, parse: Parse) -> None:
+    def test_a_counter_is_written_without_a_time_of_creation(self, accept: str, parse: Parse) -> None:
         found = read(written([Sample(f.PLUG_ENERGY, ("Bay.A",), 3.6e9)], accept), parse)
 
         assert found == {key("ccl_plug_energy_joules_total", plug="Bay.A"): 3.6e9}
@@ -437,7 +437,7 @@ class TestNames:
 
         assert names_of(lambda family: words(family) & types) == []
 
-    def test_no_age_is_told_where_an_instant_can_be(self) -> None:
+    def test_no_age_is_given_where_an_instant_can_be(self) -> None:
         assert names_of(lambda family: words(family) & {"age", "since", "ago", "elapsed"}) == []
 
     def test_labels_are_in_snake_case_and_differ(self) -> None:

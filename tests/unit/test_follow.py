@@ -574,7 +574,7 @@ def test_a_number_may_be_dated_and_may_be_a_member_of_json() -> None:
         ("5", "a"),
     ],
 )
-def test_what_is_no_number_is_told(text: str, field: str | None) -> None:
+def test_what_is_no_number_is_reported(text: str, field: str | None) -> None:
     with pytest.raises(NoValueError):
         reading(text, field)
 

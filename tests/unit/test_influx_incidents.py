@@ -297,9 +297,9 @@ def test_a_clash_of_two_fields_costs_these_alone_each_with_its_own_reason(
     pushing.run(10, is_read=False)
 
     refused = pushing.refused()
-    told = {line.split(" ")[1].partition("=")[0]: reason for line, reason in refused}
-    assert told.keys() == {"power_watts", "state"}
-    assert all(field in reason for field, reason in told.items())
+    reason_of = {line.split(" ")[1].partition("=")[0]: reason for line, reason in refused}
+    assert reason_of.keys() == {"power_watts", "state"}
+    assert all(field in reason for field, reason in reason_of.items())
     assert len(refused) == 2 * len(pushing.written)
     assert server.count("ccl_plug", "state_text") == len(pushing.written)
     assert pushing.is_lossless()

@@ -71,7 +71,7 @@ def test_the_power_of_three_phases_is_there_as_their_sum_too() -> None:
     assert documents(power(l1=0.1, l2=0.2, l3=2000.0))["plug/P"]["power_watts"] == 2000.3
 
 
-def test_of_two_phases_of_three_no_sum_is_told() -> None:
+def test_of_two_phases_of_three_no_sum_is_published() -> None:
     assert "power_watts" not in documents(power(l1=0.1, l2=0.2))["plug/P"]
 
 

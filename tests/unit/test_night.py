@@ -19,8 +19,8 @@ def ended(stopped: str, state: str = "waiting_for_disconnection", **more: Any) -
 
 
 def step(seen: Plug, night: Night = BEGUN, now: float = OPENED + 7000, **more: Any) -> str:
-    told = {"stops": (), "restart_remote": False, **more}
-    return next_step(seen, night, told["stops"], told["restart_remote"], now)[0]
+    options = {"stops": (), "restart_remote": False, **more}
+    return next_step(seen, night, options["stops"], options["restart_remote"], now)[0]
 
 
 @pytest.mark.parametrize(

@@ -202,10 +202,10 @@ class TestWhyNotCharging:
         ],
     )
     def test_it_says_what_stands_in_the_way(self, seen: Plug, why: str) -> None:
-        told = why_not_charging(seen, "waiting_for_tag")
+        sentence = why_not_charging(seen, "waiting_for_tag")
 
-        assert why in told
-        assert (why == "") == (told == "")
+        assert why in sentence
+        assert (why == "") == (sentence == "")
 
     def test_the_state_of_the_whole_station_explains_what_no_fault_does(self) -> None:
         assert why_not_charging(plug(), "disabled") == "The state of the whole station is: disabled."
@@ -228,14 +228,14 @@ class TestWhyNotCharging:
                 faults=faults,
                 session=Session(stop_reason=stop),
             )
-            told = why_not_charging(seen, station)
-            assert (told == "") == (row is not None and row.word == "charging")
-            assert re.fullmatch(r"|[A-Z][^{}_]+\.", told), told
+            sentence = why_not_charging(seen, station)
+            assert (sentence == "") == (row is not None and row.word == "charging")
+            assert re.fullmatch(r"|[A-Z][^{}_]+\.", sentence), sentence
 
-    def test_faults_are_told_for_every_bit_that_there_is(self) -> None:
+    def test_faults_are_named_for_every_bit_that_there_is(self) -> None:
         for word in catalogue().bits["plug_error"]:
-            told = why_not_charging(plug(vehicle_connected=False, faults=(word,)), None)
-            assert re.fullmatch(r"A fault prevents it: [A-Za-z -]+(\(RCD\))?\.", told)
+            sentence = why_not_charging(plug(vehicle_connected=False, faults=(word,)), None)
+            assert re.fullmatch(r"A fault prevents it: [A-Za-z -]+(\(RCD\))?\.", sentence)
 
 
 class TestOneCharger:

@@ -570,7 +570,7 @@ def test_prices_of_several_areas_are_not_mixed() -> None:
         pytest.param(f"begin,end,price\n{'x' * 200_000}\n", "not CSV: field larger", id="a row without an end"),
     ],
 )
-def test_prices_that_cannot_be_used_are_told_with_where_they_are(text: str, says: str) -> None:
+def test_prices_that_cannot_be_used_are_reported_with_where_they_are(text: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         parse(text)
 

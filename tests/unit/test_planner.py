@@ -29,7 +29,7 @@ def hours(*prices: float) -> Sequence[Slot]:
 
 @dataclass
 class Garage:
-    """A car at a plug, which charges while it is told to; what a planner did with it."""
+    """A car at a plug, which charges while it is commanded to; what a planner did with it."""
 
     goal: Goal
     slots: Sequence[Slot] = ()

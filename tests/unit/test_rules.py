@@ -92,26 +92,26 @@ def test_what_does_not_exist_is_found(expression: str, complaint: str) -> None:
 
 def shortcomings(rule: dict[str, Any]) -> Iterator[str]:
     """What an alert does not say, or says in another form than the others."""
-    name, told = rule["alert"], rule["annotations"]
-    if told.keys() != {"summary", "description"}:
+    name, annotations = rule["alert"], rule["annotations"]
+    if annotations.keys() != {"summary", "description"}:
         yield f"{name}: annotations"
     labels = look(rule["expr"], known()).labels or frozenset()
     if (
         "instance" in labels
         and name != "CclNothingRead"
-        and not told["summary"].startswith("{{ $labels.instance }}")
+        and not annotations["summary"].startswith("{{ $labels.instance }}")
     ):
         yield f"{name}: does not name the charger or the exporter first"
-    if "plug" in labels and "$labels.plug" not in told["summary"]:
+    if "plug" in labels and "$labels.plug" not in annotations["summary"]:
         yield f"{name}: does not name the plug"
-    if not told["summary"].endswith("."):
+    if not annotations["summary"].endswith("."):
         yield f"{name}: summary"
     for label in re.findall(
-        r"\$labels\.(\w+)", f"{told['summary']} {told['description']}".partition("$external")[0]
+        r"\$labels\.(\w+)", f"{annotations['summary']} {annotations['description']}".partition("$external")[0]
     ):
         if label not in labels | {"instance", "plug"}:
             yield f"{name}: has no label {label}"
-    if f"#{name.lower()}" not in told["description"]:
+    if f"#{name.lower()}" not in annotations["description"]:
         yield f"{name}: runbook"
 
 

@@ -117,7 +117,7 @@ def shown(values: Mapping[str, Value], **more: Any) -> Shown:
 
 
 class TestReading:
-    def test_of_a_charger_that_did_not_answer_only_the_reading_is_told(self) -> None:
+    def test_of_a_charger_that_did_not_answer_only_the_read_is_reported(self) -> None:
         found = Shown(
             snapshot(
                 {"Box.BAY.STATE": 8.0, "Box - Meter.AE": 7.0},
@@ -186,7 +186,7 @@ class TestDevices:
         assert found.walked("Box", "BAY.AE") == {}
         assert found.walked("Box", "CREDITS") == {"ccl_variable_value": 5}
 
-    def test_a_device_of_unknown_type_is_told_as_such(self) -> None:
+    def test_a_device_of_unknown_type_is_reported_as_such(self) -> None:
         assert shown({}, types={"X": None}).named("device_info") == {("X", "", ""): 1}
 
 
@@ -316,11 +316,11 @@ class TestPrivacy:
 
         found = shown(dict.fromkeys(self.PERSONAL, secret), infos=infos)
 
-        told = {sample.value for sample in found.samples} | {
+        exposed = {sample.value for sample in found.samples} | {
             label for _, labels in found.found for label in labels
         }
-        assert not told & {secret, JUNE + 0.625, *(info.title for info in infos.values())}
-        assert not {name.partition(".")[2] for name in self.PERSONAL} & {str(label) for label in told}
+        assert not exposed & {secret, JUNE + 0.625, *(info.title for info in infos.values())}
+        assert not {name.partition(".")[2] for name in self.PERSONAL} & {str(label) for label in exposed}
 
     def test_a_personal_variable_has_no_series(self) -> None:
         infos = dict.fromkeys((*self.PERSONAL, "Box.X"), VariableInfo("T", "#V", 0))
@@ -380,7 +380,7 @@ class TestPlugs:
     ) -> None:
         assert self.plugs(values, plugs=(), types={"Box": None}) == plugs
 
-    def test_a_plug_told_twice_has_its_series_once(self) -> None:
+    def test_a_plug_listed_twice_has_its_series_once(self) -> None:
         found = shown({**self.STATE, "Box.BAY.AE": 1.0}, plugs=(PLUG, PLUG))
 
         assert found.words("plug_state", "Box.BAY") == ("available",)
@@ -601,7 +601,7 @@ class TestPlugMeter:
     def test_as_long_as_the_engines_variables_are_not_known_the_meter_does_not_stand_in(self) -> None:
         assert shown({"Box - Meter.AE": 5.0}).named("plug_energy_joules_total") == {}
 
-    def test_a_meter_with_phases_is_told_by_phase(self) -> None:
+    def test_a_meter_with_phases_is_exposed_by_phase(self) -> None:
         phases = {f"Box - Meter.{name}{phase}": phase * 1.0 for name in ("API", "AI", "VI") for phase in (1, 2, 3)}
         values = {**phases, "Box - Meter.API": 6.0, "Box.BAY.API": 6.0, "Box.BAY.AI": 2.0, "Box.BAY.VI": 2.0}
 
@@ -638,7 +638,7 @@ class TestPlugMeter:
 
         assert found.value("plug_energy_joules_total", "Box.BAY") == 4444416000
 
-    def test_without_any_register_listed_the_charges_own_is_told(self) -> None:
+    def test_without_any_register_listed_the_charges_own_is_exposed(self) -> None:
         charge = ChargeRecord("Box.BAY", meter_watt_hours=1000.0)
 
         found = shown({"Box.BAY.STATE": 0.0}, charges={"Box.BAY": charge})
@@ -723,7 +723,7 @@ class TestCharge:
     def charge(self, **fields: Any) -> Shown:
         return shown({"Box.BAY.STOPPED": 6.0}, charges={"Box.BAY": ChargeRecord("Box.BAY", **fields)})
 
-    def test_everything_that_is_told_is_shown_in_base_units(self) -> None:
+    def test_everything_that_is_sent_is_shown_in_base_units(self) -> None:
         found = self.charge(
             watt_hours=1500.0, requested=JUNE, begun=JUNE + 1, ended=JUNE + 2, seconds=1.0, stop_reason=4
         )
@@ -735,7 +735,7 @@ class TestCharge:
         assert found.value("charge_duration_seconds", "Box.BAY") == 1
         assert found.words("charge_stop_reason", "Box.BAY") == ("disconnect",)
 
-    def test_what_is_not_told_has_no_series(self) -> None:
+    def test_what_is_not_sent_has_no_series(self) -> None:
         found = self.charge()
 
         assert [key for key in found.found if key[0].startswith("ccl_charge")] == []
@@ -816,7 +816,7 @@ class TestStation:
         [
             pytest.param(SystemStatus(("a", "b", "c"), 2), 2, id="some"),
             pytest.param(SystemStatus(("a", "b", "c"), 0), 0, id="none"),
-            pytest.param(SystemStatus(("a", "b", "c")), None, id="not told"),
+            pytest.param(SystemStatus(("a", "b", "c")), None, id="not sent"),
             pytest.param(None, None, id="no document"),
         ],
     )
@@ -824,7 +824,7 @@ class TestStation:
         assert shown({}, status=status).value("station_active_events") == events
 
     @pytest.mark.parametrize("clock", [JUNE, None])
-    def test_its_clock_is_told_only_if_it_tells_it(self, clock: float | None) -> None:
+    def test_its_clock_is_exposed_only_if_it_sends_it(self, clock: float | None) -> None:
         assert shown({}, clock=clock).value("station_clock_timestamp_seconds") == clock
 
     def test_a_silent_engine_has_no_state(self) -> None:

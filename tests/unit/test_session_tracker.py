@@ -258,8 +258,8 @@ def test_a_glitch_at_a_restart_begins_no_account_and_records_no_charge(register:
     assert (log.now.register_generation, log.now.unassigned) == (1, 0)
 
 
-@pytest.mark.parametrize("told", [0.0, 9e9])
-def test_a_glitch_of_charge_info_becomes_no_charge(told: float) -> None:
+@pytest.mark.parametrize("energy", [0.0, 9e9])
+def test_a_glitch_of_charge_info_becomes_no_charge(energy: float) -> None:
     station, log = Station(), Book()
     log.take(station.read())
     station.begin()
@@ -267,7 +267,7 @@ def test_a_glitch_of_charge_info_becomes_no_charge(told: float) -> None:
     log.take(station.read())
     station.end()
     glitch = station.read()
-    charge = replace(glitch.charges[PLUG], meter_watt_hours=told, watt_hours=told)
+    charge = replace(glitch.charges[PLUG], meter_watt_hours=energy, watt_hours=energy)
     assert log.take(replace(glitch, charges={PLUG: charge})) is None
     found = log.take(station.read())
 
@@ -358,7 +358,7 @@ def test_a_clock_that_was_set_back_while_it_charged_loses_no_charge() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, None])
 @pytest.mark.parametrize("shift", [0.0, -86_400.0])
-def test_a_charge_whose_time_is_not_told_is_recorded_all_the_same(seconds: float | None, shift: float) -> None:
+def test_a_charge_whose_time_is_not_reported_is_recorded_all_the_same(seconds: float | None, shift: float) -> None:
     station, log = Station(), Book()
     log.take(station.read())
     station.charge(7000, 3600)
@@ -455,7 +455,7 @@ def test_a_replaced_session_whose_energy_was_not_reported_yet_is_known_by_its_po
     station, log = Station(), Book()
     log.take(station.read())
     station.begin()
-    kept = station.told()
+    kept = station.charge_records()
     station.flow(watts, 60)
     log.take(replace(station.read(), charges=kept))
     station.flow(watts, 3600)
@@ -526,7 +526,7 @@ def test_a_session_whose_dates_change_while_it_charges_is_one(changes: dict[str,
     assert (log.now.charged, log.now.unassigned) == (12.25 * KWH, 0)
 
 
-def test_a_session_before_that_is_told_once_more_changes_nothing() -> None:
+def test_a_session_before_that_is_reported_once_more_changes_nothing() -> None:
     station, log = Station(), Book()
     log.take(station.read())
     station.charge(1000, 1800)
@@ -705,7 +705,7 @@ CHANGES = st.lists(
 @settings(max_examples=300)
 @given(CHANGES)
 def test_no_energy_is_of_two_sessions_whatever_the_charger_tells_of_their_dates(steps: list[Step]) -> None:
-    """Sessions change their dates, or for a read none or the one before is told; others pass unseen."""
+    """Sessions change their dates, or for a read none or the one before is reported; others pass unseen."""
     station, log = Station(), Book()
     sessions, charged, stale = 0, 0.0, ChargeRecord(PLUG, state=0)
     log.take(station.read())

@@ -61,14 +61,14 @@ def one(
     return None if found is None else (found.quantity, found.value)
 
 
-def told(unit: str | None = None, factor: int | None = None, **more: bool | str) -> VariableInfo:
+def info_of(unit: str | None = None, factor: int | None = None, **more: bool | str) -> VariableInfo:
     return VariableInfo(unit=unit, factor=factor, **more)  # type: ignore[arg-type]  # flags and modes by name
 
 
 class TestUnits:
     def test_a_register_is_the_same_in_kilowatt_hours_as_in_watt_hours(self) -> None:
         for watt_hours in range(0, 10_000_000, 1_870):
-            assert one(watt_hours / 1000, info=told("#WH", 3)) == one(float(watt_hours), info=told("#WH", 0))
+            assert one(watt_hours / 1000, info=info_of("#WH", 3)) == one(float(watt_hours), info=info_of("#WH", 0))
 
     @pytest.mark.parametrize(
         ("unit", "factor", "sent", "quantity", "base"),
@@ -101,7 +101,7 @@ class TestUnits:
     def test_a_unit_that_the_engine_tells_is_brought_to_base(
         self, unit: str, factor: int, sent: float, quantity: str, base: float
     ) -> None:
-        assert one(sent, info=told(unit, factor)) == (quantity, base)
+        assert one(sent, info=info_of(unit, factor)) == (quantity, base)
 
     @pytest.mark.parametrize(
         ("type", "name", "sent", "expected"),
@@ -131,23 +131,23 @@ class TestUnits:
     ) -> None:
         assert one(sent, name, type, settled=False) == expected
         assert one(sent, name, type, settled=True) == expected
-        assert one(sent, name, type, told()) == expected
+        assert one(sent, name, type, info_of()) == expected
 
     def test_the_engine_goes_before_the_catalogue(self) -> None:
-        assert one(7.0, "API", "CVM1D", told("#W", 0)) == ("watts", 7.0)
-        assert one(7.0, "AE", "CVM1D", told("#VARLH", 0)) == ("var_seconds_total", 25200.0)
+        assert one(7.0, "API", "CVM1D", info_of("#W", 0)) == ("watts", 7.0)
+        assert one(7.0, "AE", "CVM1D", info_of("#VARLH", 0)) == ("var_seconds_total", 25200.0)
 
     def test_a_code_that_nobody_knows_is_not_overruled_by_the_catalogue(self) -> None:
-        assert one(7.0, "API", "CVM1D", told("#KILOPOND", 0)) == (None, 7.0)
+        assert one(7.0, "API", "CVM1D", info_of("#KILOPOND", 0)) == (None, 7.0)
 
     def test_a_temperature_is_one_whatever_the_vendor_calls_its_unit(self) -> None:
-        assert one(28.2, "TCI", "CCL1MINIEMBEDDED", told("#CELSIUS", 0)) == ("celsius", 28.2)
+        assert one(28.2, "TCI", "CCL1MINIEMBEDDED", info_of("#CELSIUS", 0)) == ("celsius", 28.2)
 
     def test_a_code_that_nobody_knows_is_the_number_as_sent(self) -> None:
-        assert one(1.5, info=told("KgCO2", 3)) == (None, 1.5)
+        assert one(1.5, info=info_of("KgCO2", 3)) == (None, 1.5)
 
     def test_a_variable_without_a_unit_is_the_number_as_sent(self) -> None:
-        assert one(1.5, info=told()) == (None, 1.5)
+        assert one(1.5, info=info_of()) == (None, 1.5)
         assert one(-100.0) == (None, -100.0)
 
     def test_a_variable_that_nobody_was_asked_about_is_withheld(self) -> None:
@@ -165,7 +165,7 @@ class TestUnits:
     def test_unit_and_factor_come_from_one_source(
         self, unit: str | None, factor: int | None, symbol: UnitSpec
     ) -> None:
-        read = reading({"M.API": 1.0}, {"M": "CVM1D"}, {"M.API": told(unit, factor)})
+        read = reading({"M.API": 1.0}, {"M": "CVM1D"}, {"M.API": info_of(unit, factor)})
 
         variable = read.variable("M.API")
 
@@ -178,19 +178,19 @@ class TestUnits:
         assert one(29.0, "PREDUCTION", "MODO3") == ("ratio", 0.29)
 
     def test_a_value_too_large_to_scale_is_not_shown(self) -> None:
-        assert one(1e307, info=told("#WH", 12)) is None
+        assert one(1e307, info=info_of("#WH", 12)) is None
 
     def test_a_register_is_known_by_how_the_engine_counts(self) -> None:
-        assert one(1.0, "ENERGY", info=told("#WH", 0, sample_mode="differential")) == ("joules_total", 3600.0)
-        assert one(1.0, "ENERGY", info=told("#WH", 0, sample_mode="last")) == ("joules", 3600.0)
-        assert one(1.0, "AE", info=told("#WH", 0, sample_mode="last")) == ("joules_total", 3600.0)
+        assert one(1.0, "ENERGY", info=info_of("#WH", 0, sample_mode="differential")) == ("joules_total", 3600.0)
+        assert one(1.0, "ENERGY", info=info_of("#WH", 0, sample_mode="last")) == ("joules", 3600.0)
+        assert one(1.0, "AE", info=info_of("#WH", 0, sample_mode="last")) == ("joules_total", 3600.0)
 
     def test_a_register_below_zero_is_not_shown(self) -> None:
         assert one(-1.0, "AE", "CVM1D") is None
         assert one(0.0, "AE", "CVM1D") == ("joules_total", 0.0)
 
     def test_only_energies_can_be_registers(self) -> None:
-        assert one(5.0, "AE", info=told("#V", 0, sample_mode="differential")) == ("volts", 5.0)
+        assert one(5.0, "AE", info=info_of("#V", 0, sample_mode="differential")) == ("volts", 5.0)
 
 
 class TestWithheld:
@@ -203,14 +203,14 @@ class TestWithheld:
         assert one(value, "VDTTM") is None
 
     def test_what_the_engine_says_has_no_value_is_not_shown(self) -> None:
-        assert one(7.0, info=told("#V", 0, has_value=False)) is None
-        assert one(0.0, "AEB", "CVM1D", told(has_value=False)) is None
+        assert one(7.0, info=info_of("#V", 0, has_value=False)) is None
+        assert one(0.0, "AEB", "CVM1D", info_of(has_value=False)) is None
 
     @pytest.mark.parametrize("sent", [2.55, 9998.0, 1.001, -1.001, 655.35])
     def test_a_power_factor_that_cannot_be_is_not_shown(self, sent: float) -> None:
         assert one(sent, "PFMN", "CVM1D") is None
         assert one(sent, "PFI2", "CVMMINI") is None
-        assert one(sent, info=told("#PF", 0)) is None
+        assert one(sent, info=info_of("#PF", 0)) is None
 
     @pytest.mark.parametrize("sent", [-1.0, -0.5, 0.0, 1.0])
     def test_a_power_factor_that_can_be_is_shown(self, sent: float) -> None:
@@ -230,19 +230,19 @@ class TestWithheld:
     )
 
     @pytest.mark.parametrize("value", [4711.0, Moment(JUNE)], ids=["number", "date"])
-    @pytest.mark.parametrize("info", [None, told("#V", 0)], ids=["no unit", "volts"])
+    @pytest.mark.parametrize("info", [None, info_of("#V", 0)], ids=["no unit", "volts"])
     def test_personal_data_is_not_shown_even_as_a_number(self, value: Value, info: VariableInfo | None) -> None:
         shown = [(type, name) for type, name in self.PERSONAL if one(value, name, type, info) is not None]
 
         assert shown == []
 
     def test_while_the_type_of_its_device_is_not_known_an_unknown_number_waits(self) -> None:
-        assert one(4711.0, "COUNT", None, told()) is None
-        assert one(Moment(JUNE), "COUNT", None, told()) is None
-        assert one(4711.0, "COUNT", None, told("#V", 0)) == ("volts", 4711)
-        assert one(Moment(JUNE), "COUNT", None, told(type="date")) == ("timestamp", JUNE)
-        assert one(4711.0, "ANRCCC", None, told()) == (None, 4711)
-        assert one(4711.0, "COUNT", STRANGER, told()) == (None, 4711)
+        assert one(4711.0, "COUNT", None, info_of()) is None
+        assert one(Moment(JUNE), "COUNT", None, info_of()) is None
+        assert one(4711.0, "COUNT", None, info_of("#V", 0)) == ("volts", 4711)
+        assert one(Moment(JUNE), "COUNT", None, info_of(type="date")) == ("timestamp", JUNE)
+        assert one(4711.0, "ANRCCC", None, info_of()) == (None, 4711)
+        assert one(4711.0, "COUNT", STRANGER, info_of()) == (None, 4711)
 
     def test_what_must_not_be_shown_is_decided_by_name_type_and_value(self) -> None:
         read = reading(
@@ -266,8 +266,8 @@ class TestDates:
     @pytest.mark.parametrize(
         ("type", "name", "info"),
         [
-            pytest.param(STRANGER, "X", told("#DATETIME", 0), id="unit of the engine"),
-            pytest.param(STRANGER, "X", told(type="date"), id="type of the engine"),
+            pytest.param(STRANGER, "X", info_of("#DATETIME", 0), id="unit of the engine"),
+            pytest.param(STRANGER, "X", info_of(type="date"), id="type of the engine"),
             pytest.param("CCL1MINIEMBEDDED", "RUNTIME", None, id="catalogue"),
             pytest.param(STRANGER, "VDTTM", None, id="every device"),
             pytest.param(STRANGER, "X", None, id="only by its looks"),
@@ -293,7 +293,7 @@ class TestDates:
         assert one(Moment(first), "VDTTM") == ("timestamp", first)
 
     @pytest.mark.parametrize(
-        "info", [told("#DATETIME", 0), told(type="date")], ids=["unit of the engine", "type of the engine"]
+        "info", [info_of("#DATETIME", 0), info_of(type="date")], ids=["unit of the engine", "type of the engine"]
     )
     @pytest.mark.parametrize(
         ("sent", "instant"),
@@ -317,7 +317,7 @@ class TestDates:
 
     def test_a_date_in_a_variable_of_amperes_is_not_shown(self) -> None:
         assert one(Moment(JUNE), "AI", "CVM1D") is None
-        assert one(5.0, info=told("#A", 0, type="date")) is None
+        assert one(5.0, info=info_of("#A", 0, type="date")) is None
 
 
 class TestSilence:
@@ -341,7 +341,7 @@ class TestSilence:
         assert read.raw("Yard.X") is None
         assert not read.status_ok("Yard")
 
-    def test_its_status_is_still_told(self) -> None:
+    def test_its_status_is_still_exposed(self) -> None:
         assert reading({"Yard.STATUS": 34.0}, {"Yard": STRANGER}).status("Yard") == 34
 
     def test_a_status_that_is_listed_but_did_not_come_hides_the_device(self) -> None:
@@ -452,7 +452,7 @@ class TestQuestions:
         assert [read.raw(name) for name in ("E.NAME", "E.D", "E.NONE", "F.X", None)] == [None] * 5
 
     def test_what_the_engine_says_has_no_value_has_no_raw_number_either(self) -> None:
-        read = reading({"E.CC": 1.0}, {"E": "CCL1ENGINE"}, {"E.CC": told(has_value=False)})
+        read = reading({"E.CC": 1.0}, {"E": "CCL1ENGINE"}, {"E.CC": info_of(has_value=False)})
 
         assert read.raw("E.CC") is None
 
@@ -467,7 +467,7 @@ class TestDoubt:
         read = reading(
             {name: sent, "Meter.AE": sent, "E.PLUG.AEP": sent, "Other.AE": sent},
             {"E": "CCL1ENGINE", "Meter": "CVM1D", "Other": "CVM1D"},
-            {} if factor is None else {name: told("#WH", factor), "Meter.AE": told("#WH", factor)},
+            {} if factor is None else {name: info_of("#WH", factor), "Meter.AE": info_of("#WH", factor)},
             plugs=(PlugInfo("E.PLUG", meter="Meter"),) if plugs else (),
             charges=[ChargeRecord("E.PLUG", meter_watt_hours=watt_hours)],
         )

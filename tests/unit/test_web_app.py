@@ -198,10 +198,10 @@ class TestRoutes:
     def test_head_tells_what_get_would_and_sends_nothing(self, bench: Bench, encoding: str) -> None:
         for path in ("/", "/metrics", "/-/healthy", "/nowhere"):
             got = bench.ask(path, HTTP_ACCEPT_ENCODING=encoding)
-            told = bench.ask(path, "HEAD", HTTP_ACCEPT_ENCODING=encoding)
+            head = bench.ask(path, "HEAD", HTTP_ACCEPT_ENCODING=encoding)
 
-            assert (told.status, told.headers) == (got.status, got.headers), path
-            assert told.body == b"", path
+            assert (head.status, head.headers) == (got.status, got.headers), path
+            assert head.body == b"", path
 
     @pytest.mark.parametrize("encoding", ["identity", "gzip"])
     def test_the_length_is_that_of_the_body(self, bench: Bench, encoding: str) -> None:
@@ -236,7 +236,7 @@ class TestContent:
         assert answer.headers["Content-Type"].startswith(begins)
         assert bench.asked == [(10.0, accept)]
 
-    def test_a_cache_in_between_is_told_what_the_answer_depends_on(self, bench: Bench) -> None:
+    def test_a_cache_in_between_learns_what_the_answer_depends_on(self, bench: Bench) -> None:
         for encoding in ("identity", "gzip"):
             answer = bench.ask("/metrics", HTTP_ACCEPT_ENCODING=encoding)
 
@@ -280,7 +280,7 @@ class TestContent:
             pytest.param("gzip;q=0.000", False, id="q=0.000"),
             pytest.param("gzip;Q=0", False, id="Q=0"),
             pytest.param("gzip;q=0, *", False, id="anything but gzip"),
-            pytest.param("*, gzip;q=0", False, id="anything but gzip, told last"),
+            pytest.param("*, gzip;q=0", False, id="anything but gzip, named last"),
             pytest.param("*;q=0", False, id="nothing at all"),
             pytest.param("notgzip", False, id="a longer name"),
             pytest.param(",,;", False, id="nonsense"),

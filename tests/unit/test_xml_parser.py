@@ -64,7 +64,7 @@ class TestDevices:
     def test_they_come_in_the_engines_order(self) -> None:
         assert xml_parser.devices(xml("<devices><id>Zeta</id><id>Alfa</id></devices>")) == ("Zeta", "Alfa")
 
-    def test_a_device_told_twice_is_one_device(self) -> None:
+    def test_a_device_listed_twice_is_one_device(self) -> None:
         assert xml_parser.devices(xml("<devices><id>A</id><id>B</id><id>A</id></devices>")) == ("A", "B")
 
     def test_a_device_without_a_name_is_none(self) -> None:
@@ -106,7 +106,7 @@ class TestDeviceInfo:
 
         assert device.variables == ("Hall.Hall2.AE",)
 
-    def test_a_variable_told_twice_is_one_variable(self) -> None:
+    def test_a_variable_sent_twice_is_one_variable(self) -> None:
         body = "<devices><device><id>A</id><var>A.X</var><var>X</var><var>A.X</var></device></devices>"
 
         [device] = xml_parser.device_info(xml(body))
@@ -116,7 +116,7 @@ class TestDeviceInfo:
     def test_a_device_without_a_name_is_none(self) -> None:
         assert xml_parser.device_info(xml("<devices><device><type>CVM1D</type></device></devices>")) == ()
 
-    def test_what_is_not_told_is_none(self) -> None:
+    def test_what_is_not_reported_is_none(self) -> None:
         assert xml_parser.device_info(xml("<devices><device><id>A</id><type/></device></devices>")) == (
             Device("A"),
         )
@@ -238,13 +238,13 @@ class TestValues:
 
         assert xml_parser.values(xml(f"<deviceState>{body}</deviceState>")) == {"A.B": value}
 
-    def test_a_variable_told_twice_alike_keeps_its_value(self) -> None:
+    def test_a_variable_sent_twice_alike_keeps_its_value(self) -> None:
         body = "<variable><id>A.X</id><value>1.5</value></variable>" * 2
 
         assert xml_parser.values(xml(f"<values>{body}</values>")) == {"A.X": 1.5}
 
     @pytest.mark.parametrize(
-        "told",
+        "sent",
         [
             pytest.param(["1.0", "2.0"], id="twice"),
             pytest.param(["1.0", "2.0", "1.0"], id="thrice, the last as the first"),
@@ -254,8 +254,8 @@ class TestValues:
             pytest.param(["1.0", "17102022135525"], id="number and date"),
         ],
     )
-    def test_a_variable_told_differently_has_no_value(self, told: list[str]) -> None:
-        body = "".join(f"<variable><id>A.X</id><value>{value}</value></variable>" for value in told)
+    def test_a_variable_sent_differently_has_no_value(self, sent: list[str]) -> None:
+        body = "".join(f"<variable><id>A.X</id><value>{value}</value></variable>" for value in sent)
 
         assert xml_parser.values(xml(f"<values>{body}</values>")) == {"A.X": None}
 
@@ -310,7 +310,7 @@ class TestDates:
 
 
 class TestVarInfo:
-    def test_everything_that_is_told_is_taken(self) -> None:
+    def test_everything_that_is_reported_is_taken(self) -> None:
         body = (
             "<varInfo><var><id>Hall.AE</id><idEx>Hall.AE</idEx><title>Energ\u00eda activa</title>"
             "<hasValue>T</hasValue><hasLogger>T</hasLogger><hasForced>F</hasForced><sampleMode>differential</sampleMode>"
@@ -342,7 +342,7 @@ class TestVarInfo:
 
         assert (id, id_ex) == ("AE", None)
 
-    def test_both_names_are_told_as_sent(self) -> None:
+    def test_both_names_are_kept_as_sent(self) -> None:
         [(id, id_ex, _)] = xml_parser.var_info(
             xml("<varInfo><var><id>AE</id><idEx>Hall.B.AE</idEx></var></varInfo>")
         )
@@ -390,7 +390,7 @@ class TestVarInfo:
         [
             pytest.param("<hasValue>T</hasValue>", True, id="T"),
             pytest.param("<hasValue>F</hasValue>", False, id="F"),
-            pytest.param("", True, id="not told"),
+            pytest.param("", True, id="not reported"),
             pytest.param("<hasValue>?</hasValue>", True, id="nonsense"),
         ],
     )
@@ -402,7 +402,7 @@ class TestVarInfo:
         [
             pytest.param("<hasForced>T</hasForced>", True, id="T"),
             pytest.param("<hasForced>F</hasForced>", False, id="F"),
-            pytest.param("", False, id="not told"),
+            pytest.param("", False, id="not reported"),
             pytest.param("<hasForced>true</hasForced>", False, id="nonsense"),
         ],
     )
@@ -424,7 +424,7 @@ class TestVarInfo:
 
 
 class TestPlugInfo:
-    def test_everything_that_is_told_is_taken(self) -> None:
+    def test_everything_that_is_reported_is_taken(self) -> None:
         body = (
             f"<plugsInfo><plugInfo><id>{GUID}</id><name>Bay.A</name><number>1</number><chargeMode>3</chargeMode>"
             "<connectorType>unknown</connectorType><supportedCurrent>16</supportedCurrent>"
@@ -456,7 +456,7 @@ class TestPlugInfo:
     def test_a_plug_without_a_name_is_none(self) -> None:
         assert xml_parser.plug_info(xml(f"<plugsInfo><plugInfo><id>{GUID}</id></plugInfo></plugsInfo>")) == ()
 
-    def test_a_plug_told_twice_is_there_twice_for_somebody_to_notice(self) -> None:
+    def test_a_plug_listed_twice_is_there_twice_so_that_it_is_noticed(self) -> None:
         plug = "<plugInfo><name>Bay.A</name><meter>M</meter></plugInfo>"
         found = xml_parser.plug_info(xml(f"<plugsInfo>{plug * 2}</plugsInfo>"))
 
@@ -464,7 +464,7 @@ class TestPlugInfo:
 
 
 class TestPlugState:
-    def test_everything_that_is_told_is_taken(self) -> None:
+    def test_everything_that_is_reported_is_taken(self) -> None:
         body = (
             f"<plugsState><plugState><id>{GUID}</id><name>Bay.A</name><number>1</number><state>8</state>"
             "<previousState>6</previousState><stateDate>1700000000.250000</stateDate><error>4</error>"

@@ -163,7 +163,7 @@ def test_any_mixture_of_known_elements_is_read_or_refused(parse: Callable[[bytes
     check(parse, data)
 
 
-def told(parse: Callable[[bytes], Any], data: bytes) -> object:
+def outcome(parse: Callable[[bytes], Any], data: bytes) -> object:
     try:
         return parse(data)
     except ChargerError as error:
@@ -175,7 +175,7 @@ def told(parse: Callable[[bytes], Any], data: bytes) -> object:
 @settings(max_examples=50, deadline=None)
 def test_a_plain_document_is_read_as_a_careful_look_reads_it(parse: Callable[[bytes], Any], data: bytes) -> None:
     # A comment is one of the things that only the careful parser reads.
-    assert told(parse, data) == told(parse, data + b"<!-- -->")
+    assert outcome(parse, data) == outcome(parse, data + b"<!-- -->")
 
 
 @every_parser
@@ -315,7 +315,7 @@ def test_a_devices_variables_are_read_as_they_were_written(device: str, variable
     writable=st.booleans(),
 )
 @settings(max_examples=100, deadline=None)
-def test_what_is_told_of_a_variable_is_read_as_it_was_written(
+def test_what_is_sent_of_a_variable_is_read_as_it_was_written(
     id: str, title: str, unit: tuple[str, int] | None, has_value: bool, writable: bool
 ) -> None:
     body = element("id", escape(id)) + element("title", escape(title))
