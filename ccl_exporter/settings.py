@@ -61,7 +61,7 @@ class ChargerSettings:
 
     `timeout` bounds a read and `pause` lies between two requests, in seconds.
     `labels` are shown by `/sd`; `exclude` are patterns of `device.variable` that the walk leaves out.
-    `max_power` is the most that all that it measures can deliver, in watts: what grows faster is implausible.
+    `max_power` is the highest power of all that it measures, in watts: what grows faster is implausible.
     `source_address` is an address of this machine, as chargers answer only their own subnet (protocol 12).
     `title` and `plug_titles`, by the names of plugs, are what a person calls them.
     """

@@ -83,7 +83,8 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         ),
     ] = "import",
     unit: Annotated[
-        Unit, typer.Option("--unit", rich_help_panel=_INPUT, help="Its unit; A: of the phase with most load.")
+        Unit,
+        typer.Option("--unit", rich_help_panel=_INPUT, help="Its unit; A: of the phase with the highest current."),
     ] = "W",
     query: Annotated[
         str | None,
@@ -203,13 +204,23 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     writes: Annotated[
         int,
         typer.Option(
-            "--writes", metavar="NUMBER", min=10, max=60, rich_help_panel=_LIMITS, help="Most writes per hour."
+            "--writes",
+            metavar="NUMBER",
+            min=10,
+            max=60,
+            rich_help_panel=_LIMITS,
+            help="At most this many writes an hour.",
         ),
     ] = 60,
     starts: Annotated[
         int,
         typer.Option(
-            "--starts", metavar="NUMBER", min=1, max=100, rich_help_panel=_LIMITS, help="Most starts per day."
+            "--starts",
+            metavar="NUMBER",
+            min=1,
+            max=100,
+            rich_help_panel=_LIMITS,
+            help="At most this many solar starts a day.",
         ),
     ] = 8,
     listen: Annotated[

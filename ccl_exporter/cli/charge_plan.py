@@ -1,4 +1,4 @@
-"""`charge plan`: charge in the cheapest half-hours, or in those with the least carbon."""
+"""`charge plan`: charge in the cheapest half-hours, or in those with the lowest carbon intensity."""
 
 import os
 import re
@@ -88,7 +88,7 @@ def plan(  # noqa: PLR0913 - each is a flag of the command
             "--least-block",
             parser=duration_of_at_least(1, needs_unit=True),
             metavar="DURATION",
-            help="How long to charge at least; fewer starts spare contactors.",
+            help="Shortest time of charging without a break; fewer starts spare contactors.",
         ),
     ] = Duration(900),
     every_day: Annotated[

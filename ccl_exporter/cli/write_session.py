@@ -74,7 +74,7 @@ LeastPause = Annotated[
         parser=duration_of_at_least(0),
         metavar="DURATION",
         rich_help_panel=WRITE_OPTIONS,
-        help="Least time between two writes of a variable, as each wears out the charger's memory.",
+        help="Minimum time between two writes of a variable, as each wears out the charger's memory.",
     ),
 ]
 For = Annotated[

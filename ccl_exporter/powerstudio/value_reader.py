@@ -17,7 +17,7 @@ MAX_BATCH = 40
 """Variables in one request, as live installations use (protocol 6)."""
 
 MAX_NAMES = 60
-"""Variables in one request where that spares asking for whole devices; the most that was seen in use."""
+"""Variables in one request where that spares asking for whole devices; the highest number that was seen in use."""
 
 
 class ValueStrategy(Enum):

@@ -1,4 +1,4 @@
-"""Which charger answers at which URL: known by the least id of its plugs, which it keeps at any address. Pure."""
+"""Which charger answers at which URL: known by the smallest id of its plugs, the same at any address. Pure."""
 
 from collections import defaultdict
 from collections.abc import Mapping

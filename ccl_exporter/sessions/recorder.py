@@ -155,7 +155,7 @@ class SessionRecorder:
     def identify(self, charger: str, url: str, plug_ids: Collection[str]) -> str | None:
         """The key of the levels of a charger that answered; None while it cannot be said.
 
-        It is the least id of its plugs, or that which it had at its URL before. Without one it is the URL, and
+        It is the smallest id of its plugs, or that which it had at its URL before. Without one it is the URL, and
         so it is where several chargers have the same id. A charger that was renamed keeps its sessions,
         one that was exchanged begins new accounts.
         """

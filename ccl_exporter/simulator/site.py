@@ -47,7 +47,7 @@ class PlugPlace:
     mode3: str
     meter: str
     needs: tuple[float, float]
-    """Least and most watt-hours that an arriving car wants."""
+    """The lowest and the highest energy that an arriving car needs, in watt-hours."""
     delay: float = 0.0
     connector: str = "unknown"
 

@@ -54,7 +54,7 @@ SENTINELS = frozenset(_sentinels())
 class RegisterBounds:
     """How fast a register can change, and what confirms it.
 
-    `watts` is the most that its plug delivers, None without a plug. `powers` are the variables whose sum is the
+    `watts` is the highest power of its plug, None without a plug. `powers` are the variables whose sum is the
     power that it counts. `plug` is the plug whose chargeInfo has a copy of it. `may_fall` says that it may be that
     of a net meter, which the energy of a plug never is. `clock` is the variable of its device's clock.
     """

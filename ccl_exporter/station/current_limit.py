@@ -4,7 +4,7 @@ Currents are amperes. They are compared in whole microamperes, so that no roundi
 """
 
 MINIMUM_AMPERES = 6
-"""The least current that can be offered to a vehicle (IEC 61851-1)."""
+"""The lowest current that can be offered to a vehicle (IEC 61851-1)."""
 
 
 def amperes_left(percent: float, rated: float) -> float:

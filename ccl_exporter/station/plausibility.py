@@ -97,9 +97,9 @@ class _Candidate(NamedTuple):
 class _Claim(NamedTuple):
     """What a read says of a register, and what it is judged by.
 
-    `raw` is the number as sent, `is_within` whether it is in the range of its quantity, `watts` the most that can
-    flow. `reported` is what another document says of the register, in joules; zero neither confirms a level nor
-    contradicts one.
+    `raw` is the number as sent, `is_within` whether it is in the range of its quantity, `watts` the highest
+    power that can flow. `reported` is what another document says of the register, in joules; zero neither
+    confirms a level nor contradicts one.
     """
 
     name: str
@@ -286,7 +286,7 @@ class RegisterFilter:
             self._powers[names] = max(highest, power), power, last
 
     def _watts(self, register: RegisterBounds) -> float:
-        """The most power that can have flowed through a register since the read before."""
+        """The highest power that can have flowed through a register since the read before."""
         highest, *recent = self._powers.get(register.powers, (0.0, 0.0, 0.0))
         if register.watts is not None:
             return min(max(register.watts, *recent), self.most_watts)

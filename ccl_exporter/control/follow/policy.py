@@ -295,7 +295,7 @@ class Policy:
         return min(max(sun, self.least), self.rules.largest)
 
     def _surplus(self, seen: Observation, limit: float, elapsed: float) -> _DesiredCurrent:
-        """On while what the sun gives is worth what the grid must add to reach the least, of late; else off."""
+        """On while the sun of late is worth what the grid must add to reach the minimum current; else off."""
         now = seen.now
         recent = _mean(self._seen, now, _FALLING)
         on = limit >= self.least

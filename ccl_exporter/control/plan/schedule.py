@@ -309,7 +309,7 @@ class _Search:
     def _begin(self, on: _States, off: _States, state: _State, number: int, part: float, least: float) -> None:
         """Begin a block, of which there is a part already, with the cells that make it long enough.
 
-        Where these are longer, a block of the least length lies at either end of them.
+        Where these are longer, a block of the minimum length lies at either end of them.
         """
         seconds, run, longer = part, list[Slot](), state
         while not (part or run) or seconds < least - _SECOND:

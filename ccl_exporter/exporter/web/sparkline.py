@@ -9,7 +9,7 @@ from ccl_exporter.exporter.web.markup import kilowatts
 _MINUTES = 5
 _HEIGHT = 100
 _LEAST_WATTS = 1000.0
-"""The least height in watts, so that the supply of the electronics does not fill the picture."""
+"""The minimum height in watts, so that the supply of the electronics does not fill the picture."""
 
 
 def sparkline(minutes: Sequence[float], now: float) -> str:
