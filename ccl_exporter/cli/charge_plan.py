@@ -23,6 +23,7 @@ from ccl_exporter.cli.shared import (
     Duration,
     Need,
     Zone,
+    configuration,
     duration_of_at_least,
     learned,
     on_signals,
@@ -300,15 +301,18 @@ def _write_timers(folder: Path, planned: Plan, target: Target) -> None:
     # and an end has to outlast a start that still waits for its charge.
     more += ["--min-interval", "0", "--timeout", "120"]
     start, end = (_unit_words([own, "charge", word, *more]) for word in ("start", "disable"))
+    chargers = configuration(target.config_file).settings.chargers if target.config_file is not None else ()
+    is_one_of_several = len(chargers) > 1 and target.settings.name in chargers
+    name = f"{NAME}-{target.settings.name}" if is_one_of_several else NAME
     try:
-        for name, text in units(planned, start, end, with_secrets=target.config_file is not None).items():
-            (folder / name).write_text(text, encoding="utf-8")
+        for file, text in units(planned, start, end, target.config_file is not None, name).items():
+            (folder / file).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror}") from error
     # Timers of an earlier plan are active even when their times are over, and `start` would leave them so.
     typer.echo(
         f"Four units are in {folder}; within five minutes:"
-        f" systemctl daemon-reload && systemctl restart {NAME}-{{start,end}}.timer\n"
+        f" systemctl daemon-reload && systemctl restart {name}-{{start,end}}.timer\n"
         "Until the first start a car charges as it likes: `charge disable` makes it wait"
     )
 

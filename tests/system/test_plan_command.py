@@ -273,6 +273,23 @@ def test_timers_can_be_loaded_before_they_begin_and_know_the_secrets_of_a_config
         assert "\nLoadCredential=secrets:/etc/ccl-exporter/secrets\n" in unit
 
 
+def test_the_timers_of_each_of_several_chargers_have_its_name(tmp_path: Path) -> None:
+    prices, config = tmp_path / "prices.csv", tmp_path / "ccl.yaml"
+    config.write_text("chargers: {garage: {url: 'http://192.0.2.10'}, bay-7: {url: 'http://192.0.2.17'}}\n")
+    prices.write_text(table(time() - 60, 1, 9, 9, 9))
+    flags = ["--need", "1kWh", "--by", clock(time() + 7000), "--timers", str(tmp_path)]
+    command = [str(COMMAND), "charge", "plan", str(prices), *flags, "--config.file", str(config), "-c"]
+    shown = [
+        subprocess.run([*command, charger], check=True, capture_output=True, text=True).stdout
+        for charger in ("garage", "http://192.0.2.17")
+    ]
+
+    for name, charger, says in zip(("garage", "bay-7"), ("garage", "http://192.0.2.17"), shown, strict=True):
+        assert f"systemctl restart ccl-charge-plan-{name}-{{start,end}}.timer" in says
+        assert f"--charger {charger} " in (tmp_path / f"ccl-charge-plan-{name}-end.service").read_text()
+    assert len(list(tmp_path.glob("ccl-charge-plan-*"))) == 8
+
+
 def test_a_timer_may_end_a_charge_at_once_that_another_has_begun_and_begin_it_at_once_again(
     tmp_path: Path,
 ) -> None:

@@ -42,8 +42,8 @@ WantedBy=timers.target
 """
 
 
-def units(plan: Plan, start: str, end: str, with_secrets: bool) -> Mapping[str, str]:
-    """Files by name; `start` and `end` are the commands that begin and end a charge.
+def units(plan: Plan, start: str, end: str, with_secrets: bool, name: str = NAME) -> Mapping[str, str]:
+    """Files by name, which begins with `name`; `start` and `end` are the commands that begin and end a charge.
 
     An end that was missed while the machine slept is made up for, a start is not.
     With secrets they have those that a configuration file may name (deploy/README.md); without their folder a
@@ -55,8 +55,8 @@ def units(plan: Plan, start: str, end: str, with_secrets: bool) -> Mapping[str, 
         says = f"{word} of a charge"
         times = "\n".join(f"OnCalendar={_utc(block[side])}" for block in plan.blocks)
         persistent = "yes" if word == "end" else "no"
-        files[f"{NAME}-{word}.service"] = _SERVICE.format(says=says, command=command, secrets=secrets)
-        files[f"{NAME}-{word}.timer"] = _TIMER.format(says=says, times=times, persistent=persistent)
+        files[f"{name}-{word}.service"] = _SERVICE.format(says=says, command=command, secrets=secrets)
+        files[f"{name}-{word}.timer"] = _TIMER.format(says=says, times=times, persistent=persistent)
     return files
 
 
