@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The state folder of a test's commands, so that they share locks with each other and with nobody else."""
+    """The state folder of a test's commands, so that they share locks only with each other."""
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state" / "ccl-exporter"
@@ -84,7 +84,7 @@ def charging() -> Iterator[Simulator]:
 
 @pytest.fixture
 def recordings() -> Path:
-    """The folder with answers of a real charger, which are nobody's to ship."""
+    """The folder with answers of a real charger, which must not be shipped."""
     folder = os.environ.get("CCL_RECORDINGS")
     if folder == "absent":  # the public CI says so; there it is no error
         pytest.skip("CCL_RECORDINGS=absent: the answers of a real charger are not compared")

@@ -197,8 +197,8 @@ def _until_all_were_read(exporting: Exporter, interval: float, healthy: int) -> 
     began = perf_counter()
     for _ in range(_MOST_ROUNDS):
         found = exporting.load("core", "paced", str(interval), "1")
-        well = sum(len(seconds) for kind, seconds in found["seconds"].items() if kind in ("idle", "charging"))
-        if found["failed"] == 0 and well == healthy:
+        answered = sum(len(seconds) for kind, seconds in found["seconds"].items() if kind in ("idle", "charging"))
+        if found["failed"] == 0 and answered == healthy:
             return perf_counter() - began
     return math.inf
 

@@ -125,7 +125,7 @@ def lasting() -> Iterator[dict[str, Trial]]:
 def veteran(
     request: pytest.FixtureRequest, lasting: dict[str, Trial], caplog: pytest.LogCaptureFixture
 ) -> Iterator[Trial]:
-    """A trial whose engine has seen what earlier tests did to it, and is well again."""
+    """A trial whose engine has seen what earlier tests did to it, and works again."""
     caplog.set_level(logging.INFO, "ccl_exporter")
     if request.param not in lasting:
         lasting[request.param] = Trial(request.param, Clock(0.0), caplog)
@@ -137,7 +137,7 @@ def veteran(
 
 
 def success(snapshot: Snapshot, name: str) -> bool | None:
-    """Whether a document is said to be well; None if nothing is said of it."""
+    """Whether a document is reported as OK; None if nothing is reported of it."""
     return next((document.success for document in snapshot.documents if document.name == name), None)
 
 
@@ -147,7 +147,7 @@ def failing(shown: Shown) -> Shown:
 
 
 def check_once(trial: Trial, document: str, spoil: Callable[[bool], None], hangs: bool = False) -> None:
-    """A document is well, is spoilt for several reads, and is well again."""
+    """A document is valid, is spoilt for several reads, and is valid again."""
     before = trial.shown()
     trial.log()
     spoil(True)

@@ -12,8 +12,8 @@ from typing import Any
 
 import bcrypt
 import pytest
+from helpers.misbehaving_servers import unresponsive_host
 from helpers.support import PROJECT, Clock
-from helpers.trouble import silent_host
 
 from ccl_exporter.exporter.service import Options, Service
 from ccl_exporter.exporter.web.app import App
@@ -138,7 +138,7 @@ def test_of_a_charger_that_is_down_nothing_is_left_but_the_time_of_the_last_read
 
 
 def test_a_charger_that_never_answers_is_waited_for_as_long_as_eight_seconds(tmp_path: Path) -> None:
-    with silent_host() as host, bench(f"http://{host}", tmp_path, timeout=0.1) as made:
+    with unresponsive_host() as host, bench(f"http://{host}", tmp_path, timeout=0.1) as made:
         assert made.document()["up"] is False
     with bench("http://127.0.0.1:1", tmp_path) as made:
         made.document()

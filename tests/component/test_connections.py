@@ -1,4 +1,4 @@
-"""Peers that are slow, silent or many hold up nobody else; who has hung up is not answered."""
+"""Slow, idle or many peers do not block others; a peer that has hung up gets no answer."""
 
 import contextlib
 import logging
@@ -194,7 +194,7 @@ class TestPeers:
             with connect(port, "127.0.0.2") as other:
                 assert ask(other) == b"HTTP/1.1 200 OK"
 
-    def test_answers_that_nobody_takes_do_not_shut_others_out(self) -> None:
+    def test_answers_that_are_not_received_do_not_block_others(self) -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         with contextlib.ExitStack() as stack:
             # With few descriptors less is let so far, which a test can afford.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 import pytest
+from helpers.misbehaving_servers import unresponsive_host
 from helpers.support import Clock
-from helpers.trouble import silent_host
 from helpers.workers import polling
 
 from ccl_exporter.exporter.charger import Charger
@@ -46,7 +46,7 @@ class Recorded:
 
     def accept(self, reading: ChargerReading) -> None:
         if self.fails:
-            raise ZeroDivisionError("a mistake in an output")
+            raise ZeroDivisionError("an error in an output")
         with self.changed:
             (self.up if reading.up else self.down)[reading.charger] += 1
             self.changed.notify_all()
@@ -79,7 +79,7 @@ def test_a_healthy_charger_is_read_each_round_beside_a_hundred_that_are_not_reac
     simulator = Simulator()
     simulator.start()
     try:
-        with silent_host() as silent:
+        with unresponsive_host() as silent:
             settings = [ChargerSettings(f"silent-{n}", f"http://{silent}/{n}") for n in range(UNREACHABLE)]
             chargers = [Charger(one) for one in settings]
             chargers.insert(UNREACHABLE // 2, Charger(ChargerSettings("healthy", simulator.url)))
@@ -142,13 +142,13 @@ def test_a_reading_that_an_output_cannot_take_is_counted_and_ends_nothing(
         output.fails = False
         assert output.changed.wait_for(lambda: output.up["one"] >= 3, 30)
     assert [record.getMessage() for record in caplog.records] == [
-        "worker recorded: failed and will be restarted: ZeroDivisionError: a mistake in an output"
+        "worker recorded: failed and will be restarted: ZeroDivisionError: an error in an output"
     ]
 
 
 def test_absent_chargers_share_a_bounded_number_of_readers(clock: Clock) -> None:
     """A second one is skipped at once while the only slot is taken, and read when it is free."""
-    with silent_host() as silent:
+    with unresponsive_host() as silent:
         slots = threading.Semaphore(1)
         one, two = (
             Charger(ChargerSettings(name, f"http://{silent}/{name}"), clock=clock.running, absent_reads=slots)
@@ -189,7 +189,7 @@ def test_each_absent_charger_is_asked_in_its_turn(clock: Clock) -> None:
         asked[charger.settings.name] += charger.counts.reads - before
         return snapshot, []
 
-    with silent_host() as silent:
+    with unresponsive_host() as silent:
         slots = threading.Semaphore(2)
         chargers = [
             Charger(

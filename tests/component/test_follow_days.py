@@ -117,7 +117,7 @@ def test_an_input_of_a_wrong_sign_or_scale_is_not_trusted_for_long(mode: Mode, m
         assert day.trusted <= most
 
 
-def test_nobody_has_more_sun_than_the_optimum_without_a_limit_on_starts() -> None:
+def test_no_follower_has_more_sun_than_the_optimum_without_a_limit_on_starts() -> None:
     for seed in range(3):
         house = solar_day(seed)
 

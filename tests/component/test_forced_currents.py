@@ -57,7 +57,7 @@ def test_the_rated_current_itself_is_not_raised_where_the_socket_does_not_say_mo
         writer.set({RATED: 32.0}, FORCED)
 
 
-def test_what_nobody_knows_can_be_forced(wallbox: Simulator, writer: Writer) -> None:
+def test_an_unknown_maximum_can_be_forced(wallbox: Simulator, writer: Writer) -> None:
     wallbox.faults = (Fault("status-404", "plugInfo"),)
     wallbox.site.set_value(RATED, None)
 

@@ -311,7 +311,7 @@ class TestFailure:
         assert raised.value.failure is Failure.NO_TLS
         assert not raised.value.sent
 
-    def test_a_server_whose_certificate_nobody_vouches_for_is_not_trusted(self, context: ssl.SSLContext) -> None:
+    def test_a_server_with_an_unknown_authority_is_not_trusted(self, context: ssl.SSLContext) -> None:
         with serving(lambda peer: peer.send(OK), context) as server:
             client = HttpClient(server.url)
             with pytest.raises(HttpError, match=r"the certificate of 127\.0\.0\.1 is not trusted") as raised:

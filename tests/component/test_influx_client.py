@@ -165,7 +165,7 @@ def test_how_many_lines_were_left_out_is_understood() -> None:
         ("", None, None),
     ],
 )
-def test_the_wish_to_be_left_alone_is_understood(text: str, low: float | None, high: float | None) -> None:
+def test_retry_after_is_understood(text: str, low: float | None, high: float | None) -> None:
     now = datetime.now(UTC)
     dates = {"in ten minutes": now + timedelta(minutes=10), "ten minutes ago": now - timedelta(minutes=10)}
     header = format_datetime(dates[text], usegmt=True) if text in dates else text
@@ -200,7 +200,7 @@ def test_the_wish_to_be_left_alone_is_understood(text: str, low: float | None, h
 @example("Thu, 99999999999999999999 Jun 2023 12:00:00 GMT")
 @example("Thu, 01 Jun 2023 12:00:00 +99999999999999")
 @example("9" * 5000)
-def test_whatever_a_wish_to_be_left_alone_says_it_is_no_more_than_an_hour(text: str) -> None:
+def test_retry_after_counts_for_an_hour_at_most(text: str) -> None:
     found = outcome(503, {"Retry-After": text}, "", 1)
 
     assert isinstance(found, RetryLater)
@@ -410,7 +410,7 @@ def test_a_database_that_always_needs_longer_than_configured_is_understood_in_th
     assert len({outcome.reason for outcome in outcomes if isinstance(outcome, RetryLater)}) == 1
 
 
-def test_nobody_there_is_for_later() -> None:
+def test_an_unreachable_server_is_tried_again_later() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
 

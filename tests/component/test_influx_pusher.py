@@ -1,4 +1,4 @@
-"""A push to a server that answers with each trouble in turn: everything arrives, in order, but what it refuses."""
+"""A push to a server that answers with each failure in turn: everything but what it refuses arrives, in order."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ TOKEN = "t0ken-4711"  # noqa: S105 - nobody's
 NAMES = ("a,b", "a b", "a=b", "a\\b", "a\nb", 'a"b')
 
 # What the server does instead of taking what it gets.
-TROUBLES: dict[str, tuple[int, dict[str, str], str]] = {
+FAILURES: dict[str, tuple[int, dict[str, str], str]] = {
     "a wrong token": (401, {}, '{"code": "unauthorized", "message": "unauthorized access"}'),
     "a forbidden one": (403, {}, '{"code": "forbidden", "message": "insufficient permissions"}'),
     "a wrong bucket": (404, {}, '{"code": "not found", "message": "bucket not found"}'),
@@ -46,9 +46,9 @@ TROUBLES: dict[str, tuple[int, dict[str, str], str]] = {
 
 @dataclass
 class Server:
-    """Takes lines as InfluxDB 3 does, except that every second request meets the next trouble."""
+    """Takes lines as InfluxDB 3 does, except that every second request gets the next failure."""
 
-    troubles: list[str]
+    failures: list[str]
     taken: list[str] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
     targets: set[tuple[str, str]] = field(default_factory=set)
@@ -65,9 +65,9 @@ class Server:
         if any(self.bad in line for line in lines):
             return self.answer_to_bad
         self._calm = not self._calm
-        if self.troubles and not self._calm:
-            self.met.append(self.troubles.pop(0))
-            return TROUBLES[self.met[-1]]
+        if self.failures and not self._calm:
+            self.met.append(self.failures.pop(0))
+            return FAILURES[self.met[-1]]
         if len(lines) > 3:
             return 413, {}, '{"error": "max request size exceeded"}'
         if any("temperature_celsius" in line for line in lines):
@@ -79,7 +79,7 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[tuple[str, Server]]:
     over = threading.Event()
-    behind = Server(list(TROUBLES))
+    behind = Server(list(FAILURES))
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -123,7 +123,7 @@ def server() -> Iterator[tuple[str, Server]]:
 
 def test_a_server_that_refuses_the_request_as_such_costs_nothing(server: tuple[str, Server], state: Path) -> None:
     url, behind = server
-    behind.troubles, behind.refuses = [], "no gzip, please"
+    behind.failures, behind.refuses = [], "no gzip, please"
 
     def read(
         charger: Charger, timeout: float, modules: Sequence[Module], max_age: float
@@ -169,7 +169,7 @@ def test_a_batch_that_is_never_accepted_blocks_none_behind_it(
     answer: tuple[int, dict[str, str], str], when: int, server: tuple[str, Server], state: Path
 ) -> None:
     url, behind = server
-    behind.troubles, behind.bad, behind.answer_to_bad = [], "device=bad", answer
+    behind.failures, behind.bad, behind.answer_to_bad = [], "device=bad", answer
     reads = 0
 
     def read(
@@ -232,13 +232,13 @@ def test_everything_arrives_in_order_whatever_the_server_answers(
 
     with polling(loop):
         began = monotonic()
-        while behind.troubles or metrics()["sent"] < 5 * len(NAMES):
-            assert monotonic() - began < 120, f"stuck at {behind.troubles}"
+        while behind.failures or metrics()["sent"] < 5 * len(NAMES):
+            assert monotonic() - began < 120, f"stuck at {behind.failures}"
             sleep(0.05)
         while (now := metrics())["spool_points"]:
             sleep(0.01)
 
-    assert behind.met == list(TROUBLES)
+    assert behind.met == list(FAILURES)
     assert behind.targets == {("/api/v3/write_lp?db=evse&precision=millisecond", f"Bearer {TOKEN}")}
     # One point with the time it took, one of each device; the one that is refused was a point of its own.
     durations = [line for line in behind.taken if "duration_seconds=" in line]

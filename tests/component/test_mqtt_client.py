@@ -140,7 +140,7 @@ def has_been_published(broker: FakeBroker, status: str) -> bool:
 def sends(garbage: bytes, when: int, then: bytes | None = None) -> FakeBroker:
     """A broker that sends garbage on its first connection when a packet comes, and on the others this answer."""
 
-    def strange(number: int, packet: Packet, connection: socket.socket) -> bytes | None:
+    def misbehave(number: int, packet: Packet, connection: socket.socket) -> bytes | None:
         if packet[0] != when or number > 0:
             return then if packet[0] == when else None
         with suppress(OSError):
@@ -148,7 +148,7 @@ def sends(garbage: bytes, when: int, then: bytes | None = None) -> FakeBroker:
             connection.shutdown(socket.SHUT_WR)
         return b""
 
-    return FakeBroker(strange)
+    return FakeBroker(misbehave)
 
 
 @pytest.mark.parametrize("when", [CONNECT, SUBSCRIBE, PUBLISH], ids=["at once", "later", "last"])
@@ -196,13 +196,13 @@ def test_an_error_in_a_callback_ends_the_connection_and_not_the_thread() -> None
         with connecting(BrokerSettings("127.0.0.1", broker.port)) as (_, notes):
             notes.wait(lambda: notes.opened == 1)
         notes = Notes()
-        notes.error = ZeroDivisionError("a mistake of ours")
+        notes.error = ZeroDivisionError("an error of ours")
         connection = MqttConnection(BrokerSettings("127.0.0.1", broker.port), notes)
         with supervised(Worker("mqtt_network", connection.step)):
             notes.wait(lambda: notes.opened == 2)
             connection.close(monotonic() + PATIENCE)
 
-    assert notes.failures == ["a mistake of ours"]
+    assert notes.failures == ["an error of ours"]
 
 
 def test_a_name_server_that_is_silent_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,10 +277,10 @@ def blackhole() -> Iterator[int]:
 
 
 def silent_after(kind: int, topic: str = "") -> Callable[[int, Packet, socket.socket], bytes | None]:
-    def strange(_number: int, packet: Packet, _connection: socket.socket) -> bytes | None:
+    def misbehave(_number: int, packet: Packet, _connection: socket.socket) -> bytes | None:
         return b"" if packet[0] == kind and (not topic or topic_of(packet[1]) == topic) else None
 
-    return strange
+    return misbehave
 
 
 @pytest.mark.parametrize("kind", [CONNECT, SUBSCRIBE, PUBLISH])
@@ -322,11 +322,11 @@ def test_a_broker_that_ends_every_connection_is_a_few_lines_in_the_log(caplog: p
     """Else the log would grow as long as two clients have the same id, or the broker dislikes a topic."""
     caplog.set_level(logging.INFO)
 
-    def strange(_number: int, packet: Packet, connection: socket.socket) -> None:
+    def misbehave(_number: int, packet: Packet, connection: socket.socket) -> None:
         if packet[0] == PUBLISH and topic_of(packet[1]) == STATUS:
             connection.shutdown(socket.SHUT_RDWR)
 
-    with pretending(FakeBroker(strange)) as broker, at_work(client_of("127.0.0.1", broker.port)):
+    with pretending(FakeBroker(misbehave)) as broker, at_work(client_of("127.0.0.1", broker.port)):
         broker.wait(lambda: len(broker.published(STATUS)) >= 3)
 
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("mqtt: ")]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from helpers.pages import whole_page
 from helpers.site_engine import Server
-from helpers.sites import Device, Dialect, Site, Trouble, Variable
+from helpers.sites import Device, Dialect, Failure, Site, Variable
 from helpers.support import Clock
 
 from ccl_exporter.diagnostics.check import check
@@ -107,8 +107,8 @@ def test_while_the_types_of_devices_are_not_known_only_what_is_harmless_is_shown
     server: Server, tmp_path: Path, clock: Clock, kind: str
 ) -> None:
     absent = frozenset({"deviceInfo"} if kind == "absent" else ())
-    troubles = () if absent else (Trouble("deviceInfo", kind, 1),)
-    server.serve(Site(0, Dialect(absent=absent), troubles, [GATEWAY, BOARD]))
+    failures = () if absent else (Failure("deviceInfo", kind, 1),)
+    server.serve(Site(0, Dialect(absent=absent), failures, [GATEWAY, BOARD]))
     engine = Engine("charger", Transport(server.url, clock=clock.still))
     server.read = 1
     text = shown(engine.read(30))

@@ -38,7 +38,7 @@ SEEDS = (
     else range(int(os.environ.get("CCL_SITES", "60")))
 )
 SETTLING = 10
-"""Reads after the last trouble until everything must be there again, a quarter of a minute each."""
+"""Reads after the last failure until everything must be there again, a quarter of a minute each."""
 SETTLED = 4
 """Reads after that, in each of which all must be right."""
 
@@ -117,7 +117,7 @@ def outcomes(device: Device, variable: Variable, listed: bool, typed: bool) -> l
         as_number = [("value", digits)] if variable.digits == 8 and unit == (None, None) else []
         return [instant, *as_number, *([] if typed and device.type else [None])]
     differential = variable.sample_mode == "differential" and listed
-    # A code of the vendor's that nobody knows leaves open whether to believe it or the vendor's other devices.
+    # An unknown code of the vendor's leaves open whether to believe it or the vendor's other devices.
     units = (unit, known) if unit[0] and unit[0][0] == "#" and unit[0] not in _UNITS else (unit,)
     return [outcome for each in units for outcome in _in_base_units(variable, value, each, differential)]
 
@@ -201,7 +201,7 @@ class Judge:
     def _reading(self) -> Iterator[str]:
         if self.shown["ccl_up", ()] != 1:
             yield "ccl_up is 0"
-        # Of a device that tells neither type nor variables nobody can say whether it should have answered.
+        # Of a device with neither type nor variables it is not known whether it should have answered.
         blank = any(not device.variables and not (device.type and self._types) for device in self.site.devices)
         for (family, labels), value in self.shown.items():
             if family == "ccl_scrape_document_success" and not value and not (blank and labels == ("values",)):
@@ -301,8 +301,8 @@ def test_of_a_site_all_that_is_true_is_shown_and_nothing_else(
     site, random = drawn_site(seed), Random(seed)
     server.serve(site)
     engine = Engine(f"site {seed}", Transport(server.url, clock=clock.running))
-    trouble = max((trouble.last for trouble in site.troubles if trouble.kind != "slow"), default=0)
-    settling = trouble + SETTLING if trouble else 0
+    failure = max((failure.last for failure in site.failures if failure.kind != "slow"), default=0)
+    settling = failure + SETTLING if failure else 0
     for number in range(1, settling + 1 + SETTLED):
         server.read = number
         snapshot = engine.read(60)
@@ -310,7 +310,7 @@ def test_of_a_site_all_that_is_true_is_shown_and_nothing_else(
         wrong = list(Judge(site, found).faults(settled=number > settling))
         leaked = personal_in(site, "".join(texts(found)) + seen_by_a_person(snapshot))
 
-        assert not wrong, f"CCL_SITE_SEED={seed}, read {number}: {wrong[:5]}\n{site.dialect}\n{site.troubles}"
+        assert not wrong, f"CCL_SITE_SEED={seed}, read {number}: {wrong[:5]}\n{site.dialect}\n{site.failures}"
         assert not leaked, f"CCL_SITE_SEED={seed}, read {number}: {leaked} is personal"
         site.move(random)
         clock.at += 15

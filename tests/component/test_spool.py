@@ -277,7 +277,7 @@ def test_two_processes_do_not_share_a_file(opened: Callable[..., Spool], path: P
     opened()
 
 
-def test_nobody_else_may_read_when_a_car_was_at_home(
+def test_only_the_owner_may_read_when_a_car_was_at_home(
     opened: Callable[..., Spool], clock: Clock, path: Path
 ) -> None:
     fill(opened(), clock, 3)

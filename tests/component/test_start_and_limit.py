@@ -21,7 +21,7 @@ NOW = WriteOptions(least_pause=0.0, wait=2.0)
 
 @pytest.fixture
 def charger() -> Iterator[Simulator]:
-    """A charger with a car that nobody has started, a hundred times as fast as in life."""
+    """A charger with a car that was not started, a hundred times as fast as in life."""
     with Simulator(autopilot=False, speed=100) as simulator:
         simulator.site.plugs[0].plug_in(50_000)
         yield simulator

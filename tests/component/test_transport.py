@@ -211,7 +211,7 @@ class TestConnection:
             assert [get(transport) for _ in range(3)] == [b"ok"] * 3
 
     @pytest.mark.parametrize("status", [b"404 Not Found", b"500 Oops", b"302 Found", b"401 Unauthorized"])
-    def test_after_an_answer_that_is_none_the_next_is_read_well(self, status: bytes) -> None:
+    def test_after_an_invalid_response_the_next_one_is_read(self, status: bytes) -> None:
         def script(peer: Peer) -> None:
             while (head := peer.request()) is not None:
                 body = b"<html>no</html>"
@@ -545,7 +545,7 @@ class TestDeadline:
             waiting = [socket.socket() for _ in range(4)]
             try:
                 for sock in waiting:
-                    # Nobody accepts: a full queue makes the kernel drop what comes next.
+                    # No one accepts: a full queue makes the kernel drop what comes next.
                     sock.setblocking(False)
                     with suppress(BlockingIOError):
                         sock.connect(("127.0.0.1", port))
@@ -579,7 +579,7 @@ class TestDeadline:
 
 
 class TestUnreachable:
-    def test_a_port_where_nobody_listens(self) -> None:
+    def test_a_port_without_a_listener(self) -> None:
         with socket.socket() as bound:
             bound.bind(("127.0.0.1", 0))
             transport = Transport(f"http://127.0.0.1:{bound.getsockname()[1]}")
@@ -737,7 +737,7 @@ class TestLogin:
             b"WWW-Authenticate: \xff\xfe",
         ],
     )
-    def test_a_challenge_that_nobody_understands_is_refused(self, challenge: bytes) -> None:
+    def test_an_unknown_challenge_is_refused(self, challenge: bytes) -> None:
         with (
             talking(self.guarded(challenge), credentials=self.CREDENTIALS) as (server, transport),
             pytest.raises(AccessDenied),

@@ -54,7 +54,7 @@ def test_all_links_of_the_page_work_below_the_path_of_the_proxy(port: int) -> No
     assert all(not url.startswith("http://127.0.0.1") for url in seen - ours)
 
 
-def test_nobody_else_is_answered_and_its_users_see_the_history(port: int) -> None:
+def test_no_other_peer_is_answered_and_its_users_see_the_history(port: int) -> None:
     with ingress(port, PROXY) as root:
         assert HISTORY.search(get(root)[2])
     with ingress(port, "127.0.0.3") as root:

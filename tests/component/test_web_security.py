@@ -1,4 +1,4 @@
-"""What the web configuration file may say, which sentence a mistake in it gets, and whose login is good."""
+"""What the web configuration file may say, the message for an error in it, and which login is valid."""
 
 import base64
 import ssl
@@ -174,9 +174,7 @@ class TestMistakes:
             pytest.param("rate_limit: {burst: '²'}", "a whole number is expected", id="a digit of another kind"),
         ],
     )
-    def test_a_mistake_in_the_file_gets_a_sentence_with_its_place(
-        self, write: Write, text: str, sentence: str
-    ) -> None:
+    def test_an_error_in_the_file_is_reported_with_its_place(self, write: Write, text: str, sentence: str) -> None:
         path = write(text)
 
         with pytest.raises(UsageError) as caught:
@@ -499,7 +497,7 @@ class TestLogins:
             *("basic_auth_us", "http_server_config: {http2: true}", "basic_auth_users:\n  alice:"),
         ],
     )
-    def test_a_file_that_lost_its_users_lets_nobody_in(
+    def test_a_file_that_lost_its_users_admits_no_user(
         self, write: Write, caplog: pytest.LogCaptureFixture, text: str
     ) -> None:
         security = WebSecurity(write(f"basic_auth_users: {{alice: {hashed('x')}}}"))
@@ -539,9 +537,7 @@ class TestLogins:
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert "is empty" in caplog.messages[0]
 
-    def test_a_broken_file_lets_nobody_in_who_was_not_let_in_before(
-        self, write: Write, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_a_broken_file_admits_no_new_user(self, write: Write, caplog: pytest.LogCaptureFixture) -> None:
         path = write(f"basic_auth_users: {{alice: {hashed('x')}}}")
         security = WebSecurity(path)
         for broken in ("basic_auth_users: {", "", None):

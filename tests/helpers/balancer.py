@@ -42,7 +42,7 @@ def _answers(url: str) -> bool:
 
 
 def await_true(holds: Callable[[], bool], explain: Callable[[], object], seconds: float) -> None:
-    """Ask until something holds of which nobody tells."""
+    """Ask until something holds that nothing announces."""
     began = monotonic()
     while not holds():
         assert monotonic() - began < seconds, explain()

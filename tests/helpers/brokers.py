@@ -128,18 +128,18 @@ def payload_of(body: bytes) -> str:
 class FakeBroker:
     """Speaks as much MQTT 3.1.1 as its clients need, and what a test wants instead.
 
-    `strange` is called for each packet with the number of the connection, the packet and the socket; what it
+    `answer_to` is called for each packet with the number of the connection, the packet and the socket; what it
     returns is sent instead of the usual answer, None asks for that. `begin` is called with each connection.
     """
 
     def __init__(
         self,
-        strange: Callable[[int, Packet, socket.socket], bytes | None] = lambda *_: None,
+        answer_to: Callable[[int, Packet, socket.socket], bytes | None] = lambda *_: None,
         begin: Callable[[socket.socket], None] = lambda _: None,
     ) -> None:
         self.packets: list[tuple[int, Packet]] = []
         self._changed = threading.Condition()
-        self._strange = strange
+        self._answer_to = answer_to
         self._begin = begin
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -178,7 +178,7 @@ class FakeBroker:
                 with self._changed:
                     self.packets.append((number, packet))
                     self._changed.notify_all()
-                answer = self._strange(number, packet, connection)
+                answer = self._answer_to(number, packet, connection)
                 connection.sendall(self._usual(*packet) if answer is None else answer)
 
     @staticmethod

@@ -18,7 +18,7 @@ Columns = Mapping[str, list[object]]
 
 
 def free_port() -> int:
-    """A port that nobody listens on; a database must come back on the one it had."""
+    """A free port; a database must come back on the one it had."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port: int = found.getsockname()[1]
     return port

@@ -228,8 +228,8 @@ class _Witness:
                 truth = stage.life.truths[plug.name]
                 if "planned_outage" not in stage.labels:
                     truth.counted += seconds
-                    well = plug.under_way() or (not plug.error and plug.limits.usable)
-                    truth.available += seconds * (well and stage.reachable)
+                    is_available = plug.under_way() or (not plug.error and plug.limits.usable)
+                    truth.available += seconds * (is_available and stage.reachable)
                 truth.idle += seconds * (plug.vehicle is not None and plug.state is not State.CHARGING)
                 joules = self._energy(plug)
                 grown = joules - self._joules[plug.name]
@@ -412,7 +412,7 @@ def old(stage: Stage) -> Iterator[float]:  # noqa: PLR0915 - one thing after the
     stage.force("Plug - Mode 3", "Plug - Mode 3.PREDUCTION", 0)
     stage.leave()
     yield stage.now + 20 * MINUTE
-    # A restart while nobody charges is none that matters.
+    # A restart while no car charges does not matter.
     site.reboot()
     for volts in (257.0, 201.0):
         yield stage.now + 30 * MINUTE
@@ -502,7 +502,7 @@ def broken(stage: Stage) -> Iterator[float]:
 
 
 def roles(days: float) -> Sequence[Role]:
-    """Who lives. The long form is some days on end, where all is well; the short one is `SHORT`."""
+    """Who lives. The long form is some days on end, without faults; the short one is `SHORT`."""
     a, b = ("exporter", "a:9986"), ("exporter", "b:9986")
     long = days > SHORT
     quoted = ("site", 'Café "Nord" {x}')

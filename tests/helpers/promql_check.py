@@ -1,6 +1,6 @@
 """What an expression of PromQL names: metrics and labels, held against what the exporter emits.
 
-A rule or a panel that names what nobody emits is silent for ever, and no other tool says so.
+A rule or a panel with the name of no metric is empty for ever, and no other tool says so.
 """
 
 import re
@@ -85,7 +85,7 @@ class _Reader:
         name = selector.name or ""
         series = self._known.get(name)
         if series is None:
-            self._say(f"nobody emits {name or selector}")
+            self._say(f"no metric is called {name or selector}")
             return TARGET
         labels = series.labels | series.target
         for matcher in selector.matchers.matchers:

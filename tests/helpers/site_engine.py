@@ -195,9 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
         assert engine is not None
         code, body = engine.answer(self.path)
         wrong = [
-            trouble.kind
-            for trouble in engine.site.troubles
-            if trouble.part in self.path and self.owner.read <= trouble.last
+            failure.kind
+            for failure in engine.site.failures
+            if failure.part in self.path and self.owner.read <= failure.last
         ]
         kind = wrong[0] if wrong else ""
         if kind == "close":

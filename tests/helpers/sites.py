@@ -155,7 +155,7 @@ class Dialect:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Failure:
     """What is wrong with the answers to targets that contain `part`, in reads up to the `last` one."""
 
     part: str
@@ -169,7 +169,7 @@ class Site:
 
     seed: int
     dialect: Dialect
-    troubles: tuple[Trouble, ...]
+    failures: tuple[Failure, ...]
     devices: list[Device] = field(default_factory=list)
     plugs: list[Plug] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
@@ -384,11 +384,11 @@ def drawn_site(seed: int) -> Site:
     """The site of a seed."""
     random = Random(seed)
     dialect = _drawn_dialect(random)
-    troubles = [
-        Trouble(random.choice(_PARTS), random.choice(_KINDS), random.choice((1, 1, 2, 3)))
+    failures = [
+        Failure(random.choice(_PARTS), random.choice(_KINDS), random.choice((1, 1, 2, 3)))
         for _ in range(random.choice((0, 0, 0, 1, 1, 2, 3)))
     ]
-    site = Site(seed, dialect, tuple(troubles))
+    site = Site(seed, dialect, tuple(failures))
     names, taken = _device_names(random), set[str]()
     by_name_only = not dialect.values_by_id and not dialect.has("deviceState")
     most = random.choice((2, 8, 8, 20, 60)) if not by_name_only else 8

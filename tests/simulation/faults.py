@@ -150,7 +150,7 @@ def outage(life: Life) -> Script:
 
 
 def other_meter(life: Life) -> Script:
-    """A truly other meter, while nobody charges."""
+    """Another meter, while no car charges."""
     for plug in life.charger.plugs:
         if not plug.under_way() and life.shows_all():
             life.reset(plug, life.random.choice((0.0, 0.0, 30.0, 700.0)))
@@ -244,7 +244,7 @@ def no_threads(life: Life) -> Script:
 
 
 def failing_callback(life: Life) -> Script:
-    """The output raises what nobody expected."""
+    """The output raises an unexpected error."""
     if life.exporter is not None:
         life.exporter.pusher.is_failing = True
     yield life.random.uniform(60.0, 900.0)

@@ -224,7 +224,7 @@ def _flap(watched: Watched, charger: Simulator, name: str) -> None:
 
 
 def _is_held_back_by(watched: Watched, alert: str, instance: str | None, other: str, other_instance: str) -> None:
-    """Alertmanager has an alert and tells nobody, because of another one."""
+    """Alertmanager has an alert and sends nothing, because of another one."""
     named = {"alertname": alert} if instance is None else {"alertname": alert, "instance": instance}
     cause = await_alert(watched.alertmanager, lambda _: True, alertname=other, instance=other_instance)
     await_alert(watched.alertmanager, lambda one: cause["fingerprint"] in one["status"]["inhibitedBy"], **named)

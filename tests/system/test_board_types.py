@@ -48,7 +48,7 @@ def typed(board: Mapping[str, Any]) -> str:
     """A board as TypeScript, with the options of each panel beside it."""
     marks = [_of_grafana(mark) for mark in board["annotations"]["list"]]
     # Grafana itself writes these two and its type does not have them: what a list of variables shows of a query,
-    # and a data source that nobody has chosen yet.
+    # and a data source that is not chosen yet.
     variables = [
         {key: one[key] for key in one if key != "definition" and (key, one[key]) != ("current", {})}
         for one in board["templating"]["list"]
@@ -85,9 +85,9 @@ def test_the_json_is_a_dashboard_by_grafanas_own_types(tmp_path: Path) -> None:
     done = _checked(tmp_path)
     assert done.returncode == 0, done.stdout[:3000]
 
-    mistakes = {'"graphTooltip": 1': '"graphTooltip": "one"', '"textMode": "auto"': '"textMode": "odd"'}
+    invalid = {'"graphTooltip": 1': '"graphTooltip": "one"', '"textMode": "auto"': '"textMode": "odd"'}
     text = typed(BOARDS["charger.json"])
-    for right, wrong in mistakes.items():
+    for right, wrong in invalid.items():
         text = text.replace(right, wrong)
     (tmp_path / "charger.ts").write_text(text)
     found = _checked(tmp_path, "charger.ts").stdout

@@ -482,7 +482,7 @@ def test_serve_goes_on_where_the_ledger_is_damaged_or_cannot_be(site: Site, stat
     site.exporter.wait_for_log("sessions are not recorded")
 
 
-def test_the_demo_records_nobodys_charges(start: Start, state: Path) -> None:
+def test_the_demo_records_no_charges(start: Start, state: Path) -> None:
     process = start("demo", "--speed", "1000", "--web.listen-address", "127.0.0.1:0")
     scrape(process.line(r"http://127\.0\.0\.1:\d+/metrics")[0])
 

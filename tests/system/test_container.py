@@ -56,7 +56,7 @@ def test_hadolint_finds_nothing_to_complain_of() -> None:
     assert (judged.returncode, judged.stdout) == (0, "")
 
 
-def test_the_container_is_nobody_and_its_images_are_pinned() -> None:
+def test_the_container_has_no_privileges_and_its_images_are_pinned() -> None:
     assert instructions("USER") == ["65532:65532"]
     assert all(re.search(r":\d+\.\d+\.\d+-", image) for image in instructions("FROM"))
     assert instructions("RUN")[1] == f"install -d -m 700 -o 65532 -g 65532 {instructions('VOLUME')[0]}"

@@ -58,13 +58,13 @@ def test_a_slow_document_does_not_hide_what_came_before_it(clock: Clock) -> None
         simulator.faults = (Fault.parse("silent@id=Reader"),)
         slow = engine.read(1.0)
         simulator.faults = ()
-        well = engine.read(60)
+        healthy = engine.read(60)
 
     assert slow.up
     assert "Reader" not in slow.answered
     assert failed(slow) >= {"values"}
-    assert not failed(well)
-    assert len(well.answered) == 6
+    assert not failed(healthy)
+    assert len(healthy.answered) == 6
 
 
 def test_a_device_that_is_always_too_slow_starves_no_other(clock: Clock) -> None:
@@ -132,7 +132,7 @@ def test_a_device_with_a_communication_error_shows_its_status_and_nothing_else(s
     assert found.get("ccl_plug_energy_joules_total", plug="EVSE.PLUG") is not None
 
 
-def test_trouble_is_logged_when_it_begins_and_when_it_ends(start: Callable[..., object]) -> None:
+def test_a_failure_is_logged_when_it_begins_and_when_it_ends(start: Callable[..., object]) -> None:
     from helpers.support import Process  # noqa: PLC0415 - only this test looks at the log
 
     with Simulator(autopilot=False) as simulator:

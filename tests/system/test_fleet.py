@@ -22,9 +22,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 import trustme
 from helpers.hostile import hostile
+from helpers.misbehaving_servers import unresponsive_host
 from helpers.prometheus import await_value, running
 from helpers.support import COMMAND, OPENMETRICS, PROJECT, Process, Scrape, Start, get, scrape
-from helpers.trouble import silent_host
 
 from ccl_exporter.simulator import Simulator
 
@@ -276,7 +276,7 @@ def test_a_reload_while_the_inventory_is_read_is_not_undone_by_it(
     assert names == ["new", "one", "two"]
 
 
-@pytest.mark.parametrize("broken", ["one: {", None], ids=["mistake", "away"])
+@pytest.mark.parametrize("broken", ["one: {", None], ids=["invalid", "missing"])
 def test_a_reload_keeps_the_last_inventory_while_it_cannot_be_used(
     broken: str | None, tmp_path: Path, start: Start
 ) -> None:
@@ -349,7 +349,7 @@ def test_a_command_knows_a_charger_by_its_name_in_the_file(config: Path) -> None
     assert done.stdout == "1234.56\n"
 
 
-def test_hostile_requests_reach_nobody_break_nothing_and_leave_nothing_behind(
+def test_hostile_requests_reach_no_charger_break_nothing_and_leave_nothing_behind(
     service: tuple[Process, str],
 ) -> None:
     process, url = service
@@ -445,9 +445,9 @@ def test_another_peer_delays_no_health_check(config: Path, start: Start, tmp_pat
 
 
 @pytest.mark.alone
-def test_one_peer_that_waits_for_a_silent_charger_shuts_nobody_out(start: Start) -> None:
+def test_one_peer_that_waits_for_an_unresponsive_charger_does_not_block_others(start: Start) -> None:
     """More requests than the exporter has threads, each of which waits for the charger's only reader."""
-    with silent_host() as silent, ExitStack() as stack:
+    with unresponsive_host() as silent, ExitStack() as stack:
         process = start("serve", f"http://{silent}", "--web.listen-address", "127.0.0.1:0")
         port = int(process.line(r"http://127\.0\.0\.1:(\d+)(?=/metrics)")[1])
         for _ in range(700):

@@ -19,7 +19,7 @@ from ccl_exporter.control.write import Writer
 from ccl_exporter.simulator import Fault, Simulator
 
 
-def test_the_promise_comes_before_the_first_write_and_a_stop_means_the_limit_of_before(
+def test_the_safe_current_is_printed_before_the_first_write_and_a_stop_means_the_limit_of_before(
     charging: Simulator, start: Start, tmp_path: Path, state: Path
 ) -> None:
     path = tmp_path / "free"
@@ -41,7 +41,7 @@ def test_the_promise_comes_before_the_first_write_and_a_stop_means_the_limit_of_
     assert [entry["result"] for entry in writes(state)] == ["sent", "done"]
 
 
-def test_a_number_that_is_lost_means_the_safe_current_and_it_is_left_when_the_number_returns(
+def test_a_lost_input_means_the_safe_current_until_the_input_returns(
     charging: Simulator, start: Start, tmp_path: Path
 ) -> None:
     path = tmp_path / "free"
@@ -83,7 +83,7 @@ def test_a_second_follower_is_refused_with_a_clear_sentence(
 
 
 @pytest.mark.parametrize("command", [("follow", "--restore"), ("enable",)])
-def test_what_a_killed_follower_owes_is_done_by_the_next_command(
+def test_the_pending_restore_of_a_killed_follower_is_done_by_the_next_command(
     command: tuple[str, ...], charging: Simulator, start: Start, tmp_path: Path
 ) -> None:
     path = tmp_path / "free"
@@ -168,7 +168,7 @@ def test_a_write_that_is_still_to_act_when_a_follower_ends_is_followed_by_the_li
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGHUP])
-def test_the_limit_of_before_is_set_though_nobody_reads_any_more_what_is_said(
+def test_the_limit_of_before_is_set_though_the_output_is_no_longer_read(
     ending: signal.Signals, charging: Simulator, start: Start, tmp_path: Path
 ) -> None:
     path = tmp_path / "free"

@@ -58,9 +58,7 @@ def test_what_cannot_be_followed_is_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("largest", [13.0, 63.0])
 @pytest.mark.parametrize(("mode", "left"), [("surplus", 0), ("floor", 0), ("supply", None)])
-def test_what_nobody_chose_suits_every_plug(
-    mode: str, left: int | None, largest: float, charging: Simulator
-) -> None:
+def test_the_defaults_suit_every_plug(mode: str, left: int | None, largest: float, charging: Simulator) -> None:
     limit_to(charging, 100.0)
     charging.site.set_value(f"{MODE3}.INTENSITY", largest)
     subprocess.run(

@@ -111,4 +111,4 @@ def test_a_topic_is_followed_but_not_what_a_broker_retained(
             if limit == 0:
                 break
 
-    assert limit == 0, "what was retained is of nobody knows when, so the current is safe first"
+    assert limit == 0, "the age of a retained message is unknown, so the current is safe first"

@@ -68,17 +68,17 @@ def test_the_rules_are_rules_by_grafanas_own_types(tmp_path: Path) -> None:
     for life in Life:
         (tmp_path / f"{life}.ts").write_text(typed(rules(life)))
     right = typed(rules(Life.HOME))
-    mistakes = {
+    invalid = {
         '"noDataState": "OK"': '"noDataState": "Fine"',
         '"type": "gt"': '"type": "odd"',
         '"instant"': '"instat"',
     }
-    for number, (before, after) in enumerate(mistakes.items()):
+    for number, (before, after) in enumerate(invalid.items()):
         (tmp_path / f"wrong{number}.ts").write_text(right.replace(before, after, 1))
 
     assert _checked(tmp_path, *(f"{life}.ts" for life in Life)) == ""
-    found = _checked(tmp_path, *(f"wrong{number}.ts" for number in range(len(mistakes))))
-    assert [number for number in range(len(mistakes)) if f"wrong{number}.ts" not in found] == []
+    found = _checked(tmp_path, *(f"wrong{number}.ts" for number in range(len(invalid))))
+    assert [number for number in range(len(invalid)) if f"wrong{number}.ts" not in found] == []
 
 
 def _checked(folder: Path, *files: str) -> str:

@@ -94,7 +94,7 @@ def test_an_engine_behind_tls_is_read_over_one_kept_connection(
     assert connections == [1]
 
 
-def test_an_engine_whose_certificate_nobody_vouches_for_is_not_asked(
+def test_an_engine_with_an_unknown_authority_is_not_read(
     wallbox: Simulator, authority: trustme.CA, start: Start
 ) -> None:
     with behind_tls(authority, relay_to(wallbox, [])) as url:

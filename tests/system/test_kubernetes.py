@@ -59,7 +59,7 @@ def unknown(given: object, kept: object, place: str = "") -> list[str]:
     return [] if given == kept else [place]
 
 
-def mistakes(one: Object) -> list[str]:
+def schema_errors(one: Object) -> list[str]:
     """What is wrong with an object of the Prometheus operator, unknown keys too; raises where a type is wrong."""
     from cloudcoil.models.prometheus_operator import v1, v1alpha1  # noqa: PLC0415 - takes seconds
 
@@ -72,7 +72,7 @@ def mistakes(one: Object) -> list[str]:
 def test_every_object_is_one_by_its_schema(overlay: str) -> None:
     for one in built(overlay):
         if of_the_operator(one):
-            assert mistakes(one) == [], one["metadata"]["name"]
+            assert schema_errors(one) == [], one["metadata"]["name"]
         else:
             for version in VERSIONS:
                 kubernetes_validate.validate(one, version, strict=True)
@@ -86,7 +86,7 @@ def test_a_misspelt_key_would_be_found() -> None:
     deployment = json.loads(json.dumps(kind("base", "Deployment")))
     deployment["spec"]["replica"] = 2
 
-    assert mistakes(monitor) == [".spec.endpoints.0.intervall"]
+    assert schema_errors(monitor) == [".spec.endpoints.0.intervall"]
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
 
@@ -107,7 +107,7 @@ def test_every_dashboard_is_a_config_map_of_the_same_file() -> None:
 
 
 @pytest.mark.parametrize("overlay", ["base", "fleet"])
-def test_the_configuration_is_mounted_where_the_exporter_reads_it_and_is_well(overlay: str) -> None:
+def test_the_configuration_is_mounted_where_the_exporter_reads_it_and_is_valid(overlay: str) -> None:
     pod = kind(overlay, "Deployment")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     (path,) = [word.partition("=")[2] for word in container["args"] if word.startswith("--config.file=")]

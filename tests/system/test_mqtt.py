@@ -15,8 +15,8 @@ import pytest
 import trustme
 from benchmarks.processes import farm
 from helpers.brokers import PATIENCE, Broker, Listener, listening, running
+from helpers.misbehaving_servers import unresponsive_host
 from helpers.support import OPENMETRICS, Process, Scrape, Start, get, server
-from helpers.trouble import silent_host
 from helpers.workers import supervised
 from paho.mqtt.client import Client
 
@@ -501,7 +501,7 @@ class TestHomeAssistant:
             process = serve_file(configuration(broker, more, garage=garage, north=twin))
             listener.wait(lambda: len(discovered(listener)) == 5)
             process.process.kill()
-            with silent_host() as silent:
+            with unresponsive_host() as silent:
                 remote = configuration(broker, more, garage=garage)
                 restarted = serve_file(f"{remote}chargers_from: {{url: 'http://{silent}/chargers.yaml'}}\n")
                 before = len(listener.heard)
@@ -554,7 +554,7 @@ def test_nothing_that_anybody_left_on_the_broker_ends_the_publishing(
     listener.wait(lambda: sum(topic == PLUG for topic, _, _, _ in listener.heard) >= 3)
 
 
-def test_a_message_that_nobody_expected_is_a_line_in_the_log_and_the_next_is_received(
+def test_an_unexpected_message_is_a_line_in_the_log_and_the_next_is_received(
     broker: Broker, listener: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
     received: list[bytes] = []

@@ -42,7 +42,7 @@ class House:
         self.control = WritableTransport(simulator.url)
         self.begin = self.now()
         self.slots: Sequence[Slot] = ()
-        self.trouble: str | None = None
+        self.price_error: str | None = None
         self.plans: list[Plan] = []
         self.said: list[str] = []
         self._register = simulator.site.plugs[0].energy_wh
@@ -70,8 +70,8 @@ class House:
             return now
 
     def prices(self) -> Sequence[Slot]:
-        if self.trouble is not None:
-            raise UsageError(self.trouble)
+        if self.price_error is not None:
+            raise UsageError(self.price_error)
         return self.slots
 
     def cost(self, *prices: float) -> None:
@@ -139,10 +139,10 @@ def test_a_new_plan_is_made_when_the_prices_change_and_the_last_one_stays_while_
 ) -> None:
     house.cost(1, 1, 9, 9, 9, 9, 9, 9)
     house.live(lambda: house.simulator.site.plugs[0].watts > 0)
-    house.trouble = "the file is empty"
+    house.price_error = "the file is empty"
     house.live(lambda: any("the file is empty" in line for line in house.said))
     assert house.simulator.site.plugs[0].watts > 0
-    house.trouble = None
+    house.price_error = None
     house.cost(9, 9, 9, 9, 1, 1, 1, 9)
     house.live(lambda: house.simulator.site.plugs[0].watts == 0)
 

@@ -10,8 +10,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from helpers.misbehaving_servers import BODY, dripping_host, unresponsive_host
 from helpers.support import OPENMETRICS, Process, Scrape, Start, get, scrape
-from helpers.trouble import BODY, dripping_host, silent_host
 
 from ccl_exporter.simulator import Dialect, Simulator
 
@@ -23,7 +23,7 @@ STOPS_WITHIN = 5.0
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    with silent_host() as host:
+    with unresponsive_host() as host:
         yield host
 
 

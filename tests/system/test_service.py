@@ -101,7 +101,7 @@ def test_scrapers_that_come_together_share_one_reading(serve: Callable[..., str]
         assert all(answer.get("ccl_up") == 1 for answer in answers)
 
 
-def test_connections_that_say_nothing_hold_up_nobody(serve: Callable[..., str]) -> None:
+def test_idle_connections_do_not_block_others(serve: Callable[..., str]) -> None:
     with Simulator() as simulator, ExitStack() as silent:
         url = serve(simulator.url)
         scrape(url)
@@ -128,7 +128,7 @@ def test_without_reads_of_its_own_nothing_is_asked_before_a_scrape(start: Start)
         assert not simulator.requests
 
 
-def test_the_page_shows_the_charger_even_if_nobody_scrapes(serve: Callable[..., str]) -> None:
+def test_the_page_shows_the_charger_without_any_scrape(serve: Callable[..., str]) -> None:
     with Simulator() as simulator:
         page = get(serve(simulator.url).removesuffix("metrics"))
 

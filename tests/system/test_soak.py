@@ -27,8 +27,8 @@ from time import monotonic, sleep
 import bcrypt
 import pytest
 from helpers.brokers import Broker, running
+from helpers.misbehaving_servers import dripping_host, unresponsive_host
 from helpers.support import Process, Start
-from helpers.trouble import dripping_host, silent_host
 
 from ccl_exporter.workers import LONGEST_BACKOFF
 
@@ -55,14 +55,14 @@ LISTEN = ("--web.listen-address", "127.0.0.1:0")
 class Misbehaving:
     """A server of a database and of an inventory, which does what its mode says."""
 
-    mode: str = "well"
-    inventory_mode: str = "well"
+    mode: str = "ok"
+    inventory_mode: str = "ok"
     inventory: str = ""
     readings: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     over: threading.Event = field(default_factory=threading.Event)
 
-    DATABASE = ("well", "well", "9999", "later", "drip", "refuse", "hang", "close", "page", "login")
-    INVENTORY = ("well", "drip", "malformed", "error", "empty", "elsewhere")
+    DATABASE = ("ok", "ok", "9999", "later", "drip", "refuse", "hang", "close", "page", "login")
+    INVENTORY = ("ok", "drip", "malformed", "error", "empty", "elsewhere")
 
     def take(self, lines: list[str]) -> None:
         for line in lines:
@@ -78,7 +78,7 @@ def handler(behind: Misbehaving) -> type[BaseHTTPRequestHandler]:
             body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"]))).decode()
             lines = [line for line in body.split("\n") if line]
             match behind.mode:
-                case "well":
+                case "ok":
                     behind.take(lines)
                     self.send(204)
                 case "refuse" if any("duration_seconds=" in line for line in lines):
@@ -90,7 +90,7 @@ def handler(behind: Misbehaving) -> type[BaseHTTPRequestHandler]:
                     self.misbehave(mode)
 
         def do_GET(self) -> None:
-            if behind.inventory_mode == "well":
+            if behind.inventory_mode == "ok":
                 self.send(200, behind.inventory.encode())
             else:
                 self.misbehave(behind.inventory_mode)
@@ -99,7 +99,7 @@ def handler(behind: Misbehaving) -> type[BaseHTTPRequestHandler]:
             match mode:
                 case "9999":
                     self.send(503, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 -0100"})
-                    behind.mode = "well"
+                    behind.mode = "ok"
                 case "later" | "error":
                     self.send(503)
                 case "login":
@@ -276,7 +276,7 @@ class Faults:
         fault()
 
     def heal(self) -> None:
-        self.behind.mode = self.behind.inventory_mode = "well"
+        self.behind.mode = self.behind.inventory_mode = "ok"
         self.write_web_configuration()
         self.close_connections()
         if self.broker.process is None:
@@ -312,7 +312,7 @@ class Faults:
 
     def web_configuration(self) -> None:
         file = self.folder / "web.yaml"
-        match self.chance.choice(("truncated", "garbage", "without users", "gone", "well")):
+        match self.chance.choice(("truncated", "garbage", "without users", "gone", "ok")):
             case "truncated":
                 file.write_text("")
             case "garbage":
@@ -402,7 +402,7 @@ def test_everything_goes_wrong_and_nothing_is_lost(start: Start, tmp_path: Path,
     with ExitStack() as stack:
         behind, server = stack.enter_context(misbehaving())
         broker = stack.enter_context(running(Broker(tmp_path / "broker")))
-        silent, dripping = stack.enter_context(silent_host()), stack.enter_context(dripping_host())
+        silent, dripping = stack.enter_context(unresponsive_host()), stack.enter_context(dripping_host())
         urls = [start("simulate", *LISTEN, "--speed", "60").line(r"http://127\.0\.0\.1:\d+")[0] for _ in HEALTHY]
         chargers = dict(zip(HEALTHY, urls, strict=True))
         chargers |= {f"silent-{number}": f"http://{silent}/{number}" for number in range(UNREACHABLE // 2)}

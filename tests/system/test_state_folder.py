@@ -97,5 +97,5 @@ def test_serve_starts_on_a_disk_without_room_and_takes_it_up_later(
     assert workers
     assert all(line.endswith(" 1.0") for line in workers), workers
     assert process.stop() == 0
-    for trouble, lines in (("the session log", 2), ("the spool", 1), ("/chargers/", 0)):
-        assert len([line for line in process.log if trouble in line]) == lines, process.log
+    for subject, lines in (("the session log", 2), ("the spool", 1), ("/chargers/", 0)):
+        assert len([line for line in process.log if subject in line]) == lines, process.log

@@ -111,8 +111,8 @@ def test_the_service_says_when_it_reloads_and_when_it_stops(tmp_path: Path, star
             env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
         )
         assert manager.recv(100) == b"READY=1"
-        for mistake in ("", "chargers: none"):
-            config.write_text(config.read_text() + mistake)
+        for invalid in ("", "chargers: none"):
+            config.write_text(config.read_text() + invalid)
             before = monotonic_ns() // 1000
             process.process.send_signal(signal.SIGHUP)
             found = re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=([0-9]+)", manager.recv(100))

@@ -435,7 +435,7 @@ class TestStrangers:
             pytest.param(os.urandom(20_000), id="noise"),
         ],
     )
-    def test_nonsense_holds_nobody_up(self, site: Site, content: bytes) -> None:
+    def test_nonsense_does_not_block_others(self, site: Site, content: bytes) -> None:
         with site.serving(tls()):
             for _ in range(3 * WORKERS):
                 assert b"ccl_up" not in site.raw(content)
@@ -459,7 +459,7 @@ class TestStrangers:
         # A worker may still be about to close its last one.
         assert after <= before + WORKERS
 
-    def test_one_who_connects_and_says_nothing_holds_nobody_up(self, site: Site) -> None:
+    def test_an_idle_connection_does_not_block_others(self, site: Site) -> None:
         # The server would wait 30 s for the silent ones, the client gives up after 20.
         with contextlib.ExitStack() as silent, site.serving(tls()):
             for _ in range(WORKERS - 1):
@@ -546,7 +546,7 @@ class TestLogins:
             pytest.param(basic("alice:x\0"), 401, id="a zero behind"),
         ],
     )
-    def test_who_logs_in_well_is_answered(self, site: Site, authorization: str | None, status: int) -> None:
+    def test_a_valid_login_is_answered(self, site: Site, authorization: str | None, status: int) -> None:
         with site.serving(user("alice", "x")):
             assert site.http(authorization=authorization).status == status
 
@@ -662,7 +662,7 @@ BAD = [
     pytest.param("tls: {}", id="unknown"),
     pytest.param("tls_server_config: {cert_file: server.crt}", id="no key"),
     pytest.param(tls(pair="cert_file: ca.crt, key_file: server.key"), id="another's key"),
-    pytest.param(tls("client_ca_file: ca.crt"), id="an authority for nobody"),
+    pytest.param(tls("client_ca_file: ca.crt"), id="an authority without clients"),
     pytest.param(tls("min_version: SSL3"), id="a wrong version"),
     pytest.param(tls("cipher_suites: [RC4]"), id="a wrong cipher"),
     pytest.param("http_server_config: {headers: {X-Frame-Options: none}}", id="a wrong header"),

@@ -306,7 +306,7 @@ class TestForAWhile:
         assert holds(wallbox, REDUCTION) == 0
         assert [line["command"] for line in journal(state)] == ["charge limit", "charge limit, restore"]
 
-    def test_it_lasts_though_nobody_reads_what_the_command_says(self, wallbox: Simulator, state: Path) -> None:
+    def test_it_lasts_though_the_output_is_not_read(self, wallbox: Simulator, state: Path) -> None:
         read, write = os.pipe()
         os.close(read)
         limit = [str(COMMAND), "charge", "limit", "50%", "--for", "2s", "-c", wallbox.url]
@@ -347,7 +347,7 @@ class TestForAWhile:
         assert (code, holds(wallbox, REDUCTION)) == (0, 30)
         assert any("was changed by something else meanwhile" in line for line in running.log)
 
-    def test_what_nobody_else_changed_is_put_back_beside_what_somebody_did(
+    def test_what_was_not_changed_meanwhile_is_restored_beside_what_was(
         self, wallbox: Simulator, start: Start
     ) -> None:
         service = f"{MODE3}.OUT_OF_SERVICE"
@@ -558,9 +558,7 @@ class TestCharging:
         assert ccl(wallbox, *start)[0] == 0
 
 
-def test_nothing_that_a_service_has_loaded_can_write_and_nobody_can_make_it(
-    start: Start, wallbox: Simulator
-) -> None:
+def test_nothing_that_a_service_has_loaded_can_write_or_be_made_to(start: Start, wallbox: Simulator) -> None:
     """What the running process imported, and what arrives at the charger whatever is sent to the service."""
     service = start(
         "serve",

@@ -77,9 +77,7 @@ class TestRows:
             ),
         ],
     )
-    def test_what_nobody_reads_is_refused_with_the_name_of_its_row(
-        self, known: str, wrong: str, message: str
-    ) -> None:
+    def test_an_unused_key_is_refused_with_the_name_of_its_row(self, known: str, wrong: str, message: str) -> None:
         assert TEXT.count(known) == 1
 
         with pytest.raises(ValueError, match=rf"^{re.escape(message)}$"):
@@ -137,7 +135,7 @@ class TestUnits:
             pytest.param("fahrenheit", 0, "°F", id="fahrenheit"),
             pytest.param("KgCO2", 3, "10^3 KgCO2", id="a user's own unit"),
             pytest.param("KgCO2", 0, "KgCO2", id="a user's own unit without a factor"),
-            pytest.param("#FURLONG", 0, "#FURLONG", id="a code that nobody knows"),
+            pytest.param("#FURLONG", 0, "#FURLONG", id="an unknown code"),
             pytest.param("#A", 2, "10^2 A", id="a factor without a prefix"),
         ],
     )

@@ -1,4 +1,4 @@
-"""The configuration file: what it may say, how every mistake of it is named, and that no secret of it is."""
+"""The configuration file: what it may say, how every error in it is reported, and that no secret of it is."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
     return run
 
 
-def mistakes(path: Path, environment: Mapping[str, str] | None = None) -> list[str]:
+def errors_of(path: Path, environment: Mapping[str, str] | None = None) -> list[str]:
     """The lines of what is wrong with a file, each without the file's name."""
     with pytest.raises(UsageError) as raised:
         load(path, environment or {})
@@ -189,7 +189,7 @@ class TestSecrets:
 
 
 # What stands in the file, and the line, the place and a part of what is said.
-MISTAKES = {
+INVALID = {
     "nothing": ("", "1: ", "empty"),
     "a comment": ("# later\n", "1: ", "empty"),
     "a word": ("chargers\n", "1: ", "must be a mapping"),
@@ -384,19 +384,19 @@ MISTAKES = {
 
 
 class TestMistakes:
-    def test_an_abyss_is_a_mistake_too(self, write: Callable[..., Path]) -> None:
-        first, *_ = mistakes(write(b"chargers: " + b"[" * 100_000))
+    def test_deep_nesting_is_an_error_too(self, write: Callable[..., Path]) -> None:
+        first, *_ = errors_of(write(b"chargers: " + b"[" * 100_000))
 
         # Newer parsers of YAML look down before we do.
         assert re.search(r"^1: .*(too many levels|nesting depth)", first)
 
-    @pytest.mark.parametrize(("text", "place", "said"), MISTAKES.values(), ids=MISTAKES)
+    @pytest.mark.parametrize(("text", "place", "said"), INVALID.values(), ids=INVALID)
     def test_each_is_named_with_its_place_and_without_a_secret(
         self, write: Callable[..., Path], text: str, place: str, said: str
     ) -> None:
         path = write(text.encode())
 
-        first, *_ = mistakes(path)
+        first, *_ = errors_of(path)
 
         assert first.startswith(place)
         assert said in first.removeprefix(place)
@@ -424,7 +424,7 @@ class TestMistakes:
             """
         )
 
-        assert [line.split(": ")[:2] for line in mistakes(path)] == [
+        assert [line.split(": ")[:2] for line in errors_of(path)] == [
             ["4", "chargers.garage.username"],
             ["5", "chargers.garage.timeout"],
             ["6", "chargers.garage.pasword"],
@@ -456,7 +456,7 @@ class TestMistakes:
         write(content, "secret")
         path = write("chargers: {a: {url: evse, username: x, password_file: secret}}")
 
-        (line,) = mistakes(path)
+        (line,) = errors_of(path)
 
         assert line.startswith("1: chargers.a.password_file: ")
         assert said in line
@@ -467,7 +467,7 @@ class TestMistakes:
         if content is not None:
             path.write_bytes(content)
 
-        assert mistakes(path)
+        assert errors_of(path)
 
 
 class TestInventoryFile:
@@ -523,7 +523,7 @@ class TestInventoryFile:
             (f"a: {{url: a, pasword: {SECRET}}}", "1: a.pasword: ", "did you mean `password`"),
         ],
     )
-    def test_its_mistakes_are_named_with_their_places(
+    def test_its_errors_are_reported_with_their_places(
         self, write: Callable[..., Path], more: Path, text: str, place: str, said: str
     ) -> None:
         more.write_text(text)
@@ -548,7 +548,7 @@ class TestInventoryFile:
         assert "cannot be read" in (configuration.source_error or "")
         assert configuration.source is not None
 
-    def test_the_mistakes_of_the_file_itself_are_never_excused(self, write: Callable[..., Path]) -> None:
+    def test_the_errors_of_the_file_itself_are_never_excused(self, write: Callable[..., Path]) -> None:
         with pytest.raises(UsageError, match="allow: unknown key"):
             load(write(self.MAIN + "probe: {allow: x}"), {}, patient=True)
 
@@ -708,7 +708,7 @@ class TestInventoryUrl:
             pytest.param(Host(302, headers={"Location": "/other"}), "redirects", id="in circles"),
             pytest.param(Host(headers={"Content-Length": "9999"}), "broke off", id="cut short"),
             pytest.param(Host(headers={"Content-Encoding": "gzip"}), "compressed", id="compressed"),
-            pytest.param(Host(body=b"a: {url: evse, timeout: 5}"), ":1: a.timeout: 5 has", id="a mistake"),
+            pytest.param(Host(body=b"a: {url: evse, timeout: 5}"), ":1: a.timeout: 5 has", id="an error"),
         ],
     )
     def test_an_answer_that_is_none_keeps_the_old_chargers(
@@ -824,7 +824,7 @@ TEXTS = st.one_of(
 
 
 @given(TEXTS)
-def test_any_text_is_a_configuration_or_a_mistake_with_its_line(data: bytes) -> None:
+def test_any_text_is_a_configuration_or_an_error_with_its_line(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "ccl.yaml")
         path.write_bytes(data)

@@ -120,7 +120,7 @@ def test_two_commands_do_not_write_at_once(control_state: ControlState) -> None:
 
 
 class TestWaysBack:
-    def test_one_that_somebody_sees_to_is_nobody_elses(self, control_state: ControlState) -> None:
+    def test_one_that_a_command_holds_is_not_given_to_another(self, control_state: ControlState) -> None:
         with control_state.pending(WAY) as done:
             with control_state.pending_restores() as owed:
                 assert owed == []
@@ -230,7 +230,7 @@ class TestIdentity:
 
     @staticmethod
     def left_by_version_0_1(folder: Path) -> Path:
-        """The memory of a charger by its URL, with a way back that nobody sees to."""
+        """The control state of a charger by its URL, with a pending restore that no command holds."""
         old = folder / "writes" / sha256(URL.encode()).hexdigest()[:16]
         old.mkdir(parents=True)
         (old / "back-1-2.0.json").write_text(json.dumps(asdict(WAY)))

@@ -344,7 +344,7 @@ def test_a_number_that_is_repeated_with_its_old_date_is_stale() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 5e6, 1e308])
-def test_absurd_numbers_are_passed_over_and_if_nothing_else_comes_the_current_is_safe(value: float) -> None:
+def test_implausible_inputs_are_skipped_and_if_nothing_else_comes_the_current_is_safe(value: float) -> None:
     room = Room()
     room.hear(5000, 120)
     before = room.limit

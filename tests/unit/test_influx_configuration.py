@@ -1,4 +1,4 @@
-"""Databases in the configuration file: what may be said, how a mistake is named, and that no secret is shown."""
+"""Databases in the configuration file: what may be said, how errors are reported, and that no secret is shown."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_what_is_shown_holds_no_secret_and_can_be_read_again(write: Callable[[st
 A = "url: 'http://a', "
 
 # What stands in the only entry (or is the list), the place and a part of what is said.
-MISTAKES = {
+INVALID = {
     "no list": ("influxdb: {url: a}", "influxdb", "must be a list"),
     "no mapping": ("influxdb: [http://a]", "influxdb.0", "it looks like {url: http://127.0.0.1:8086"),
     "no version": (f"influxdb: [{{{A}database: b}}]", "influxdb.0.version", "missing"),
@@ -191,8 +191,8 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("text", "place", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_named_with_its_place_and_without_a_secret(
+@pytest.mark.parametrize(("text", "place", "said"), INVALID.values(), ids=INVALID)
+def test_an_error_is_reported_with_its_place_and_without_a_secret(
     text: str, place: str, said: str, write: Callable[[str], Path]
 ) -> None:
     path = write(f"chargers: {{a: {{url: evse}}}}\n{text}\n")

@@ -36,7 +36,7 @@ def test_inventories_that_differ_stay_apart() -> None:
     assert other.variables["Meter.VI"].title == "Spannung"
 
 
-def test_an_inventory_that_nobody_holds_is_not_kept() -> None:
+def test_an_inventory_without_a_reference_is_not_kept() -> None:
     held = intern_inventory(inventory("only here"))
     gone = weakref.ref(held)
     variable_ids(held)

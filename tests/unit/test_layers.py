@@ -233,7 +233,7 @@ def test_nothing_that_the_service_imports_can_write_to_a_charger() -> None:
     for module in seen:
         source = MODULES[module].read_text(encoding="utf-8")
         assert "forceVariables" not in source, module
-        assert not re.search(r"import_module|__import__", source), f"{module} may import what nobody sees here"
+        assert not re.search(r"import_module|__import__", source), f"{module} may import what is not checked here"
         assert not re.search(r"(requests|session)\.(put|post|patch|delete|request|send)\b", source), module
         words, verbs = set(), set()
         for node in ast.walk(trees()[module]):
@@ -249,7 +249,7 @@ def test_nothing_that_the_service_imports_can_write_to_a_charger() -> None:
                 verbs |= {arg.value if isinstance(arg, ast.Constant) else "?" for arg in named}
         assert not words & {"PUT", "PATCH", "DELETE"}, module
         # The client itself sends what it was called with; whoever calls it says what that is.
-        assert "?" not in verbs or module == HTTP_CLIENT, f"{module} sends what nobody sees here"
+        assert "?" not in verbs or module == HTTP_CLIENT, f"{module} sends what is not checked here"
         if part(module) == "powerstudio":
             sent |= verbs
         elif "POST" in verbs:

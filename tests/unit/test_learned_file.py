@@ -20,7 +20,7 @@ def written(folder: Path, facts: object = FACTS, url: str = URL) -> Path:
     return path
 
 
-def test_what_is_saved_is_loaded_and_nobody_else_can_read_it(tmp_path: Path) -> None:
+def test_what_is_saved_is_loaded_and_only_the_owner_can_read_it(tmp_path: Path) -> None:
     path = written(tmp_path)
 
     assert LearnedFile(tmp_path, URL).load() == FACTS

@@ -1,4 +1,4 @@
-"""The broker in the configuration file: what may be said, how a mistake is named, and that no secret is shown."""
+"""The broker in the configuration file: what may be said, how errors are reported, and that no secret is shown."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -92,8 +92,8 @@ def test_what_is_shown_holds_no_secret_and_can_be_read_again(write: Callable[[st
 
 A = "url: 'mqtts://a'"
 
-# What stands as the broker, where the mistake is, and a part of what is said.
-MISTAKES = {
+# What stands as the broker, where the error is, and a part of its message.
+INVALID = {
     "no mapping": ("[mqtt://a]", "mqtt", "it looks like {url: mqtt://127.0.0.1:1883"),
     "no URL": ("{topic: ccl}", "mqtt.url", "missing"),
     "another scheme": ("{url: 'http://a'}", "mqtt.url", "it looks like mqtt://127.0.0.1:1883"),
@@ -133,8 +133,8 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("broker", "place", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_named_with_its_place_and_without_a_secret(
+@pytest.mark.parametrize(("broker", "place", "said"), INVALID.values(), ids=INVALID)
+def test_an_error_is_reported_with_its_place_and_without_a_secret(
     write: Callable[[str], Path], broker: str, place: str, said: str
 ) -> None:
     path = write(f"{CHARGERS}mqtt: {broker}\n")

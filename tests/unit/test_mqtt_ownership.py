@@ -327,7 +327,7 @@ YEAR_9999 = OwnerRecord("0", "0", LONGEST_RENEWAL, 253_402_300_799.0).text().enc
 
 
 @pytest.mark.parametrize("message", HOSTILE.values(), ids=HOSTILE)
-def test_what_is_no_record_is_overwritten_and_waited_for_by_nobody(topic: Topic, message: bytes) -> None:
+def test_what_is_no_record_is_overwritten_without_waiting(topic: Topic, message: bytes) -> None:
     topic.retained = message
     peer = topic.peer("a")
     topic.run(2.0)

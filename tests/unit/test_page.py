@@ -147,7 +147,7 @@ class TestWhyNotCharging:
             pytest.param(plug("charging"), "", id="it charges and measures nothing"),
             pytest.param(plug("charging", faults=("meter",)), "", id="it charges in spite of a fault"),
             pytest.param(plug("charging", powers=NONE_FLOWS), "the vehicle takes none", id="a full car"),
-            pytest.param(plug(vehicle_connected=False), "No vehicle is connected.", id="nobody there"),
+            pytest.param(plug(vehicle_connected=False), "No vehicle is connected.", id="no vehicle"),
             pytest.param(plug(), "A vehicle is connected, but no session was requested.", id="not started"),
             pytest.param(
                 plug(stopped="disconnect"),
@@ -164,9 +164,7 @@ class TestWhyNotCharging:
             pytest.param(plug("waiting_for_vehicle"), "does not ask for power", id="a sleeping vehicle"),
             pytest.param(plug("waiting_for_permission"), "an RFID tag", id="no permission"),
             pytest.param(plug("waiting_for_schedule"), "own schedule does not allow it yet.", id="too early"),
-            pytest.param(
-                plug("waiting_for_power", allowed=None), "It waits for power.", id="a limit nobody knows"
-            ),
+            pytest.param(plug("waiting_for_power", allowed=None), "It waits for power.", id="an unknown limit"),
             pytest.param(plug("waiting_for_power", allowed=16.0), "It waits for power.", id="no power for 16 A"),
             pytest.param(
                 plug("waiting_for_power", allowed=3.2),
@@ -325,9 +323,9 @@ class TestOneCharger:
         assert [a for a in shown(view("g", snapshot(taken=NOW - 119))).all("span") if a in marked] == []
         assert [a for a in shown(view("g", snapshot(taken=NOW - 121))).all("span") if a in marked] == marked
 
-    @pytest.mark.parametrize("absurd", [1e300, 1e12, -1.0])
-    def test_an_instant_that_no_calendar_has_is_left_out(self, absurd: float) -> None:
-        seen = text(snapshot(charge=replace(RUNNING, begun=absurd)))
+    @pytest.mark.parametrize("instant", [1e300, 1e12, -1.0])
+    def test_an_instant_that_no_calendar_has_is_left_out(self, instant: float) -> None:
+        seen = text(snapshot(charge=replace(RUNNING, begun=instant)))
 
         assert "This session 3.42 kWh Meter" in seen
 

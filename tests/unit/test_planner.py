@@ -153,7 +153,7 @@ def test_after_a_kill_only_what_is_left_is_charged() -> None:
     assert garage.energy == pytest.approx(6.0, abs=0.1)
 
 
-def test_a_session_that_began_while_no_planner_ran_counts_as_well() -> None:
+def test_a_session_that_began_while_no_planner_ran_counts_too() -> None:
     garage = Garage(Goal(6.0, 6 * HOUR, KILOWATTS), hours(1, 1, 1, 1, 1, 1))
     garage.live(garage.planner(), 0.5 * HOUR)
     charged, kept = garage.energy, garage.kept[-1]

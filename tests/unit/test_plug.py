@@ -133,7 +133,7 @@ class TestState:
         assert found.not_charging is None
         assert found.status == "charging"
 
-    def test_a_state_that_nobody_tells_is_unknown_everywhere(self) -> None:
+    def test_a_state_that_is_not_reported_is_unknown_everywhere(self) -> None:
         found = judged({"Box.BAY.STATE": None})
 
         assert (found.state, found.status, found.activity) == (None, None, Activity.UNKNOWN)
@@ -208,7 +208,7 @@ class TestReason:
         assert seen.not_charging == reason
         assert (seen.sentence == "") == (reason is None)
 
-    def test_no_sentence_holds_a_number_that_nobody_knows(self) -> None:
+    def test_no_sentence_has_an_unknown_number(self) -> None:
         assert "A" not in plug("waiting_for_power", allowed=None).sentence
         assert (
             plug("waiting_for_power", allowed=5.0).sentence

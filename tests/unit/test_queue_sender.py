@@ -164,7 +164,7 @@ def test_what_is_behind_a_batch_that_is_refused_whole_arrives_and_the_batch_is_s
     assert pushing.sender.refusals > 0
 
 
-def test_a_bad_batch_that_comes_while_all_is_well_is_set_aside_once_the_next_one_was_accepted(
+def test_a_bad_batch_that_comes_while_others_are_accepted_is_set_aside_once_the_next_one_was_accepted(
     pushing: Pushing,
 ) -> None:
     pushing.database.answer = refuses("bad", BAD)

@@ -69,7 +69,7 @@ def test_no_two_rules_have_the_same_expression() -> None:
 @pytest.mark.parametrize(
     ("expression", "complaint"),
     [
-        ("ccl_plug_energy_joules", "nobody emits ccl_plug_energy_joules"),
+        ("ccl_plug_energy_joules", "no metric is called ccl_plug_energy_joules"),
         ('ccl_plug_locked{socket="A"} == 1', "ccl_plug_locked has no label socket"),
         ('ccl_plug_state{ccl_plug_state="chargin"}', "ccl_plug_state is never chargin"),
         ('ccl_plug_error{ccl_plug_error=~"rcd|gfci"}', "ccl_plug_error is never gfci"),
@@ -83,7 +83,7 @@ def test_no_two_rules_have_the_same_expression() -> None:
         ("max without (plug) (ccl_plug_locked) > on (plug) ccl_plug_locked", "> on a label plug"),
         ("ccl_plug_locked * on (job) group_left (city) ccl_up", "* carries over a label city that is not there"),
         ('label_replace(ccl_up, "a", "$1", "city", "(.*)")', "label_replace of a label city that is not there"),
-        ("rate(ccl_plug_energy_joules_total[5m:1m]) + on () nothing", "nobody emits nothing"),
+        ("rate(ccl_plug_energy_joules_total[5m:1m]) + on () nothing", "no metric is called nothing"),
     ],
 )
 def test_what_does_not_exist_is_found(expression: str, complaint: str) -> None:

@@ -255,7 +255,7 @@ class TestWalk:
             shown({name: sent}, infos={name: info} if info else {}).walked(device, name[len(device) + 1 :]) == {}
         )
 
-    def test_a_variable_that_nobody_was_asked_about_is_withheld_until_then(self) -> None:
+    def test_a_variable_that_was_not_described_is_withheld_until_then(self) -> None:
         assert shown({"Box.FUTURE": 5.0}, settled=False).walked("Box", "FUTURE") == {}
         assert shown({"Box.FUTURE": 5.0}).walked("Box", "FUTURE") == {"ccl_variable_value": 5}
 
@@ -400,7 +400,7 @@ class TestPlugs:
             pytest.param({"Second.VI": 231.0}, {**TYPES, "Second": METER}, id="two meters"),
         ],
     )
-    def test_without_plug_info_nobody_can_say_which_of_several_serves_which(
+    def test_without_plug_info_it_is_unknown_which_of_several_serves_which(
         self, values: Mapping[str, Value], types: Mapping[str, str | None]
     ) -> None:
         found = shown({**self.STATE, **values, "Box - Meter.VI": 230.0}, types=types, plugs=())
@@ -502,7 +502,7 @@ class TestPlugState:
             pytest.param(-1, 0, 1, "outoforder", id="error"),
             pytest.param(-99, 0, 1, "unknown", id="unknown"),
             pytest.param(-100, 0, 1, "unknown", id="not initialised"),
-            pytest.param(99, 0, 1, "unknown", id="a code that nobody knows"),
+            pytest.param(99, 0, 1, "unknown", id="an unknown code"),
             pytest.param(0, 32, 1, "outoforder", id="available with a fault"),
             pytest.param(1, 32, 1, "outoforder", id="reserved with a fault"),
             pytest.param(12, 1, 1, "outoforder", id="waiting with a fault"),
@@ -670,7 +670,7 @@ class TestPlugLimits:
         assert found.value("plug_current_limit_amperes", "Box.BAY") == limit
         assert found.value("plug_power_reduction_ratio", "Box.BAY") == reduction / 100
 
-    def test_the_cap_counts_in_amperes_even_where_nobody_tells_its_unit(self) -> None:
+    def test_the_cap_counts_in_amperes_even_without_a_unit(self) -> None:
         values = {"Box - Pilot.INTENSITY": 32.0, "Box - Pilot.PREDUCTION": 0.0, "Box.BAY.CURRENT_REDUCTION": 20.0}
 
         found = shown(values, types={**TYPES, "Box": "SOMETHING_NEW"})
@@ -783,7 +783,7 @@ class TestStation:
     def test_a_code_without_a_word_is_unknown(self, code: float, word: str) -> None:
         assert shown({"Box.STATE": code}).words("station_state") == (word,)
 
-    def test_with_two_engines_nobody_can_say_which_one_is_the_station(self) -> None:
+    def test_with_two_engines_it_is_unknown_which_one_is_the_station(self) -> None:
         values = {"Box.STATE": 0.0, "Box.ERROR": 0.0, "Twin.STATE": 2.0, "Twin.ERROR": 1.0}
 
         found = shown(values, types={**TYPES, "Twin": ENGINE})

@@ -45,7 +45,7 @@ def test_a_state_is_one_message_with_a_line_for_each_part(
 
 
 @pytest.mark.parametrize("path", ["", "relative", "/nonexistent/notify", "@nobody"])
-def test_nobody_who_listens_is_no_error(path: str) -> None:
+def test_no_listener_is_no_error(path: str) -> None:
     notify({"NOTIFY_SOCKET": path}, READY)
     notify({}, READY)
 
@@ -62,7 +62,7 @@ def test_a_healthy_service_beats_in_half_of_the_time(manager: tuple[socket.socke
     assert beats == [0, 30, 60, 90, 120]
 
 
-def test_an_unhealthy_service_does_not_beat_until_it_is_well(
+def test_an_unhealthy_service_sends_no_watchdog_message_until_it_is_healthy(
     manager: tuple[socket.socket, Mapping[str, str]],
 ) -> None:
     listening, environment = manager

@@ -70,7 +70,7 @@ class TestCharger:
             pytest.param("http://ü_x", id="no name in any script"),
         ],
     )
-    def test_anything_else_is_a_mistake_that_is_named(self, text: str) -> None:
+    def test_anything_else_is_an_error_that_is_named(self, text: str) -> None:
         with pytest.raises(UsageError, match="address of a charger"):
             charger_settings(text, {})
 
@@ -130,7 +130,7 @@ class TestLogin:
             pytest.param({"CCL_USERNAME": "reader", "CCL_PASSWORD_FILE": "/"}, "cannot be read", id="a folder"),
         ],
     )
-    def test_half_a_login_or_none_that_can_be_is_a_mistake_that_says_what_is_wrong(
+    def test_an_incomplete_or_impossible_login_is_an_error_that_says_what_is_wrong(
         self, environment: dict[str, str], hint: str
     ) -> None:
         with pytest.raises(UsageError, match=hint) as raised:
@@ -138,7 +138,7 @@ class TestLogin:
 
         assert SECRET not in str(raised.value)
 
-    def test_a_file_that_is_no_text_is_a_mistake(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_no_text_is_an_error(self, tmp_path: Path) -> None:
         path = tmp_path / "password"
         path.write_bytes(b"\xff\xfe")
 
@@ -179,7 +179,7 @@ class TestListen:
             pytest.param("http://127.0.0.1:9986", id="a URL"),
         ],
     )
-    def test_anything_else_is_a_mistake_that_is_named(self, text: str) -> None:
+    def test_anything_else_is_an_error_that_is_named(self, text: str) -> None:
         with pytest.raises(UsageError, match="address to listen on"):
             listen_address(text)
 

@@ -137,20 +137,20 @@ class TestUnits:
         assert one(7.0, "API", "CVM1D", info_of("#W", 0)) == ("watts", 7.0)
         assert one(7.0, "AE", "CVM1D", info_of("#VARLH", 0)) == ("var_seconds_total", 25200.0)
 
-    def test_a_code_that_nobody_knows_is_not_overruled_by_the_catalogue(self) -> None:
+    def test_an_unknown_code_is_not_overruled_by_the_catalogue(self) -> None:
         assert one(7.0, "API", "CVM1D", info_of("#KILOPOND", 0)) == (None, 7.0)
 
     def test_a_temperature_is_one_whatever_the_vendor_calls_its_unit(self) -> None:
         assert one(28.2, "TCI", "CCL1MINIEMBEDDED", info_of("#CELSIUS", 0)) == ("celsius", 28.2)
 
-    def test_a_code_that_nobody_knows_is_the_number_as_sent(self) -> None:
+    def test_an_unknown_code_is_the_number_as_sent(self) -> None:
         assert one(1.5, info=info_of("KgCO2", 3)) == (None, 1.5)
 
     def test_a_variable_without_a_unit_is_the_number_as_sent(self) -> None:
         assert one(1.5, info=info_of()) == (None, 1.5)
         assert one(-100.0) == (None, -100.0)
 
-    def test_a_variable_that_nobody_was_asked_about_is_withheld(self) -> None:
+    def test_a_variable_that_was_not_described_is_withheld(self) -> None:
         assert one(1.5, settled=False) is None
         assert one(Moment(JUNE), settled=False) is None
 
@@ -159,7 +159,7 @@ class TestUnits:
         [
             pytest.param("#WH", 3, UnitSpec("#WH", 3), id="the engine's"),
             pytest.param(None, None, UnitSpec("#W", 3), id="the catalogue's"),
-            pytest.param("#KILOPOND", 2, UnitSpec("#KILOPOND", 2), id="the engine's, though nobody knows it"),
+            pytest.param("#KILOPOND", 2, UnitSpec("#KILOPOND", 2), id="the engine's, though unknown"),
         ],
     )
     def test_unit_and_factor_come_from_one_source(
@@ -327,7 +327,7 @@ class TestSilence:
             pytest.param(34.0, id="off line"),
             pytest.param(1282.0, id="bad version"),
             pytest.param(0.0, id="zero"),
-            pytest.param(3.0, id="well and error"),
+            pytest.param(3.0, id="OK and error"),
             pytest.param(1.5, id="a fraction"),
             pytest.param(None, id="no value"),
             pytest.param("1", id="text"),
@@ -352,7 +352,7 @@ class TestSilence:
     def test_a_device_without_a_status_is_believed(self) -> None:
         assert one(5.0) == (None, 5.0)
 
-    def test_a_device_that_is_well_is_shown_with_its_status(self) -> None:
+    def test_a_device_that_works_is_shown_with_its_status(self) -> None:
         read = reading({"Yard.STATUS": 1.0, "Yard.X": 5.0}, {"Yard": STRANGER})
 
         assert read.understood == {
@@ -380,7 +380,7 @@ class TestSilence:
 
         assert set(read.understood) == {"Yard.STATUS", "Yard.X", "Yard.SUBWAY.X", "Yard.OTHER.X"}
 
-    def test_a_silent_device_hides_the_sub_devices_that_say_they_are_well(self) -> None:
+    def test_an_unavailable_device_hides_the_sub_devices_that_report_ok(self) -> None:
         read = reading({"Yard.STATUS": 34.0, "Yard.SUB.STATUS": 1.0, "Yard.SUB.X": 0.0}, {"Yard": STRANGER})
 
         assert dict(read.understood) == {}

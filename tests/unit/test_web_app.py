@@ -38,7 +38,7 @@ class Bench:
     probed: list[tuple[str, tuple[str, ...], bool]] = field(default_factory=list)
     json_asked: list[tuple[str, bool]] = field(default_factory=list)
     lifecycle: bool = False
-    mistake: str = ""
+    error: str = ""
     lost: Sequence[str] = ()
     pending: bool = False
     hosts: frozenset[str] = frozenset()
@@ -68,15 +68,15 @@ class Bench:
         return "chargers: {}\n"
 
     def ready(self) -> bool:
-        return not self.mistake
+        return not self.error
 
     def down(self) -> Sequence[str]:
         return self.lost
 
     def reload(self) -> None:
         self.reloads += 1
-        if self.mistake:
-            raise UsageError(self.mistake)
+        if self.error:
+            raise UsageError(self.error)
 
     def page(self, query: str, with_history: bool) -> bytes:
         self.pages.append(("", query, with_history))
@@ -382,7 +382,7 @@ class TestRunning:
         ]
 
     @pytest.mark.parametrize(
-        ("method", "lifecycle", "mistake", "status"),
+        ("method", "lifecycle", "error", "status"),
         [
             ("GET", True, "", "405 Method Not Allowed"),
             ("POST", False, "", "403 Forbidden"),
@@ -391,12 +391,12 @@ class TestRunning:
         ],
     )
     def test_a_reload_is_a_post_that_a_flag_allows(
-        self, method: str, lifecycle: bool, mistake: str, status: str
+        self, method: str, lifecycle: bool, error: str, status: str
     ) -> None:
-        answer = Bench(lifecycle=lifecycle, mistake=mistake).ask("/-/reload", method)
+        answer = Bench(lifecycle=lifecycle, error=error).ask("/-/reload", method)
 
         assert answer.status == status
-        assert mistake in answer.body.decode()
+        assert error in answer.body.decode()
 
     @pytest.mark.parametrize(
         ("headers", "status"),
@@ -452,7 +452,7 @@ class TestRunning:
 
     def test_it_is_ready_until_it_stops(self) -> None:
         assert Bench().ask("/-/ready").status == "200 OK"
-        assert Bench(mistake="stopping").ask("/-/ready").status == "503 Service Unavailable"
+        assert Bench(error="stopping").ask("/-/ready").status == "503 Service Unavailable"
 
     def test_the_page_may_load_nothing_from_elsewhere(self, bench: Bench) -> None:
         assert "default-src 'none'" in bench.ask("/").headers["Content-Security-Policy"]

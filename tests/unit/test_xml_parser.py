@@ -371,7 +371,9 @@ class TestVarInfo:
                 "<measureUnits>#V</measureUnits><unitsFactor>k</unitsFactor>", None, None, id="no number"
             ),
             pytest.param("<measureUnits>#V</measureUnits><unitsFactor>1.5</unitsFactor>", None, None, id="half"),
-            pytest.param("<measureUnits>#V</measureUnits><unitsFactor>13</unitsFactor>", None, None, id="absurd"),
+            pytest.param(
+                "<measureUnits>#V</measureUnits><unitsFactor>13</unitsFactor>", None, None, id="implausible"
+            ),
             pytest.param("<measureUnits>#V</measureUnits><unitsFactor>-99</unitsFactor>", None, None, id="tiny"),
             pytest.param(
                 "<measureUnits>#V</measureUnits><unitsFactor>1e300</unitsFactor>", None, None, id="1e300"

@@ -1,4 +1,4 @@
-"""Whatever bytes come, a parser answers or says so; and what was written well is read exactly."""
+"""A parser accepts or rejects any bytes, and reads valid documents exactly."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta

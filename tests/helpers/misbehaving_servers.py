@@ -1,4 +1,4 @@
-"""Servers that misbehave on the wire: one that says nothing, one that sends a byte now and then."""
+"""Servers that misbehave on the wire: one that does not answer, one that sends a byte now and then."""
 
 import socket
 import threading
@@ -11,7 +11,7 @@ BODY = HEAD + b"Content-Length: 100000\r\n\r\n"
 
 
 @contextmanager
-def silent_host() -> Iterator[str]:
+def unresponsive_host() -> Iterator[str]:
     """Address and port of a host to which a connection is made and which then answers nothing."""
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
         yield f"127.0.0.1:{listening.getsockname()[1]}"
