@@ -57,7 +57,7 @@ def test_the_unit_has_the_secrets_that_the_service_has() -> None:
 
 def owners_day(page: str) -> list[str]:
     """What the unit of the owner's day on a page runs."""
-    unit = page.partition("### A whole day as one unit")[2].partition("```ini\n")[2].partition("```")[0]
+    unit = page.partition("### As a service")[2].partition("```ini\n")[2].partition("```")[0]
     (line,) = re.findall(r"^ExecStart=(/.*)", unit.replace("\\\n", " "), re.M)
     words = shlex.split(line)
     assert words[0] == INSTALLED

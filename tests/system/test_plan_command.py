@@ -680,7 +680,7 @@ INSTALLED = "/opt/ccl-exporter/bin/ccl-exporter"
 def agile_day() -> str:
     """The unit with the lines of the page."""
     page = (PROJECT / "deploy" / "follow" / "README.md").read_text(encoding="utf-8")
-    lines = page.partition("### An Agile day as one unit")[2].partition("```ini\n")[2].partition("```")[0]
+    lines = page.partition("### A plan as a service")[2].partition("```ini\n")[2].partition("```")[0]
     return UNIT.read_text(encoding="utf-8") + lines
 
 
