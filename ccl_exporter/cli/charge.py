@@ -24,7 +24,7 @@ from ccl_exporter.cli.shared import (
     PlugName,
     Zone,
     address,
-    duration_of_at_least,
+    duration_option,
     hours,
     learned,
     say,
@@ -141,12 +141,7 @@ def start(
     ] = False,
     lasts: Annotated[
         Duration | None,
-        typer.Option(
-            "--for",
-            parser=duration_of_at_least(1, needs_unit=True),
-            metavar="DURATION",
-            help="With --now: for so long only, such as 2h.",
-        ),
+        duration_option("--for", 1, needs_unit=True, help="With --now: for so long only, such as 2h."),
     ] = None,
     need: Need = None,
 ) -> None:

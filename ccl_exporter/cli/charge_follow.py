@@ -20,7 +20,7 @@ from ccl_exporter.cli.shared import (
     Duration,
     Patience,
     Zone,
-    duration_of_at_least,
+    duration_option,
     hours,
     on_signals,
     say,
@@ -51,6 +51,8 @@ _Flag = TypeVar("_Flag")
 
 _INPUT = "Input options"
 _LIMITS = "Limits"
+_input = partial(typer.Option, rich_help_panel=_INPUT)
+_limit = partial(typer.Option, rich_help_panel=_LIMITS)
 
 _STDIN = 0
 _LEAVE_WITHIN = 20.0
@@ -75,153 +77,109 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     ] = "surplus",
     number: Annotated[
         What,
-        typer.Option(
+        _input(
             "--input",
-            rich_help_panel=_INPUT,
             help="What the input is: the house's import at its meter (positive when it buys, negative when it"
             " sells), or the power that is available to the car.",
         ),
     ] = "import",
     unit: Annotated[
         Unit,
-        typer.Option("--unit", rich_help_panel=_INPUT, help="Its unit; A: of the phase with the highest current."),
+        _input("--unit", help="Its unit; A: of the phase with the highest current."),
     ] = "W",
     query: Annotated[
         str | None,
-        typer.Option(
-            "--query",
-            metavar="PROMQL",
-            rich_help_panel=_INPUT,
-            help="Take it from a query; METRIC[1m] says how old its sample is.",
-        ),
+        _input("--query", metavar="PROMQL", help="Take it from a query; METRIC[1m] says how old its sample is."),
     ] = None,
     prometheus: Annotated[
         str,
-        typer.Option(
-            "--prometheus.url", metavar="URL", rich_help_panel=_INPUT, help="The server that answers the query."
-        ),
+        _input("--prometheus.url", metavar="URL", help="The server that answers the query."),
     ] = "http://127.0.0.1:9090",
     topic: Annotated[
         str | None,
-        typer.Option(
-            "--topic", metavar="TOPIC", rich_help_panel=_INPUT, help="Take it from this topic of an MQTT broker."
-        ),
+        _input("--topic", metavar="TOPIC", help="Take it from this topic of an MQTT broker."),
     ] = None,
     broker: Annotated[
         str,
-        typer.Option(
+        _input(
             "--broker",
             metavar="URL",
-            rich_help_panel=_INPUT,
             help="The broker; its login is read from CCL_MQTT_USERNAME and CCL_MQTT_PASSWORD_FILE.",
         ),
     ] = "mqtt://127.0.0.1:1883",
     file: Annotated[
         Path | None,
-        typer.Option(
-            "--file", metavar="FILE", rich_help_panel=_INPUT, help="Take it from a file that holds one number."
-        ),
+        _input("--file", metavar="FILE", help="Take it from a file that holds one number."),
     ] = None,
     stdin: Annotated[
         bool,
-        typer.Option("--stdin", rich_help_panel=_INPUT, help="Take it from standard input, one number a line."),
+        _input("--stdin", help="Take it from standard input, one number a line."),
     ] = False,
     field: Annotated[
         str | None,
-        typer.Option(
-            "--field",
-            metavar="MEMBER",
-            rich_help_panel=_INPUT,
-            help="The member of a JSON object that holds it, such as emeter.power.",
+        _input(
+            "--field", metavar="MEMBER", help="The member of a JSON object that holds it, such as emeter.power."
         ),
     ] = None,
     supply: Annotated[
         str | None,
-        typer.Option(
+        _limit(
             "--supply",
             metavar="LIMIT",
-            rich_help_panel=_LIMITS,
             help="What the house may import, in every mode: 60A on each phase, or 14kW.",
         ),
     ] = None,
     full_between: Annotated[
         list[str] | None,
-        typer.Option(
+        _limit(
             "--full-between",
             metavar="HOURS",
-            rich_help_panel=_LIMITS,
             help="Full current within these hours, such as 00:30-04:30, or those of the `tariff`; repeatable.",
         ),
     ] = None,
     timezone: Zone = None,
     roof: Annotated[
         str | None,
-        typer.Option(
-            "--pv-peak",
-            metavar="POWER",
-            rich_help_panel=_INPUT,
-            help="PV peak power, such as 4kW; by default 10kW, in mode supply 0W.",
+        _input(
+            "--pv-peak", metavar="POWER", help="PV peak power, such as 4kW; by default 10kW, in mode supply 0W."
         ),
     ] = None,
     floor: Annotated[
         str | None,
-        typer.Option(
+        _limit(
             "--floor",
             metavar="CURRENT",
-            rich_help_panel=_LIMITS,
             help="The lowest current in the mode `floor`; by default the minimum of the plug.",
         ),
     ] = None,
     safe: Annotated[
         str | None,
-        typer.Option(
+        _limit(
             "--safe",
             metavar="CURRENT",
-            rich_help_panel=_LIMITS,
             help="The safe current, while the input is stale or implausible, with a supply also after the end; by"
             " default 0A, the floor, or with a supply the minimum current.",
         ),
     ] = None,
     stale: Annotated[
         Duration,
-        typer.Option(
-            "--stale",
-            parser=duration_of_at_least(1, needs_unit=True),
-            metavar="DURATION",
-            rich_help_panel=_INPUT,
-            help="How old the input may be, at most 40s.",
+        duration_option(
+            "--stale", 1, needs_unit=True, help="How old the input may be, at most 40s.", rich_help_panel=_INPUT
         ),
     ] = Duration(30),
     interval: Annotated[
         Duration | None,
-        typer.Option(
-            "--interval",
-            parser=duration_of_at_least(1, needs_unit=True),
-            metavar="DURATION",
-            help="Time between two steps; by default 5s, for a supply 2s.",
+        duration_option(
+            "--interval", 1, needs_unit=True, help="Time between two steps; by default 5s, for a supply 2s."
         ),
     ] = None,
     writes: Annotated[
         int,
-        typer.Option(
-            "--writes",
-            metavar="NUMBER",
-            min=10,
-            max=60,
-            rich_help_panel=_LIMITS,
-            help="At most this many writes an hour.",
-        ),
+        _limit("--writes", metavar="NUMBER", min=10, max=60, help="At most this many writes an hour."),
     ] = 60,
     starts: Annotated[
         int,
-        typer.Option(
-            "--starts",
-            metavar="NUMBER",
-            min=1,
-            max=100,
-            rich_help_panel=_LIMITS,
-            help="At most this many solar starts a day.",
-        ),
+        _limit("--starts", metavar="NUMBER", min=1, max=100, help="At most this many solar starts a day."),
     ] = 8,
     listen: Annotated[
         str | None,

@@ -24,7 +24,7 @@ from ccl_exporter.cli.shared import (
     Need,
     Zone,
     configuration,
-    duration_of_at_least,
+    duration_option,
     learned,
     on_signals,
     say,
@@ -85,10 +85,10 @@ def plan(  # noqa: PLR0913 - each is a flag of the command
     ] = "7.2kW",
     least_block: Annotated[
         Duration,
-        typer.Option(
+        duration_option(
             "--least-block",
-            parser=duration_of_at_least(1, needs_unit=True),
-            metavar="DURATION",
+            1,
+            needs_unit=True,
             help="Shortest time of charging without a break; fewer starts spare contactors.",
         ),
     ] = Duration(900),

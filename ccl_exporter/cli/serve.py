@@ -13,7 +13,6 @@ import typer
 
 from ccl_exporter.cli.service_signals import SIGNALS
 from ccl_exporter.cli.shared import (
-    WEB_OPTIONS,
     ConfigFile,
     Listen,
     address,
@@ -21,6 +20,7 @@ from ccl_exporter.cli.shared import (
     flush_streams,
     program_for_others,
     say,
+    web_option,
 )
 from ccl_exporter.errors import UsageError
 from ccl_exporter.exporter.service import Options, Service
@@ -61,44 +61,29 @@ def serve(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     ] = False,
     web_config_file: Annotated[
         Path | None,
-        typer.Option(
-            "--web.config.file",
-            metavar="FILE",
-            rich_help_panel=WEB_OPTIONS,
-            help="TLS and users, in the format of exporter-toolkit.",
-        ),
+        web_option("--web.config.file", metavar="FILE", help="TLS and users, in the format of exporter-toolkit."),
     ] = None,
     lifecycle: Annotated[
         bool,
-        typer.Option(
-            "--web.enable-lifecycle",
-            rich_help_panel=WEB_OPTIONS,
-            help="Let POST /-/reload read the configuration again.",
-        ),
+        web_option("--web.enable-lifecycle", help="Let POST /-/reload read the configuration again."),
     ] = False,
     fail_on_down: Annotated[
         bool,
-        typer.Option(
-            "--web.fail-on-down",
-            rich_help_panel=WEB_OPTIONS,
-            help="Answer 503 for a charger that is down, besides ccl_up 0.",
-        ),
+        web_option("--web.fail-on-down", help="Answer 503 for a charger that is down, besides ccl_up 0."),
     ] = False,
     hosts: Annotated[
         list[str] | None,
-        typer.Option(
+        web_option(
             "--web.allowed-hosts",
             metavar="HOST",
-            rich_help_panel=WEB_OPTIONS,
             help="Answer only requests to these hosts, with or without port; separated by commas, or repeated.",
         ),
     ] = None,
     proxy: Annotated[
         str | None,
-        typer.Option(
+        web_option(
             "--web.trusted-proxy",
             metavar="ADDRESS",
-            rich_help_panel=WEB_OPTIONS,
             help="Answer only a reverse proxy at this address, whose users count as logged in.",
         ),
     ] = None,

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -39,6 +40,9 @@ CHARGER_OPTIONS = "Charger options"
 WRITE_OPTIONS = "Write options"
 WEB_OPTIONS = "Web server options"
 """Groups of flags in the help of commands."""
+
+web_option = partial(typer.Option, rich_help_panel=WEB_OPTIONS)
+"""The declaration of a flag in the group of the web server."""
 
 
 class Duration(float):
@@ -82,6 +86,11 @@ def duration_of_at_least(least: float, needs_unit: bool = False) -> Callable[[ob
     return parsed
 
 
+def duration_option(flag: str, least: float, needs_unit: bool = False, **more: Any) -> Any:
+    """The declaration of a flag that is a duration of `least` seconds or more."""
+    return typer.Option(flag, parser=duration_of_at_least(least, needs_unit), metavar="DURATION", **more)
+
+
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
@@ -105,12 +114,8 @@ ChargerOption = Annotated[
 ]
 Patience = Annotated[
     Duration,
-    typer.Option(
-        "--timeout",
-        parser=duration_of_at_least(0.1),
-        metavar="DURATION",
-        rich_help_panel=CHARGER_OPTIONS,
-        help="How long to wait for a first answer.",
+    duration_option(
+        "--timeout", 0.1, rich_help_panel=CHARGER_OPTIONS, help="How long to wait for a first answer."
     ),
 ]
 PATIENCE = Duration(15)
@@ -133,11 +138,8 @@ Zone = Annotated[
 ]
 Listen = Annotated[
     str,
-    typer.Option(
-        "--web.listen-address",
-        metavar="ADDRESS",
-        rich_help_panel=WEB_OPTIONS,
-        help="Address and port to serve on; port 0 is any free one.",
+    web_option(
+        "--web.listen-address", metavar="ADDRESS", help="Address and port to serve on; port 0 is any free one."
     ),
 ]
 Speed = Annotated[float, typer.Option("--speed", min=0.01, max=100_000, help="Simulated seconds per second.")]

@@ -19,7 +19,7 @@ from ccl_exporter.cli.shared import (
     Patience,
     Sensitive,
     address,
-    duration_of_at_least,
+    duration_option,
     fail,
     learned,
     on_signals,
@@ -55,9 +55,7 @@ def show(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
     interval: Annotated[
         Duration,
-        typer.Option(
-            "--interval", parser=duration_of_at_least(1), metavar="DURATION", help="Time between two reads."
-        ),
+        duration_option("--interval", 1, help="Time between two reads."),
     ] = Duration(5),
     timeout: Patience = PATIENCE,
 ) -> None:

@@ -26,7 +26,7 @@ from ccl_exporter.cli.shared import (
     PlugName,
     address,
     charger_lock,
-    duration_of_at_least,
+    duration_option,
     on_signals,
     say,
     say_wrapped,
@@ -59,30 +59,28 @@ DryRun = Annotated[
 ]
 Wait = Annotated[
     Duration,
-    typer.Option(
+    duration_option(
         "--wait",
-        parser=duration_of_at_least(0),
-        metavar="DURATION",
+        0,
         rich_help_panel=WRITE_OPTIONS,
         help="How long a write may take to show; a vehicle has three times as long.",
     ),
 ]
 LeastPause = Annotated[
     Duration,
-    typer.Option(
+    duration_option(
         "--min-interval",
-        parser=duration_of_at_least(0),
-        metavar="DURATION",
+        0,
         rich_help_panel=WRITE_OPTIONS,
         help="Minimum time between two writes of a variable, as each wears out the charger's memory.",
     ),
 ]
 For = Annotated[
     Duration | None,
-    typer.Option(
+    duration_option(
         "--for",
-        parser=duration_of_at_least(1, needs_unit=True),
-        metavar="DURATION",
+        1,
+        needs_unit=True,
         rich_help_panel=WRITE_OPTIONS,
         help="Keep running, and restore the previous values after this time, such as 2h, or when stopped.",
     ),

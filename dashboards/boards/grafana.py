@@ -124,6 +124,16 @@ def _defaults(unit: str, extra: Json, custom: Json | None = None) -> Json:
 _REDUCED = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 
+def _legend(*calcs: str, show: bool = True) -> Json:
+    calcs = calcs if show else ()
+    return {
+        "calcs": list(calcs),
+        "displayMode": "table" if calcs else "list",
+        "placement": "bottom",
+        "showLegend": show,
+    }
+
+
 def stat(  # noqa: PLR0913 - what a stat has
     title: str,
     description: str,
@@ -164,7 +174,7 @@ def bars(
     """One horizontal bar for each series."""
     options = {
         "displayMode": "basic",
-        "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": False},
+        "legend": _legend(show=False),
         "maxVizHeight": 300,
         "minVizHeight": 16,
         "minVizWidth": 8,
@@ -179,13 +189,8 @@ def bars(
     return Panel("bargauge", title, description, data, _defaults(unit, extra or {}), options, weight=weight)
 
 
-def _legend(*calcs: str, show: bool = True) -> Json:
-    return {
-        "calcs": list(calcs),
-        "displayMode": "table" if calcs else "list",
-        "placement": "bottom",
-        "showLegend": show,
-    }
+def _over_time(legend: Json) -> Json:
+    return {"legend": legend, "tooltip": {"mode": "multi", "sort": "desc"}}
 
 
 def graph(  # noqa: PLR0913 - what a graph has
@@ -211,10 +216,7 @@ def graph(  # noqa: PLR0913 - what a graph has
         "stacking": {"group": "A", "mode": "none"},
         "thresholdsStyle": {"mode": "dashed" if steps_shown else "off"},
     }
-    options = {
-        "legend": _legend("lastNotNull", "max") if legend else _legend(show=False),
-        "tooltip": {"mode": "multi", "sort": "desc"},
-    }
+    options = _over_time(_legend("lastNotNull", "max", show=legend))
     defaults = _defaults(unit, extra or {}, custom)
     return Panel("timeseries", title, description, data, defaults, options, tuple(overrides), weight)
 
@@ -240,10 +242,7 @@ def per_day(
         "stacking": {"group": "A", "mode": "normal"},
         "thresholdsStyle": {"mode": "off"},
     }
-    options = {
-        "legend": _legend("sum") if legend else _legend(show=False),
-        "tooltip": {"mode": "multi", "sort": "desc"},
-    }
+    options = _over_time(_legend("sum", show=legend))
     defaults = _defaults(unit, {"min": 0, **(extra or {})}, custom)
     return Panel(
         "timeseries", title, description, data, defaults, options, weight=weight, last="30d", interval="1d"
