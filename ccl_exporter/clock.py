@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Two readings of the time, in seconds.
+    """The monotonic and the Unix time, in seconds.
 
     Waits for locks, threads and sockets are real, whatever the clock says.
     """

@@ -40,7 +40,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Failure(Enum):
-    """Why no answer came; the value is the sentence for it."""
+    """Why a request failed; the value is a sentence for a person."""
 
     HOST_NOT_FOUND = "host name not found: {host}"
     REFUSED = "no connection to {host}: Connection refused"
@@ -55,7 +55,7 @@ class Failure(Enum):
 
 
 class HttpError(Exception):
-    """No answer came; the text holds neither a URL nor a secret.
+    """A request failed; the text holds neither a URL nor a secret.
 
     `sent`: there was a connection, so the server may have taken the request.
     `stale`: nothing came over a connection that was kept, which the server may have closed before: send it again.
@@ -69,7 +69,7 @@ class HttpError(Exception):
 
 
 class Answer(NamedTuple):
-    """An answer; its body is as long as was asked for, and `whole` if no more came after that."""
+    """A response; its body has `most_bytes` at most, and `whole` says that nothing was cut off."""
 
     status: int
     headers: HTTPMessage
@@ -77,7 +77,7 @@ class Answer(NamedTuple):
     whole: bool
 
     def header(self, name: str) -> str:
-        """All values of a header; nothing if there is none."""
+        """All values of a header, joined by commas; empty if there is none."""
         return ", ".join(self.headers.get_all(name, ()))
 
 
@@ -158,7 +158,7 @@ def target_of(url: str) -> str:
 
 
 def unix_time(date: str) -> float | None:
-    """The Unix seconds of a date in a header (RFC 9110, 5.6.7); None if it is none."""
+    """The Unix seconds of a date in a header (RFC 9110, 5.6.7); None if it is not valid."""
     try:
         moment = parsedate_to_datetime(date)
         return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

@@ -1,4 +1,4 @@
-"""What all processes of a machine share: the state folder, locks on files, and the lock of each charger."""
+"""Shared by all processes of a machine: the state folder, file locks, and the lock of each charger."""
 
 import fcntl
 import logging
@@ -46,11 +46,11 @@ def wait_for_lock(file: int | IO[str], deadline: float, reason: str) -> None:
 
 
 class ChargerLock:
-    """Keeps requests to one charger apart, in time too, whichever process of this machine sends them.
+    """Serialises requests to one charger over all processes of this machine, with a pause between them.
 
     The lock is a file, by the resolved address, port and path: a name, an address and `localhost` are one charger.
     Its modification time says when the last request ended.
-    Without a folder to write in, or a file system that locks, there is no lock, which is said once.
+    Without a writable folder, or a file system with locks, there is no lock; this is logged once.
     """
 
     def __init__(self, folder: Path, url: str, pause: float = 0.0) -> None:

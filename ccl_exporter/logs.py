@@ -1,4 +1,4 @@
-"""How a log line is written: logfmt as Prometheus' own programs do, or JSON; what one thread logs meanwhile.
+"""Log lines as logfmt, like Prometheus' own programs, or as JSON; capturing what one thread logs.
 
 No line holds a login or a query of a URL, whichever library it comes from.
 """
@@ -71,7 +71,7 @@ def _escaped(text: str) -> str:
 
 @contextmanager
 def logged() -> Iterator[list[str]]:
-    """What this thread logs meanwhile."""
+    """The messages that this thread logs within the block."""
     lines: list[str] = []
     thread = threading.get_ident()
 

@@ -1,4 +1,4 @@
-"""One connection to an MQTT broker: login, TLS, deadlines, a backoff, and in words why it failed.
+"""One connection to an MQTT broker: login, TLS, deadlines, a backoff, and reasons of failures as sentences.
 
 The library only encodes and decodes here: the network loop is ours, so that it runs in a supervised worker,
 is not limited to 1,024 open files as the library's `select` is, and makes no call while the library holds a lock.
@@ -39,13 +39,13 @@ Will = tuple[str, str]
 
 
 class ConnectionListener(Protocol):
-    """What learns of a connection, in the thread that calls `MqttConnection.step`."""
+    """Callbacks of a connection, in the thread that calls `MqttConnection.step`."""
 
     def on_connected(self) -> None:
         """The broker has accepted the connection: subscribe now."""
 
     def on_message(self, topic: str, payload: bytes, retained: bool) -> None:
-        """A message; what is raised is logged, and the message passed over."""
+        """A message; an exception of this callback is logged, and the message ignored."""
 
     def on_failed(self, why: str) -> None:
         """An attempt to connect failed, or the connection broke off."""
@@ -168,7 +168,7 @@ class MqttConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a connection, if only a begun one."""
+        """Whether there is a connection, including one that is being made."""
         return self._link is not None
 
     @property
@@ -188,7 +188,7 @@ class MqttConnection:
         return link is not None and link.has_will
 
     def publish(self, topic: str, payload: str) -> MQTTMessageInfo | None:
-        """Have a message retained; None if there is no connection. It is confirmed when `is_published`."""
+        """Publish a retained message; None without a connection. It is confirmed when `is_published`."""
         link = self._link
         if link is None or link.accepted is None:
             return None

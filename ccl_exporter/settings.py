@@ -1,4 +1,4 @@
-"""What a person says on the command line or in the environment, checked and turned into frozen values."""
+"""Settings from the command line and the environment, as checked and frozen values."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -60,8 +60,8 @@ class ChargerSettings:
     """A charger: its name, the root of its engine, and how it is to be read.
 
     `timeout` bounds a read and `pause` lies between two requests, in seconds.
-    `labels` are shown by `/sd`; `exclude` are patterns of `device.variable` that the walk leaves out.
-    `max_power` is the highest power of all that it measures, in watts: what grows faster is implausible.
+    `labels` are shown by `/sd`; `exclude` are patterns of `device.variable` that the module `variables` omits.
+    `max_power` is the highest power of any meter, in watts: a register that grows faster is implausible.
     `source_address` is an address of this machine, as chargers answer only their own subnet (protocol 12).
     `title` and `plug_titles`, by the names of plugs, are what a person calls them.
     """
@@ -147,7 +147,7 @@ class MqttSettings(OutputSettings):
     """A broker to publish to, every `interval` seconds.
 
     `topic` is what all topics begin with, `discovery` Home Assistant's prefix, empty for none.
-    `single_values` asks for a topic for each value besides the documents; `modules` are what is published.
+    `single_values` publishes each value on a topic of its own, too; `modules` are the parts that are published.
     """
 
     broker: BrokerSettings
@@ -160,9 +160,9 @@ class MqttSettings(OutputSettings):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is configured: chargers by name, networks whose hosts `/probe` may read unnamed, outputs.
+    """The whole configuration: chargers by name, networks whose hosts `/probe` may read, outputs.
 
-    `tariff` is what electricity costs, if the file says it.
+    `tariff` has the prices of electricity; None without them.
     """
 
     chargers: Mapping[str, ChargerSettings]
@@ -179,7 +179,7 @@ class ListenAddress:
     port: int
 
     def failure(self, error: Exception) -> UsageError:
-        """What to say if nothing can listen there; the reason is the system's, which a library may wrap."""
+        """The error that nothing can listen here, with the reason of the operating system."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         wrapped = ", ".join(re.findall(r"\[Errno -?[0-9]+\] ([^)]+)", str(error)))
         reason = getattr(error, "strerror", None) or wrapped or str(error)

@@ -1,6 +1,6 @@
-"""A file of SQLite that lasts: private, committed to disk, read while it is written.
+"""A durable SQLite file: private, committed to disk, readable while it is written.
 
-Once it is damaged it is set aside; that it was removed, replaced or moved is noticed.
+A damaged file is set aside; a file that was removed, replaced or moved is noticed.
 """
 
 import os
@@ -19,7 +19,7 @@ _NO_ROOM = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOE
 
 
 class DamagedFile(sqlite3.DatabaseError):
-    """The file contradicts itself, as SQLite's own check or whoever reads its rows found."""
+    """The file is inconsistent, as SQLite's own check or a reader of its rows found."""
 
 
 def open_database(path: Path, *pragmas: str) -> sqlite3.Connection:
@@ -45,7 +45,7 @@ def open_database(path: Path, *pragmas: str) -> sqlite3.Connection:
 
 
 def opened_parts(path: Path) -> Parts:
-    """What an open file consists of: itself and its journal; raises `OSError`."""
+    """The files of an open database, itself and its journal; raises `OSError`."""
     journal = path.with_name(f"{path.name}-wal")
     return [(part, os.stat(part)) for part in (path, journal) if part == path or part.exists()]
 
@@ -77,13 +77,13 @@ def schema_version(connection: sqlite3.Connection) -> int:
 
 
 def is_damaged(error: sqlite3.Error) -> bool:
-    """Whether an error means that the file is of no use any more, and not that it cannot be had now."""
+    """Whether an error means that the file is damaged, not that it is unavailable for a while."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return isinstance(error, DamagedFile) or code & 0xFF in _DAMAGED
 
 
 def has_no_room(error: Exception) -> bool:
-    """Whether an error means that nothing can be written, as on a disk that is full or read-only."""
+    """Whether an error means that nothing can be written, such as a full or read-only disk."""
     return isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_ROOM
 
 

@@ -1,4 +1,4 @@
-"""How numbers, durations and tables are written for a person; what is hidden, and what could steer a terminal."""
+"""Numbers, durations and tables as text for a person; masking of URLs and control characters."""
 
 import re
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ def format_number(value: float | str | None) -> str:
 
 
 def file_key(text: str) -> str:
-    """A part of a file's name that stands for a text, such as a URL, and does not show it."""
+    """A part of a file name that identifies a text, such as a URL, without showing it."""
     return sha256(text.encode()).hexdigest()[:16]
 
 
 def count(number: int, noun: str) -> str:
-    """How many there are: `1 charger`, `50 chargers`, `2 addresses`."""
+    """A number with its noun: `1 charger`, `50 chargers`, `2 addresses`."""
     return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
@@ -80,7 +80,7 @@ def _masked(url: re.Match[str]) -> str:
 
 
 def quote_short(value: object) -> str:
-    """A value that is no secret, on one line and of a bearable length."""
+    """A value that is no secret, on one line and shortened."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
@@ -110,7 +110,7 @@ def format_duration(seconds: float) -> str:
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
-    """What to sort texts by so that `bay-9` comes before `bay-10`, in any case."""
+    """A sort key by which `bay-9` comes before `bay-10`; letter case does not count."""
     parts = re.findall(r"[0-9]+|[^0-9]+", text.casefold())
     # Numbers by their digits: one may be longer than `int` reads.
     return [(len(part.lstrip("0")), part.lstrip("0")) if part[0] in "0123456789" else (-1, part) for part in parts]

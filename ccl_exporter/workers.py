@@ -1,4 +1,4 @@
-"""Supervised threads: a worker that fails is logged once, restarted with a backoff, and never ends in silence."""
+"""Supervised threads: the failure of a worker is logged once, and it is restarted with a backoff."""
 
 import logging
 import threading
@@ -32,7 +32,7 @@ def start_thread(target: Callable[[], None], name: str) -> threading.Thread:
 
 
 class Health:
-    """Whether something works, since when it does not, and how often it was restarted."""
+    """The health of a worker: whether it works, since when it does not, how often it was restarted."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -275,7 +275,7 @@ class Supervisor:
         self._stopped = threading.Event()
 
     def start(self, each_look: Callable[[], None] = lambda: None) -> None:
-        """Look after the members in a thread, which calls `each_look` each second."""
+        """Supervise the members in a thread, which also calls `each_look` each second."""
 
         def run() -> None:
             while not self._stopped.wait(_LOOK_EVERY):
@@ -288,14 +288,14 @@ class Supervisor:
         start_thread(run, "supervisor")
 
     def add(self, *members: Worker | Pool) -> None:
-        """Look after members; the threads of workers are started at once."""
+        """Supervise members; the threads of workers are started at once."""
         with self._lock:
             self._members += members
         for member in members:
             member.check(self._clock())
 
     def remove(self, *members: Worker | Pool) -> None:
-        """Look after members no more; whoever added them stops them."""
+        """Supervise members no longer; the caller stops them."""
         with self._lock:
             self._members = tuple(member for member in self._members if member not in members)
 
@@ -308,7 +308,7 @@ class Supervisor:
         return found
 
     def check(self, now: float) -> None:
-        """Start whatever thread is missing."""
+        """Start the threads that are missing."""
         for member in self._members:
             member.check(now)
 

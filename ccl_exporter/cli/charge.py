@@ -1,4 +1,4 @@
-"""The commands about charges: start, stop and limit them, and why there is none."""
+"""The commands `charge start`, `stop`, `pause`, `enable`, `disable`, `limit` and `status`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`charge follow`: set the limit of a plug by a number that comes again and again."""
+"""`charge follow`: set the limit of a plug by an input that arrives regularly."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What the commands share: their options, and the way to a charger."""
+"""Shared by the commands: options, and the connection to a charger."""
 
 import os
 import re
@@ -184,7 +184,7 @@ def hours(text: str, timezone: str | None, config_file: Path | None) -> TimeWind
 
 
 def charger_lock(settings: ChargerSettings) -> ChargerLock:
-    """What lets everything on this machine that talks to a charger take turns."""
+    """The lock by which all programs on this machine take turns at a charger."""
     return ChargerLock(state_folder(os.environ), settings.url, settings.pause)
 
 
@@ -194,7 +194,7 @@ def transport(settings: ChargerSettings) -> closing[Transport]:
 
 
 def learned(settings: ChargerSettings) -> LearnedFile:
-    """What the service and other commands have learned of a charger."""
+    """The file of what the service and other commands have learned of a charger."""
     return LearnedFile(state_folder(os.environ), settings.url)
 
 
@@ -206,7 +206,7 @@ def open_engine(settings: ChargerSettings) -> Iterator[Engine]:
 
 
 def program() -> str:
-    """This program as it was started, to be pasted."""
+    """This program as it was started, for commands that a person can copy."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return "python3 -m ccl_exporter"
@@ -236,7 +236,7 @@ def say_wrapped(sentence: str) -> None:
 
 
 def flush_streams() -> None:
-    """Drop what cannot be printed: else Python tries it again at its end, and makes a failure of that."""
+    """Flush, and drop what cannot be printed: otherwise Python fails on it at the exit."""
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
@@ -247,7 +247,7 @@ def flush_streams() -> None:
 
 
 def warn(sentence: str, colour: str = "yellow") -> None:
-    """Say what a person must see, whatever the command prints."""
+    """Print a sentence on standard error, whatever the command prints."""
     name, _, rest = wrapped(f"ccl-exporter: {sentence}", sys.stderr).partition(" ")
     say(f"{coloured(name, colour)} {rest}", err=True)
 

@@ -1,4 +1,4 @@
-"""What the commands that write share: their flags, the way to a charger that can be written to, how they end."""
+"""Shared by the commands that write: flags, a writable connection, their end."""
 
 import json
 import os
@@ -95,7 +95,7 @@ _FIRST = ("charger", "config_file", "plug")
 class Target:
     """The charger of a command that writes, and the flags that such commands share, in the order of their help.
 
-    Its settings are read once: a configuration file that is being edited must not keep a way back from being gone.
+    Its settings are read once: a configuration file that is being edited must not prevent a restore.
     """
 
     command: str
@@ -188,7 +188,7 @@ def session(target: Target, tell: Callable[[str], None] = warn, purpose: str = "
 
 
 def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> NoReturn:
-    """Do what a command is for, say what came of it, and end with its exit code.
+    """Run the work of a command, print its result, and exit with its code.
 
     With `--for` stay until it is over or the command is stopped, and restore everything.
     """
@@ -216,7 +216,7 @@ def _progress(target: Target, writer: Writer) -> AbstractContextManager[None]:
 
 
 def restore(target: Target, meanwhile: TemporaryChange, again: bool = False) -> bool:
-    """Put back what a command has changed for a while, `again` also if it reads so; False if it could not be."""
+    """Restore a temporary change, with `again` also values that read as before; False if that failed."""
     if not meanwhile.variables:
         return True
     try:
@@ -235,7 +235,7 @@ def has_pending(target: Target) -> bool:
 
 
 def restore_only(target: Target) -> NoReturn:
-    """Put back what a command that was killed has left undone, and nothing else."""
+    """Carry out the pending restores of a command that was killed, and nothing else."""
     if not has_pending(target):
         say("nothing to restore")
         raise typer.Exit(Exit.NOTHING)
@@ -248,7 +248,7 @@ def restore_only(target: Target) -> NoReturn:
 
 
 def finish(ended: Ended, as_json: bool) -> NoReturn:
-    """Say what came of a command, and end with its exit code."""
+    """Print the result of a command, and exit with its code."""
     _tell(ended, as_json)
     raise typer.Exit(_EXIT[ended.outcome])
 

@@ -21,7 +21,7 @@ _HEADERS = {"Accept": "application/yaml, application/json, text/*"}
 
 @dataclass(frozen=True, slots=True)
 class ChargerSource:
-    """Where more chargers come from: exactly one of `file` and `url`, read every `interval` seconds.
+    """The source of more chargers: exactly one of `file` and `url`, read every `interval` seconds.
 
     `own` is what the main configuration file says; `parse` turns the text of the source, and what the
     source is called, into chargers and raises `UsageError` with the place of every error.
@@ -41,7 +41,9 @@ class ChargerSource:
         return self.url.partition("?")[0] if self.url is not None else str(self.file)
 
     def settings(self) -> Settings:
-        """The main file's with the chargers of the source; raises `UsageError` with the place of every error."""
+        """The settings of the main file with the chargers of the source.
+
+        Raises `UsageError` with the place of every error."""
         try:
             text = (
                 decoded(_fetched(self.url, self.timeout))
@@ -53,7 +55,7 @@ class ChargerSource:
         return replace(self.own, chargers={**self.own.chargers, **self.parse(text, self.shown)})
 
     def stamp(self) -> tuple[int, ...] | None:
-        """What changes with the file; None for a URL, and for a file that cannot be looked at."""
+        """The identity, size and time of the file; None for a URL, and for a file that cannot be read."""
         if self.file is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""What the values of a configuration file look like: durations, sizes, names, secrets.
+"""Types of values in a configuration file: durations, sizes, names, secrets.
 
 No message holds a secret: values are repeated only for keys that never hold one.
 """
@@ -27,7 +27,7 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What secrets refer to: the folder of the file, or None if it is from elsewhere, and the environment."""
+    """What secrets refer to: the folder of the file (None for a URL), and the environment."""
 
     folder: Path | None
     environment: Mapping[str, str]
@@ -55,7 +55,7 @@ def secret(text: str, info: Info) -> str:
 
 
 def secret_file(name: str, info: Info) -> str:
-    """What stands in the file that a secret is in, without the line end."""
+    """The content of the file of a secret, without the line end."""
     surroundings = cast(Surroundings, info.context)
     if surroundings.folder is None:
         raise ValueError(_ELSEWHERE)
@@ -70,7 +70,7 @@ def secret_file(name: str, info: Info) -> str:
 
 
 def split_url(text: str, schemes: Collection[str]) -> SplitResult | None:
-    """The parts of a URL with a host and without a fragment; None if a text is none."""
+    """The parts of a URL with a host and without a fragment; None if the text is no such URL."""
     try:
         parts = urlsplit(text)
         good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
@@ -80,7 +80,7 @@ def split_url(text: str, schemes: Collection[str]) -> SplitResult | None:
 
 
 def server_url(text: str, schemes: Collection[str], what: str) -> SplitResult:
-    """The parts of the URL of a server that is written to; raises `ValueError` with `what` it must be."""
+    """The parts of the URL of a server to write to; raises `ValueError` with `what` it must be."""
     if "@" in text:
         raise ValueError("the URL must not hold a user name or password; give them as keys")
     parts = split_url(text, schemes)
@@ -110,7 +110,7 @@ def _duration(value: object) -> float:
 
 
 def checked(read: Callable[[str], object], what: str) -> AfterValidator:
-    """Text that a function makes something of; `what` it should be. A text that is refused is repeated."""
+    """A validator of texts that `read` accepts; the error says `what` it should be, and repeats the text."""
 
     def check(text: str) -> str:
         try:
@@ -150,13 +150,13 @@ Modules = Annotated[list[Annotated[Module, BeforeValidator(_module)]], Field(min
 
 
 class ConfigModel(BaseModel):
-    """A mapping of the file. The order of fields matters: a field knows what stands before it."""
+    """A mapping of the file. The order of fields matters: the validator of a field sees the fields before it."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
     @classmethod
     def masked(cls, settings: object, **shown: object) -> dict[str, Any]:
-        """Settings as they stand in a file, without what is empty; a field with `repr=False` is a secret.
+        """Settings as a mapping of the file, without empty ones; a field with `repr=False` is masked.
 
         `shown` holds the keys that settings have in another form.
         """

@@ -1,4 +1,4 @@
-"""What a section of the configuration file that describes outputs consists of."""
+"""A section of the configuration file that describes outputs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -63,7 +63,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Pem:
-    """Certificates or a key, in a file or in the configuration itself; `place` is where that is said."""
+    """Certificates or a key, in a file or in the configuration itself; `place` is its key in the file."""
 
     place: str
     path: Path | None = None
@@ -72,7 +72,7 @@ class Pem:
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """How the server proves who it is, and whom it lets in."""
+    """Certificate, key, and requirements for clients."""
 
     certificate: Pem
     key: Pem
@@ -91,7 +91,7 @@ class TlsConfig:
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """What the file says. An empty one says nothing: no TLS, no login."""
+    """The content of the file. An empty file means no TLS and no login."""
 
     tls: TlsConfig | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -100,7 +100,7 @@ class WebConfig:
     rate_burst: int = 0
 
     def loss_since(self, before: "WebConfig") -> str | None:
-        """What an older configuration asked of everybody and this one does not; None if nothing is lost.
+        """What the configuration `before` required of every client and this one does not; None if nothing.
 
         Files are emptied by accident, and half of one can be read while an editor saves it.
         """

@@ -1,4 +1,4 @@
-"""Metrics of a command that stays, on a small port of its own."""
+"""The HTTP server for the metrics of a command that keeps running."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from ccl_exporter.settings import ListenAddress
 
 
 def serve_collector(where: ListenAddress, collector: Collector) -> tuple[int, Callable[[], None]]:
-    """Serve what a collector shows; returns the port and what ends it.
+    """Serve the metrics of a collector; returns the port and a function that stops the server.
 
     Raises `UsageError` if it cannot listen there.
     """

@@ -24,7 +24,7 @@ _FAILED = frozenset({"error", "timer", "credits", "vehicle_communication"})
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """What came of the hours that `opened` so far; Unix seconds.
+    """The result so far of the hours that began at `opened` (Unix seconds).
 
     `is_begun` says that a charge was begun or seen in them, `restarts` when it was begun again,
     `failure` why the car has nothing yet, empty if it has or wants nothing.
@@ -37,7 +37,7 @@ class Night:
 
 
 def has_had_its_night(seen: Plug) -> bool:
-    """Whether a car charges, or its last session brought more than a little."""
+    """Whether a car charges, or its last session delivered a noticeable energy."""
     return seen.is_charging or (seen.session.energy or 0.0) >= _LITTLE
 
 

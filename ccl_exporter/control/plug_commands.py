@@ -1,6 +1,6 @@
-"""Starting, stopping and limiting a charge, over the one way to write.
+"""Commands for a plug: start, stop, pause, enable, disable, limit; all write through `Writer`.
 
-What is written where is that of protocol 9 and 12:
+The variables (protocol 9 and 12):
 OUT_OF_SERVICE or ENABLE take a plug out of use, REMOTE_START starts (a car does not notice a mere enable),
 PREDUCTION reduces the power by so many per cent of the plug's largest current.
 """
@@ -66,7 +66,7 @@ def reduction(text: str, largest: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a command, in one sentence, with the plug at its end and what was written."""
+    """The result of a command: a sentence, the plug after it, and what was written."""
 
     outcome: Outcome
     says: str
@@ -75,9 +75,9 @@ class Result:
 
 
 def read_plugs(lookup: CommandReader, name: str | None, timeout: float) -> Sequence[Plug]:
-    """What the plugs of a charger do now: all, or the one that `name` means. `timeout` is for each answer.
+    """The plugs of a charger now: all, or the one that `name` matches. `timeout` is for each answer, in seconds.
 
-    They have no register, which no filter has judged here. Raises `Absent` if there is no plug.
+    They have no register, as no filter has checked it. Raises `Absent` if there is no plug.
     """
     _, snapshot = _read_all(lookup, timeout)
     found = plug_infos(Reading(snapshot))
@@ -100,7 +100,7 @@ def _plug(snapshot: Snapshot, name: str) -> Plug:
 
 
 class PlugReader:
-    """One plug of a charger, to be looked at. `timeout` is for each answer, in seconds."""
+    """Reads one plug of a charger. `timeout` is for each answer, in seconds."""
 
     def __init__(self, lookup: CommandReader, name: str | None, timeout: float) -> None:
         self._lookup = lookup
@@ -112,7 +112,7 @@ class PlugReader:
         self._devices = list(dict.fromkeys(filter(None, devices)))
 
     def look(self) -> Plug:
-        """What the plug does now; without its register, which no filter has looked at here."""
+        """The plug now, without its register, as no filter has checked it."""
         return self._judged(self._read())
 
     def _judged(self, snapshot: Snapshot) -> Plug:
@@ -123,7 +123,7 @@ class PlugReader:
 
 
 class PlugCommands(PlugReader):
-    """One plug of a charger, to be commanded."""
+    """Commands one plug of a charger."""
 
     def __init__(self, writer: Writer, name: str | None, timeout: float) -> None:
         super().__init__(writer.lookup, name, timeout)
@@ -283,7 +283,7 @@ class PlugCommands(PlugReader):
         return self._end("STOP", how, lambda now: now.activity not in IN_SESSION, "stop")
 
     def pause(self, how: WriteOptions) -> Result:
-        """Hold the charge until it is started again."""
+        """Pause the charge until it is started again."""
         return self._end("PAUSE", how, lambda now: now.is_paused, "pause")
 
     def _end(self, command: str, how: WriteOptions, so: Callable[[Plug], bool], word: str) -> Result:
@@ -383,13 +383,13 @@ def ended_at_once(before: Plug, after: Plug) -> bool:
 
 
 def unchanged(written: Written) -> str:
-    """What to say of a write that did not come to hold."""
+    """The sentence for a write that did not take effect."""
     reads = ", ".join(f"{name} reads {shown(written, name)}" for name in written.wanted)
     return f"{written.doubt or 'the charger accepted the write'}, but {reads}"
 
 
 def shown(written: Written, name: str) -> str:
-    """What a variable reads now, unless it is personal."""
+    """The value of a variable after a write, as text; personal ones are hidden."""
     value = written.after[name]
     return MASK if name in written.personal else format_number(value) if value is not None else "nothing"
 

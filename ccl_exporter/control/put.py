@@ -34,8 +34,8 @@ class WritableTransport(Transport):
     def put(self, device: str, values: Mapping[str, float], deadline: float) -> None:
         """Force variables of one device before `deadline`, as in `get`.
 
-        That the engine accepts it does not say that it does it: read back what came of it.
-        Raises `Unsure` if it may have been taken though no answer came;
+        An engine may accept a write that does not take effect: read it back.
+        Raises `Unsure` if no answer came and the write may have taken effect;
         with `Unreachable`, `AccessDenied`, `Absent`, `TimedOut` or `Garbled` nothing was written.
         """
         target = f"{self._path}/{_FORCE}?id={quoted(device)}"

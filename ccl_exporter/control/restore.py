@@ -1,4 +1,4 @@
-"""Putting back what was changed only for a while: in time, on a signal, or by the next command after a crash."""
+"""Restoring temporary changes: in time, on a signal, or by the next command after a crash."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 
 class TemporaryChange:
-    """What a command changes for a while, kept on disk until it was restored; a context."""
+    """A temporary change of a command, kept on disk until it is restored; a context manager."""
 
     def __init__(self, control_state: ControlState) -> None:
         self._state = control_state
@@ -45,16 +45,16 @@ class TemporaryChange:
         return [name for way, _ in self._pending for name in way.before]
 
     def restore(self, writer: Writer, say: Say, again: bool = False) -> bool:
-        """Put everything back, the newest first; False if something could not be.
+        """Restore everything, the newest first; False if something could not be restored.
 
-        With `again` also what reads as before: a write that did not show in time can act still.
+        With `again` also values that read as before: an earlier write may still take effect.
         """
         put = [_restore(writer, way, done, say, again) for way, done in reversed(self._pending)]
         return all(put)
 
 
 def restore_pending(control_state: ControlState, writer: Writer, say: Say) -> None:
-    """Put back what commands that were killed have left behind."""
+    """Carry out the pending restores of commands that were killed."""
     with control_state.pending_restores() as pending:
         for way, done in pending:
             say("a command was ended before it could restore what it had changed for a while")

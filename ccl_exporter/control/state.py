@@ -36,7 +36,7 @@ _JOURNAL_TAIL = 512 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class PendingRestore:
-    """What a command that changed something for a while has to restore: values before, and those that it set.
+    """A pending restore: the values before a temporary change, and those that the command set.
 
     `sent` is when `during` was written, in Unix seconds. `earlier` are values that may hold as well: they were
     set before, and a write that never arrives changes nothing.
@@ -49,13 +49,13 @@ class PendingRestore:
     earlier: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def ours(self, name: str) -> Sequence[float]:
-        """What a variable may read without anybody else having changed it."""
+        """The values that a variable may have if nothing else changed it."""
         return self.before[name], self.during[name], *self.earlier.get(name, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A charge that the end of the night and a follower are not to hold back.
+    """A charge that neither the end of the night hours nor a follower stops.
 
     `requested` is when it was asked for, as the charger reports it, if it does; `said` when the command was given.
     It ends at `until`, or once the session has `energy`. Unix seconds, joules.
@@ -98,7 +98,7 @@ class WriteEntry:
 
 @dataclass
 class ControlState:
-    """The memory of the charger at a URL; `now` gives Unix seconds, `say` takes what a person should know.
+    """The state of the charger at a URL; `now` gives Unix seconds, `say` takes what a person should know.
 
     It is that of the address until `identify` has said which charger is there.
     Raises `StateError` if the folder cannot be written: without it no write can be made safely.
@@ -125,7 +125,7 @@ class ControlState:
 
     @property
     def id(self) -> str:
-        """What the charger is known by: the id that answered last at its address, else the address."""
+        """The id of the charger that answered last at the address, else the address."""
         return _id_at(self.folder, self._address)
 
     @property
@@ -138,7 +138,7 @@ class ControlState:
     def identify(
         self, plug_ids: Collection[str] | None, has_id: Callable[[str, str], bool] = lambda url, id: False
     ) -> None:
-        """Use the memory of the charger with these plugs; None if it did not say which it has.
+        """Use the state of the charger with these plugs; None if it did not report their ids.
 
         What was kept by address or URL alone becomes part of it.
         Where another charger has the same id, as a copied configuration image leaves it, that of the address is
@@ -216,7 +216,7 @@ class ControlState:
         return None if at is None or at > self.now() else self.now() - at
 
     def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
-        """Remember that variables are written now; call what this gives if they were not, after all."""
+        """Note that variables are written now; the function that it returns takes that back."""
         with self._changing("written") as written:
             before = {name: written.get(name) for name in variables}
             written.update(dict.fromkeys(variables, self.now()))
@@ -230,7 +230,7 @@ class ControlState:
     # A charge that the nightly end is to leave alone
 
     def override(self, plug: str) -> Override | None:
-        """The charge that is to go on until the car leaves."""
+        """The override of a plug; None if there is none."""
         found = self._fact("overrides", plug)
         return None if found is None else Override(**found)
 
@@ -243,7 +243,7 @@ class ControlState:
             overrides[plug] = asdict(Override(requested, now, None if lasts is None else now + lasts, energy))
 
     def clear_override(self, plug: str) -> None:
-        """No charge is to be left alone any more."""
+        """Remove the override of a plug."""
         if self.override(plug) is not None:
             with self._changing("overrides") as overrides:
                 overrides.pop(plug, None)
@@ -251,7 +251,7 @@ class ControlState:
     # The hours of a night
 
     def night(self, plug: str, opened: float) -> Night:
-        """What came of the hours that `opened` at an instant (Unix seconds) so far."""
+        """The result so far of the hours that `opened` at an instant (Unix seconds)."""
         found = self._fact("nights", plug)
         if found is None or found["opened"] != opened:
             return Night(opened)
@@ -265,7 +265,9 @@ class ControlState:
 
     @contextmanager
     def planning(self, plug: str) -> Iterator[None]:
-        """Keep a second plan for a plug out; raises `WriteRejected`, and `StateError` if nothing can be locked."""
+        """Hold the lock of a plug's planner.
+
+        Raises `WriteRejected` if another planner has it, `StateError` if nothing can be locked."""
         with ExitStack() as held:
             try:
                 held.enter_context(self._holding(self._planned(plug), 0.0))
@@ -278,13 +280,13 @@ class ControlState:
         return _is_locked(self._planned(plug))
 
     def plan_progress(self, plug: str) -> PlanProgress | None:
-        """What was kept of the plan for a plug."""
+        """The stored progress of the plan for a plug; None if there is none."""
         with suppress(TypeError):  # of another version
             return PlanProgress(**(self._fact("plans", plug) or {}))
         return None
 
     def keep_plan_progress(self, plug: str, progress: PlanProgress | None) -> None:
-        """Keep it, or nothing any more."""
+        """Store the progress of a plan; None removes it."""
         with self._changing("plans") as plans:
             plans.pop(plug, None)
             if progress is not None:
@@ -297,9 +299,9 @@ class ControlState:
 
     @contextmanager
     def pending(self, way: PendingRestore) -> Iterator[Callable[[], None]]:
-        """Keep a pending restore on disk while its command runs; call what this gives once it is done.
+        """Keep a pending restore on disk while its command runs; call the function that it yields once it is done.
 
-        Whoever is killed meanwhile leaves it to the next command.
+        If the command is killed meanwhile, the next command carries it out.
         """
         path = self._own / f"back-{os.getpid()}-{monotonic():.6f}.json"
         self._keep(path.stem, asdict(way))
@@ -308,7 +310,7 @@ class ControlState:
 
     @contextmanager
     def pending_restores(self) -> Iterator[Sequence[tuple[PendingRestore, Callable[[], None]]]]:
-        """The pending restores of commands that no longer run, each with what to call once it is done."""
+        """The pending restores of commands that no longer run, each with the function to call once it is done."""
         found = []
         with ExitStack() as files:
             for path in sorted(self._own.glob("back-*.json")):
@@ -337,9 +339,9 @@ class ControlState:
 
     @contextmanager
     def followed(self, plug: str) -> Iterator[None]:
-        """Keep a second follower of a plug out.
+        """Hold the lock of a plug's follower.
 
-        Raises `WriteRejected` if there is one, `StateError` if nothing can be locked.
+        Raises `WriteRejected` if another follower has it, `StateError` if nothing can be locked.
         """
         path = self._followed(plug)
         try:
@@ -378,7 +380,7 @@ class ControlState:
         return [age for age in ages if age < seconds]
 
     def stopped_at(self, plug: str) -> Sequence[float]:
-        """When commands of this machine stopped the charge of a plug of late, in Unix seconds."""
+        """When commands of this machine recently stopped the charge of a plug, in Unix seconds."""
         return [at for at, value in self._journal(f"{plug}.REMOTE_STOP") if value]
 
     def last_written(self, variable: str) -> float | None:

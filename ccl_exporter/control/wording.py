@@ -1,4 +1,4 @@
-"""What a plug does, in words for a person on a terminal and as facts for a program. It judges nothing."""
+"""The state of a plug as text for a terminal and as data for a program."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,7 +31,7 @@ def describe(plug: Plug) -> str:
 
 
 def describe_plan(plan: PlanProgress, is_running: bool, now: float) -> str:
-    """What is kept of a plan, in one line; `now` is in Unix seconds."""
+    """The stored progress of a plan, in one line; `now` is in Unix seconds."""
     if plan.need is None:
         goal = f"{plan.charged:.2f} kWh so far"
     else:

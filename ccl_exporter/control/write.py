@@ -1,7 +1,7 @@
-"""Writing variables so that what is said to have happened did: checks, the write, and reading it back.
+"""Writing variables: checks, the write, and reading it back.
 
-Nothing is written that the engine does not say can be written, that is so already,
-that is out of range, or that was written a moment ago.
+A write is rejected if the engine does not declare the variable writable, if the value is out of range,
+or if the last write was too recent. A value that the variable has already is not written.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,7 +56,7 @@ Outcome = Literal["done", "already", "planned", "sent", "not_taken", "nothing", 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What came of a write: values by variable before and after, as the engine sends them.
+    """The result of a write: values by variable before and after, as the engine sends them.
 
     `personal` names those that are personal.
     `doubt` says why the engine's answer to the write is missing, if it is.
@@ -92,7 +92,7 @@ class WriteOptions:
 
 
 def identify(state: ControlState, lookup: CommandReader, timeout: float) -> None:
-    """Use the memory of the charger that answers; `timeout` in seconds. Raises what the charger does wrong."""
+    """Use the state of the charger that answers; `timeout` in seconds. Raises `ChargerError`."""
 
     def has_id(url: str, id: str) -> bool:
         return may_have_id(url, id, _ELSEWHERE_WITHIN, ChargerLock(state.folder, url))
@@ -105,7 +105,9 @@ Confirm = Callable[[float], bool]
 
 
 class Writer:
-    """Writes to one charger; the caller holds `ControlState.exclusive`. `timeout` is for each answer, in s."""
+    """Writes to one charger; the caller holds `ControlState.exclusive`.
+
+    `timeout` is for each answer, in seconds."""
 
     def __init__(
         self,
@@ -123,13 +125,13 @@ class Writer:
         self.lookup = CommandReader(control, LearnedFile(control_state.folder, control_state.url))
 
     def identify(self) -> None:
-        """Find out which charger answers, and use the memory of that one; raises what the charger does wrong."""
+        """Find out which charger answers, and use its state; raises `ChargerError`."""
         identify(self.state, self.lookup, self._timeout)
 
     def look_up(self, names: Sequence[str]) -> tuple[str, Snapshot]:
-        """The one device that has all these variables, with what is known of them and their values now.
+        """The device that has all these variables, and a snapshot of it with their descriptions and values.
 
-        Raises `UsageError` for a name that is not there, with the nearest ones.
+        Raises `UsageError` for an unknown name, with similar ones.
         """
         deadline = monotonic() + self._timeout
         ids = self.lookup.devices(deadline)
@@ -147,9 +149,9 @@ class Writer:
         return device, self.lookup.read(self._timeout)
 
     def set(self, wanted: Mapping[str, float], how: WriteOptions) -> Written:
-        """Write variables of one device, if the checks allow it, and see that it holds.
+        """Write variables of one device, if the checks allow it, and read back that they took effect.
 
-        Raises `UsageError` for a wrong name, `WriteRejected` for an unsafe write, and what the charger does wrong.
+        Raises `UsageError` for an unknown name, `WriteRejected` for an unsafe write, and `ChargerError`.
         """
         device, snapshot = self.look_up(list(wanted))
         if currents := {name: value for name, value in wanted.items() if last_part(name) in _CURRENTS}:
@@ -181,7 +183,7 @@ class Writer:
         how: WriteOptions,
         holds: "Confirm | None" = None,
     ) -> Written:
-        """The same for a device that was read.
+        """`set` for a device that was read already.
 
         Where it is a command that the variable does not keep, `holds` says whether it was carried out.
         """
@@ -288,12 +290,12 @@ def _entry(url: str, command: str, written: Written, result: str) -> WriteEntry:
 
 
 def number_of(row: VariableRow | None) -> float | None:
-    """The number that a variable reads; None if it has none, or its device is silent."""
+    """The value of a variable as a number; None if it has none, or its device is not available."""
     return row.value if row is not None and isinstance(row.value, float) else None
 
 
 def same(value: float | None, wanted: float) -> bool:
-    """Whether a variable that reads `value` is what was wanted of it."""
+    """Whether a variable with this value has the `wanted` one, allowing for rounding."""
     return value is not None and abs(value - wanted) < _SAME
 
 

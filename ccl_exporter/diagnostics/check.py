@@ -1,4 +1,4 @@
-"""What a charger can do, how fast, what is missing; and where it does not answer, why that may be."""
+"""A check of a charger: what it can do, how fast, what is missing, or why it may not answer."""
 
 import json
 import re
@@ -88,7 +88,7 @@ class Report:
 
 
 def check(engine: Engine, patience: float) -> Report:
-    """Read a charger a few times and report; raises what went wrong if nothing came.
+    """Read a charger a few times and report; raises `ChargerError` if there was no value.
 
     `patience` is in seconds, for its first answer.
     """
@@ -133,7 +133,7 @@ def check(engine: Engine, patience: float) -> Report:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What became of the check of one of several chargers: either a report or an error."""
+    """The result of one of several checks: either a report or an error."""
 
     charger: str
     url: str

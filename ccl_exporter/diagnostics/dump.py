@@ -197,11 +197,11 @@ class Recording:
 
 
 def dump(transport: Transport, folder: Path, recording: Recording | None = None) -> Recording:
-    """Ask a charger for every document that is known, one at a time, and write them masked into `folder`.
+    """Request every known document of a charger, one at a time, and write them masked into `folder`.
 
     `recording` is filled meanwhile, so that another thread may see how far it is.
 
-    Raises `UsageError` if the folder holds something already, and what went wrong if nothing came.
+    Raises `UsageError` if the folder is not empty, and `ChargerError` if nothing could be read.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder")

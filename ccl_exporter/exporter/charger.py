@@ -1,4 +1,4 @@
-"""One charger and its one reader: whoever asks, Prometheus pairs, a push, a page, gets the same result.
+"""One charger and its one reader, whose result scrapes, outputs and pages share.
 
 The charger never has two requests in flight, has a pause between them,
 and is left alone for a while when it is absent, but for those who would wait longer than who found it so.
@@ -52,7 +52,7 @@ LONGEST_BACKOFF = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ReadCounts:
-    """What the governor did since the start, and until when (Unix seconds, 0 is not at all) it leaves it alone."""
+    """Counts of the governor since the start, and the end of the backoff in Unix seconds (0: none)."""
 
     reads: int = 0
     shared: int = 0
@@ -62,7 +62,7 @@ class ReadCounts:
 
 
 class LevelStore(Protocol):
-    """Where the levels of registers are kept; see `SessionRecorder`."""
+    """The store of the levels of registers; see `SessionRecorder`."""
 
     def identify(self, charger: str, url: str, plug_ids: Collection[str]) -> str | None: ...
 
@@ -111,7 +111,7 @@ class LastingFilter:
 
 
 class Charger:
-    """Guards an engine; safe to be called from several threads.
+    """Reads an engine for many callers; safe to use from several threads.
 
     `state` is the folder whose locks keep commands of the same machine apart, and where what is learned of the
     charger is kept; without it there is neither.

@@ -1,4 +1,4 @@
-"""From a charger to samples, for whoever asks: read, recorded in the session log, written as samples."""
+"""From a charger to samples: a read, its sessions recorded in the session log, its samples."""
 
 import logging
 import threading

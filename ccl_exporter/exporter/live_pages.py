@@ -1,4 +1,4 @@
-"""What the live pages show: has chargers read for whoever opens one, and hands what is known to the renderer."""
+"""The live pages: reads the chargers of a page, and passes what is known to the renderer."""
 
 import threading
 from collections.abc import Callable, Iterable

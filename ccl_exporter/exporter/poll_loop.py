@@ -1,4 +1,4 @@
-"""Reading all chargers once an interval, for outputs that do not wait to be asked.
+"""Reading all chargers once an interval, for outputs that write on their own.
 
 Readings go through the chargers' governors, so outputs and scrapes of one moment share them.
 """
@@ -29,7 +29,7 @@ _STOP_WITHIN = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The chargers of now, and a way to read one: within seconds, some modules, begun at most so long ago.
+    """The present chargers, and a function that reads one: timeout in seconds, modules, highest age in seconds.
 
     `pool` makes what reads several at a time.
     """
@@ -60,7 +60,7 @@ class PollLoop:
         return (self.worker, self._readers, *self.output.workers)
 
     def stop(self) -> None:
-        """Tell the loop and its output to end; returns at once."""
+        """Have the loop and its output end; returns at once."""
         self._stopping = True
         for member in (self.worker, self._readers):
             member.stop()
@@ -72,7 +72,7 @@ class PollLoop:
         self.output.close(deadline)
 
     def step(self, now: float) -> float:
-        """Have every charger read if the output is ready; the seconds until the next round."""
+        """Have every charger read if the output is ready; returns the seconds until the next read."""
         if self._due is None:
             self._due = now
         self._is_ready = self._is_ready or self.output.is_ready()
@@ -129,7 +129,7 @@ class PollLoops:
         self._loops: Mapping[object, PollLoop] = {}
 
     def update(self, wanted: Mapping[object, Callable[[], Output]]) -> None:
-        """Start what is new, stop what is gone or changed, leave the others alone.
+        """Start new outputs, stop those that are gone or changed, and leave the others running.
 
         `wanted` are outputs by their settings: other settings are another output.
         """

@@ -1,4 +1,4 @@
-"""What was read of each charger last, and its power in the last 24 hours. In memory: a restart begins anew."""
+"""The last read of each charger, and its power in the last 24 hours. In memory only: lost at a restart."""
 
 import threading
 from array import array

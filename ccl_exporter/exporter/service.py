@@ -54,7 +54,7 @@ _STOP_WITHIN = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the service is to be run, as the command line says.
+    """The options of the command line.
 
     A charger that nothing has read for `fallback_interval` seconds is read by the service itself; 0 is never,
     None is the default: 90 with exactly one configured charger, else never.
@@ -75,7 +75,7 @@ class Options:
 class Service:
     """Serves the metrics of the configured chargers until it is stopped.
 
-    A charger is first asked when a scrape comes, or the fallback poll.
+    A charger is first read by a scrape or the fallback poll.
     `load` reads the configuration again where there is a file.
     `state` is the folder of locks, of the session log, and of what waits for databases.
     """
@@ -137,7 +137,7 @@ class Service:
     # Start and stop
 
     def bind(self) -> str:
-        """Begin to listen and return the URL; raises `UsageError` if the address cannot be had."""
+        """Begin to listen and return the URL; raises `UsageError` if that is not possible."""
         try:
             self._server.prepare()
         except OSError as error:
@@ -169,7 +169,7 @@ class Service:
         self._ended.wait(max(self._stop_by - monotonic(), 0.0))
 
     def stop(self) -> None:
-        """Answer what is being asked, then end; `run` returns within four seconds, whatever goes on."""
+        """Answer the running requests, then end; `run` returns within four seconds."""
         self._stop_by = monotonic() + _STOP_WITHIN
         self._stopping.set()
         with self._outputs_changing:

@@ -1,6 +1,6 @@
 """The chargers that may be read: those of the configuration by name, and those of networks that it admits.
 
-Nothing else is ever contacted: a probe is no way to make this machine talk to others.
+No other host is ever contacted, so a probe cannot be used to reach others (SSRF).
 """
 
 import threading
@@ -51,9 +51,9 @@ class TargetRegistry:
         self._unnamed_targets: OrderedDict[str, Charger] = OrderedDict()
 
     def update(self, settings: Settings) -> None:
-        """Take new settings; a charger that is asked as it was keeps what was learned of it.
+        """Take new settings; a charger that is still read in the same way keeps what was learned of it.
 
-        One that is asked otherwise keeps at least its filter: what is held back stays so.
+        Any other keeps at least its filter: values that are held back stay so.
         """
         with self._lock:
             self.settings, self._names = settings, _by_url(settings)
@@ -72,7 +72,7 @@ class TargetRegistry:
         return self.settings.chargers.keys()
 
     def named(self, name: str) -> Charger | None:
-        """The charger that the configuration calls so."""
+        """The charger of this name in the configuration; None if there is none."""
         with self._lock:
             settings = self.settings.chargers.get(name)
             if settings is not None and name not in self._chargers:
@@ -84,7 +84,7 @@ class TargetRegistry:
         return [charger for name in self.settings.chargers if (charger := self.named(name)) is not None]
 
     def known(self) -> Sequence[Charger]:
-        """All chargers of which something is remembered, with a name or without."""
+        """All chargers that were read or are configured, including those without a name."""
         with self._lock:
             return [*self._chargers.values(), *self._unnamed_targets.values()]
 

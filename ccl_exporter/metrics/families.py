@@ -27,7 +27,7 @@ class Family:
 
 
 class Sample(NamedTuple):
-    """One value of a family, on its way to any sink.
+    """One value of a family, for any output.
 
     `labels` are in the order of the family's label names.
     For a stateset `value` is the code as the engine sent it, `active` the words that hold.

@@ -19,14 +19,14 @@ Document = dict[str, Value]
 
 
 class Subject(NamedTuple):
-    """What a document is about: its kind, and the name of the plug or device as the engine has it."""
+    """The subject of a document: its kind, and the name of the plug or device as the engine sends it."""
 
     kind: Literal["plug", "station", "device"]
     name: str = ""
 
 
 def by_subject(samples: Iterable[Sample]) -> dict[Subject, Document]:
-    """What is known of each plug, of the station and of each device."""
+    """A document for each plug, for the station and for each device."""
     found: dict[Subject, Document] = {}
     for sample in samples:
         labels = dict(zip(sample.family.labels, sample.labels, strict=True))
@@ -58,7 +58,7 @@ def _subject(name: str, labels: dict[str, str]) -> Subject | None:
 
 
 def field_key(name: str, labels: Mapping[str, str]) -> str:
-    """What a family's value is called in its document."""
+    """The key of a family's value in its document."""
     for prefix in ("ccl_plug_", "ccl_station_"):
         name = name.removeprefix(prefix)
     if name.startswith("ccl_variable_"):

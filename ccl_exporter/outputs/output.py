@@ -1,4 +1,4 @@
-"""What an output is. It is handed readings and writes them down; it reads no charger and knows no poll loop."""
+"""The interface of outputs: an output writes the readings it gets; it reads no charger and knows no poll loop."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,9 +29,9 @@ class ChargerReading:
 
 @dataclass(frozen=True, slots=True)
 class OutputContext:
-    """What an output may need besides its settings: state folder, session log, the chargers' URLs by name.
+    """The environment of an output: state folder, session log, the chargers' URLs by name.
 
-    The URLs are None while not all chargers are known, so that nothing can be said of others.
+    The URLs are None while not all chargers are known; until then nothing of other chargers is removed.
     """
 
     state: Path
@@ -40,7 +40,7 @@ class OutputContext:
 
 
 class Output(Protocol):
-    """Something that readings are written to.
+    """A destination of readings, such as a database or a broker.
 
     Every `interval` seconds each charger is read for it, with the samples of `modules`, from a read
     that was begun at most `max_age` seconds before.
@@ -55,7 +55,7 @@ class Output(Protocol):
 
     @property
     def workers(self) -> Sequence[Worker]:
-        """What the output does in threads of its own; whoever has the output starts and stops them."""
+        """The workers of the output; its owner starts and stops them."""
 
     def is_ready(self) -> bool:
         """Whether readings can be accepted; asked again until they can."""
@@ -70,10 +70,10 @@ class Output(Protocol):
         """Count readings that were due and not taken in time."""
 
     def samples(self) -> Iterator[Sample]:
-        """How the output fares."""
+        """The metrics of the output itself."""
 
     def stop(self) -> None:
-        """Tell it to end; returns at once."""
+        """Have it end; returns at once."""
 
     def close(self, deadline: float) -> None:
         """End, at `deadline` (monotonic) at the latest."""

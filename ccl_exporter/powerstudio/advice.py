@@ -1,4 +1,4 @@
-"""Why a charger could not be read, and what its owner may do about it."""
+"""Why a charger could not be read, and what the owner can do."""
 
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ _FIND = "`scan` finds the chargers of a network"
 
 
 def failure(snapshot: Snapshot) -> ChargerError:
-    """Why a read brought nothing: the failure of its documents that tells most."""
+    """Why a read had no value: the most informative failure of its documents."""
     failures = [document.failure for document in snapshot.documents if document.failure is not None]
     order = (Unreachable, AccessDenied, TimedOut, Garbled)
     failures.sort(key=lambda error: next((rank for rank, kind in enumerate(order) if isinstance(error, kind)), 9))
@@ -28,7 +28,7 @@ def failure(snapshot: Snapshot) -> ChargerError:
 
 
 def advice(error: ChargerError, url: str) -> str:
-    """What the owner may do about a charger that cannot be read."""
+    """What the owner can do about a charger that cannot be read, as a sentence."""
     host = urlsplit(url).hostname
     match error:
         case TimedOut() | ConnectTimedOut():

@@ -16,7 +16,7 @@ from ccl_exporter.powerstudio.value_reader import ValuesReader
 
 
 class CommandReader:
-    """Reads what one command needs, again and again if it likes. They raise what goes wrong.
+    """Reads what one command needs, as often as it likes. The methods raise `ChargerError`.
 
     What `memory` knows of the engine is not asked for if its change stamps are the same.
     """

@@ -165,7 +165,7 @@ class Engine:
 
     @property
     def separators(self) -> tuple[str, ...]:
-        """What this engine takes between two parameters, as far as it is known."""
+        """The separators between parameters that this engine is known to accept."""
         return self._dialect.separators
 
     @property
@@ -196,7 +196,7 @@ class Engine:
         return self._transport.requests
 
     def reach(self, timeout: float) -> None:
-        """See that the engine answers, as the devices are known or listed then; raises what is wrong.
+        """Check that the engine answers and its devices are known or listed; raises `ChargerError`.
 
         `timeout` is in seconds. What is read here is not read again.
         """

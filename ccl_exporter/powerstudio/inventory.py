@@ -29,7 +29,7 @@ def owner(variable: str, devices: Container[str]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class VariableInfo:
-    """What varInfo.xml tells of one variable (protocol 4).
+    """varInfo.xml of one variable (protocol 4).
 
     `unit` is the vendor's code as sent (`#WH`); base-unit value = value x 10^`factor`.
     Both are None unless both were sent: a unit without its factor is worth nothing.

@@ -15,7 +15,7 @@ _BASIC = re.compile(r"\bBasic\b", re.IGNORECASE)
 
 
 class Login:
-    """What one engine wants to see of the credentials; it is shown to no other host."""
+    """The login at one engine; no other host gets the credentials."""
 
     def __init__(self, credentials: Credentials | None) -> None:
         self._credentials = credentials

@@ -1,6 +1,6 @@
-"""The nouns: what a charger says, as frozen values.
+"""The data of a charger as frozen values.
 
-The vendor's identifiers are kept as sent; nothing here knows a metric name or a sink.
+The vendor's identifiers are kept as sent; nothing here knows a metric name or an output.
 """
 
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ DocumentName = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """How one kind of document fared when it was last due, how long it took, and what went wrong."""
+    """The last result of one kind of document: how long it took, and its error."""
 
     name: DocumentName
     success: bool

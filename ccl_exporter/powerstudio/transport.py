@@ -1,4 +1,4 @@
-"""One GET at a time to one charger, with its login, and what the answer means."""
+"""GET requests to one charger, one at a time, with its login; responses as bodies or errors."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -142,6 +142,6 @@ class Transport:
 
 
 def charger_error(error: HttpError) -> ChargerError:
-    """What it means for a charger that no answer came."""
+    """The `ChargerError` for a failed request."""
     clear_tracebacks(error)
     return _ERRORS[error.failure](str(error))

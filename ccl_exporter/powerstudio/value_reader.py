@@ -54,7 +54,7 @@ class ValuesRead:
         return not self.answered and all(isinstance(failure, Absent) for failure in self.failures)
 
     def worst(self) -> ChargerError | None:
-        """The failure that tells most: anything rather than "no such document"."""
+        """The most informative failure: any other one before "no such document"."""
         if self.doubled and all(isinstance(failure, Absent) for failure in self.failures):
             return Garbled(f"{self.doubled[0]} is sent twice with different values")
         return min(self.failures, key=lambda failure: isinstance(failure, Absent), default=None)
@@ -94,7 +94,7 @@ class ValuesReader:
         """All values of `devices`; a device that fails does not hide the others.
 
         With `only`, at least these of them, by full id, and no more where the engine takes several by name.
-        Raises the failure that tells most if no device answered.
+        Raises the most informative failure if no device answered.
         """
         if only is not None:
             devices = [

@@ -1,4 +1,4 @@
-"""What the flags of `charge follow` ask for, checked and turned into what a follower works with. Pure.
+"""The flags of `charge follow`, checked and turned into the settings of a follower. Pure.
 
 All functions raise `UsageError` with the flag in the message.
 """
@@ -33,7 +33,7 @@ def input_spec(
 
 
 def amperes(text: str | None, flag: str) -> float | None:
-    """A current from `6.1A`, None if the flag is not given."""
+    """The amperes of a text such as `6.1A`; None if the flag is not given."""
     if text is None:
         return None
     value, unit = _power(text, flag)
@@ -43,7 +43,7 @@ def amperes(text: str | None, flag: str) -> float | None:
 
 
 def rules(mode: Mode, supply: bool, floor: float | None, safe: float | None, starts: int, largest: float) -> Rules:
-    """The rules for a plug that has `largest` amperes; refuses a current that it cannot give."""
+    """The rules for a plug with a rated current of `largest` amperes; refuses currents above it."""
     for name, current in (("--floor", floor), ("--safe", safe)):
         if current is not None and (current > largest or (current > 0 and percent_for(current, largest) == 100)):
             raise UsageError(

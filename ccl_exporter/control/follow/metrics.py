@@ -1,4 +1,4 @@
-"""What a follower does as metrics, on a small port of its own."""
+"""The metrics of a follower, and their HTTP server."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,5 +46,7 @@ class _Shown(Collector):
 def serve_metrics(
     where: ListenAddress, status: Callable[[], Status], info: dict[str, str]
 ) -> tuple[int, Callable[[], None]]:
-    """Serve them; returns the port and what ends it. Raises `UsageError` if it cannot listen there."""
+    """Serve them; returns the port and a function that stops the server.
+
+    Raises `UsageError` if it cannot listen there."""
     return serve_collector(where, _Shown(status, info))

@@ -27,7 +27,7 @@ _LONGEST_TOPIC = 65_535  # bytes (MQTT 3.1.1, 4.7.3)
 
 
 class NoValueError(ValueError):
-    """What came is no number; the message says what it was."""
+    """The text or response has no number; the message says what it was."""
 
 
 def reading(text: str, field: str | None) -> tuple[float, float | None]:
@@ -66,7 +66,7 @@ class LatestValue:
         self.news = threading.Event()
 
     def take(self, value: float, taken: float | None = None) -> None:
-        """A number, with its Unix time if it is known; else it is as old as its arrival."""
+        """Take a number with its Unix time; without one, the time of its arrival counts."""
         age = 0.0 if taken is None else self._wall() - taken
         if isnan(age):
             return self.fail("the input has a date that is not a number")
@@ -84,20 +84,20 @@ class LatestValue:
             self.fail(str(error))
 
     def fail(self, why: str) -> None:
-        """Nothing came, or nothing of use; why is news if it is something else than before."""
+        """Note why there is no usable value, and log the reason if it differs from the last one."""
         if why != self.failure:
             self.failure = why
             self.news.set()
 
     def end(self, broken: bool = False) -> None:
-        """No number will come any more; `broken` by a mistake of ours."""
+        """Note that no more numbers come; `broken` if an internal error ended the source."""
         self.broken = broken
         self.ended = True
         self.news.set()
 
 
 class InputSource(Protocol):
-    """Something that numbers come from; `says` names it for a person."""
+    """A source of numbers; `says` names it for a person."""
 
     @property
     def says(self) -> str: ...
@@ -107,7 +107,7 @@ class InputSource(Protocol):
 
 
 def run_source(source: InputSource, latest: LatestValue, stopped: threading.Event) -> None:
-    """Run a source; an error of ours in it is an end too, as nothing else would notice that its thread is gone."""
+    """Run a source in its thread; an internal error ends the source too, so that the follower notices it."""
     with ExitStack() as breaking:
         breaking.callback(latest.end, broken=True)
         source.run(latest, stopped)
@@ -132,7 +132,7 @@ class Lines:
 
 
 def descriptor_lines(descriptor: int) -> Iterator[str]:
-    """The lines of a file descriptor, whatever their encoding: one that holds no number says so.
+    """The lines of a file descriptor, whatever their encoding.
 
     Without a lock: a thread that waits in a stream's lock keeps the interpreter from ending.
     """
@@ -147,7 +147,7 @@ def descriptor_lines(descriptor: int) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class File:
-    """A file that holds one number; it is as old as it says, else as its last modification."""
+    """A file that holds one number; without a time in it, the file's modification time counts."""
 
     path: Path
     every: float
@@ -177,7 +177,7 @@ class File:
 
 @dataclass(frozen=True)
 class PromQuery:
-    """A query that Prometheus, or what speaks as it, is asked again and again.
+    """A query to the API of Prometheus, sent at a fixed interval.
 
     `METRIC[1m]` says how old its last sample is; that of any other query counts as new.
     """
@@ -241,7 +241,7 @@ def answered(body: bytes) -> tuple[float, float | None]:
 
 @dataclass(frozen=True)
 class Mqtt:
-    """The latest message of a topic. What the broker had retained has no known age, and is passed over."""
+    """The latest message of a topic. A retained message has no known age and is ignored."""
 
     broker: BrokerSettings
     topic: str

@@ -1,4 +1,4 @@
-"""What a planner does as metrics."""
+"""The metrics of a planner."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

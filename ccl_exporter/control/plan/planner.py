@@ -1,4 +1,4 @@
-"""Carrying a plan out in the foreground: start and end the charge by it, and plan anew when something changes."""
+"""Carry out a plan in the foreground: start and end the charge by it, and plan again when something changes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is wanted: kilowatt-hours by an instant, at a power, in kilowatts, in blocks of `least` seconds.
+    """The goal: kilowatt-hours by an instant (Unix seconds), at a power in kW, in blocks of `least` seconds.
 
     Without a need the car charges in every hour that is cheaper than `below`.
     """
@@ -52,7 +52,7 @@ class Goal:
     below: float = inf
 
     def plan(self, slots: Sequence[Slot], left: float, now: float, charging: bool = False) -> Plan:
-        """What to do from now on to have the kilowatt-hours that are `left`."""
+        """The plan from `now` on for the kilowatt-hours that are `left`."""
         if self.need is None:
             return below(slots, self.below, self.kilowatts, now, min(self.by, now + _AHEAD))
         return cheapest(slots, left, self.kilowatts, now, self.by, self.least, charging)
@@ -60,7 +60,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class PlanStatus:
-    """What a planner shows of itself: kilowatt-hours, Unix seconds; None where there is none."""
+    """The state of a planner: kilowatt-hours, Unix seconds; None where there is none."""
 
     need: float | None
     charged: float
@@ -109,7 +109,7 @@ class Planner:
             self._seen = (kept.requested, kept.energy) if kept.energy is not None else None
 
     def step(self) -> bool:
-        """One round: look, plan anew if something has changed, start or end the charge. False once it is over."""
+        """Read the plug, plan again if something changed, start or end the charge; False once the plan is over."""
         now = self.now()
         try:
             seen = self.look()
@@ -214,7 +214,7 @@ class Planner:
         return _CHANGED + 0.02 * (self.goal.need or 0.0)
 
     def plan_left(self, now: float) -> float:
-        """Kilowatt-hours that the plan still has ahead, with what it could not place."""
+        """Kilowatt-hours of the plan after `now`, with those that it could not place."""
         ahead = sum(
             piece.kilowatts * (piece.end - max(piece.begin, now)) / 3600
             for piece in self.plan.pieces

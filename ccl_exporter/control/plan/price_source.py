@@ -1,4 +1,4 @@
-"""Where prices are read from again and again: a file, or a URL whose last good answer is stored."""
+"""Sources of prices: a file, or a URL whose last valid response is stored."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def is_url(name: str) -> bool:
 
 
 def file_prices(name: str, parse: Parse) -> Sequence[Slot]:
-    """The prices that a file has now; raises `UsageError`."""
+    """The prices in a file; raises `UsageError`."""
     try:
         with Path(name).open(encoding="utf-8") as file:
             text = file.read(MOST)
@@ -80,9 +80,9 @@ class _Answered:
 
 @dataclass
 class UrlPrices:
-    """The prices of a URL, asked for at most every half an hour; `folder` keeps the last good answer.
+    """The prices of a URL, requested at most every half an hour; `folder` keeps the last valid response.
 
-    `say` takes a sentence when it cannot be used, and when it can again; until then the last good prices count.
+    `say` is called with a sentence when the URL fails, and when it works again; meanwhile the last prices count.
     """
 
     url: str
@@ -120,9 +120,9 @@ class UrlPrices:
         return None if self._last is None else max(self.now() - self._last.taken, 0.0)
 
     def read(self) -> Sequence[Slot]:
-        """The prices as they are known now, none if there never were any.
+        """The prices as they are known now; empty if there never were any.
 
-        Raises `UsageError` if those that are stored are not what `parse` takes.
+        Raises `UsageError` if `parse` does not accept the stored ones.
         """
         if self._is_due(self.now()):
             try:

@@ -1,4 +1,4 @@
-"""Prices of electricity, or its carbon, by time: CSV, JSON, or what tariff APIs give, to slots in Unix seconds.
+"""Prices of electricity or its carbon intensity, from CSV, JSON, or the formats of tariff APIs, as slots.
 
 Facts of the formats: the table of shapes below, each as the API with that name documents it.
 """
@@ -104,7 +104,7 @@ def parse(text: str, payment_method: str = DIRECT_DEBIT) -> Sequence[Slot]:
 
 
 def in_order(slots: Iterable[Slot]) -> Sequence[Slot]:
-    """The same in order; two that say the same are one. Raises `UsageError` if two disagree."""
+    """The slots in order of time, equal ones merged; raises `UsageError` if two disagree."""
     ordered = sorted(set(slots), key=lambda slot: (slot.begin, slot.end))
     if not ordered:
         raise UsageError("there are no prices in it")

@@ -39,7 +39,7 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """From `begin` to `end` (Unix seconds) the car charges, at a price for each kilowatt-hour; None: not known."""
+    """Charging from `begin` to `end` (Unix seconds), at a price per kilowatt-hour; None if it is not known."""
 
     begin: float
     end: float
@@ -57,14 +57,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Pieces in order. `missing` is what the need has beyond them, in kilowatt-hours."""
+    """Pieces in order of time; `missing` is the rest of the need, in kilowatt-hours."""
 
     pieces: Sequence[Piece]
     missing: float = 0.0
 
     @property
     def cost(self) -> float:
-        """The cost of what has a price."""
+        """The cost of the pieces whose price is known."""
         return sum(piece.cost for piece in self.pieces)
 
     @property
@@ -78,7 +78,7 @@ class Plan:
 
     @property
     def blocks(self) -> Sequence[tuple[float, float]]:
-        """Begin and end of each time without a pause that stops the charge."""
+        """Begin and end (Unix seconds) of each time of charging without a stop."""
         found: list[tuple[float, float]] = []
         for piece in self.pieces:
             if found and piece.begin - found[-1][1] < SHORTEST_PAUSE:
@@ -92,12 +92,12 @@ class Plan:
         return any(begin <= at < end for begin, end in self.blocks)
 
     def turns_next(self, at: float) -> float | None:
-        """When that changes next; None if never."""
+        """When `holds` changes next, in Unix seconds; None if never."""
         return min((edge for block in self.blocks for edge in block if edge > at), default=None)
 
 
 def below(slots: Sequence[Slot], price: float, kilowatts: float, begin: float, by: float) -> Plan:
-    """All the time between two instants in which a kilowatt-hour costs less than `price`."""
+    """The plan to charge whenever a kilowatt-hour costs less than `price`, from `begin` to `by` (Unix seconds)."""
     return Plan(_pieces([slot for slot in _clipped(slots, begin, by) if slot.price < price], kilowatts))
 
 

@@ -35,7 +35,7 @@ _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]*[A-Za-z0-9_-])\.
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What goes back: the body, its type, and a status that is not 200 only for a reason."""
+    """A response: the body, its content type, and the status."""
 
     body: bytes
     content_type: str = _TEXT
@@ -45,7 +45,7 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """What a scraper asks for: seconds to read in, its Accept header, the modules."""
+    """The parameters of a scrape: timeout in seconds, Accept header, modules."""
 
     timeout: float
     accept: str
@@ -93,7 +93,7 @@ class Exporter(Protocol):
 class App:
     """The WSGI application of one exporter.
 
-    `lifecycle` lets a POST reload the configuration; `hosts`, of `allowed_hosts`, are all that it answers for.
+    `lifecycle` lets a POST reload the configuration; requests to hosts other than `hosts` get 421.
     """
 
     def __init__(self, exporter: Exporter, lifecycle: bool = False, hosts: Collection[str] = ()) -> None:
@@ -244,7 +244,7 @@ def _host_names(host: str) -> frozenset[str]:
 
 
 def read_timeout(environ: WSGIEnvironment) -> float:
-    """Seconds that a read may take: what Prometheus says it waits, less an offset; 10 without a usable word."""
+    """Seconds that a read may take: the scrape timeout of Prometheus less an offset; 10 without a valid header."""
     try:
         patience = float(environ.get("HTTP_X_PROMETHEUS_SCRAPE_TIMEOUT_SECONDS", ""))
     except ValueError:
@@ -255,7 +255,7 @@ def read_timeout(environ: WSGIEnvironment) -> float:
 
 
 def accepts_gzip(header: str) -> bool:
-    """Whether an Accept-Encoding header takes gzip: what it says of gzip, else of anything (RFC 9110, 12.5.3)."""
+    """Whether an Accept-Encoding header accepts gzip, by name or by `*` (RFC 9110, 12.5.3)."""
     weights: dict[str, bool] = {}
     for part in header.lower().split(","):
         coding, _, parameters = part.partition(";")

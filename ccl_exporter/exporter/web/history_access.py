@@ -1,4 +1,4 @@
-"""Who may see when a charger is used: that also says when the people of a house are away."""
+"""Access to the history of a charger, which shows when the people of a house are away."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Who may ask, and over what: TLS, logins and headers by the web configuration file, which may change."""
+"""TLS, logins and headers by the web configuration file, which may change while the exporter runs."""
 
 import base64
 import logging
@@ -49,7 +49,7 @@ _HTTPS_ONLY = b"This port speaks only HTTPS.\n"
 
 
 class WebSecurity:
-    """Guards an application as the file says; without a file it lets everybody in.
+    """Protects an application as the file says; without a file there is no login.
 
     Raises `UsageError` if the file or a certificate that it names cannot be used.
     A change of the file, or of a certificate, counts from the next request or connection on. While a change

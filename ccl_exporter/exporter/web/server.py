@@ -1,4 +1,4 @@
-"""The HTTP server: cheroot's, in which no peer holds threads, descriptors or the log for long."""
+"""The HTTP server: cheroot's, with deadlines and limits for each peer."""
 
 import errno
 import logging
@@ -43,7 +43,7 @@ _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]+)(:[0-9]*)?
 
 
 class Wait(Enum):
-    """What the exporter waits for, with the number of connections of one peer that it waits for."""
+    """What a connection waits for, with the limit of such connections of one peer."""
 
     HEAD = 256
     """The first bytes of a connection, or the rest of a head: costs a descriptor."""
@@ -54,7 +54,7 @@ class Wait(Enum):
 
 
 def peer_of(address: str) -> str:
-    """Who counts as one peer: an IPv4 address, or an IPv6 network as one subscriber has it."""
+    """The peer of an address: an IPv4 address, or the IPv6 network of a subscriber."""
     if ":" not in address:
         return address
     found = IPv6Address(address.partition("%")[0])
@@ -62,7 +62,7 @@ def peer_of(address: str) -> str:
 
 
 class WaitingConnections:
-    """The connections that wait for their peer, of each peer only so many.
+    """The connections that wait for their peer, with a limit for each peer.
 
     Of too many the oldest is cut off, so that a new one is served: once it has waited for a second, and at
     once if there are twice too many. Idle connections between two requests are not among them.
@@ -248,7 +248,7 @@ class ServedRequest(HTTPRequest):
 
 
 class Connection(HTTPConnection):
-    """A connection whose request is not answered any more once who asked has hung up, tired of waiting."""
+    """A connection whose waiting request is dropped once the client has hung up."""
 
     RequestHandlerClass = ServedRequest
     head_began: float | None = None
@@ -320,7 +320,7 @@ class WebServer(Server):
         return False
 
     def answered(self, peer: str) -> None:
-        """A request of a peer has been answered: the next one that waits gets a thread."""
+        """A request of a peer has been answered: its next waiting request gets a thread."""
         with self._shares:
             queued = self._queued.get(peer)
             if queued:

@@ -1,4 +1,4 @@
-"""What the page is made from: chargers as they are now, with what was recorded of them."""
+"""The data of the page: chargers as they are now, with their recorded history."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ MOST_SESSIONS = 10
 
 
 class EnergyRecord(Protocol):
-    """What the session log knows of a charger."""
+    """The session log, as far as the page reads it."""
 
     def energy_by_day(self, charger: str, since_day: str) -> Mapping[str, Mapping[str, float]]:
         """Joules by plug and local day (`YYYY-MM-DD`), from a day on."""
         ...
 
     def costs(self, charger: str, since_day: str) -> Costs | None:
-        """What energy cost from a day on, and what runs; None without a tariff."""
+        """The costs of energy from a day on, and of the running session; None without a tariff."""
         ...
 
     def latest_sessions(self, charger: str, most: int) -> Sequence[FinishedSession]:
@@ -31,7 +31,7 @@ class EnergyRecord(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChargerHistory:
-    """What shows when a charger is used.
+    """The history of a charger; see `history_access`.
 
     `powers` are watts of each minute by plug, the last one that of now, NaN where nothing was read;
     `days` joules by plug and local day; `sessions` the last ones, newest first; `costs` None without a tariff.
@@ -73,7 +73,7 @@ class ChargerView:
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What every page shows besides chargers: the time, the version, how the outputs fare."""
+    """Data of every page besides chargers: the time, the version, the health of the outputs."""
 
     time: PageTime
     version: str

@@ -1,4 +1,4 @@
-"""Lines to a database over HTTP, one request at a time, and what its answer means as a value.
+"""Sends lines to a database over HTTP, one request at a time; the outcome is a value.
 
 | answer | outcome |
 | --- | --- |
@@ -56,7 +56,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class RequestTooLarge:
-    """The database does not take that much at once; `is_sent` says whether it was asked."""
+    """The request is too large for the database; `is_sent` says whether it was sent."""
 
     reason: str
     is_sent: bool = True
@@ -64,7 +64,7 @@ class RequestTooLarge:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Nothing is wrong with the lines. `wait` is how many seconds the server wants to be left alone."""
+    """The lines may be fine; send them again. `wait` is the server's `Retry-After` in seconds."""
 
     reason: str
     wait: float | None = None
@@ -95,12 +95,12 @@ class InfluxClient:
         self._client.close()
 
     def check(self) -> Outcome:
-        """Whether the database would take something: a write of nothing, which some refuse and none keeps."""
+        """Whether the database accepts writes: sends an empty write, which stores nothing."""
         outcome = self.write(())
         return Accepted() if isinstance(outcome, Rejected) else outcome
 
     def advice(self) -> str:
-        """One sentence if the server is of another version than is configured, else nothing."""
+        """A sentence if the server has another version than the configured one, else empty."""
         if self._version == 1:
             return ""
         try:
@@ -135,7 +135,7 @@ class InfluxClient:
 
 
 def outcome(status: int, headers: Message | Mapping[str, str], text: str, count: int) -> Outcome:
-    """What an answer to a request of `count` lines means."""
+    """The outcome of a response to a request of `count` lines."""
     page = text.lstrip().startswith("<") or "html" in headers.get("Content-Type", "").lower()
     message, named = ("", frozenset[int]()) if page else _message(text)
     said = f"it answers {status}" + (f": {_short(message)}" if message else "")
@@ -162,7 +162,7 @@ _FIELD = re.compile(r"""input field "([^"]+)"|column '([^']+)'""")
 
 
 def path_of(settings: InfluxSettings) -> str:
-    """Where lines are written to, with the query."""
+    """The path for writes, with the query."""
     if settings.version == 1:
         query = {"db": settings.database, "rp": settings.retention_policy, "precision": "ms"}
         path = "/write"
@@ -186,7 +186,7 @@ def login_of(settings: InfluxSettings) -> Mapping[str, str]:
 
 
 def version_advice(configured: int, headers: Message | Mapping[str, str]) -> str:
-    """What to say if a server is of another version than is configured, by its answer to `/ping`; else nothing."""
+    """A sentence if the response to `/ping` shows another version than the configured one, else empty."""
     version = headers.get("X-Influxdb-Version") or headers.get("x-influxdb-version") or ""
     is_three = version.lstrip("v").startswith("3.")
     if configured == 1 or not version.lstrip("v")[:1].isdecimal() or is_three == (configured == 3):

@@ -41,7 +41,7 @@ Key = tuple[str, str, str]
 
 
 def lines(samples: Iterable[Sample], charger: str, milliseconds: int, layout: InfluxLayout = "wide") -> list[str]:
-    """One line for each measurement and set of tags; samples without a value that InfluxDB knows are left out.
+    """One line for each measurement and set of tags; NaN and infinite values are omitted.
 
     In the narrow layout a variable is a tag of `ccl_value`, not a field: its tables have few columns.
     """
@@ -156,7 +156,7 @@ def names_of(line: str) -> tuple[str, str]:
 
 
 def key_of(line: str) -> Key:
-    """What the only field of a line is to a database: two lines with the same key differ in value and time."""
+    """The identity of the only field of a line: two lines with the same key differ in value and time."""
     head = _until(line, 0, " ")
     name = _until(line, head + 1, "=")
     value = line[name + 1 : line.rfind(" ")]
@@ -174,7 +174,7 @@ def charger_of(line: str) -> str | None:
 
 
 def milliseconds_of(line: str) -> int | None:
-    """The time of a line."""
+    """The time of a line in Unix milliseconds; None if it has none."""
     end = line[line.rfind(" ") + 1 :]
     return int(end) if end.isdecimal() else None
 

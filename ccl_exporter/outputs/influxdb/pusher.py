@@ -109,7 +109,7 @@ class InfluxPusher:
     # What became of it
 
     def samples(self) -> Iterator[Sample]:
-        """How the push fares; without looking at the disk."""
+        """The metrics of the push; reads nothing from the disk."""
         sink, counts = (self.settings.name,), self._spool.counts
         for family, value in (
             (f.INFLUXDB_SPOOL_POINTS, counts.points),

@@ -43,7 +43,7 @@ _LAST_RESET = f"{{{{ ({_REQUEST} | as_datetime).isoformat() if {_REQUEST} is def
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """How Home Assistant is to show a value; empty is what it does by itself.
+    """How Home Assistant shows a value; an empty field means its default.
 
     `is_extra`: it says what another entity says too, and is disabled until somebody enables it.
     `also` are options besides the words of the value.
@@ -151,7 +151,7 @@ _ABOUT = (("manufacturer", "company"), ("model", "product"), ("sw_version", "ver
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where things are on the broker: the topic of all of ours, and Home Assistant's prefix."""
+    """The places on the broker: the topic of the exporter, and Home Assistant's prefix."""
 
     root: str
     prefix: str

@@ -73,7 +73,7 @@ class ExporterId:
 
 @dataclass(frozen=True, slots=True)
 class OwnerRecord:
-    """What an exporter says on `TOPIC/owner`."""
+    """The record on `TOPIC/owner`."""
 
     id: str
     run: str
@@ -86,7 +86,7 @@ class OwnerRecord:
 
 
 def parse_record(message: bytes) -> OwnerRecord | None:
-    """The record in a message; None if it is none, whatever it is."""
+    """The record in a message; None if the message is not valid."""
     if len(message) > _LONGEST_RECORD:
         return None
     try:
@@ -103,7 +103,7 @@ def parse_record(message: bytes) -> OwnerRecord | None:
 
 
 class Role(Enum):
-    """What an exporter is on its topic."""
+    """The role of an exporter on its topic."""
 
     LOOKING = auto()
     """It does not know yet whether there is an owner."""

@@ -1,4 +1,4 @@
-"""Samples as MQTT messages: what is said of which charger on which topic. Pure.
+"""Samples as MQTT messages: topics and payloads. Pure.
 
     ccl/owner                     {"id": "5f2c9d…", ...}, see `ownership`
     ccl/chargers                  ["garage"]
@@ -33,9 +33,9 @@ _CUT = 64  # characters, of twelve bytes at most
 
 
 def level(name: str) -> str:
-    """A name as one level of a topic: what MQTT gives a meaning or forbids is percent-encoded (MQTT 3.1.1, 4.7).
+    """A name as one level of a topic: characters with a meaning in MQTT are percent-encoded (MQTT 3.1.1, 4.7).
 
-    Of a name that is too long the beginning is left, and what tells it from others with the same.
+    A name that is too long is cut, with a hash at its end.
     """
     encoded = _encoded(name)
     if len(encoded.encode()) <= _LONGEST_LEVEL:
@@ -48,12 +48,12 @@ def _encoded(name: str) -> str:
 
 
 def listing(names: Iterable[str]) -> str:
-    """Which chargers there are, as they are called in topics."""
+    """The list of chargers by their names in topics, as JSON."""
     return json.dumps(sorted(map(level, names)), ensure_ascii=False)
 
 
 def parse_listing(message: bytes) -> set[str]:
-    """The chargers of such a list; what is none has none, and what `level` would not have made is left out."""
+    """The chargers of such a list; empty if it is not valid, without names that `level` does not produce."""
     try:
         found = json.loads(message)
     except (ValueError, RecursionError):
@@ -63,7 +63,7 @@ def parse_listing(message: bytes) -> set[str]:
 
 
 def documents(samples: Iterable[Sample]) -> dict[str, Document]:
-    """What is known of each plug, of the station and of each device, by the end of its topic."""
+    """A document for each plug, for the station and for each device, by the end of its topic."""
     return {_place(subject): document for subject, document in by_subject(samples).items()}
 
 

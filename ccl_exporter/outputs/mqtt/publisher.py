@@ -44,7 +44,7 @@ _CHARGE = [family for family in f.CORE if family.name.startswith("ccl_charge_")]
 
 
 class MqttPublisher:
-    """Keeps what chargers say on a broker.
+    """Publishes readings on a broker.
 
     `chargers` gives the URLs of all there are now, by name, or None while they are not known: nothing is taken
     away then. `state` is the folder of the exporter's id.
@@ -103,7 +103,7 @@ class MqttPublisher:
         self._missed += readings
 
     def samples(self) -> Iterator[Sample]:
-        """How the publishing fares."""
+        """The metrics of the publisher."""
         yield Sample(f.MQTT_CONNECTED, (), float(self._client.connected))
         yield Sample(f.MQTT_SENT, (), float(self._client.count))
         yield Sample(f.MQTT_MISSED, (), float(self._missed))
@@ -168,7 +168,7 @@ class MqttPublisher:
         self._client.publish_retained(topic, text)
 
     def after_round(self) -> None:
-        """Take away what is of chargers that are gone, say which there are, and send what waits."""
+        """Remove the topics of chargers that are gone, publish the list of chargers, and send what waits."""
         urls = self._chargers()
         if urls is not None:
             self._tidy(urls)
