@@ -209,9 +209,9 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         restore_only(target)
     every = interval if interval is not None else (2.0 if mode == "supply" else 5.0)
     if stale > 40:
-        raise UsageError("a number older than 40s cannot count: the safe current is promised within 60 s")
+        raise UsageError("--stale is at most 40s: the safe current must be set within 60 s")
     if every > 10:
-        raise UsageError("the interval is at most 10s: the safe current is promised within 60 s")
+        raise UsageError("--interval is at most 10s: the safe current must be set within 60 s")
     if sum([query is not None, topic is not None, file is not None, stdin]) != 1:
         raise UsageError("name the source of the input: one of --query, --topic, --file and --stdin")
     meaning = arguments.input_spec(number, unit, mode, supply, roof, stale)

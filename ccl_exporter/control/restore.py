@@ -70,9 +70,9 @@ def _restore(writer: Writer, way: PendingRestore, done: Callable[[], None], say:
             for name, value in way.before.items()
             if any(same(reads[name], one) for one in way.ours(name))
         }
-        strange = [name for name in way.before if name not in ours]
-        if strange:
-            say(f"{', '.join(strange)} was changed by something else meanwhile and is left as it is")
+        changed = [name for name in way.before if name not in ours]
+        if changed:
+            say(f"{', '.join(changed)} was changed by something else meanwhile and is left as it is")
         if not ours:
             done()
             return True

@@ -1,4 +1,4 @@
-"""The board of all variables: any device, any variable, as the walk shows them."""
+"""The board of all variables: any device, any variable, from the module `variables`."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,7 +22,7 @@ _ROWS = {
     ),
     "Other": ("celsius", "seconds", "timestamp", None),
 }
-"""The quantities of `families.WALK`, two in a line."""
+"""The quantities of `families.VARIABLES`, two in a line."""
 
 _TITLES = {
     "volts": "Volts",

@@ -36,7 +36,7 @@ END = datetime(2026, 10, 2, 6, 0, tzinfo=UTC).timestamp()
 STEP = 285.0
 """Seconds between two readings: Prometheus shows a value for five minutes."""
 
-_WALK = 3 * 3600.0  # before the end: earlier readings are without the walk, which makes two thirds of the series
+_VARIABLES = 3 * 3600.0  # before the end: earlier reads are without `variables`, two thirds of the series
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 GARAGE, DOUBLE, ABSENT = "garage", "double", "absent"
@@ -101,7 +101,7 @@ def days(folder: Path, length: float) -> Days:
 
 
 def an_hour(dialect: Dialect) -> Days:
-    """The hour before `END` of one wallbox that speaks otherwise, read but for the walk."""
+    """The hour before `END` of one wallbox that speaks otherwise, read without `variables`."""
     found, clock = Days(END - 3600), Clock(END - 3600)
     with Simulator(dialect=dialect, clock=clock) as simulator:
         reader = Reader(GARAGE, simulator, Engine(GARAGE, Transport(simulator.url, clock=clock.still)))
@@ -113,7 +113,7 @@ def an_hour(dialect: Dialect) -> Days:
 
 
 def _read_all(readers: list[Reader], at: float, ledger: SessionRecorder, found: Days) -> None:
-    modules: tuple[Module, ...] = ("core", "variables") if at > END - _WALK else ("core",)
+    modules: tuple[Module, ...] = ("core", "variables") if at > END - _VARIABLES else ("core",)
     for reader in readers:
         snapshot = reader.read(at, modules)
         ledger.note(reader.name, snapshot)

@@ -161,16 +161,16 @@ class Home:
             return self.simulator.site.model.places[0].plug.limits.reduction
 
     def kill_a_follower(self) -> float:
-        """Let a follower limit the car and kill it; returns the PREDUCTION that it has promised to leave."""
+        """Let a follower limit the car and kill it; returns the PREDUCTION of its pending restore."""
         self.plug_in(50_000.0)
         follower = self.begin(self.version.unit("ccl-charge-follow.service", "ExecStart"))
         await_that(lambda: self.reduction() not in (0.0, 100.0), "the follower limits the car")
         follower.process.kill()
         follower.process.wait()
         (pending,) = self.state.glob("writes/*/back-*.json")
-        (promised,) = json.loads(pending.read_text())["before"].values()
-        assert promised != self.reduction()
-        return float(promised)
+        (restored,) = json.loads(pending.read_text())["before"].values()
+        assert restored != self.reduction()
+        return float(restored)
 
     def batches(self) -> dict[int, tuple[str, ...]]:
         """The lines that wait for the database, by the id of their batch."""

@@ -21,7 +21,7 @@ from ccl_exporter.errors import StateError, TimedOut
 from ccl_exporter.locks import try_lock
 
 URL = "http://192.0.2.10"
-WAY = PendingRestore("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)
+RESTORE = PendingRestore("Box", {"Box.A": 0.0}, {"Box.A": 50.0}, 1000.0)
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ def test_a_folder_of_another_user_is_said_before_anything_is_written(control_sta
 
 
 def test_a_folder_that_can_no_longer_be_written_is_said(control_state: ControlState) -> None:
-    with control_state.pending(WAY) as done:
+    with control_state.pending(RESTORE) as done:
         control_state.folder.rename(control_state.folder.with_name("gone"))
         control_state.folder.write_text("")
         with pytest.raises(StateError, match="cannot be written"), control_state.exclusive(monotonic() + 5):
             pass
-        with pytest.raises(StateError, match="cannot be written"), control_state.pending(WAY):
+        with pytest.raises(StateError, match="cannot be written"), control_state.pending(RESTORE):
             pass
         with pytest.raises(StateError, match="cannot be written"):
             done()
@@ -119,53 +119,53 @@ def test_two_commands_do_not_write_at_once(control_state: ControlState) -> None:
         pass
 
 
-class TestWaysBack:
+class TestPendingRestores:
     def test_one_that_a_command_holds_is_not_given_to_another(self, control_state: ControlState) -> None:
-        with control_state.pending(WAY) as done:
-            with control_state.pending_restores() as owed:
-                assert owed == []
+        with control_state.pending(RESTORE) as done:
+            with control_state.pending_restores() as pending:
+                assert pending == []
             done()
-        with control_state.pending_restores() as owed:
-            assert owed == []
+        with control_state.pending_restores() as pending:
+            assert pending == []
 
     def test_one_that_was_left_behind_by_a_kill_is_found_once(self, control_state: ControlState) -> None:
         ready = multiprocessing.get_context("fork").Event()
         child = os.fork()
         if child == 0:
-            with control_state.pending(WAY):
+            with control_state.pending(RESTORE):
                 ready.set()
                 signal.pause()
         assert ready.wait(10)
-        with control_state.pending_restores() as owed:
-            assert owed == []
+        with control_state.pending_restores() as pending:
+            assert pending == []
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
-        with control_state.pending_restores() as owed:
-            ((way, done),) = owed
-            assert way == WAY
+        with control_state.pending_restores() as pending:
+            ((way, done),) = pending
+            assert way == RESTORE
             done()
-        with control_state.pending_restores() as owed:
-            assert owed == []
+        with control_state.pending_restores() as pending:
+            assert pending == []
 
-    def test_one_that_an_early_version_left_behind_is_owed_too(self, control_state: ControlState) -> None:
-        with control_state.pending(WAY):
+    def test_one_that_an_early_version_left_behind_is_pending_too(self, control_state: ControlState) -> None:
+        with control_state.pending(RESTORE):
             pass
         (file,) = control_state.folder.glob("writes/*/back-*.json")
         file.write_text(json.dumps({**json.loads(file.read_text()), "until": 4600.0}))
 
-        with control_state.pending_restores() as owed:
-            assert [way for way, _ in owed] == [WAY]
+        with control_state.pending_restores() as pending:
+            assert [way for way, _ in pending] == [RESTORE]
 
     @pytest.mark.parametrize("damage", ["{", "[]", "5", '{"device": "Box"}'])
     def test_one_that_is_damaged_is_passed_over(self, control_state: ControlState, damage: str) -> None:
-        with control_state.pending(WAY):
+        with control_state.pending(RESTORE):
             pass
         (file,) = control_state.folder.glob("writes/*/back-*.json")
         file.write_text(damage)
 
-        with control_state.pending_restores() as owed:
-            assert owed == []
+        with control_state.pending_restores() as pending:
+            assert pending == []
 
 
 class TestTheJournal:
@@ -233,21 +233,21 @@ class TestIdentity:
         """The control state of a charger by its URL, with a pending restore that no command holds."""
         old = folder / "writes" / sha256(URL.encode()).hexdigest()[:16]
         old.mkdir(parents=True)
-        (old / "back-1-2.0.json").write_text(json.dumps(asdict(WAY)))
+        (old / "back-1-2.0.json").write_text(json.dumps(asdict(RESTORE)))
         (old / "facts.json").write_text(json.dumps({"written": {"Box.A": 990.0}}))
         return old
 
     def test_a_charger_keeps_its_memory_at_another_address(self, control_state: ControlState) -> None:
         control_state.identify(self.IDS)
         control_state.note_written(["Box.A"])
-        with control_state.pending(WAY):
+        with control_state.pending(RESTORE):
             pass
         moved = ControlState(control_state.folder, self.MOVED, Clock(1042.0))
         moved.identify(self.IDS)
 
         assert moved.seconds_since("Box.A") == 42
         with moved.pending_restores() as pending:
-            assert [way for way, _ in pending] == [WAY]
+            assert [way for way, _ in pending] == [RESTORE]
         with control_state.exclusive(monotonic() + 5), pytest.raises(TimedOut), moved.exclusive(monotonic() + 0.1):
             pass
 
@@ -300,7 +300,7 @@ class TestIdentity:
 
         control_state.identify(self.IDS, has_id)
         control_state.note_written(["Box.A"])
-        with control_state.pending(WAY):
+        with control_state.pending(RESTORE):
             pass
         copy = ControlState(control_state.folder, self.MOVED, Clock(1042.0), say=said.append)
         copy.identify(self.IDS, has_id)
@@ -310,7 +310,7 @@ class TestIdentity:
 
         assert (copy.id, again.id) == ("192.0.2.77:8080/engine", "192.0.2.10:80")
         assert (copy.seconds_since("Box.A"), again.seconds_since("Box.A")) == (None, 42)
-        for state, expected in ((copy, []), (again, [WAY])):
+        for state, expected in ((copy, []), (again, [RESTORE])):
             with state.pending_restores() as pending:
                 assert [way for way, _ in pending] == expected
         with copy.exclusive(monotonic() + 5), again.exclusive(monotonic() + 5):
@@ -343,7 +343,7 @@ class TestIdentity:
         assert state.seconds_since("Box.A") == 10
         with state.pending_restores() as pending:
             ((way, done),) = pending
-            assert way == WAY
+            assert way == RESTORE
             done()
         state.identify(ids)
         with state.pending_restores() as pending:
@@ -353,7 +353,7 @@ class TestIdentity:
         self.left_by_version_0_1(tmp_path)
 
         with ControlState(tmp_path, URL).pending_restores() as pending:
-            assert [way for way, _ in pending] == [WAY]
+            assert [way for way, _ in pending] == [RESTORE]
 
     def test_what_a_running_command_of_version_0_1_sees_to_stays_with_it(self, tmp_path: Path) -> None:
         old = self.left_by_version_0_1(tmp_path)

@@ -82,8 +82,8 @@ MAPPING = {
         Sample(f.DEVICE_INFO, ("M", "CVM1D", 'say "x"\nand'), 1.0),
         'ccl_device,device=M description="say \\"x\\"\\\\nand",type="CVM1D"',
     ),
-    "the walk": (Sample(f.VARIABLES["volts"], ("M", "VI"), 232.1), "ccl_variable,device=M VI_volts=232.1"),
-    "the walk without a unit": (
+    "a variable": (Sample(f.VARIABLES["volts"], ("M", "VI"), 232.1), "ccl_variable,device=M VI_volts=232.1"),
+    "a variable without a unit": (
         Sample(f.VARIABLES[None], ("E", "PLUG.X"), 7.0),
         "ccl_variable,device=E PLUG.X_value=7",
     ),

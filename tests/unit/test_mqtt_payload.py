@@ -37,12 +37,12 @@ MAPPING = {
         "station",
         {"company": "Circontrol", "product": "CCL", "version": "2.3b"},
     ),
-    "the walk": (
+    "a variable": (
         Sample(f.VARIABLES["volts"], ("Plug - Meter", "VI"), 232.1),
         "device/Plug - Meter",
         {"VI_volts": 232.1},
     ),
-    "a register of the walk": (
+    "a register as a variable": (
         Sample(f.VARIABLES["joules_total"], ("M", "AE"), 3.6e6),
         "device/M",
         {"AE_joules_total": 3600000, "AE_kwh": 1},

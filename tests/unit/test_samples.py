@@ -104,7 +104,7 @@ class Shown:
         return {labels: sample.value for (family, labels), sample in self.found.items() if family == f"ccl_{name}"}
 
     def walked(self, device: str, variable: str) -> dict[str, float]:
-        """The walk's series of a variable, by family; there should be one at most."""
+        """The series of a variable, by family; there should be one at most."""
         return {
             family: sample.value
             for (family, labels), sample in self.found.items()
