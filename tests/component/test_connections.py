@@ -76,7 +76,7 @@ def is_cut_off(connection: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize(("hangs_up", "answered"), [(False, ["/metrics"]), (True, [])], ids=["waits", "hung up"])
-def test_only_who_still_waits_is_answered(hangs_up: bool, answered: list[str]) -> None:
+def test_only_a_client_that_still_waits_is_answered(hangs_up: bool, answered: list[str]) -> None:
     asked: list[str] = []
 
     def app(environ: dict[str, str], start_response: object) -> Iterable[bytes]:
@@ -127,7 +127,7 @@ class TestDeadlines:
 
         assert sent < 50
 
-    def test_an_answer_that_is_taken_in_sips_has_one_deadline(self) -> None:
+    def test_an_answer_that_is_received_slowly_has_one_deadline(self) -> None:
         taken = 0
         with serving(timeout=0.5) as port, connect(port) as slow:
             slow.sendall(HEAD.replace(b"metrics", b"large"))
@@ -221,7 +221,7 @@ class TestPeers:
             assert answers == {b"HTTP/1.1 200 OK"}
             assert [ask(each) for each in idle] == [b"HTTP/1.1 200 OK"] * 5
 
-    def test_silent_connections_of_one_peer_are_bounded(self) -> None:
+    def test_idle_connections_of_one_peer_are_bounded(self) -> None:
         with contextlib.ExitStack() as stack, serving(timeout=60) as port:
             silent = [stack.enter_context(connect(port)) for _ in range(700)]
             # One thread accepts all of them, in order.

@@ -69,7 +69,7 @@ def test_it_says_the_same_as_the_meaning_of_a_full_reading(model: str, dialect: 
     }
 
 
-def test_a_device_that_is_not_asked_is_not_called_silent(wallbox: Simulator, clock: Clock) -> None:
+def test_a_device_that_is_not_asked_is_not_reported_as_unavailable(wallbox: Simulator, clock: Clock) -> None:
     less = settled(wallbox, clock).read(60, core_variables)
 
     device_up = {sample.labels[0]: sample.value for sample in samples(less) if sample.family is f.DEVICE_UP}

@@ -75,7 +75,7 @@ def read(
     return charger.read(timeout, None, max_age), []
 
 
-def test_a_healthy_charger_is_read_each_round_beside_a_hundred_that_are_not_reachable() -> None:
+def test_a_healthy_charger_is_read_each_interval_beside_a_hundred_that_are_not_reachable() -> None:
     simulator = Simulator()
     simulator.start()
     try:
@@ -93,7 +93,7 @@ def test_a_healthy_charger_is_read_each_round_beside_a_hundred_that_are_not_reac
         simulator.stop()
 
 
-def test_readings_that_are_still_under_way_and_rounds_that_came_too_late_are_counted() -> None:
+def test_readings_that_are_still_under_way_and_reads_that_came_too_late_are_counted() -> None:
     go_on = threading.Event()
 
     def slow(charger: Charger, *_: object) -> tuple[Snapshot, list[Sample]]:
@@ -146,7 +146,7 @@ def test_a_reading_that_an_output_cannot_take_is_counted_and_ends_nothing(
     ]
 
 
-def test_absent_chargers_share_a_bounded_number_of_readers(clock: Clock) -> None:
+def test_unreachable_chargers_share_a_bounded_number_of_readers(clock: Clock) -> None:
     """A second one is skipped at once while the only slot is taken, and read when it is free."""
     with unresponsive_host() as silent:
         slots = threading.Semaphore(1)
@@ -178,7 +178,7 @@ def test_a_healthy_charger_needs_no_slot(clock: Clock) -> None:
         simulator.stop()
 
 
-def test_each_absent_charger_is_asked_in_its_turn(clock: Clock) -> None:
+def test_each_unreachable_charger_is_asked_in_its_turn(clock: Clock) -> None:
     """With readers for two of ten at a time, one that comes back is found soon wherever it is configured."""
     asked: Counter[str] = Counter()
     output = Recorded(interval=1000.0)

@@ -161,7 +161,7 @@ def test_it_holds_when_a_request_is_taken_bit_by_bit(
 
 
 @clients
-def test_it_holds_when_the_name_server_is_silent(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_holds_when_the_name_server_does_not_answer(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = threading.Event()
 
     def silent(*_: Any, **__: Any) -> list[Any]:
@@ -194,7 +194,7 @@ def unreachable() -> Iterator[int]:
 
 
 @clients
-def test_who_does_not_answer_at_all_takes_a_part_of_the_time(client: str) -> None:
+def test_an_address_that_does_not_answer_takes_a_part_of_the_time(client: str) -> None:
     began = monotonic()
     with unreachable() as port:
         said = KINDS[client].run(f"http://127.0.0.1:{port}", 60.0)

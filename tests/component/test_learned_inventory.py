@@ -107,7 +107,7 @@ def test_a_damaged_file_costs_a_reading_of_the_inventory(tmp_path: Path) -> None
     assert "devices.xml" not in third
 
 
-def test_a_change_stamp_that_does_not_come_is_no_absent_charger(tmp_path: Path, clock: Clock) -> None:
+def test_a_change_stamp_that_does_not_come_is_no_unreachable_charger(tmp_path: Path, clock: Clock) -> None:
     with Simulator(autopilot=False, clock=clock) as simulator:
         read(simulator, tmp_path)
         simulator.faults = [Fault.parse("silent@status.xml")]
@@ -116,7 +116,7 @@ def test_a_change_stamp_that_does_not_come_is_no_absent_charger(tmp_path: Path, 
     assert snapshot.up
 
 
-def test_a_charger_that_is_absent_at_first_is_known_when_it_comes(tmp_path: Path) -> None:
+def test_a_charger_that_is_unreachable_at_first_is_known_when_it_comes(tmp_path: Path) -> None:
     with Simulator(autopilot=False) as simulator:
         read(simulator, tmp_path)
         engine = Engine("garage", Transport(simulator.url), LearnedFile(tmp_path, URL))

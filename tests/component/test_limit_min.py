@@ -30,7 +30,7 @@ def test_it_is_the_lowest_current_that_a_vehicle_can_use(
     assert (planned.outcome, says in planned.says) == ("planned", True), planned.says
 
 
-def test_it_is_refused_where_the_cap_lies_below_it(wallbox: Simulator, plug: PlugCommands) -> None:
+def test_it_is_refused_where_the_cap_is_below_it(wallbox: Simulator, plug: PlugCommands) -> None:
     wallbox.site.force("EVSE", [("EVSE.PLUG.CURRENT_REDUCTION", 5.0)], 0.0)
 
     with pytest.raises(WriteRejected, match=r"CURRENT_REDUCTION caps EVSE\.PLUG at 5\.00 A, and a car needs 6 A"):

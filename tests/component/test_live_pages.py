@@ -69,7 +69,7 @@ def test_one_charger_is_read_for_its_page_and_not_again_while_that_is_new(opened
         assert b"Available" in again
 
 
-def test_history_is_shown_only_to_who_may_see_it(opened: Open) -> None:
+def test_history_is_shown_only_to_those_with_access(opened: Open) -> None:
     with Simulator(autopilot=False) as simulator:
         pages = opened(ChargerSettings("garage", simulator.url))
         shown, hidden = (pages.front("", with_history=which) for which in (True, False))

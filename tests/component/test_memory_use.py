@@ -63,7 +63,7 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_what_lies_in_a_ring_is_counted() -> None:
+def test_what_is_in_a_reference_cycle_is_counted() -> None:
     with rings() as found:
         charger = Charger(ChargerSettings("wallbox", "http://127.0.0.1:1"))
         charger.itself = charger  # type: ignore[attr-defined] # that is the ring
@@ -75,7 +75,7 @@ def test_what_lies_in_a_ring_is_counted() -> None:
 @pytest.mark.parametrize(
     "fault", ["", "silent", "drip:0.05", "close", "cut", "garbled", "laughs", "status-500", "endless"]
 )
-def test_a_reading_leaves_no_ring(simulated: Callable[..., str], fault: str) -> None:
+def test_a_reading_leaves_no_reference_cycle(simulated: Callable[..., str], fault: str) -> None:
     clock = Clock(0.0)
     charger = Charger(ChargerSettings("wallbox", simulated(*([fault] if fault else []))), clock=clock.running)
 
@@ -91,7 +91,7 @@ def test_a_reading_leaves_no_ring(simulated: Callable[..., str], fault: str) -> 
     assert found == {}
 
 
-def test_a_charger_that_cannot_be_reached_leaves_no_ring() -> None:
+def test_a_charger_that_cannot_be_reached_leaves_no_reference_cycle() -> None:
     charger = Charger(ChargerSettings("wallbox", "http://127.0.0.1:1"))
 
     with rings() as found:
@@ -169,7 +169,7 @@ class Daily:
     def close(self, deadline: float) -> None: ...
 
 
-def test_a_charger_that_left_the_configuration_is_not_kept_between_two_rounds_of_a_sink() -> None:
+def test_a_charger_that_left_the_configuration_is_not_kept_between_two_intervals_of_an_output() -> None:
     chargers = [Charger(ChargerSettings(name, "http://127.0.0.1:1")) for name in ("one", "two")]
     references = [weakref.ref(charger) for charger in chargers]
     read, begun = threading.Semaphore(0), threading.Event()
@@ -190,7 +190,9 @@ def test_a_charger_that_left_the_configuration_is_not_kept_between_two_rounds_of
         assert [reference() for reference in references] == [None, None]
 
 
-def test_a_connection_of_a_scraper_leaves_no_ring(simulated: Callable[..., str], tmp_path: Path) -> None:
+def test_a_connection_of_a_scraper_leaves_no_reference_cycle(
+    simulated: Callable[..., str], tmp_path: Path
+) -> None:
     settings = Settings({"wallbox": ChargerSettings("wallbox", simulated())})
     service = Service(settings, Options(ListenAddress("127.0.0.1", 0)), tmp_path)
     port = int(service.bind().rpartition(":")[2])

@@ -94,7 +94,7 @@ def connecting(broker: BrokerSettings, patience: float = PATIENCE) -> Iterator[t
         connection.close(monotonic())
 
 
-def test_who_ends_before_being_known_as_there_is_known_as_gone() -> None:
+def test_a_client_that_ends_before_it_is_online_is_offline() -> None:
     confirm = threading.Event()
 
     def slow(_number: int, packet: Packet, _connection: socket.socket) -> None:
@@ -205,7 +205,7 @@ def test_an_error_in_a_callback_ends_the_connection_and_not_the_thread() -> None
     assert notes.failures == ["an error of ours"]
 
 
-def test_a_name_server_that_is_silent_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_server_that_does_not_answer_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer.wait(PATIENCE) and [])
 
@@ -251,7 +251,7 @@ def drip(connection: socket.socket, start: bytes) -> None:
     [(True, b"\x16\x03\x03\x40\x00"), (False, b"\x20\xff\xff\x7f"), (False, b"\x30\xff\xff\xff\x7f")],
     ids=["TLS handshake", "greeting", "message"],
 )
-def test_a_broker_that_answers_in_drips_has_a_deadline(tls: bool, first: bytes) -> None:
+def test_a_broker_that_answers_byte_by_byte_has_a_deadline(tls: bool, first: bytes) -> None:
     with (
         pretending(FakeBroker(begin=lambda connection: drip(connection, first))) as broker,
         connecting(BrokerSettings("127.0.0.1", broker.port, tls=tls), patience=10 * DRIP) as (_, notes),

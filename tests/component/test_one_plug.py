@@ -202,7 +202,7 @@ def test_a_state_that_cannot_be_read_is_charging_for_everybody_and_nothing_is_wr
 
 
 @pytest.mark.parametrize("command", ["start", "stop", "pause"])
-def test_where_nothing_tells_the_state_no_command_writes(views: Views, command: str) -> None:
+def test_where_the_state_is_unknown_no_command_writes(views: Views, command: str) -> None:
     charge(views)
     views.simulator.faults = (
         Fault("unreadable", arg="EVSE.PLUG.STATE"),

@@ -44,7 +44,7 @@ def test_a_charger_that_nothing_has_read_for_the_interval_is_due() -> None:
     assert unread([one, two], 0.0) == []
 
 
-def test_an_absent_charger_is_due_no_sooner_and_the_backoff_holds() -> None:
+def test_an_unreachable_charger_is_due_no_sooner_and_the_backoff_holds() -> None:
     clock = Clock(1000.0)
     charger = Charger(NOWHERE, clock=clock.still)
     tries = 0

@@ -266,7 +266,7 @@ class TestPhysics:
         plug.fail(0)
         assert bench.state() is State.WAITING_FOR_PERMISSION
 
-    def test_one_power_tells_the_same_as_voltage_and_current(self, bench: Bench) -> None:
+    def test_one_power_agrees_with_voltage_and_current(self, bench: Bench) -> None:
         charging(bench)
         values = bench.get(f"{USER}/values.xml?id=Plug - Meter").values()
         volts, amperes, kilowatts, factor = (
@@ -487,7 +487,7 @@ class TestDocuments:
         assert charge_times() == [requested, begun, elapsed + 86_400.0]
         assert str(bench.value("EVSE.VDTTM")).startswith("15112023")
 
-    def test_the_twin_tells_names_that_hurt_and_finds_them_again(self, twin: Bench) -> None:
+    def test_the_twin_sends_difficult_names_and_finds_them_again(self, twin: Bench) -> None:
         names = twin.get(f"{USER}/devices.xml").texts("id")
         for name in names:
             target = f"{USER}/values.xml?var={quote(name, safe='')}.STATUS"
@@ -660,7 +660,7 @@ class TestDialects:
 
         assert bench.get(f"{USER}/devices.xml").body.startswith(begin)
 
-    def test_blanks_and_strangers_stand_around_the_same_content(self, bench: Bench) -> None:
+    def test_blanks_and_unknown_elements_stand_around_the_same_content(self, bench: Bench) -> None:
         bench.sim.dialect = Dialect.parse(["padded", "extra-elements", "pretty"])
         root = bench.get(f"{USER}/values.xml?var=EVSE.STATUS").root
 
@@ -736,7 +736,7 @@ class TestAuthentication:
             f'qop=auth, nc=00000001, cnonce="abc", response="{response}"'
         )
 
-    def test_digest_lets_in_who_knows_the_password(self, bench: Bench) -> None:
+    def test_digest_admits_a_client_with_the_password(self, bench: Bench) -> None:
         bench.sim.dialect = Dialect.parse(["digest"])
         bench.headers["Authorization"] = self.digest(bench)
 
@@ -865,7 +865,7 @@ class TestFaults:
 
         assert b"not granted" in bench.get(self.TARGET).body
 
-    def test_a_device_in_error_tells_zeros(self, bench: Bench) -> None:
+    def test_a_device_in_error_reports_zeros(self, bench: Bench) -> None:
         bench.sim.faults = (Fault("device-error", arg="Plug - Meter"),)
         values = bench.get(f"{USER}/values.xml?id=Plug - Meter").values()
         name = values.pop("Plug - Meter.NAME")
@@ -954,7 +954,7 @@ class TestFaults:
             assert [bench.get("/services/system/status.xml").status for _ in range(3)] == [500, 500, 200]
 
     @pytest.mark.parametrize("fault", [Fault("silent"), Fault("slow", seconds=3600)])
-    def test_no_answer_comes_while_the_engine_is_silent_or_slow(self, bench: Bench, fault: Fault) -> None:
+    def test_no_answer_comes_while_the_engine_hangs_or_is_slow(self, bench: Bench, fault: Fault) -> None:
         bench.sim.faults = (fault,)
         with bench.connect("/services/system/status.xml") as connection:
             with pytest.raises(TimeoutError):

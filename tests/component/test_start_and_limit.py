@@ -58,7 +58,7 @@ def test_a_limit_that_a_command_has_left_is_lifted(
     assert "the limit of 0 A was lifted" in started.says
 
 
-def test_a_limit_that_somebody_else_has_set_is_refused_before_anything_is_written(
+def test_a_limit_that_another_program_has_set_is_refused_before_anything_is_written(
     charger: Simulator, plug: PlugCommands
 ) -> None:
     plug.disable(NOW)
@@ -70,7 +70,7 @@ def test_a_limit_that_somebody_else_has_set_is_refused_before_anything_is_writte
     assert puts(charger) == before
 
 
-def test_a_boost_lifts_a_limit_that_somebody_else_has_set(charger: Simulator, plug: PlugCommands) -> None:
+def test_a_boost_lifts_a_limit_that_another_program_has_set(charger: Simulator, plug: PlugCommands) -> None:
     charger.site.force(MODE3, [(PREDUCTION, 90.0)], 0.0)
     started = plug.start(NOW, boosted=True)
 

@@ -273,7 +273,7 @@ class TestRequest:
 
         assert server.lines == [b"GET /site/a.xml HTTP/1.1"]
 
-    def test_it_asks_for_plain_xml_and_tells_who_it_is(self) -> None:
+    def test_it_asks_for_plain_xml_and_names_itself(self) -> None:
         with talking(always(OK)) as (server, transport):
             get(transport)
 
@@ -561,7 +561,7 @@ class TestDeadline:
 
         assert took < (SHORT + PATIENCE) / 2
 
-    def test_it_holds_when_the_name_server_is_silent(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_holds_when_the_name_server_does_not_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         answer = threading.Event()
 
         def silent(*_: Any, **__: Any) -> list[Any]:
@@ -759,7 +759,7 @@ class TestClock:
     def test_the_servers_date_is_remembered(self) -> None:
         assert self.clock(b"Date: Thu, 01 Jun 2023 12:00:00 GMT") == self.NOON
 
-    def test_a_server_that_tells_none_has_none(self) -> None:
+    def test_a_server_that_reports_none_has_none(self) -> None:
         assert self.clock() is None
 
     @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_every_way_reads_the_same_values(model: str, names: tuple[str, ...], way
     assert other.answered == plain.answered == {device.id for device in plain.inventory.devices}
 
 
-def test_every_dialect_that_does_not_refuse_tells_all_values(model: str) -> None:
+def test_every_dialect_that_does_not_refuse_reports_all_values(model: str) -> None:
     available = {}
     for name in ("full", *DIALECTS):
         with Simulator(
@@ -105,7 +105,7 @@ def test_every_dialect_that_does_not_refuse_tells_all_values(model: str) -> None
     ],
     ids="-".join,
 )
-def test_every_shape_of_var_info_tells_the_same(model: str, names: tuple[str, ...]) -> None:
+def test_every_shape_of_var_info_reports_the_same(model: str, names: tuple[str, ...]) -> None:
     with Simulator(model, autopilot=False) as simulator:
         plain = read(simulator).inventory
     with Simulator(model, dialect=Dialect.parse(names), autopilot=False) as simulator:

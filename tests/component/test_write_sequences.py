@@ -221,7 +221,7 @@ def test_what_a_command_says_is_what_the_engine_holds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "dialect", ["wallbox-proven", "no-varinfo", "state-only", "no-charge-points", "digest-stale"]
 )
-def test_a_plug_obeys_however_little_its_engine_tells(dialect: str, tmp_path: Path) -> None:
+def test_a_plug_follows_commands_however_little_its_engine_reports(dialect: str, tmp_path: Path) -> None:
     with Simulator(
         dialect=Dialect.parse([dialect]),
         autopilot=False,

@@ -77,7 +77,7 @@ def _serve(start: Start, config: Path, address: str) -> Process:
     return process
 
 
-def test_normal_life_is_silent_and_each_fault_arrives_and_goes(watched: Watched) -> None:
+def test_normal_life_raises_no_alert_and_each_fault_arrives_and_goes(watched: Watched) -> None:
     receiver = watched.receiver
     _are_found_and_read(watched)
 

@@ -37,7 +37,7 @@ def test_processor_time_is_measured_beside_the_others() -> None:
     assert all(row.ours > 0 and row.theirs is not None and row.theirs > 0 for row in rows)
 
 
-def test_many_chargers_are_all_answered_though_some_are_dead_and_some_drip() -> None:
+def test_many_chargers_are_all_answered_though_some_do_not_answer_and_some_are_slow() -> None:
     rows = list(PARTS["growth"](True))
 
     assert [row.ours for row in rows if "late or failed" in row.what] == [0, 0, 0]

@@ -405,7 +405,7 @@ def test_a_variable_is_shown_whatever_its_device_is_called(sources: Sources, dev
 
 
 @pytest.mark.parametrize("dialect", ["no-charge-points", "no-plug-state", "wallbox-proven", "no-information"])
-def test_a_charger_that_tells_less_is_shown_as_far_as_it_goes(tmp_path: Path, dialect: str) -> None:
+def test_a_charger_that_reports_less_is_shown_as_far_as_it_goes(tmp_path: Path, dialect: str) -> None:
     found, victoria = an_hour(Dialect.parse([dialect])), Victoria(tmp_path / "victoria")
     with running(victoria):
         post(f"{victoria.url}/api/v1/import/prometheus", "\n".join(in_milliseconds(found.scraped)) + "\n")

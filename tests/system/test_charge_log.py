@@ -467,7 +467,7 @@ def test_a_file_that_is_no_ledger_is_named(state: Path) -> None:
     assert str(state / "charges.db") in done.stderr
 
 
-def test_serve_goes_on_where_the_ledger_is_damaged_or_cannot_be(site: Site, state: Path) -> None:
+def test_serve_goes_on_where_the_session_log_is_damaged_or_cannot_be_made(site: Site, state: Path) -> None:
     state.mkdir(parents=True)
     (state / "charges.db").write_bytes(b"rubbish" * 1000)
     site.look()

@@ -31,7 +31,7 @@ def wallbox() -> Iterator[Simulator]:
         yield simulator
 
 
-def test_check_tells_what_the_charger_can_do(wallbox: Simulator) -> None:
+def test_check_reports_what_the_charger_can_do(wallbox: Simulator) -> None:
     done = run("check", "-c", wallbox.url)
 
     assert done.returncode == 0
@@ -43,7 +43,7 @@ def test_check_tells_what_the_charger_can_do(wallbox: Simulator) -> None:
     assert done.stderr == ""
 
 
-def test_check_tells_the_dialect_of_an_engine_that_takes_one_device_at_a_time() -> None:
+def test_check_reports_the_dialect_of_an_engine_that_takes_one_device_at_a_time() -> None:
     with Simulator(dialect=Dialect.parse(["wallbox-proven"]), autopilot=False) as simulator:
         report = json.loads(run("check", "--json", "-c", simulator.url).stdout)
 
@@ -92,7 +92,7 @@ def test_check_says_why_a_charger_cannot_be_read(fault: str, code: int, says: st
     assert "Traceback" not in done.stderr
 
 
-def test_check_tells_a_refused_port_from_a_host_that_is_not_there() -> None:
+def test_check_distinguishes_a_refused_port_from_a_host_that_is_not_there() -> None:
     with silent_server() as probe:
         port = probe.getsockname()[1]
     refused = run("check", "-c", f"127.0.0.1:{port}")
@@ -103,7 +103,7 @@ def test_check_tells_a_refused_port_from_a_host_that_is_not_there() -> None:
     assert "host name not found: no-such-host.invalid" in unknown.stderr
 
 
-def test_check_tells_of_all_chargers_of_a_configuration_file(wallbox: Simulator, tmp_path: Path) -> None:
+def test_check_reports_on_all_chargers_of_a_configuration_file(wallbox: Simulator, tmp_path: Path) -> None:
     with silent_server() as probe:
         port = probe.getsockname()[1]
     path = tmp_path / "ccl.yaml"
@@ -175,7 +175,7 @@ def test_show_hides_what_is_personal_unless_it_is_asked_for(wallbox: Simulator) 
     assert "4711" in printed
 
 
-def test_show_gives_no_value_of_a_silent_device() -> None:
+def test_show_gives_no_value_of_an_unavailable_device() -> None:
     with Simulator(autopilot=False, faults=[Fault.parse("device-error:Plug - Meter")]) as simulator:
         rows = json.loads(run("show", "--json", "--device", "Plug - Meter", "-c", simulator.url).stdout)
 
@@ -217,7 +217,7 @@ def test_get_says_why_there_is_no_number(wallbox: Simulator, name: str, code: in
     assert done.stdout == ""
 
 
-def test_get_gives_no_number_of_a_silent_device() -> None:
+def test_get_gives_no_number_of_an_unavailable_device() -> None:
     with Simulator(autopilot=False, faults=[Fault.parse("device-error:Plug - Meter")]) as simulator:
         done = run("get", "Plug - Meter.AE", "-c", simulator.url)
 

@@ -26,7 +26,7 @@ def unused_port() -> int:
         return port
 
 
-def test_an_absent_charger_is_ccl_up_0_and_none_of_its_other_series(serve: Callable[..., str]) -> None:
+def test_an_unreachable_charger_is_ccl_up_0_and_none_of_its_other_series(serve: Callable[..., str]) -> None:
     found = scrape(serve(f"http://127.0.0.1:{unused_port()}"))
 
     own = {name for name in found.names() if name.startswith("ccl_") and not name.startswith("ccl_exporter_")}

@@ -506,7 +506,9 @@ def test_prometheus_discovers_the_chargers_of_a_car_park(start: Start, tmp_path:
     assert (up, rows, instance) == (count, 3, 1)
 
 
-def test_one_dead_charger_breaks_no_other(simulators: list[Simulator], tmp_path: Path, start: Start) -> None:
+def test_one_unreachable_charger_breaks_no_other(
+    simulators: list[Simulator], tmp_path: Path, start: Start
+) -> None:
     path = tmp_path / "ccl.yaml"
     path.write_text(f"chargers: {{good: {{url: '{simulators[0].url}'}}, dead: {{url: 'http://127.0.0.1:9'}}}}\n")
     process = start("serve", "--config.file", str(path), "--web.listen-address", "127.0.0.1:0")

@@ -100,7 +100,7 @@ def test_a_reading_of_everything_serves_those_who_want_less_and_not_the_reverse(
     assert len(simulator.requests) == asked
 
 
-def test_who_wants_to_hear_of_changes_gets_a_reading_as_new_as_he_says(simulator: Simulator, clock: Clock) -> None:
+def test_a_caller_gets_a_read_not_older_than_it_asks_for(simulator: Simulator, clock: Clock) -> None:
     charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.still)
     first = charger.read(10)
     clock.at += 0.2
@@ -115,7 +115,7 @@ def test_who_wants_to_hear_of_changes_gets_a_reading_as_new_as_he_says(simulator
     assert simulator.max_in_flight == 1
 
 
-def test_what_the_meaning_does_not_need_is_not_asked_for(simulator: Simulator, clock: Clock) -> None:
+def test_what_the_core_metrics_do_not_need_is_not_requested(simulator: Simulator, clock: Clock) -> None:
     charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.still)
     for _ in range(3):
         clock.at += SHARED_FOR + 0.1
@@ -127,7 +127,7 @@ def test_what_the_meaning_does_not_need_is_not_asked_for(simulator: Simulator, c
     assert "EVSE.PLUG.STATE" in simulator.requests[0].target
 
 
-def test_an_absent_charger_is_left_alone_for_longer_and_longer_and_comes_back(clock: Clock) -> None:
+def test_an_unreachable_charger_is_read_with_a_growing_backoff_until_it_answers(clock: Clock) -> None:
     with Simulator(autopilot=False) as simulator:
         charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.still)
         simulator.stop()
@@ -146,7 +146,7 @@ def test_an_absent_charger_is_left_alone_for_longer_and_longer_and_comes_back(cl
     assert charger.counts.backoff_until == 0
 
 
-def test_who_waits_longer_asks_a_slow_charger_that_others_have_no_patience_for(clock: Clock) -> None:
+def test_a_caller_with_a_longer_timeout_reads_a_charger_that_is_too_slow_for_others(clock: Clock) -> None:
     with Simulator(autopilot=False, clock=clock, latency=0.6) as simulator:
         charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.running)
         impatient = []
@@ -164,7 +164,9 @@ def test_who_waits_longer_asks_a_slow_charger_that_others_have_no_patience_for(c
     assert shared is patient
 
 
-def test_a_silent_charger_is_asked_once_by_who_waits_longer_and_then_left_alone_for_all(clock: Clock) -> None:
+def test_an_unavailable_charger_is_read_once_by_a_caller_with_a_longer_timeout_and_then_skipped_for_all(
+    clock: Clock,
+) -> None:
     with Simulator(autopilot=False, clock=clock, latency=3.0) as simulator:
         charger = Charger(ChargerSettings("evse", simulator.url), clock=clock.running)
         for _ in range(PATIENT_READS):

@@ -285,7 +285,7 @@ def test_a_hostile_charger_is_inert(browser: Browser, serve: Serve, wallbox: Sim
 
 
 @pytest.mark.parametrize("model", ["wallbox", "twin"])
-def test_it_fits_a_telephone_and_follows_the_wish_for_light_or_dark(
+def test_it_fits_a_telephone_and_follows_the_preference_for_light_or_dark(
     browser: Browser, serve: Serve, clock: Clock, tmp_path: Path, model: str
 ) -> None:
     name = "the-charger-with-the-longest-name-that-anybody-ever-gave-one-in-a-car-park"

@@ -520,7 +520,7 @@ def test_below_a_price_no_need_is_needed() -> None:
     ]
 
 
-def test_a_plan_that_was_killed_is_shown_put_back_and_goes_on_with_what_is_left(
+def test_a_plan_that_was_killed_is_shown_restored_and_goes_on_with_what_is_left(
     start: Start, tmp_path: Path
 ) -> None:
     prices = tmp_path / "prices.csv"

@@ -239,7 +239,7 @@ def test_a_reload_begins_and_ends_pushes_and_leaves_the_others_alone(
     assert not [line for line in process.log if "Traceback" in line or "another process" in line]
 
 
-def test_an_end_does_not_wait_for_a_database_that_is_silent(garage: Simulator, serve_file: Serve) -> None:
+def test_an_end_does_not_wait_for_a_database_that_does_not_answer(garage: Simulator, serve_file: Serve) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         process, url = serve_file(

@@ -153,7 +153,7 @@ def test_when_a_charger_is_used_is_shown_on_this_machine_and_behind_a_login(star
             assert history in get(f"{guarded}/{path}", Host="evse.example:9986", Authorization=login)
 
 
-def test_a_page_that_is_viewed_often_has_a_silent_charger_read_only_once_at_a_time(tmp_path: Path) -> None:
+def test_a_page_that_is_viewed_often_has_an_unresponsive_charger_read_only_once_at_a_time(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         silent = {
             name: ChargerSettings(name, f"http://127.0.0.1:{trap.getsockname()[1]}")
@@ -185,7 +185,7 @@ def test_the_charger_may_be_named_by_the_environment(start: Start) -> None:
 @pytest.mark.parametrize(
     "command", [("serve", "http://127.0.0.1:9"), ("demo",), ("simulate",)], ids=lambda command: command[0]
 )
-def test_a_command_ends_in_good_order_after_a_signal(start: Start, command: tuple[str, ...]) -> None:
+def test_a_command_ends_cleanly_after_a_signal(start: Start, command: tuple[str, ...]) -> None:
     process = start(*command, "--web.listen-address", "127.0.0.1:0")
     process.line(r"http://127\.0\.0\.1:\d+")
 
@@ -225,7 +225,7 @@ def test_an_error_is_reported_in_a_sentence_and_with_exit_code_2(arguments: tupl
 
 
 @pytest.mark.parametrize("flag", ["--dialect", "--fault"])
-def test_the_simulator_tells_what_it_can_play(flag: str) -> None:
+def test_the_simulator_lists_what_it_can_simulate(flag: str) -> None:
     done = run("simulate", flag, "list")
 
     assert done.returncode == 0

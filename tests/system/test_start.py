@@ -70,7 +70,7 @@ class TestSignals:
         assert len([line for line in process.log if "read again" in line]) == 1
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_a_stop_before_the_configuration_is_read_ends_the_process_in_good_order(
+    def test_a_stop_before_the_configuration_is_read_ends_the_process_cleanly(
         self, start: Start, tmp_path: Path, number: signal.Signals
     ) -> None:
         process, fifo = starting(start, tmp_path / "ccl.yaml")
@@ -131,9 +131,7 @@ class TestStreams:
             *(">/dev/full 2>&1", "> >(true) 2>&1", "<&- >&- 2>&-"),
         ],
     )
-    def test_a_service_whose_streams_cannot_be_written_serves_and_ends_in_good_order(
-        self, redirection: str
-    ) -> None:
+    def test_a_service_whose_streams_cannot_be_written_serves_and_ends_cleanly(self, redirection: str) -> None:
         port = free_port()
         with redirected(redirection, port, "demo", "--log.level", "debug") as process:
             await_port(process, port)

@@ -243,7 +243,7 @@ class TestVersions:
 
 
 class TestClientCertificates:
-    def test_who_must_show_a_certificate_shows_a_good_one_or_is_not_answered(self, site: Site) -> None:
+    def test_a_required_client_certificate_must_be_valid(self, site: Site) -> None:
         stranger = trustme.CA().issue_cert("prometheus")
         with site.serving(clients("RequireAndVerifyClientCert")):
             assert site.https(site.trusting(site.ca.issue_cert("prometheus"))).status == 200
@@ -253,7 +253,7 @@ class TestClientCertificates:
 
         assert site.reads == 1
 
-    def test_who_may_show_a_certificate_shows_a_good_one_or_none(self, site: Site) -> None:
+    def test_an_optional_client_certificate_must_be_valid(self, site: Site) -> None:
         stranger = trustme.CA().issue_cert("prometheus")
         with site.serving(clients("VerifyClientCertIfGiven")):
             assert site.https(site.trusting(site.ca.issue_cert("prometheus"))).status == 200

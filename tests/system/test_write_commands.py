@@ -291,7 +291,7 @@ def limited(start: Start, charger: Simulator) -> Iterator[int]:
 
 class TestForAWhile:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-    def test_whoever_ends_it_it_is_put_back(
+    def test_it_is_restored_whoever_ends_it(
         self, wallbox: Simulator, start: Start, number: signal.Signals
     ) -> None:
         with limited(start, wallbox) as process:
@@ -338,7 +338,7 @@ class TestForAWhile:
         assert (ended, holds(wallbox, REDUCTION)) == (0, 75)
         assert "restore" not in again
 
-    def test_what_somebody_else_changed_meanwhile_stays(self, wallbox: Simulator, start: Start) -> None:
+    def test_what_another_program_changed_meanwhile_stays(self, wallbox: Simulator, start: Start) -> None:
         running = start("charge", "limit", "50%", "--for", "1h", "-c", wallbox.url)
         assert running.line("may take 16.00 A")
         wallbox.site.force(MODE3, [(REDUCTION, 30.0)], 0.0)

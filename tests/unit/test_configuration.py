@@ -562,7 +562,7 @@ class TestInventoryFile:
         assert inventory.error is None
 
     @pytest.mark.parametrize("text", [f"a: {{url: evse, pasword: {SECRET}}}", f"{{{SECRET}", "", None])
-    def test_a_broken_file_keeps_the_old_one_until_it_is_mended(
+    def test_a_broken_file_keeps_the_old_one_until_it_is_corrected(
         self, inventory: ChargerInventory, more: Path, text: str | None
     ) -> None:
         inventory.refresh(100.0)

@@ -83,7 +83,7 @@ def test_a_folder_that_can_no_longer_be_written_is_said(control_state: ControlSt
             done()
 
 
-def test_who_writes_meanwhile_loses_nothing_that_others_remember(control_state: ControlState) -> None:
+def test_a_concurrent_write_loses_nothing_of_others(control_state: ControlState) -> None:
     control_state.set_override("P", 900.0)
     lost: list[str] = []
 

@@ -137,7 +137,7 @@ class TestFormats:
 
         assert exposition([], FAMILIES, accept)[1].startswith("application/openmetrics-text; version=1.0.0")
 
-    def test_any_other_wish_gets_text(self) -> None:
+    def test_any_other_accept_header_gets_text(self) -> None:
         wishes = ("", "*/*", "text/html", "nonsense", ";;,=q", "\u00ff")
 
         assert [one for one in wishes if not written([sample(f.UP, 0)], one).endswith("ccl_up 0.5\n")] == []
@@ -432,7 +432,7 @@ class TestNames:
 
         assert names_of(lambda family: family.name.endswith(endings)) == []
 
-    def test_no_name_tells_its_type(self) -> None:
+    def test_no_name_reports_its_type(self) -> None:
         types = {"gauge", "counter", "stateset", "summary", "histogram", "metric"}
 
         assert names_of(lambda family: words(family) & types) == []
@@ -460,7 +460,7 @@ class TestNames:
         # The exporter's own page tells of all chargers, whose names are a label there.
         assert names_of(lambda family: "charger" in family.labels and family not in f.EXPORTER) == []
 
-    def test_only_a_device_tells_its_type_as_a_label(self) -> None:
+    def test_only_a_device_reports_its_type_as_a_label(self) -> None:
         assert names_of(lambda family: "type" in family.labels) == [f.DEVICE_INFO.name]
 
     def test_help_is_a_sentence(self) -> None:
@@ -470,7 +470,7 @@ class TestNames:
         assert names_of(lambda family: (family.kind == "stateset") is not bool(family.states)) == []
         assert names_of(lambda family: len(set(family.states)) < len(family.states)) == []
 
-    def test_a_state_that_a_charger_tells_may_be_unknown(self) -> None:
+    def test_a_state_that_a_charger_reports_may_be_unknown(self) -> None:
         # The follower's reason is its own decision.
         wrong = names_of(lambda family: family.kind == "stateset" and "unknown" not in family.states)
 

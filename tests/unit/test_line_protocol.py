@@ -159,7 +159,7 @@ def test_whatever_a_device_is_called_its_line_is_one_line_and_is_read_back(
     assert sorted(fields) == sorted(["description", "type", *(["status", "VI_volts"] if len(made) == 2 else [])])
 
 
-def test_a_name_with_marks_of_the_protocol_is_read_back_by_somebody_elses_parser() -> None:
+def test_a_name_with_marks_of_the_protocol_is_read_back_by_another_parser() -> None:
     # Line ends are written `\n`. A backslash at the end cannot be written: it becomes a blank.
     written = {
         **{name: name for name in ("a,b", "a b", "a=b", "a\\b", 'a"b', "\\,a", "a\\ b", "été")},

@@ -243,7 +243,7 @@ def test_different_intervals_do_not_make_one_take_the_topic_of_the_other(topic: 
     assert quick.roles == [Role.LOOKING, Role.STANDBY]
 
 
-def test_who_was_away_for_long_looks_before_it_publishes_again(topic: Topic) -> None:
+def test_an_exporter_that_was_away_for_long_reads_the_topic_before_it_publishes_again(topic: Topic) -> None:
     first = topic.peer("a")
     topic.run(60.0)
     second = topic.peer("b")
@@ -258,7 +258,7 @@ def test_who_was_away_for_long_looks_before_it_publishes_again(topic: Topic) -> 
     assert topic.most == 1
 
 
-def test_who_was_away_for_a_moment_has_its_topic_still(topic: Topic) -> None:
+def test_an_exporter_that_was_away_for_a_moment_keeps_its_topic(topic: Topic) -> None:
     first = topic.peer("b")
     topic.run(60.0)
     topic.peer("a")
@@ -287,7 +287,7 @@ def test_a_broker_that_forgets_everything_does_not_bring_the_second_one_forward(
     assert second.roles == [Role.LOOKING, Role.STANDBY]
 
 
-def test_who_was_suspended_steps_back(topic: Topic) -> None:
+def test_an_exporter_that_was_suspended_steps_back(topic: Topic) -> None:
     """Its connection is still there when it wakes up, and with it the records of the other one."""
     first = topic.peer("a")
     topic.run(60.0)

@@ -151,7 +151,7 @@ def test_the_reasons_of_a_register_are_counted_from_the_start() -> None:
 
 
 @pytest.mark.parametrize("after", [0.0, 12.5, 4850.0, 9999.0])
-def test_a_register_that_stays_at_another_level_is_believed_in_the_end_and_logged_once(after: float) -> None:
+def test_a_register_that_stays_at_another_level_is_accepted_in_the_end_and_logged_once(after: float) -> None:
     meter = Meter(known=4855.39)
     shown = [meter.show(after + step * 0.03) for step in range(8)]
 
@@ -265,7 +265,7 @@ def test_a_first_value_of_zero_has_to_settle_whatever_charge_info_says() -> None
     assert new.counts == {}
 
 
-def test_a_zero_beside_a_believed_register_of_its_device_waits_for_a_second_read_only() -> None:
+def test_a_zero_beside_an_accepted_register_of_its_device_waits_for_a_second_read_only() -> None:
     inventory = site("Panel.IE", "EVSE.IE")
     register_filter = RegisterFilter()
     charges = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=4_855_390.0)}
@@ -603,7 +603,7 @@ def test_the_energy_of_a_plug_never_falls(is_listed: bool) -> None:
 # Units that change
 
 
-def test_a_register_whose_unit_was_contradicted_is_held_back_while_charge_info_is_silent() -> None:
+def test_a_register_whose_unit_was_contradicted_is_held_back_while_charge_info_is_unavailable() -> None:
     wrong = site(factors={AE: 0})
     right = site()
     reported = {"EVSE.PLUG": ChargeRecord("EVSE.PLUG", meter_watt_hours=4_855_390.0)}
@@ -753,7 +753,7 @@ def test_a_register_whose_factor_changed_goes_on_from_its_level() -> None:
 
 
 @pytest.mark.parametrize("sent", [0.1, 100_000.0])
-def test_a_register_that_is_wrong_by_a_thousand_after_a_restart_is_not_believed(sent: float) -> None:
+def test_a_register_that_is_wrong_by_a_thousand_after_a_restart_is_not_accepted(sent: float) -> None:
     unknown, known = Meter("Panel.AE", known=100.0), Meter("Meter.AE", known=100.0)
     known.inventory = site("Meter.AE")
 
@@ -820,7 +820,7 @@ def test_the_energy_of_a_session_is_no_sentinel() -> None:
     assert shown.charges["EVSE.PLUG"].watt_hours is None
 
 
-def test_a_silent_charger_changes_nothing() -> None:
+def test_an_unavailable_charger_changes_nothing() -> None:
     meter = Meter(known=4855.39)
     down = replace(read(meter.at, INVENTORY, {AE: 0.0}), up=False)
 

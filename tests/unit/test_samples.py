@@ -135,7 +135,7 @@ class TestReading:
         assert found.value("up") == 0
         assert found.value("scrape_document_success", "values") == 0
 
-    def test_each_document_tells_how_it_fared(self) -> None:
+    def test_each_document_reports_how_it_fared(self) -> None:
         documents = (Document("values", True, 0.125), Document("charge_info", False, 0.5))
 
         found = shown({}, documents=documents)
@@ -149,7 +149,7 @@ class TestReading:
 
 
 class TestDevices:
-    def test_a_device_tells_its_type_and_that_it_is_up(self) -> None:
+    def test_a_device_reports_its_type_and_that_it_is_up(self) -> None:
         taken = snapshot({"Box.STATUS": 1.0}, types={"Box": ENGINE})
         device = replace(taken.inventory.devices[0], description="Post 7")
 
@@ -159,7 +159,7 @@ class TestDevices:
         assert found.named("device_up") == {("Box",): 1}
         assert found.named("device_status") == {("Box",): 1}
 
-    def test_a_silent_device_tells_its_status_and_nothing_else(self) -> None:
+    def test_an_unavailable_device_reports_its_status_and_nothing_else(self) -> None:
         values = {"Box - Meter.STATUS": 34.0, "Box - Meter.AE": 0.0, "Box - Meter.VI": 0.0}
 
         found = shown(values)
@@ -179,7 +179,7 @@ class TestDevices:
         assert found.value("device_up", "Screen") == 0
         assert found.value("device_status", "Screen") is None
 
-    def test_a_silent_sub_device_leaves_its_device_up(self) -> None:
+    def test_an_unavailable_sub_device_leaves_its_device_up(self) -> None:
         found = shown({"Box.STATUS": 1.0, "Box.BAY.STATUS": 34.0, "Box.BAY.AE": 0.0, "Box.CREDITS": 5.0})
 
         assert found.value("device_up", "Box") == 1
@@ -266,7 +266,7 @@ class TestWalk:
 
 
 class TestVariableInfo:
-    def test_it_tells_what_the_engine_says(self) -> None:
+    def test_it_reports_what_the_engine_says(self) -> None:
         info = VariableInfo(title="Active energy", unit="#WH", factor=3, writable=False)
 
         found = shown({"Box.BAY.AE": 1.0}, infos={"Box.BAY.AE": info})
@@ -290,7 +290,7 @@ class TestVariableInfo:
             ),
         ],
     )
-    def test_it_tells_what_is_known(self, name: str, info: VariableInfo | None, labels: tuple[str, ...]) -> None:
+    def test_it_reports_what_is_known(self, name: str, info: VariableInfo | None, labels: tuple[str, ...]) -> None:
         assert set(shown({name: 1.0}, infos={name: info} if info else {}).named("variable_info")) == {labels}
 
     def test_it_is_there_for_what_is_listed_and_not_read(self) -> None:
@@ -463,7 +463,7 @@ class TestPlugState:
         assert found.words("plug_error", "Box.BAY") == ("cfg", "beacon")
         assert found.value("plug_vehicle_connected", "Box.BAY") == 1
 
-    def test_of_a_silent_engine_the_zeros_are_no_state(self) -> None:
+    def test_of_an_unavailable_engine_the_zeros_are_no_state(self) -> None:
         found = shown({"Box.STATUS": 34.0, "Box.BAY.STATE": 0.0, "Box.BAY.ERROR": 0.0, "Box.BAY.CC": 0.0})
 
         plug = [key[0] for key in found.found if key[0].startswith("ccl_plug_") and "max" not in key[0]]
@@ -593,7 +593,7 @@ class TestPlugMeter:
 
         assert found.named("plug_energy_joules_total") == found.named("plug_power_watts") == {}
 
-    def test_while_the_engine_is_silent_the_meter_does_not_take_over(self) -> None:
+    def test_while_the_engine_is_unavailable_the_meter_does_not_take_over(self) -> None:
         values = {"Box.STATUS": 34.0, "Box.BAY.AE": 0.0, "Box - Meter.STATUS": 1.0, "Box - Meter.AE": 5.0}
 
         assert shown(values).named("plug_energy_joules_total") == {}
@@ -827,7 +827,7 @@ class TestStation:
     def test_its_clock_is_exposed_only_if_it_sends_it(self, clock: float | None) -> None:
         assert shown({}, clock=clock).value("station_clock_timestamp_seconds") == clock
 
-    def test_a_silent_engine_has_no_state(self) -> None:
+    def test_an_unavailable_engine_has_no_state(self) -> None:
         found = shown({"Box.STATUS": 34.0, "Box.STATE": 0.0, "Box.ERROR": 0.0})
 
         assert found.named("station_state") == found.named("station_error") == {}

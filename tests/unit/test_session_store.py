@@ -578,7 +578,7 @@ def test_a_session_that_version_1_saw_running_goes_on_and_the_last_one_is_not_re
     assert noted(path, station.read()) == [2e6, 7 * KWH]
 
 
-def test_a_file_of_version_1_tells_the_filter_the_last_level(path: Path) -> None:
+def test_a_file_of_version_1_gives_the_filter_the_last_level(path: Path) -> None:
     file_of_1(path, *ACCOUNT_OF_1)
     recorder = SessionRecorder(path)
     levels = recorder.levels("garage")

@@ -370,7 +370,7 @@ def test_a_charge_whose_time_is_not_reported_is_recorded_all_the_same(seconds: f
     assert found.joules == 7 * KWH
 
 
-def test_a_reset_is_believed_where_the_clock_of_the_charger_stands_still() -> None:
+def test_a_reset_is_accepted_where_the_clock_of_the_charger_stands_still() -> None:
     station, log = Station(), Book()
     log.take(station.read())
     station.registers[PLUG] = 10.0
@@ -608,7 +608,7 @@ def test_a_charge_info_that_is_gone_for_a_while_changes_nothing() -> None:
     assert log.now.unassigned == 10.5 * KWH
 
 
-def test_dates_of_a_clock_that_was_set_while_it_charged_tell_no_duration() -> None:
+def test_dates_of_a_clock_that_was_set_while_it_charged_have_no_duration() -> None:
     """The clock stood at 2000-01-01 when the session began."""
     station, log = Station(), Book()
     log.take(station.read())
@@ -704,7 +704,7 @@ CHANGES = st.lists(
 
 @settings(max_examples=300)
 @given(CHANGES)
-def test_no_energy_is_of_two_sessions_whatever_the_charger_tells_of_their_dates(steps: list[Step]) -> None:
+def test_no_energy_is_of_two_sessions_whatever_the_charger_reports_of_their_dates(steps: list[Step]) -> None:
     """Sessions change their dates, or for a read none or the one before is reported; others pass unseen."""
     station, log = Station(), Book()
     sessions, charged, stale = 0, 0.0, ChargeRecord(PLUG, state=0)

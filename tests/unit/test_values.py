@@ -98,7 +98,7 @@ class TestUnits:
             pytest.param("#VAH", 3, 1.0, "voltampere_seconds", 3600000.0, id="apparent energy"),
         ],
     )
-    def test_a_unit_that_the_engine_tells_is_brought_to_base(
+    def test_a_unit_that_the_engine_reports_is_brought_to_base(
         self, unit: str, factor: int, sent: float, quantity: str, base: float
     ) -> None:
         assert one(sent, info=info_of(unit, factor)) == (quantity, base)
@@ -126,7 +126,7 @@ class TestUnits:
             pytest.param("MODO3", "APILOT", 895.0, (None, 895.0), id="a raw number"),
         ],
     )
-    def test_the_catalogue_stands_in_where_the_engine_tells_no_unit(
+    def test_the_catalogue_stands_in_where_the_engine_reports_no_unit(
         self, type: str, name: str, sent: float, expected: tuple[str | None, float]
     ) -> None:
         assert one(sent, name, type, settled=False) == expected
@@ -334,7 +334,7 @@ class TestSilence:
             pytest.param(Moment(JUNE), id="date"),
         ],
     )
-    def test_what_a_silent_device_holds_is_not_shown(self, status: Value) -> None:
+    def test_what_an_unavailable_device_holds_is_not_shown(self, status: Value) -> None:
         read = reading({"Yard.STATUS": status, "Yard.X": 0.0, "Yard.SUB.X": 0.0}, {"Yard": STRANGER})
 
         assert dict(read.understood) == {}
@@ -349,7 +349,7 @@ class TestSilence:
 
         assert dict(read.understood) == {}
 
-    def test_a_device_without_a_status_is_believed(self) -> None:
+    def test_a_device_without_a_status_is_accepted(self) -> None:
         assert one(5.0) == (None, 5.0)
 
     def test_a_device_that_works_is_shown_with_its_status(self) -> None:
@@ -360,12 +360,12 @@ class TestSilence:
             "Yard.X": VariableValue("Yard", "X", None, 5.0),
         }
 
-    def test_a_silent_device_does_not_hide_another(self) -> None:
+    def test_an_unavailable_device_does_not_hide_another(self) -> None:
         read = reading({"A.STATUS": 34.0, "A.X": 0.0, "B.STATUS": 1.0, "B.X": 5.0}, {"A": STRANGER, "B": STRANGER})
 
         assert set(read.understood) == {"B.STATUS", "B.X"}
 
-    def test_a_silent_sub_device_hides_only_itself(self) -> None:
+    def test_an_unavailable_sub_device_hides_only_itself(self) -> None:
         values = {
             "Yard.STATUS": 1.0,
             "Yard.X": 5.0,
@@ -493,7 +493,7 @@ class TestDoubt:
     def test_it_does_not_take_plug_info_to_see_that(self) -> None:
         assert self.registers(0, 1234.56, 1234560.0, plugs=False)["E.PLUG.AE"] == (None, 1234.56)
 
-    def test_others_are_believed_as_before(self) -> None:
+    def test_others_are_accepted_as_before(self) -> None:
         assert self.registers(0, 1234.56, 1234560.0)["Other.AE"] == ("joules_total", 4444416000.0)
 
     @pytest.mark.parametrize(
@@ -507,7 +507,7 @@ class TestDoubt:
             pytest.param(0.0, 1234560.0, id="zero read"),
         ],
     )
-    def test_a_register_that_is_not_off_by_a_thousand_is_believed(
+    def test_a_register_that_is_not_off_by_a_thousand_is_accepted(
         self, sent: float, watt_hours: float | None
     ) -> None:
         assert self.registers(3, sent, watt_hours)["E.PLUG.AE"][0] == "joules_total"

@@ -180,7 +180,7 @@ class TestRoutes:
         assert found == dict.fromkeys(paths, "404 Not Found")
         assert bench.asked == []
 
-    def test_a_target_that_a_stranger_names_is_not_asked(self, bench: Bench) -> None:
+    def test_a_target_that_is_not_configured_is_not_read(self, bench: Bench) -> None:
         bench.ask("/metrics", QUERY_STRING="target=192.0.2.1")
 
         assert bench.asked == [(10.0, "")]
@@ -195,7 +195,7 @@ class TestRoutes:
         assert bench.asked == []
 
     @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-    def test_head_tells_what_get_would_and_sends_nothing(self, bench: Bench, encoding: str) -> None:
+    def test_head_has_the_headers_of_get_and_no_body(self, bench: Bench, encoding: str) -> None:
         for path in ("/", "/metrics", "/-/healthy", "/nowhere"):
             got = bench.ask(path, HTTP_ACCEPT_ENCODING=encoding)
             head = bench.ask(path, "HEAD", HTTP_ACCEPT_ENCODING=encoding)

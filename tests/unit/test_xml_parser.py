@@ -82,7 +82,7 @@ class TestDeviceInfo:
             pytest.param("devicesInfo", "deviceInfo", id="chargePointsInterface"),
         ],
     )
-    def test_both_shapes_tell_the_same(self, outer: str, inner: str) -> None:
+    def test_both_shapes_report_the_same(self, outer: str, inner: str) -> None:
         body = (
             f"<{outer}><{inner}><id>Hall - Meter</id><type>CVM1D</type><typeDescription>CVM-1D</typeDescription>"
             f"<var>Hall - Meter.AE</var><var>Hall - Meter.VI</var></{inner}></{outer}>"
@@ -211,7 +211,7 @@ class TestValues:
             pytest.param("", None, id="nothing"),
         ],
     )
-    def test_device_state_tells_the_same_in_types(self, inner: str, value: object) -> None:
+    def test_device_state_reports_the_same_in_types(self, inner: str, value: object) -> None:
         body = (
             f"<deviceState><id>{GUID}</id><device>Pump</device>"
             f"<variable><id>Pump.X</id><text>{inner}</text></variable></deviceState>"
