@@ -1,21 +1,21 @@
-"""Every error of the exporter; each class says what the caller does next.
+"""Every error of the exporter, and what its caller does next.
 
 CclError                      base; never raised itself
-├── UsageError                a person gave something we cannot use: tell them, exit 2
-├── StateError                a file of our own cannot be read or kept: tell its owner which, exit 1
-├── WriteRejected             we do not write this, as it would be unsafe or too soon: tell why, exit 4
+├── UsageError                input of a person that cannot be used: report it, exit 2
+├── StateError                a file of the exporter cannot be read or written: name it, exit 1
+├── WriteRejected             a write that is unsafe or too soon: report why, exit 4
 └── ChargerError              the charger did not give what was asked; becomes a value in the snapshot
     ├── Unreachable           no connection: serve `ccl_up 0`, try again at the next scrape
-    │   ├── HostNotFound      no host has this name: tell the owner to look up the address
-    │   ├── ConnectRefused    a machine is there, but no server on this port: tell the owner to check the address
-    │   ├── NoRoute           no way to this address: tell the owner that it may be switched off
-    │   └── ConnectTimedOut   nothing answers at this address: tell the owner that it may be switched off
+    │   ├── HostNotFound      no host has this name: advise to look up the address
+    │   ├── ConnectRefused    the host has no server on this port: advise to check the address
+    │   ├── NoRoute           no route to this address: advise that it may be switched off
+    │   └── ConnectTimedOut   no answer at this address: advise that it may be switched off
     ├── TimedOut              the deadline passed: serve what is there, go on at the next scrape
-    ├── AccessDenied          the engine wants a login or says no: tell the owner, do not insist
-    ├── Absent                the engine lacks this document: take the next way, remember it
-    ├── Unsure                a write may have been taken, but no answer came: read back what holds
-    └── Garbled               an answer that is not what the protocol says: use nothing of it
-        └── TooLarge          more than we are willing to read: ask for less at a time
+    ├── AccessDenied          the engine wants a login or refuses: report it, do not try again at once
+    ├── Absent                the engine has no such document: use the next strategy, remember it
+    ├── Unsure                no answer to a write, which may have taken effect: read it back
+    └── Garbled               an answer that does not follow the protocol: use nothing of it
+        └── TooLarge          an answer above the limits: request less at a time
 """
 
 
@@ -28,11 +28,11 @@ class UsageError(CclError):
 
 
 class StateError(CclError):
-    """A file that an exporter wrote cannot be read, or not be written any more; the message names it."""
+    """A file of the exporter that cannot be read or written; the message names it."""
 
 
 class WriteRejected(CclError):
-    """A write that this program does not make: out of range, read-only, too soon, unsafe, or not to be undone."""
+    """A write that the exporter does not make: out of range, read-only, too soon, unsafe, or not restorable."""
 
 
 class ChargerError(CclError):

@@ -261,7 +261,7 @@ def load(
     Raises `UsageError` with one line `FILE:LINE: PLACE: what is wrong` for every error of the file,
     else of the inventory. With `patient` an inventory that cannot be used is left for later, as a service
     that starts after a power cut may be up before the server of its inventory.
-    Without `fetch` an inventory of a URL is not read at all: whoever serves has to listen first.
+    Without `fetch` an inventory of a URL is not read at all: the service has to listen first.
     """
     try:
         text = read_text(path)

@@ -18,7 +18,7 @@ from ccl_exporter.station.values import Reading
 from ccl_exporter.text import align_columns, count
 
 ALL = 120.0
-"""Seconds for everything there is: a slow engine tells of its variables one at a time."""
+"""Seconds for all descriptions: a slow engine describes its variables one at a time."""
 
 _SCRAPES = 3
 _ENOUGH = 1.0  # seconds of scrapes

@@ -31,7 +31,7 @@ PATIENT_READS = 3
 """Reads in a row that an absent charger may fail before it is left alone."""
 
 MORE_PATIENT = 0.5
-"""Seconds by which somebody must wait longer than those who found a charger absent to ask it nevertheless."""
+"""Seconds by which a caller's timeout must exceed that of the failed read for a read despite the backoff."""
 
 MOST_ABSENT_READS = 128
 """Chargers whose last read failed that are read at a time; more are skipped, so that healthy ones have readers."""
@@ -319,6 +319,6 @@ class _Result:
 
     def serves(self, wanted: Selector | None, at: float, oldest: float, within: float) -> bool:
         recent = self.read_until >= at - SHARED_FOR and self.begun >= at - oldest
-        # That it did not answer in one second tells nothing to who waits ten.
+        # No answer within one second says nothing about ten seconds.
         conclusive = self.snapshot.up or within <= self.within + MORE_PATIENT
         return recent and conclusive and (self.wanted is None or self.wanted == wanted)

@@ -1,4 +1,4 @@
-"""What one engine has shown to understand, and how several names are put into one request.
+"""What one engine is known to understand, and requests for several names at once.
 
 Separators between parameters differ from engine to engine (protocol 6): nothing is assumed, an answer decides.
 """
@@ -17,12 +17,12 @@ _Parsed = TypeVar("_Parsed")
 
 
 class NegotiatedDialect:
-    """The memory of one engine's ways, and the only place that asks its transport for documents.
+    """The dialect of one engine as learned so far; all requests for documents go through it.
 
     Deadlines are by the transport's clock.
     `absent` holds the paths of documents that the engine was found not to have; they are not asked for again.
     `charset` is how names that are not ASCII are written: UTF-8, as answers are, unless it finds nothing.
-    `doubt` tells that a way was passed over although the engine never said that it does not know it.
+    `doubt` says that a strategy was skipped although the engine did not reject it.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -31,11 +31,11 @@ class NegotiatedDialect:
 
     @property
     def separators(self) -> tuple[str, ...]:
-        """Separators that this engine has shown to understand."""
+        """Separators that this engine is known to understand."""
         return tuple(dict.fromkeys(self._proven.values()))
 
     def forget(self) -> None:
-        """Begin anew: the engine was started again, or there was doubt."""
+        """Forget everything: the engine has restarted, or there was doubt."""
         self.doubt = False
         self.charset = "utf-8"
         self.absent: set[str] = set()
@@ -44,7 +44,7 @@ class NegotiatedDialect:
         self._refuted: set[tuple[Endpoint, str]] = set()
 
     def facts(self) -> Facts:
-        """What was found out, to be kept."""
+        """What was learned, to be stored."""
         return {
             "charset": self.charset,
             "absent": sorted(self.absent),
@@ -54,7 +54,7 @@ class NegotiatedDialect:
         }
 
     def recall(self, facts: Facts) -> None:
-        """Know again what was found out before."""
+        """Take over what was learned and stored before."""
         self.doubt = False
         self.charset = facts["charset"]
         self.absent, self._present = set(facts["absent"]), set(facts["present"])
@@ -62,9 +62,9 @@ class NegotiatedDialect:
         self._refuted = {(Endpoint(*ask), separator) for *ask, separator in facts["refuted"]}
 
     def document(self, path: str, parse: Callable[[bytes], _Parsed], deadline: float) -> _Parsed:
-        """A document without parameters; raises `Absent` without asking where that is known.
+        """A document without parameters; raises `Absent` without a request where that is known.
 
-        One that was there before and is gone now is no absent one: it raises `Garbled`.
+        A document that the engine had before and does not have now raises `Garbled`.
         """
         if path in self.absent:
             raise Absent(f"the engine has no {path}")
@@ -95,8 +95,8 @@ class NegotiatedDialect:
 
         A separator is proven when at least two of the names come back, which `covered` counts.
         Until then `separators` are tried, after those that another question has proven.
-        Each gets a third of the time that is left: an odd request may hang an odd server.
-        Once proven, failures rise; `Absent` if no more than one name came back.
+        Each gets a third of the time that is left, as a request may hang a server.
+        Once proven, errors are raised; `Absent` if no more than one name came back.
         """
         separator = self._proven.get(question)
         if separator is not None:
@@ -124,7 +124,7 @@ class NegotiatedDialect:
         return None
 
     def disprove(self, question: Endpoint) -> None:
-        """Stop asking this question for several names: what was proven no longer holds."""
+        """Stop requesting several names at this endpoint: its separator no longer works."""
         separator = self._proven.pop(question, None)
         if separator is not None:
             self._refuted.add((question, separator))

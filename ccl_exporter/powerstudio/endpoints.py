@@ -10,7 +10,7 @@ from urllib.parse import quote
 def quoted(name: str, charset: str = "utf-8") -> str:
     """A device or variable name for a request target: blanks as %20, never `+` (protocol 6).
 
-    What the character set cannot say is said in UTF-8.
+    Characters that `charset` does not have are encoded in UTF-8.
     """
     try:
         return quote(name, safe="", encoding=charset, errors="strict")

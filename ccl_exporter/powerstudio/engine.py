@@ -1,4 +1,4 @@
-"""One engine: what is read when, so that its small web server is asked as little as possible.
+"""One engine: what is read when, with as few requests to its small web server as possible.
 
 A read costs one request for the values where the engine takes several devices at once.
 Besides that it asks for at most one more document: what a change in the values calls for, or a slow one.
@@ -58,14 +58,14 @@ _PATHS: Mapping[_Side, str] = {
 
 
 Signs = tuple[Value, ...]
-"""What the values show of all plugs, for telling whether anything has changed."""
+"""The values that show a change of any plug or session."""
 
 
 @dataclass
 class CachedResponse:
-    """A document kept between reads: when it was asked for, how that went, what the values showed by then.
+    """A document kept between reads: when it was requested, the result, and the values at that time.
 
-    `missed` says that the last read had no time for it, or that there was none yet.
+    `missed` says that the last read had no time for it, or that it was not read yet.
     """
 
     asked: float = float("-inf")
@@ -90,7 +90,7 @@ class ReadState:
 
 
 class SlowValueCache:
-    """The values that are only asked for now and then, `every` so many seconds, and kept meanwhile."""
+    """Values that hardly change: read `every` so many seconds, and kept meanwhile."""
 
     def __init__(self, every: float) -> None:
         self._every = every
@@ -99,9 +99,9 @@ class SlowValueCache:
         self._asked = float("-inf")
 
     def names(self, needed: VariableSelection, inventory: Inventory, now: float) -> frozenset[str]:
-        """What is to be asked for now; the rare ones too where they are old or the inventory is another one.
+        """The variables to request now; the slow ones too if they are old or the inventory has changed.
 
-        What shows that a plug or its charge has turned is always among them.
+        Variables that show a change of a plug or its session are always among them.
         """
         plugs = [plug.name for plug in inventory.plugs]
         often = needed.often | {
@@ -112,7 +112,7 @@ class SlowValueCache:
         return often
 
     def keep(self, needed: VariableSelection, inventory: Inventory, read: ReadState) -> None:
-        """Keep what came, or add what is kept; of a device that was silent nothing is added."""
+        """Store the values that came, or add the stored ones; none of a device that is not available."""
         if needed.rarely <= read.values.keys():
             self._values = {name: read.values[name] for name in needed.rarely}
             self._of, self._asked = inventory, read.began
@@ -124,7 +124,7 @@ class SlowValueCache:
 class Engine:
     """Reads one engine and remembers what it learned of it; one caller at a time.
 
-    It goes by the clock of its transport. What it learns is kept in `memory`, where there is one, for a later run.
+    Uses the clock of its transport. What it learns is stored in `memory`, if there is one, for a later run.
     """
 
     def __init__(self, name: str, transport: Transport, memory: LearnedFile | None = None) -> None:
@@ -160,7 +160,7 @@ class Engine:
 
     @property
     def way(self) -> ValueStrategy | None:
-        """How this engine is asked for values, once that is known."""
+        """The strategy for the values of this engine, once it is known."""
         return self._values.way
 
     @property
@@ -174,7 +174,7 @@ class Engine:
 
     @property
     def progress(self) -> InventoryProgress:
-        """How far the reading of the inventory is; another thread may ask."""
+        """The progress of reading the inventory; for any thread."""
         return self._inventory.progress
 
     @property
@@ -184,7 +184,7 @@ class Engine:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the inventory was read; another thread may ask."""
+        """Whether the inventory was read; for any thread."""
         return not self._thorough
 
     def close(self) -> None:

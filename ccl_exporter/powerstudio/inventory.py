@@ -1,4 +1,4 @@
-"""What rarely changes of an engine: its devices, what is known of their variables, its plugs, its name."""
+"""The inventory of an engine: its devices, their variables, its plugs, its name. It rarely changes."""
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ class PlugInfo:
 
 @dataclass(frozen=True, slots=True)
 class VariableSelection:
-    """Variables that a reading is wanted for, by full id; of what hardly ever changes a value may be older."""
+    """The variables to read, by full id; values that hardly ever change may be older."""
 
     often: frozenset[str]
     rarely: frozenset[str] = frozenset()
@@ -75,7 +75,7 @@ class Information:
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Inventory:
-    """What rarely changes: devices, what is known of their variables, plugs, the engine itself.
+    """Devices, descriptions of their variables, plugs, and the engine itself.
 
     `settled` holds the ids whose varInfo was answered or is not to be had;
     of the others only the catalogue can speak.
@@ -96,7 +96,7 @@ _Worked = TypeVar("_Worked")
 
 
 def cached_per_inventory(work_out: Callable[[Inventory], _Worked]) -> Callable[[Inventory], _Worked]:
-    """Work something out of an inventory once, and keep it for as long as the inventory lives."""
+    """A decorator: compute something from an inventory once, and keep it as long as the inventory lives."""
     kept: WeakKeyDictionary[Inventory, _Worked] = WeakKeyDictionary()
 
     @wraps(work_out)
@@ -118,7 +118,7 @@ _inventories: WeakValueDictionary[object, Inventory] = WeakValueDictionary()
 
 
 def intern_inventory(inventory: Inventory) -> Inventory:
-    """The one inventory that stands for all that are equal, as those of chargers of one make mostly are."""
+    """The shared inventory among equal ones, such as those of chargers of one make."""
     key = (
         inventory.devices,
         tuple(inventory.variables.items()),

@@ -33,7 +33,7 @@ _Entries = tuple[tuple[str, str | None, VariableInfo], ...]
 
 
 class InventoryProgress(NamedTuple):
-    """How far a reading of the inventory is: `done` of `total` parts of a document; None when all is read.
+    """The progress of reading the inventory: `done` of `total` parts of `document`, None when all is read.
 
     `total` is 0 for a document that is read as a whole.
     """
@@ -76,12 +76,12 @@ class InventoryReader:
 
     @property
     def next_document(self) -> DocumentName | None:
-        """The document that the next step asks for; None when all is read."""
+        """The document that the next step requests; None when all is read."""
         return self._steps[0].document if self._steps else None
 
     @property
     def progress(self) -> InventoryProgress:
-        """How far the reading is; another thread may ask."""
+        """The progress; for any thread."""
         inventory, document = self.inventory, next((step.document for step in self._steps), None)
         if document == "device_info":
             return InventoryProgress(
@@ -98,9 +98,9 @@ class InventoryReader:
         return bool(self.inventory.devices) and self.next_document not in ("devices", "device_info")
 
     def begin(self, only: Collection[DocumentName] | None = None) -> None:
-        """Read everything anew, from the next step on; what is known stays until then.
+        """Read everything again, from the next step on; what is known stays until then.
 
-        With `only`, read no more than what these documents still owe.
+        With `only`, read just what is missing of these documents.
         """
         self._delays = 0
         self._asked.clear()
@@ -125,13 +125,13 @@ class InventoryReader:
         ]
 
     def forget(self) -> None:
-        """Find out anew how this engine tells of devices and variables."""
+        """Forget how this engine describes devices and variables."""
         self._device_info: Endpoint | None = None
         self._var_info_by_device = True
         self._var_info_exists = False
 
     def facts(self) -> Facts:
-        """What was read and how, to be kept."""
+        """What was read and how, to be stored."""
         inventory, by = self.inventory, self._device_info
         return {
             "device_info": [by.path, by.parameter] if by is not None else None,
@@ -148,7 +148,7 @@ class InventoryReader:
         }
 
     def recall(self, facts: Facts) -> None:
-        """Take what was read before, and read no more."""
+        """Take over what was read and stored before; nothing is left to read."""
         self.forget()
         self._device_info = Endpoint(*facts["device_info"]) if facts["device_info"] is not None else None
         self._var_info_by_device, self._var_info_exists = facts["var_info"]
@@ -166,7 +166,7 @@ class InventoryReader:
         )
 
     def step(self, deadline: float) -> None:
-        """Do the next piece; its error rises after the rest was put in order.
+        """Read the next piece; raises its error after the state is consistent.
 
         A piece that ran into the deadline is tried again next time, a few times.
         """
@@ -197,14 +197,14 @@ class InventoryReader:
             self.inventory = intern_inventory(self.inventory)
 
     def learn(self, names: Iterable[str]) -> None:
-        """Take in variables that the values showed and no deviceInfo listed."""
+        """Add variables that the values have and no deviceInfo listed."""
         names = frozenset(names)
         if names:
             self._learned |= names
             self._put(devices=_with(self.inventory.devices, names))
 
     def unlearn(self, names: Iterable[str]) -> None:
-        """Forget variables that no longer show, unless deviceInfo goes on telling of them."""
+        """Remove variables that the values no longer have, unless deviceInfo lists them."""
         self._learned.difference_update(names)
 
     def _put(self, **parts: object) -> None:
@@ -300,7 +300,7 @@ class InventoryReader:
     # Plugs and the engine itself
 
     def read_plug_info(self, deadline: float) -> bool:
-        """Read what the engine says of its plugs; raises `Absent` if it says nothing."""
+        """Read plugInfo; raises `Absent` if the engine has none."""
         plugs, self.plug_ids = self._dialect.document(
             endpoints.PLUG_INFO, lambda data: (xml_parser.plug_info(data), xml_parser.plug_ids(data)), deadline
         )
@@ -377,7 +377,7 @@ class InventoryReader:
         return False
 
     def read_var_info_of(self, name: str, deadline: float) -> None:
-        """Read what the engine says of one variable, by full id."""
+        """Read varInfo of one variable, by full id."""
         entries: _Entries = ()
         with suppress(Absent):
             entries = self._dialect.one(endpoints.VAR_INFO_BY_NAME, name, xml_parser.var_info, deadline)
@@ -388,7 +388,7 @@ class InventoryReader:
         self._settle([name])
 
     def read_only(self, devices: Sequence[str], deadline: float) -> None:
-        """Read what the engine says of some devices, unless that is known, and know no others."""
+        """Read deviceInfo of some devices, unless it is known, and restrict the inventory to them."""
         known = {device.id: device for device in self.inventory.devices}
         found = []
         for device in devices:

@@ -1,6 +1,6 @@
-"""What was learned of an engine, kept in a file between runs: how it is asked, its devices and their variables.
+"""What was learned of an engine, stored between runs: its dialect, its devices and their variables.
 
-It is true only of an engine that still has the same change stamps; whoever reads it compares them.
+It is valid only while the engine has the same change stamps; the reader compares them.
 """
 
 import json
@@ -26,7 +26,7 @@ _MOST_BYTES = 16 * 2**20
 
 
 def holds(facts: Facts, status: SystemStatus | None) -> bool:
-    """Whether an engine of this status is still as it was when the facts were learned."""
+    """Whether the facts are still valid for an engine with this status."""
     return status is not None and any(status.stamps) and list(status.stamps) == facts["stamps"]
 
 
@@ -43,7 +43,7 @@ class LearnedFile:
         self._in_file = ""
 
     def load(self) -> Facts | None:
-        """What is in the file; None if there is none that can be used."""
+        """The facts in the file; None if there is no usable file."""
         try:
             if not self._path.exists():
                 return None

@@ -25,7 +25,7 @@ class Login:
         self.refusal = "the charger requires a login: set CCL_USERNAME and CCL_PASSWORD_FILE"
 
     def headers(self, url: str, method: str = "GET") -> dict[str, str]:
-        """What to send with the next request for `url`; nothing until the engine has asked."""
+        """The headers of the next request for `url`; empty until the engine has asked for a login."""
         if self._credentials is not None and self._digest is not None:
             header = self._digest.build_digest_header(method, url)
             name = self._credentials.username
@@ -38,7 +38,7 @@ class Login:
         return {}
 
     def granted(self) -> None:
-        """The engine let us in: a later 401 then means that its nonce has grown old, said so or not."""
+        """Note that the login was accepted: a later 401 means that the nonce has expired."""
         self._granted = self._digest is not None
 
     def accept(self, challenge: str, url: str) -> bool:

@@ -1,4 +1,4 @@
-"""Values of all variables by the best way that an engine understands (ladder of protocol 11 #1, #2)."""
+"""Values of all variables by the best strategy that an engine understands (ladder of protocol 11 #1, #2)."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ MAX_NAMES = 60
 
 
 class ValueStrategy(Enum):
-    """How values are asked for, best first."""
+    """Strategies for reading values, best first."""
 
     TOGETHER = "values.xml, several devices at once"
     EACH = "values.xml, one device at a time"
@@ -32,7 +32,7 @@ class ValueStrategy(Enum):
 
 @dataclass
 class ValuesRead:
-    """What came of asking: readings by full id, the devices that answered, what went wrong on the way."""
+    """The result: values by full id, the devices that answered, and the errors."""
 
     values: dict[str, Value] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
@@ -50,7 +50,7 @@ class ValuesRead:
 
     @property
     def unknown(self) -> bool:
-        """Whether the engine has shown no understanding of the request at all."""
+        """Whether the engine did not understand the request at all."""
         return not self.answered and all(isinstance(failure, Absent) for failure in self.failures)
 
     def worst(self) -> ChargerError | None:
@@ -61,14 +61,14 @@ class ValuesRead:
 
 
 class ValuesReader:
-    """Reads values and remembers the way; one caller at a time."""
+    """Reads values and remembers the strategy; one caller at a time."""
 
     def __init__(self, dialect: NegotiatedDialect) -> None:
         self._dialect = dialect
         self.forget()
 
     def forget(self) -> None:
-        """Find out the way anew, as it may be another engine by now."""
+        """Forget the strategy, as the engine may be another one now."""
         self._late: set[str] = set()
         self._silent: set[str] = set()
         self._most: int | None = None
@@ -77,7 +77,7 @@ class ValuesReader:
         self._answers_alone = True
 
     def facts(self) -> Facts:
-        """What was found out, to be kept."""
+        """What was learned, to be stored."""
         return {
             "way": self.way.name if self.way is not None else None,
             "most": self._most,
@@ -85,7 +85,7 @@ class ValuesReader:
         }
 
     def recall(self, facts: Facts) -> None:
-        """Know again what was found out before."""
+        """Take over what was learned and stored before."""
         self.forget()
         self.way = ValueStrategy[facts["way"]] if facts["way"] is not None else None
         self._most, self._mute = facts["most"], set(facts["mute"])

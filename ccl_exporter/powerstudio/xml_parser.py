@@ -1,4 +1,4 @@
-"""XML bytes to model: pure, and the only reader of XML.
+"""XML bytes to values of `snapshot` and `inventory`: pure, and the only reader of XML.
 
 Shapes are those of protocol 2 to 5 and 9.
 Unknown elements are ignored, blanks are trimmed; a document that is not what was asked for raises `Garbled`,
@@ -173,7 +173,7 @@ def parse_date(digits: str) -> Moment | None:
 
 
 def parse_value(text: str) -> Value:
-    """What a <value> holds: a number, an instant (14 or 17 digits without a point), a text, or nothing."""
+    """The content of a <value>: a number, an instant (14 or 17 digits without a point), a text, or None."""
     if text in ("", "-"):
         return None
     if _DATE_WITHOUT_POINT.fullmatch(text):

@@ -56,7 +56,7 @@ def plug_values(plug: SimulatedPlug, now: float) -> dict[str, Value]:
 
 
 def tag_values(*plugs: SimulatedPlug) -> dict[str, Value]:
-    """Who charges, as an engine and its reader tell it: personal data."""
+    """The tag of the session, as an engine and its reader show it: personal data."""
     user = next((plug.charge.user for plug in plugs if plug.under_way() and plug.charge.user), "")
     if not user:
         return {"TAG": 0.0, "TAG_EX": None, "TAGEX": ""}
@@ -159,7 +159,7 @@ def locked(plug: SimulatedPlug) -> bool:
 def plug_writes(plug: SimulatedPlug, mode3: str) -> Mapping[str, Write]:
     """What can be written to a plug and its Mode 3 device, by full name (protocol 9 and 9.2).
 
-    A value outside its range is accepted and then not taken over.
+    A value outside its range is accepted and does not take effect.
     """
     limits = plug.limits
 

@@ -64,7 +64,7 @@ def _value(item: Shown, dialect: Dialect) -> Element:
 
 
 def device_state(view: SiteView, name: str | None) -> Element:
-    """deviceState.xml, which tells a number from a text from a date (protocol 3.2)."""
+    """deviceState.xml, which distinguishes numbers, texts and dates (protocol 3.2)."""
     if name is None or name not in view.devices:
         return node("deviceState")
     variables = (

@@ -12,7 +12,7 @@ from typing import Protocol
 from ccl_exporter.simulator.physics import SimulatedPlug, State, Stop, Vehicle
 
 TAG = "04A1B2C3D4"
-"""The RFID tag it shows; made up, and personal data all the same to whoever reads it."""
+"""The RFID tag that it shows; invented, but treated as personal data."""
 
 _ARRIVES_AFTER = 5.0
 _TAG_AFTER = 5.0

@@ -28,7 +28,7 @@ _FOREIGN_ENERGY = 87.5
 def wallbox(now: float, boot: Callable[[], float]) -> SiteModel:
     """The CCL-WBM-SMART: six devices with 171 variables (protocol 9).
 
-    It stands as at `now`; `boot` tells when its engine started (Unix seconds).
+    It stands as at `now`; `boot` gives the start of its engine (Unix seconds).
     """
     engine, mode3, meter = "EVSE", "Plug - Mode 3", "Plug - Meter"
     plug = SimulatedPlug(name=f"{engine}.PLUG", number=1, settled=now)
@@ -76,7 +76,7 @@ def twin(now: float, boot: Callable[[], float]) -> SiteModel:
 
     Nothing of it was seen on a real charger: the shapes are those of protocol 4 and 11.1, so that what holds
     for the wallbox is not taken for a law.
-    It stands as at `now`; `boot` tells when its engine started (Unix seconds).
+    It stands as at `now`; `boot` gives the start of its engine (Unix seconds).
     """
     started = now
     engine = "Poste Été"

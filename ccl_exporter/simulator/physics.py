@@ -80,7 +80,7 @@ class Vehicle:
 
 @dataclass
 class SimulatedCharge:
-    """One charge as chargeInfo tells it; dates in Unix seconds, energy in watt-hours (protocol 12)."""
+    """One charge as in chargeInfo; dates in Unix seconds, energy in watt-hours (protocol 12)."""
 
     requested: float
     user: str = ""
@@ -245,7 +245,7 @@ class SimulatedPlug:
         return timer
 
     def settle(self, at: float) -> None:
-        """Book what flowed until `at`."""
+        """Add the energy that flowed until `at`."""
         elapsed = at - self.settled
         self.heat.value = self.heat_at(at)
         self.demand.value = self.demand_at(at)
@@ -321,7 +321,7 @@ class SimulatedPlug:
             self.request(at, "")
 
     def limits_changed(self, at: float) -> None:
-        """Obey limits that were written just now."""
+        """Apply limits that were written just now."""
         if not self.limits.usable:
             if self.under_way() or self.state is State.WAITING_FOR_VEHICLE:
                 self.stop(at, Stop.DISABLED)

@@ -63,7 +63,7 @@ class SiteModel:
 
 
 class LivePlug:
-    """A plug of the running site, for whoever drives it: every act happens at the site's present time."""
+    """A plug of the running site, for drivers and tests: every act happens at the site's present time."""
 
     def __init__(self, site: Site, plug: SimulatedPlug) -> None:
         self._site = site
@@ -268,7 +268,7 @@ class Site:
         return random_guid(self.identity, name)
 
     def force(self, device: str, wanted: Sequence[tuple[str, float]], delay: float | None = None) -> None:
-        """Take up writes to one device; they act `delay` (by default 2 to 5) seconds later.
+        """Accept writes to one device; they take effect `delay` (by default 2 to 5) seconds later.
 
         Variables of other devices, and those that cannot be forced, are ignored (protocol 9.2).
         """
@@ -312,7 +312,7 @@ class Shown(NamedTuple):
 
 
 class SiteView:
-    """What the engine tells at `now` (Unix seconds), while the site is held there."""
+    """The state of the engine at `now` (Unix seconds), while the site is held there."""
 
     def __init__(self, site: Site, now: float, dialect: Dialect, faults: Sequence[Fault]) -> None:
         self.site = site
@@ -338,7 +338,7 @@ class SiteView:
         return [place for place in self.site.model.places if self.display(place.engine) in self.devices]
 
     def clock(self, unix: float) -> float:
-        """A time as the engine's own clock tells it."""
+        """A time by the engine's own clock."""
         return self.site.clock(unix) + self._shift
 
     def display(self, text: str) -> str:

@@ -19,7 +19,7 @@ from ccl_exporter.settings import BrokerSettings, Credentials, broker_settings
 from ccl_exporter.text import mask_urls
 
 _FUTURE = 60.0
-"""Seconds by which the clock of whoever dates a number may be ahead of ours."""
+"""Seconds by which the clock of a source may be ahead of ours."""
 
 _MOST_ANSWERED = 4 * 1024 * 1024  # bytes; one series is needed, but METRIC[30d] has many samples
 _LONGEST_LINE = 65_536  # bytes

@@ -53,7 +53,7 @@ class WebSecurity:
 
     Raises `UsageError` if the file or a certificate that it names cannot be used.
     A change of the file, or of a certificate, counts from the next request or connection on. While a change
-    cannot be used, or would let somebody in without what was asked of everybody, what was there before stays in
+    cannot be used, or would admit clients without what was required before, the previous configuration stays in
     force.
     """
 
@@ -184,7 +184,7 @@ class _Loaded:
 
     @property
     def asks_for_login(self) -> bool:
-        """Whether whoever is let in has logged in, with a password or a client certificate that was checked."""
+        """Whether every client has logged in, with a password or a client certificate that was checked."""
         certificate = self.context is not None and self.context.verify_mode is ssl.CERT_REQUIRED
         return bool(self._users) or certificate
 
@@ -243,7 +243,7 @@ class _Loaded:
             return True
 
     def _decoy(self, name: bytes) -> bytes:
-        """A real hash for a name that is not known, always the same one: it takes as long as somebody's."""
+        """A real hash for an unknown name, always the same one, so that its check takes as long as any."""
         hashes = list(self._users.values())
         return hashes[int.from_bytes(self._hash(name)) % len(hashes)]
 
@@ -390,7 +390,7 @@ def _load_pair(context: ssl.SSLContext, certificate: Pem, key: Pem) -> None:
 
 
 def _certificates(pem: Pem) -> str:
-    """The certificates alone, each one looked at: there may be a key or somebody's notes around them."""
+    """The certificates alone, each one checked: there may be a key or comments around them."""
     found = b"\n".join(_CERTIFICATE.findall(_content(pem))).decode("latin-1")
     if not found:
         raise UsageError(f"{pem.place}: there is no certificate in PEM format in it")

@@ -144,7 +144,7 @@ class PeerSocket(socket.socket):
             whole = whole or len(found) == _MOST_HEAD
             self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if whole else len(found) + 1)
         except OSError:
-            return True  # whoever reads it will see why
+            return True  # the reader will see why
         return whole
 
     def cut_off(self) -> None:

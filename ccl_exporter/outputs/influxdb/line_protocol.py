@@ -83,7 +83,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _texts(labels: dict[str, str]) -> dict[str, _Field]:
-    """What an info family tells, as text fields: a description that changes must not begin a new series."""
+    """The labels of an info family as text fields: a description that changes must not begin a new series."""
     return {name: labels.pop(name) for name in list(labels) if name != "device"}
 
 

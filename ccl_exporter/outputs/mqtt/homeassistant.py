@@ -45,7 +45,7 @@ _LAST_RESET = f"{{{{ ({_REQUEST} | as_datetime).isoformat() if {_REQUEST} is def
 class Entity:
     """How Home Assistant shows a value; an empty field means its default.
 
-    `is_extra`: it says what another entity says too, and is disabled until somebody enables it.
+    `is_extra`: it repeats another entity, and is disabled at first.
     `also` are options besides the words of the value.
     """
 
@@ -173,7 +173,7 @@ Seen = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 def seen(samples: Iterable[Sample], charge: Sequence[Family]) -> Seen:
-    """What there is to show; of each plug also what a `charge` tells, though there may be none yet."""
+    """The values to show; for each plug also those of a `charge`, though there may be none yet."""
     samples = list(samples)
     found: dict[str, dict[str, Sequence[str]]] = {}
     for place, document in documents(samples).items():
@@ -192,7 +192,7 @@ def seen(samples: Iterable[Sample], charge: Sequence[Family]) -> Seen:
 
 
 def merged(one: Seen, other: Seen) -> Seen:
-    """What was seen before and now: an entity does not go because it has nothing to say for a while."""
+    """The values seen before and now: an entity stays although it has no value for a while."""
     return {place: {**one.get(place, {}), **other.get(place, {})} for place in {**one, **other}}
 
 
