@@ -26,6 +26,7 @@ StartThread = Callable[[Callable[[], None], str], threading.Thread]
 
 
 def start_thread(target: Callable[[], None], name: str) -> threading.Thread:
+    """Start a daemon thread."""
     thread = threading.Thread(target=target, name=name, daemon=True)
     thread.start()
     return thread

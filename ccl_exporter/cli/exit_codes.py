@@ -19,6 +19,7 @@ class Exit(IntEnum):
 
 
 def exit_code(error: CclError) -> Exit:
+    """The exit code of a command that ends with this error."""
     match error:
         case UsageError():
             return Exit.USAGE

@@ -149,6 +149,7 @@ def _allow_many_connections() -> None:
 
 
 def run_service(charger: str | None, config_file: Path | None, options: Options, state: Path | None) -> None:
+    """Serve until SIGTERM or SIGINT; raises `UsageError` if the service cannot start. SIGHUP reloads."""
     SIGNALS.install()
     more = ""
     _allow_many_connections()
@@ -206,6 +207,7 @@ def _reload(service: Service) -> None:
 
 
 def log_to_stderr(level: LogLevel, format: LogFormat) -> None:
+    """Log to standard error; warn if the user is root."""
     to_stderr(level, format == "json")
     if os.geteuid() == 0:
         log.warning("running as root, which an exporter does not need")

@@ -43,7 +43,8 @@ class ChargerSource:
     def settings(self) -> Settings:
         """The settings of the main file with the chargers of the source.
 
-        Raises `UsageError` with the place of every error."""
+        Raises `UsageError` with the place of every error.
+        """
         try:
             text = (
                 decoded(_fetched(self.url, self.timeout))

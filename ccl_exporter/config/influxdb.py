@@ -44,6 +44,8 @@ def _url(text: str) -> str:
 
 
 class SpoolModel(fields.ConfigModel):
+    """The queue of a database: a path relative to the state folder, and bounds in bytes and seconds."""
+
     path: fields.Text | None = None
     max_bytes: Annotated[int, BeforeValidator(_size)] = 2**30
     max_age: Annotated[fields.Duration, Field(gt=0)] = 30 * 86400.0

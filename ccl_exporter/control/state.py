@@ -258,6 +258,7 @@ class ControlState:
         return Night(**{**found, "restarts": tuple(found["restarts"])})
 
     def set_night(self, plug: str, night: Night) -> None:
+        """Store the result of the hours so far."""
         with self._changing("nights") as nights:
             nights[plug] = asdict(night)
 
@@ -267,7 +268,8 @@ class ControlState:
     def planning(self, plug: str) -> Iterator[None]:
         """Hold the lock of a plug's planner.
 
-        Raises `WriteRejected` if another planner has it, `StateError` if nothing can be locked."""
+        Raises `WriteRejected` if another planner has it, `StateError` if nothing can be locked.
+        """
         with ExitStack() as held:
             try:
                 held.enter_context(self._holding(self._planned(plug), 0.0))

@@ -107,7 +107,8 @@ Confirm = Callable[[float], bool]
 class Writer:
     """Writes to one charger; the caller holds `ControlState.exclusive`.
 
-    `timeout` is for each answer, in seconds."""
+    `timeout` is for each answer, in seconds.
+    """
 
     def __init__(
         self,

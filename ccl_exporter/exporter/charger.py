@@ -64,11 +64,14 @@ class ReadCounts:
 class LevelStore(Protocol):
     """The store of the levels of registers; see `SessionRecorder`."""
 
-    def identify(self, charger: str, url: str, plug_ids: Collection[str]) -> str | None: ...
+    def identify(self, charger: str, url: str, plug_ids: Collection[str]) -> str | None:
+        """The key of the charger with these plugs, which stays when its name or URL changes; None if not known."""
 
-    def levels(self, key: str) -> Mapping[str, RegisterLevel]: ...
+    def levels(self, key: str) -> Mapping[str, RegisterLevel]:
+        """The stored levels of a charger by register."""
 
-    def note_levels(self, key: str, levels: Mapping[str, RegisterLevel]) -> None: ...
+    def note_levels(self, key: str, levels: Mapping[str, RegisterLevel]) -> None:
+        """Store levels of a charger."""
 
 
 class LastingFilter:

@@ -40,6 +40,7 @@ class Collector:
     def read_and_record(
         self, charger: Charger, timeout: float, modules: Sequence[Module] = MODULES, max_age: float = inf
     ) -> Station:
+        """A read of a charger as `collect` makes it, recorded in the session log, without samples."""
         station = Station(charger.read(timeout, None if "variables" in modules else core_variables, max_age))
         self._log_conflicts(charger.settings.name, station.snapshot)
         if self._recorder is not None:

@@ -48,5 +48,6 @@ def serve_metrics(
 ) -> tuple[int, Callable[[], None]]:
     """Serve them; returns the port and a function that stops the server.
 
-    Raises `UsageError` if it cannot listen there."""
+    Raises `UsageError` if it cannot listen there.
+    """
     return serve_collector(where, _Shown(status, info))

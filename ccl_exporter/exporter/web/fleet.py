@@ -106,6 +106,7 @@ class Selection:
 
     @classmethod
     def parse(cls, query: str) -> "Selection":
+        """The selection of a query string; invalid parameters are ignored."""
         try:
             given = {name: values[0].strip() for name, values in parse_qs(query, max_num_fields=10).items()}
         except ValueError:

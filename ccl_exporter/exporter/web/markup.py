@@ -31,15 +31,17 @@ def number(value: float | None, per: float, digits: int, unit: str) -> str:
 
 
 def kilowatts(watts: float | None) -> str:
+    """Watts as kW with two decimals."""
     return number(watts, 1000, 2, "kW")
 
 
 def kilowatt_hours(joules: float | None) -> str:
+    """Joules as kWh with two decimals."""
     return number(joules, 3.6e6, 2, "kWh")
 
 
 def money(amount: float | None, currency: str) -> str:
-    """An amount in hundredths of a currency; empty if it is not known."""
+    """An amount of money with two decimals; empty if it is not known."""
     return "" if amount is None else f"{amount + 0.0:.2f} {text(currency)}"
 
 

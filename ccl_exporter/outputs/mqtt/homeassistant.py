@@ -197,6 +197,7 @@ def merged(one: Seen, other: Seen) -> Seen:
 
 
 def identity(*parts: str) -> str:
+    """An identifier that depends only on these parts: `ccl_` and 12 hexadecimal digits."""
     return f"ccl_{sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
 
 
