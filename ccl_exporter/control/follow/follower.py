@@ -57,7 +57,7 @@ _DETAILED = SENTENCES.keys() - {"following", "bridging", "full_hours", "boost", 
 
 @dataclass(frozen=True)
 class Status:
-    """What a follower shows: amperes, watts, per cent; None is what is not known."""
+    """The state of a follower for its metrics: amperes, watts, per cent; None is not known."""
 
     reason: str = "returning"
     target: float | None = None
@@ -104,12 +104,12 @@ class Follower:
         return percent_for(self.policy.rules.safe, self.plug.largest)
 
     def begin(self) -> None:
-        """Keep the safe current as a pending restore from now on; raises what the charger does wrong."""
+        """Store the safe current as a pending restore; raises `StateError` if that fails, and `ChargerError`."""
         if not self.dry_run:
             self.guard.cover(self.plug.percent(), self.wall())
 
     def step(self) -> None:
-        """One round; what the charger does wrong is said, not raised."""
+        """Read input and charger, decide, write; a `ChargerError` is logged, not raised."""
         try:
             plug = self.plug.plug()
         except ChargerError as error:

@@ -1,4 +1,4 @@
-"""The plug that a follower limits: its meter, the one variable that is written, what is kept on disk."""
+"""The plug that a follower limits: its meter, the variable that is written, the state on disk."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -20,9 +20,9 @@ _A_MOMENT = 1.0
 
 @dataclass
 class FollowerState(ControlState):
-    """Says what it cannot keep, as a safe current is written all the same.
+    """Logs what it cannot store instead of raising, as a safe current is written all the same.
 
-    What must not be written without a record is not: a follower keeps the safe current first (`SafeCurrentGuard`).
+    The safe current is stored before the first write (`SafeCurrentGuard`), which fails without it.
     """
 
     def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
@@ -41,7 +41,7 @@ class FollowerState(ControlState):
 class FollowedPlug(PlugCommands):
     """A plug whose limit is set again and again. `timeout` is for each answer, in seconds.
 
-    Raises what is wrong with the charger, `Absent` if it has nothing that limits a current.
+    Raises `ChargerError`, `Absent` if no variable limits the current.
     """
 
     def __init__(self, writer: Writer, control_state: ControlState, name: str | None, timeout: float) -> None:
@@ -59,7 +59,7 @@ class FollowedPlug(PlugCommands):
         self._sent, self._sent_at, self._shown = 0, float("-inf"), True
 
     def observe(self) -> Plug:
-        """What the plug does now; raises `Garbled` if its reduction cannot be read."""
+        """The plug now; raises `Garbled` if its reduction cannot be read."""
         boosted = self._state.override(self.name) is not None
         snapshot = self._lookup.read(self._timeout, self._devices, charges=boosted)
         plug = self._judged(snapshot)
@@ -103,7 +103,7 @@ class FollowedPlug(PlugCommands):
         return False
 
     def send(self, percent: int, urgent: bool = False) -> Written:
-        """Write the reduction without waiting for what comes of it; an urgent one does not wait for others."""
+        """Write the reduction without waiting for its effect; an urgent one does not wait for others."""
         # Until a write shows, the charger reads as before it, which says nothing of what is to be.
         how = WriteOptions(least_pause=0.0, no_readback=True, even_if_equal=not self._shown)
         with ExitStack() as stack:
@@ -116,7 +116,7 @@ class FollowedPlug(PlugCommands):
             return self._put(percent, self._last, how)
 
     def set(self, percent: int, wait: float) -> Written:
-        """Write the reduction once the last one acts, which would come after it, and see that it holds."""
+        """Write the reduction once the last write has taken effect, and check that it holds."""
         while monotonic() < self._sent_at + TAKEN_WITHIN and self.percent() != self._sent:
             sleep(self._writer.look_every)
         with ExitStack() as stack:
@@ -129,7 +129,7 @@ class FollowedPlug(PlugCommands):
 
 
 class SafeCurrentGuard:
-    """The reduction to leave behind, kept on disk as the pending restore of a follower that is killed."""
+    """The reduction to leave behind, stored as a pending restore in case the follower is killed."""
 
     def __init__(self, control_state: ControlState, device: str, variable: str, at_end: int) -> None:
         self._state = control_state
@@ -139,7 +139,7 @@ class SafeCurrentGuard:
         self._held = ExitStack()
 
     def cover(self, percent: int, now: float) -> None:
-        """Keep it before a reduction that is in force or about to be written; `now` in Unix seconds."""
+        """Store it before a reduction that is in force or about to be written; `now` in Unix seconds."""
         before, during = {self._variable: float(self.at_end)}, {self._variable: float(percent)}
         # A write may fail, be ignored, or be still to act when the follower is killed.
         earlier = {self._variable: [float(one) for one in sorted(self._may_hold)]}
@@ -152,12 +152,12 @@ class SafeCurrentGuard:
         stale.close()
 
     def seen(self, percent: int) -> None:
-        """The charger reads this reduction; once it is the last one, none from before it can still hold."""
+        """Note that the charger has this reduction; once it is the last one written, no earlier one can return."""
         if percent == self._last:
             self._may_hold.clear()
         self._may_hold.add(percent)
 
     def release(self) -> None:
-        """That is set: nothing is pending any more."""
+        """Note that the reduction is set: nothing is pending any more."""
         stale, self._held = self._held, ExitStack()
         stale.close()
