@@ -22,7 +22,7 @@ from ccl_exporter.control.follow.sources import (
     reading,
 )
 from ccl_exporter.errors import UsageError
-from ccl_exporter.station.current_limit import amperes_left
+from ccl_exporter.station.current_limit import amperes_left, percent_for
 
 CHARGING = Car()
 
@@ -421,6 +421,44 @@ def test_without_a_supply_a_meter_may_be_slow(every: int, reason: str) -> None:
         known = judged.judge(InputValue(-500.5, second), second, CHARGING.plug)
 
     assert known.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("meter", "phase", "is_dated"),
+    [pytest.param(15, 0, False, id="sent again as new"), pytest.param(10, 3, True, id="between two looks")],
+)
+def test_an_input_of_before_the_limit_was_lowered_lowers_it_no_further(
+    meter: int, phase: int, is_dated: bool
+) -> None:
+    """A load of 2.3 kW begins beside 5 kW of sun; the meter is slower than the looks, a write acts after 4 s."""
+    room = Room(what="import", every=5.0, obeys=False, now=-5.0)
+    room.obey(percent_for(20.0, 32.0))
+    number, acts = InputValue(room.car.watts - 4700.0, -1.0), -1
+    for second in range(200):
+        if second == acts:
+            room.obey(room.sent[-1][1])
+        if second % meter == phase:
+            load = 300.0 if second < 60 else 2600.0
+            number = InputValue(load + room.car.watts + second % 7 - 5000.0, second)
+        if second % 5 == 0:
+            decision = room.look(number if is_dated else InputValue(number.value, second))
+            acts = second + 4 if decision.percent is not None else acts
+
+    assert 9.5 < room.limit <= 2400 / 230
+    assert min(amperes_left(percent, 32.0) for _, percent in room.sent) == room.limit
+
+
+@pytest.mark.parametrize(("before", "after"), [(10.0, 20.0), (20.0, 10.0)])
+def test_while_an_import_repeats_the_supply_goes_by_the_smaller_current_of_the_car(
+    before: float, after: float
+) -> None:
+    judged = InputFilter(InputSpec("import", "W", "surplus", (14_000.0, "W"), 7000.0))
+    for second in range(0, 18, 2):
+        amperes = before if second < 10 else after
+        car = replace(CHARGING, amperes=amperes, watts=amperes * 230)
+        known = judged.judge(InputValue(12_000.0, second), second, car.plug)
+
+    assert known == (before * 230 - 12_000, "", 10 * 230 + 2000)
 
 
 def test_a_house_of_three_phases_in_whole_amperes_contradicts_no_car_of_one() -> None:

@@ -5,6 +5,7 @@ Sign: what the house imports is positive when it buys, negative when it sells; w
 
 from collections import deque
 from dataclasses import dataclass
+from heapq import nsmallest
 from math import inf, isfinite
 from typing import Literal, NamedTuple
 
@@ -35,6 +36,9 @@ _REVERSED, _ECHO_REVERSED = 2, 0.6
 """After so many changes an import is known to be reversed that went such a part the other way."""
 
 _LATE = 8.0
+_NEAR = 1.0
+"""Seconds between an input and a look at the car that show the same."""
+
 _SLACK, _SLACK_SHARE, _ROOF_SLACK, _ROOF_SHARE = 300.0, 0.1, 500.0, 1.1
 _REMEMBERED = 120.0
 
@@ -64,14 +68,6 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class _Repeated:
-    """An input as sent, and when it first came."""
-
-    value: float
-    since: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Steady:
     """Watts of a car that was steady, of the house by its import, and by how much that moved meanwhile."""
 
@@ -98,11 +94,12 @@ class InputFilter:
         self.meaning = meaning
         self._cars: deque[tuple[float, float]] = deque()
         self._good: InputValue | None = None
+        self._since = float("-inf")
         self._last: InputValue | None = None
         self._doubt, self._doubted = "stale", float("-inf")
         self._contradicts_since: float | None = None
         self._mistrusted_until = float("-inf")
-        self._same: _Repeated | None = None
+        self._first: InputValue | None = None
         self._finest, self._longest = inf, 0.0
         self._inputs: deque[tuple[float, float]] = deque()
         self._steady: _Steady | None = None
@@ -122,7 +119,7 @@ class InputFilter:
         good = self._good
         if good is None or now - good.at > self.meaning.stale:
             return Judgement(None, self._doubt if now - self._doubted <= self.meaning.stale else "stale")
-        return self._free(self._in_watts(good.value, plug), good.at, plug)
+        return self._free(good, plug)
 
     def _take(self, number: InputValue, now: float, plug: Plug) -> None:
         watts = self._in_watts(number.value, plug)
@@ -130,7 +127,7 @@ class InputFilter:
             self._doubt, self._doubted = "implausible", now
             return
         self.watts = watts
-        if self._stands_still(number, now, plug):
+        if self._stands_still(number, plug):
             self._doubt, self._doubted, self._good = "stale", now, None
             return
         if self._contradicts(watts, number.at):
@@ -143,6 +140,7 @@ class InputFilter:
             return
         self._contradicts_since = None
         self._good = number
+        self._since = number.at if self._first is None else self._first.at
 
     def _in_watts(self, value: float, plug: Plug) -> float:
         factor = {"W": 1.0, "kW": 1000.0, "A": phase_volts(plug) * plug.phases}[self.meaning.unit]
@@ -189,23 +187,23 @@ class InputFilter:
             return True
         return len(self._steps) == _STEPS and seen < _ECHO * own
 
-    def _stands_still(self, number: InputValue, now: float, plug: Plug) -> bool:
+    def _stands_still(self, number: InputValue, plug: Plug) -> bool:
         """Whether an import repeats for longer than so fine a one can, or a supply's though the car changed."""
         if self.meaning.what != "import":
             return False
-        same = self._same
-        if same is None or same.value != number.value:
-            if same is not None:
-                step = abs(self._in_watts(number.value, plug) - self._in_watts(same.value, plug))
+        first = self._first
+        if first is None or first.value != number.value:
+            if first is not None:
+                step = abs(self._in_watts(number.value, plug) - self._in_watts(first.value, plug))
                 self._finest = min(self._finest, step)
-                self._longest = max(self._longest, now - same.since)
-            self._same = _Repeated(number.value, now)
+                self._longest = max(self._longest, number.at - first.at)
+            self._first = number
             return False
-        if self._finest <= _FINE and now - same.since >= self._frozen_after:
+        if self._finest <= _FINE and number.at - first.at >= self._frozen_after:
             return True
         if self.meaning.supply is None:
             return False
-        around = [taken for when, taken in self._cars if same.since <= when <= number.at - _LATE]
+        around = [taken for when, taken in self._cars if first.at <= when <= number.at - _LATE]
         moved = max(around, default=0.0) - min(around, default=0.0)
         return moved >= _MOVES * phase_volts(plug) * plug.phases
 
@@ -213,14 +211,22 @@ class InputFilter:
     def _frozen_after(self) -> float:
         return _FROZEN if self.meaning.supply is not None else max(_FROZEN, _SLOWLY * self._longest)
 
-    def _free(self, watts: float, at: float, plug: Plug) -> Judgement:
-        meaning = self.meaning
+    def _free(self, good: InputValue, plug: Plug) -> Judgement:
+        meaning, watts = self.meaning, self._in_watts(good.value, plug)
         if meaning.what == "available":
             return Judgement(watts, headroom=watts if meaning.mode == "supply" else None)
-        # The meter saw the car as it was then.
-        sun = min(self._cars, key=lambda when: abs(when[0] - at))[1] - watts
+        # The meter saw the car as it was when this value first came. Where the car changed about then, the sun
+        # waits for the next value, and the supply has the less.
+        looks = self._nearest(max(self._since, good.at - meaning.stale))
+        sun = max(looks) - watts
         if meaning.supply is None:
             return Judgement(sun)
         value, unit = meaning.supply
-        headroom = sun + (value * phase_volts(plug) * plug.phases if unit == "A" else value)
+        supply = value * phase_volts(plug) * plug.phases if unit == "A" else value
+        headroom = min(looks[0], self._nearest(good.at)[0]) - watts + supply
         return Judgement(headroom if meaning.mode == "supply" else sun, headroom=headroom)
+
+    def _nearest(self, at: float) -> list[float]:
+        """Watts of the car at the look nearest to a time, and at the next nearest one if that is not near."""
+        looks = nsmallest(2, self._cars, key=lambda look: abs(look[0] - at))
+        return [watts for _, watts in looks[: 1 if abs(looks[0][0] - at) <= _NEAR else 2]]
