@@ -77,7 +77,7 @@ def test_the_whole_day_of_the_page_is_sun_by_day_the_cheap_hours_by_night_and_a_
         """The command, as if it were so many hours before the cheap ones."""
         begin = now + timedelta(hours=hours)
         window = f"{begin:%H:%M}-{begin + timedelta(hours=4):%H:%M}"
-        here = {"http://127.0.0.1:9090": url, "127.0.0.1:9988": "127.0.0.1:0", "00:30-04:30": window}
+        here = {"http://127.0.0.1:9090": url, "127.0.0.1:9988": "127.0.0.1:0", "00:31-04:29": window}
         assert here.keys() <= set(command)
         process: Process = start(*(here.get(word, word) for word in command), env={"CCL_CHARGER": charging.url})
         return process

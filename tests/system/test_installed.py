@@ -21,6 +21,7 @@ RELEASES = {"bookworm": "3.11", "trixie": "3.13"}
 
 PAGE = (PROJECT / "deploy" / "README.md").read_text(encoding="utf-8")
 NIGHT_PAGE = (PROJECT / "deploy" / "systemd" / "README.md").read_text(encoding="utf-8")
+FOLLOW_PAGE = (PROJECT / "deploy" / "follow" / "README.md").read_text(encoding="utf-8")
 COPY = "/root/ccl-exporter"
 INSTALLED = "/opt/ccl-exporter/bin/ccl-exporter"
 HERE = "http://127.0.0.1:9986"
@@ -78,7 +79,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         machine.take(PROJECT, project_files(), COPY)
         machine.take(wheels, ["."], "/root/wheels")
         machine.write("/root/.config/pip/pip.conf", "[global]\nno-index = true\nfind-links = /root/wheels\n")
-        machine.sh(f"cd {COPY}; {block(PAGE, '## systemd')}")
+        machine.sh(f"cd {COPY}; {block(PAGE, '## systemd')}{block(PAGE, 'Then start the service:')}")
         site = f"/opt/ccl-exporter/bin/python {COPY}/tests/helpers/machine_site.py"
         machine.sh(f"systemd-run --quiet --unit=site {site}")
         machine.await_log("site", "the site is ready")
@@ -231,7 +232,7 @@ def await_write(machine: Machine, charger: str, command: str) -> None:
 
 def test_a_follower_that_is_killed_is_restored_and_started_again(machine: Machine) -> None:
     """At a charger whose login is a secret of the service."""
-    machine.sh(f"install -m 644 {COPY}/deploy/systemd/ccl-charge-follow.service /etc/systemd/system/")
+    machine.sh(f"cd {COPY}; {block(FOLLOW_PAGE, '### As a service')}")
     edit(
         machine,
         "ccl-charge-follow.service",
@@ -256,7 +257,7 @@ def test_a_plan_that_is_killed_is_restored_and_goes_on(machine: Machine) -> None
     at = [f"{begin + timedelta(hours=hour):%Y-%m-%dT%H:%MZ}" for hour in range(6)]
     prices = [f"{at[hour]},{at[hour + 1]},{price}" for hour, price in enumerate((9, 9, 1, 9, 9))]
     machine.write("/etc/ccl-exporter/prices.csv", "\n".join(["begin,end,price", *prices]) + "\n")
-    machine.sh(f"install -m 644 {COPY}/deploy/systemd/ccl-charge-plan@.service /etc/systemd/system/")
+    machine.sh(f"cd {COPY}; {block(FOLLOW_PAGE, '### A plan as a service')}")
     edit(
         machine,
         "ccl-charge-plan@.service",
@@ -285,8 +286,9 @@ def test_the_lines_of_the_page_upgrade_it(machine: Machine) -> None:
 
 
 def test_the_lines_of_the_page_uninstall_it(machine: Machine) -> None:
-    machine.sh("rm -rf /etc/systemd/system/ccl-charge-* /etc/systemd/system/ccl-exporter.service.d")
-    machine.sh(block(PAGE, "To uninstall;") + " 2>&1")
+    """With a timer and a follower that run."""
+    machine.sh("systemctl enable --now ccl-charge-night@night.timer ccl-charge-follow")
+    machine.sh(block(PAGE, "To uninstall the service") + " 2>&1")
     left = machine.sh("find / -xdev -name '*ccl*' -not -path '/root/*' -not -path '/proc/*'").splitlines()
 
     assert left == []
