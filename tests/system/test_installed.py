@@ -90,6 +90,7 @@ def test_the_lines_of_the_page_install_a_service_that_starts_with_the_machine(ma
     assert machine.show("ccl-exporter", "UnitFileState") == "enabled"
     assert machine.show("ccl-exporter", "ActiveState") == "active"
     assert Scrape.of(fetch(machine, "/metrics")).get("ccl_up") == 0, "there is no 192.0.2.10"
+    assert "<code>ccl check --charger http://192.0.2.10</code>" in fetch(machine, "/")
     assert machine.sh("stat -c %a /etc/ccl-exporter/secrets /var/lib/private/ccl-exporter").split() == ["700"] * 2
 
 
