@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from alert_rules.chargers import VULNERABLE
+
 from boards import cost
 from boards.energy_queries import LONGEST_GAP
 from boards.grafana import Data, Json, Target, merged
@@ -15,11 +17,6 @@ _STATION = 'job=~"$job", instance=~"$instance"'
 
 VULNERABILITIES = "Known vulnerabilities"
 """The heading of a column about firmware."""
-
-_VULNERABLE = (
-    'product=~"(?i).*circarlife.*", version=~"[0-3][.].*|4[.][0-2]([^0-9].*)?|4[.]3([.]0([^0-9].*)?|[^0-9.].*)?"'
-)
-"""CirCarLife before 4.3.1 (CVE-2018-12634, CVE-2018-17918 and others)."""
 
 ANNOTATIONS: Sequence[Json] = (
     annotation(
@@ -157,7 +154,7 @@ class Scraped(PromQL):
 
     def vulnerable(self) -> str:
         """The engines whose version has known vulnerabilities."""
-        return f"{f.STATION_INFO.name}{{{self.station}, {_VULNERABLE}}}"
+        return f"{f.STATION_INFO.name}{{{self.station}, {VULNERABLE}}}"
 
     def rejected(self) -> Data | None:
         grown = f"increase({self.of_station(f.REJECTED)}[$__rate_interval])"

@@ -176,12 +176,17 @@ AVAILABILITY = (
     ),
 )
 
+VULNERABLE = (
+    'product=~"(?i).*circarlife.*", version=~"[0-3][.].*|4[.][0-2]([^0-9].*)?|4[.]3([.]0([^0-9].*)?|[^0-9.].*)?"'
+)
+"""Matchers of CirCarLife before 4.3.1 (CVE-2018-12634, CVE-2018-17918 and others), for the rules and the boards."""
+
 FIRMWARE = Group(
     "ccl-firmware",
     (
         Alert(
             "CclFirmwareVulnerable",
-            'ccl_station_info{product=~"(?i).*circarlife.*", version=~"[0-3][.].*|4[.][0-2]([^0-9].*)?|4[.]3([.]0([^0-9].*)?|[^0-9.].*)?"}',
+            f"ccl_station_info{{{VULNERABLE}}}",
             f"{CHARGER}: the charger's software has published vulnerabilities.",
             "It runs {{ $labels.product }} {{ $labels.version }}, which is older than 4.3.1 (CVE-2018-12634 and"
             " others). Update it if the vendor lets you, and keep the charger in a network of its own, with the"
