@@ -41,6 +41,29 @@ def remedy_of(plug: Plug) -> str:
     return REMEDIES[NotCharging.LIMIT_BELOW_MINIMUM]
 
 
+FAULT_NAMES: Mapping[str, str] = {
+    "cfg": "configuration",
+    "master": "master unit",
+    "beacon": "lamp",
+    "lock": "plug lock",
+    "supply": "mains supply",
+    "rcd": "RCD tripped",
+    "emergency": "emergency stop",
+    "ev_communication_device": "communication with the vehicle",
+    "reader": "card reader",
+    "type": "device type",
+    "version": "firmware version",
+    "other": "another fault",
+    "unknown": "unknown fault",
+}
+"""What a fault is called, by its word in the catalogue, where that is not its name."""
+
+
+def fault_name(fault: str) -> str:
+    """What a person reads for the word of a fault."""
+    return FAULT_NAMES.get(fault, fault.replace("_", " "))
+
+
 _SWITCH_OFF_AND_ON = (
     "Unplug the vehicle, switch the charger off and on; if the fault comes back, call the installer."
 )

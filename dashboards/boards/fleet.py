@@ -2,7 +2,7 @@
 
 from boards.scraped import Scraped
 from boards.templating import query_variable, text_variable
-from boards.units import BY_URGENCY
+from boards.units import BY_URGENCY, FAULT_REASONS
 from ccl_exporter.metrics import families as f
 
 _GROUP = "$label=~`${group:regex}`"
@@ -48,6 +48,16 @@ class Fleet(Scraped):
         plugs = self.or_not_reachable(self.summed(" or ".join(terms)), len(BY_URGENCY))
         chargers = f"max by (job, instance) ({self.down()}) + {len(BY_URGENCY)}"
         return f"{plugs} or ({chargers} unless on (job, instance) {self.seen()})"
+
+    def reason_or_fault(self) -> str:
+        """Why each plug does not charge as its number in units.REASONS_AND_FAULTS; of several faults the first."""
+        name, plugs = f.PLUG_ERROR.name, ", ".join(self.by)
+        faults = " or ".join(
+            f'({name}{{{name}="{word}", {self.plug}}} == 1) * {number}' for word, number in FAULT_REASONS.items()
+        )
+        several = f"(count by ({plugs}) ({self.of_plug(f.PLUG_ERROR)} == 1) > bool 1)"
+        reason = self.code(f.PLUG_NOT_CHARGING, "not_charging")
+        return f"(min by ({plugs}) ({faults}) + {several}) or {reason}"
 
 
 fleet = Fleet()

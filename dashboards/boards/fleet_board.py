@@ -31,7 +31,7 @@ from boards.grafana import (
 )
 from boards.scraped import ANNOTATIONS, VULNERABILITIES
 from boards.templating import source_variable
-from boards.units import CONTACT, DURATION, ENERGY, FAULTS, HOURS, KWH, REASONS, STATUS, UPDATE, about
+from boards.units import CONTACT, DURATION, ENERGY, FAULTS, HOURS, KWH, REASONS_AND_FAULTS, STATUS, UPDATE, about
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family
 
@@ -144,7 +144,7 @@ def _plugs() -> Panel:
     last_read = f"last_over_time(timestamp({up} == 1)[{energy_queries.LONGEST_GAP}:5m])"
     asked = (
         (fleet.status(), "Status"),
-        (fleet.code(f.PLUG_NOT_CHARGING, "not_charging"), "Reason"),
+        (fleet.reason_or_fault(), "Reason"),
         (f"{fleet.not_reachable(0)} + on (job, instance) group_left () (time() - {last_read})", "Not read for"),
         (fleet.summed(fleet.phases(f.PLUG_POWER)), "Power"),
         (fleet.most(fleet.of_plug(f.PLUG_CURRENT_LIMIT)), "Limit"),
@@ -166,6 +166,7 @@ def _plugs() -> Panel:
             f"Session is the one under way, or the last one. {_OCCUPIED}",
             f.PLUG_STATUS,
             f.PLUG_NOT_CHARGING,
+            f.PLUG_ERROR,
             f.UP,
             f.PLUG_POWER,
             f.PLUG_CURRENT_LIMIT,
@@ -176,7 +177,7 @@ def _plugs() -> Panel:
         (
             column("Instance", link=_LINK),
             coloured("Status", STATUS),
-            coloured("Reason", REASONS),
+            coloured("Reason", REASONS_AND_FAULTS),
             column("Not read for", DURATION),
             column("Power", "watt"),
             column("Limit", "amp"),

@@ -1,11 +1,12 @@
 """What the exporter's catalogue says, in Grafana's words: units, names of states, what a metric is."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from boards.grafana import Json, words
-from ccl_exporter.metrics.families import Family
+from ccl_exporter.metrics.families import PLUG_ERROR, Family
+from ccl_exporter.station import remedies
 from ccl_exporter.station.catalogue import NotCharging, PlugState, catalogue
 
 LEAST_COLOR, GOOD, BUSY, WAITING, BAD, OFF = "text", "green", "blue", "yellow", "red", "purple"
@@ -154,12 +155,8 @@ YES_NO = words({0: ("no", LEAST_COLOR), 1: ("yes", BUSY)})
 CONTACT = words({0: ("not reachable", BAD), 1: ("reachable", GOOD)})
 UPDATE = words({1: ("yes, update to 4.3.1 or newer", WAITING)})
 SUCCESS = words({0: ("failed", BAD), 1: ("OK", GOOD)})
-FAULT_NAMES = {
-    "cfg": "configuration",
-    "rcd": "ground fault",
-    "ev_communication_device": "communication",
-}
-"""What faults are called where their word is an abbreviation."""
+FAULT_NAMES = {**remedies.FAULT_NAMES, "ev_communication_device": "communication"}
+"""What faults are called, in the room of a stat."""
 
 FAULTS: Json = {
     "color": {"fixedColor": BAD, "mode": "fixed"},
@@ -185,3 +182,16 @@ FAULT_TEXTS: Json = {
 
 REASONS = states("not_charging")
 """Why a plug does not charge, by the number that is stored; 0 while it charges."""
+
+FAULT_REASONS: Mapping[str, int] = {word: 100 + 2 * place for place, word in enumerate(PLUG_ERROR.states)}
+"""Numbers beside those of reasons, for a plug with this fault; the next number says that it has others too."""
+
+
+def _fault_reasons() -> Iterator[tuple[int, tuple[str, str]]]:
+    for word, number in FAULT_REASONS.items():
+        name = f"fault: {remedies.fault_name(word)}"
+        yield from ((number, (name, BAD)), (number + 1, (f"{name} and others", BAD)))
+
+
+REASONS_AND_FAULTS: Json = {"mappings": [*REASONS["mappings"], *words(dict(_fault_reasons()))["mappings"]]}
+"""Why a plug does not charge, and which fault it has."""

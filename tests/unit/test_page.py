@@ -193,7 +193,7 @@ class TestWhyNotCharging:
             ),
             pytest.param(
                 plug("error", enabled=False, faults=("rcd", "temperature")),
-                "A fault prevents it: residual-current device (RCD), temperature.",
+                "A fault prevents it: RCD tripped, temperature.",
                 id="faults go before everything else",
             ),
             pytest.param(plug("error"), "unknown fault", id="an error without a bit"),
@@ -259,9 +259,9 @@ class TestOneCharger:
     def test_faults_are_named_where_they_are_looked_for(self) -> None:
         seen = text(snapshot({**CHARGING, "EVSE.PLUG.STATE": -1.0, "EVSE.PLUG.ERROR": 288.0, "EVSE.ERROR": 2.0}))
 
-        assert "Not charging: a fault prevents it: residual-current device (RCD), emergency stop. The" in seen
+        assert "Not charging: a fault prevents it: RCD tripped, emergency stop. The" in seen
         assert "call an electrician. The emergency stop was used. Release it" in seen
-        assert "Faults of the plug residual-current device (RCD), emergency stop" in seen
+        assert "Faults of the plug RCD tripped, emergency stop" in seen
         assert "The charger reports: card reader. Unplug the vehicle, switch the charger off and on;" in seen
         assert "Faults of the charger card reader" in seen
 

@@ -5,22 +5,8 @@ from collections.abc import Sequence
 from ccl_exporter.exporter.web.markup import NOTHING
 from ccl_exporter.station.catalogue import Activity, NotCharging
 from ccl_exporter.station.plug import IN_SESSION, Plug
+from ccl_exporter.station.remedies import fault_name
 
-FAULTS = {
-    "cfg": "configuration",
-    "master": "master unit",
-    "beacon": "lamp",
-    "lock": "plug lock",
-    "supply": "mains supply",
-    "rcd": "residual-current device (RCD)",
-    "emergency": "emergency stop",
-    "ev_communication_device": "communication with the vehicle",
-    "reader": "card reader",
-    "type": "device type",
-    "version": "firmware version",
-    "other": "another fault",
-    "unknown": "unknown fault",
-}
 STOPS = {
     "user": "by its user",
     "scheduler": "by the schedule",
@@ -70,7 +56,7 @@ def plain(word: str) -> str:
 
 def faults(words: Sequence[str] | None) -> str:
     """Faults by their words in the catalogue; None is that they could not be read."""
-    return NOTHING if words is None else ", ".join(FAULTS.get(word, plain(word)) for word in words) or "none"
+    return NOTHING if words is None else ", ".join(map(fault_name, words)) or "none"
 
 
 def state(plug: Plug) -> tuple[str, str]:

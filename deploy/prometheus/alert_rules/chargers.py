@@ -1,8 +1,10 @@
 """Alerts about a charger as a whole, and the availability that only a fleet counts."""
 
 from alert_rules.model import Alert, Group, Recording, Severity
-from alert_rules.words import CHARGER, PLUG, command, fault
+from alert_rules.words import CHARGER, PLUG, command, fault, fault_step
 from ccl_exporter.metrics import families as f
+
+_OWN_ALERT = ("rcd", "temperature")
 
 CHARGERS = Group(
     "ccl-chargers",
@@ -78,10 +80,10 @@ CHARGERS = Group(
         ),
         Alert(
             "CclStationFault",
-            'max_over_time(ccl_station_error{ccl_station_error!~"rcd|temperature"}[2m]) == 1',
+            f'max_over_time(ccl_station_error{{ccl_station_error!~"{"|".join(_OWN_ALERT)}"}}[2m]) == 1',
             f"{CHARGER}: the charger reports a fault: {fault(f.STATION_ERROR.name)}.",
-            f"The fault is one of the whole charger, not of a plug. {command('show EVSE')} shows its values. Look at"
-            " the charger itself: tilt and tamper may mean damage.",
+            f"The fault is one of the whole charger, not of a plug. {command('show EVSE')} shows its values."
+            f" {fault_step(f.STATION_ERROR.name, _OWN_ALERT)}",
             Severity.CRITICAL,
             Severity.CRITICAL,
             "2m",

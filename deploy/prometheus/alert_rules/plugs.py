@@ -9,27 +9,29 @@ from alert_rules.words import (
     coded,
     command,
     fault,
+    fault_step,
     reason_and_remedy,
     stop,
 )
 from ccl_exporter.metrics import families as f
 from ccl_exporter.station.catalogue import NotCharging
+from ccl_exporter.station.remedies import FAULT_STEPS
 
 _STATUS = command("charge status")
+_OWN_ALERT = ("rcd", "temperature", "contactor", "lock")
 
 FAULTS = Group(
     "ccl-faults",
     (
         Alert(
             "CclPlugFault",
-            """last_over_time(ccl_plug_error{ccl_plug_error!~"rcd|temperature|contactor|lock"}[3m]) == 1
+            f"""last_over_time(ccl_plug_error{{ccl_plug_error!~"{"|".join(_OWN_ALERT)}"}}[3m]) == 1
   or on (job, instance, plug) (
-    last_over_time(ccl_plug_state{ccl_plug_state="error"}[3m]) == 1
+    last_over_time(ccl_plug_state{{ccl_plug_state="error"}}[3m]) == 1
       unless on (job, instance, plug) last_over_time(ccl_plug_error[3m]) == 1)""",
             f"{PLUG}: a fault{{{{ with $labels.ccl_plug_error }}}}: {fault(f.PLUG_ERROR.name)}{{{{ end }}}}.",
             "The fault has stayed for 2 minutes, and no vehicle can charge there."
-            f" {_STATUS} shows it. Unplug the vehicle, and switch the charger off and on; if the fault stays, call an"
-            " electrician.",
+            f" {_STATUS} shows it. {fault_step(f.PLUG_ERROR.name, _OWN_ALERT)}",
             Severity.CRITICAL,
             Severity.CRITICAL,
             "2m",
@@ -40,7 +42,7 @@ FAULTS = Group(
             """max_over_time(ccl_plug_error{ccl_plug_error="rcd"}[5m]) == 1
   or max_over_time(ccl_station_error{ccl_station_error="rcd"}[5m]) == 1""",
             f"{CHARGER_OR_PLUG}: the residual-current device (RCD) has tripped.",
-            "Do not use it before an electrician has looked at it. It may be the vehicle: remember which one it was.",
+            f"{FAULT_STEPS['rcd']} It may be the vehicle: remember which one it was.",
             Severity.CRITICAL,
             Severity.CRITICAL,
         ),
@@ -49,8 +51,8 @@ FAULTS = Group(
             """last_over_time(ccl_plug_error{ccl_plug_error="temperature"}[3m]) == 1
   or last_over_time(ccl_station_error{ccl_station_error="temperature"}[3m]) == 1""",
             f"{CHARGER_OR_PLUG}: the charger reports that it is too hot.",
-            "It may slow down or stop charging. Look for sun, a blocked vent, a loose terminal. A lower limit helps:"
-            f" {command('charge limit 50%')}.",
+            f"It may slow down or stop charging. {FAULT_STEPS['temperature']} Look for sun, a blocked vent, a loose"
+            f" terminal. A lower limit helps: {command('charge limit 50%')}.",
             Severity.WARNING,
             Severity.WARNING,
             "5m",
@@ -59,12 +61,8 @@ FAULTS = Group(
             "CclContactorOrLock",
             'last_over_time(ccl_plug_error{ccl_plug_error=~"contactor|lock"}[3m]) == 1',
             f"{PLUG}: a fault of the {fault(f.PLUG_ERROR.name)}.",
-            choice(
-                f"$labels.{f.PLUG_ERROR.name}",
-                {'"lock"': "The lock does not hold the cable, or does not release it."},
-                "A stuck contactor leaves the socket live.",
-            )
-            + f" Take the plug out of service with {command('charge disable')}, and call an electrician.",
+            choice(f"$labels.{f.PLUG_ERROR.name}", {'"lock"': FAULT_STEPS["lock"]}, FAULT_STEPS["contactor"])
+            + f" {command('charge disable')} takes the plug out of service.",
             Severity.CRITICAL,
             Severity.CRITICAL,
             "1m",

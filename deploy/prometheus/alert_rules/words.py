@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from ccl_exporter.exporter.web.plug_words import FAULTS, STOPS
+from ccl_exporter.exporter.web.plug_words import STOPS
 from ccl_exporter.metrics import families as f
 from ccl_exporter.station.catalogue import NotCharging, catalogue
-from ccl_exporter.station.remedies import REMEDIES
+from ccl_exporter.station.remedies import FAULT_NAMES, FAULT_STEPS, REMEDIES, fault_steps
 
 CHARGER = "{{ $labels.instance }}"
 PLUG = "{{ $labels.instance }}, plug {{ $labels.plug }}"
@@ -34,11 +34,21 @@ def plain(label: str) -> str:
     return f'{{{{ reReplaceAll "_" " " $labels.{label} }}}}'
 
 
+def _faults(label: str) -> Iterable[str]:
+    return catalogue().bits["plug_error" if label == f.PLUG_ERROR.name else "station_error"]
+
+
 def fault(label: str) -> str:
     """A fault in words."""
-    known = catalogue().bits["plug_error" if label == f.PLUG_ERROR.name else "station_error"]
-    texts = {f'"{word}"': FAULTS[word] for word in known if word in FAULTS}
+    texts = {f'"{word}"': FAULT_NAMES[word] for word in _faults(label) if word in FAULT_NAMES}
     return choice(f"$labels.{label}", texts, plain(label))
+
+
+def fault_step(label: str, left_out: Iterable[str]) -> str:
+    """What a person does after a fault, in the words of the page; some faults have an alert of their own."""
+    known = (word for word in _faults(label) if word in FAULT_STEPS and word not in left_out)
+    texts = {f'"{word}"': FAULT_STEPS[word] for word in known}
+    return choice(f"$labels.{label}", texts, fault_steps(("unknown",)))
 
 
 def stop(words: Iterable[str]) -> str:
