@@ -164,7 +164,7 @@ function Bars({ panel, data, width, height }) {
   const sum = (values) => (stacked ? values.reduce((a, b) => a + b, 0) : Math.max(...values));
   const highest = Math.max(1e-9, ...rows.map(({ values }) => sum(values)));
   const horizontal = panel.options.orientation === 'horizontal';
-  const [along, left] = horizontal ? [width - 230, 150] : [height - 44, 8];
+  const [along, left] = horizontal ? [width - 245, 150] : [height - 44, 8];
   const thick = (horizontal ? height : width - left) / Math.max(1, rows.length);
   const named = names.display ? (value) => formattedValueToString(names.display(value)) : String;
   const every = horizontal ? 1 : Math.ceil(rows.length / Math.max(1, Math.floor((width - left) / 46)));
@@ -211,7 +211,10 @@ function Rows({ panel, data, height }) {
   const [sort] = panel.options.sortBy ?? [];
   const by = sort && frame.fields.find((field) => title(field) === sort.displayName);
   if (by) order.sort((a, b) => (by.values[a] > by.values[b] ? 1 : -1) * (sort.desc ? -1 : 1));
-  const align = (field) => field.config.custom?.align ?? (field.type === FieldType.number ? 'right' : 'left');
+  const align = ({ config, type }) => {
+    const set = config.custom?.align ?? 'auto';
+    return set !== 'auto' ? set : type === FieldType.number ? 'right' : 'left';
+  };
   const style = (field, display) => {
     const base = { padding: '7px 6px', textAlign: align(field), whiteSpace: 'nowrap' };
     const kind = field.config.custom?.cellOptions?.type;
@@ -265,7 +268,8 @@ function Panel({ panel }) {
   const title = panel.timeFrom && !panel.hideTimeOverride ? `${panel.title}   Last ${panel.timeFrom}` : panel.title;
   return (
     <div style={{ position: 'absolute', left: x * COLUMN, top: y * ROW, width: w * COLUMN - GAP }} data-panel={panel.title}>
-      <PanelChrome title={title} description={panel.description} width={w * COLUMN - GAP} height={h * ROW - GAP}>
+      <PanelChrome title={title} description={panel.description} width={w * COLUMN - GAP} height={h * ROW - GAP}
+        padding={panel.type === 'stat' ? 'none' : 'md'}>
         {(width, height) => data && <Content panel={panel} data={data} width={width} height={height} />}
       </PanelChrome>
     </div>

@@ -51,11 +51,12 @@ _TARIFF = Tariff(UTC, "GBP", 0.2877, ((window("00:30-04:30", "UTC"), 0.085),))
 
 @dataclass
 class Month:
-    """What was read: series for a Prometheus with value and Unix seconds, and line protocol.
+    """What was read since `begin`: series for a Prometheus with value and Unix seconds, and line protocol.
 
     `live_page` is the exporter's own page of the home, as HTML.
     """
 
+    begin: float
     scraped: list[str] = field(default_factory=list)
     pushed: list[str] = field(default_factory=list)
     live_page: bytes = b""
@@ -64,7 +65,7 @@ class Month:
 def month(folder: Path, days: float, faulty: bool = False) -> Month:
     """The last `days` before `END`, read every four minutes by the exporter's own code."""
     clock = Clock(END - days * _DAY)
-    found, log = Month(), SessionRecorder(folder / "charges.db")
+    found, log = Month(clock.at), SessionRecorder(folder / "charges.db")
     log.tariff = _TARIFF
     powers: deque[float] = deque([nan] * _MINUTES, _MINUTES)
     with ExitStack() as stack:

@@ -28,9 +28,10 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parents[1] / "tests"), str(HERE)]
 
 from helpers.board_asking import Asker, span  # noqa: E402 - the path comes first
-from helpers.board_data import in_pieces, post, prometheus  # noqa: E402 - likewise
+from helpers.board_data import in_milliseconds, in_pieces, post, prometheus  # noqa: E402 - likewise
 from helpers.board_queries import BOARDS, Query, defaults, panel_queries, panels, title  # noqa: E402 - likewise
 from helpers.databases import Influx, Victoria, running  # noqa: E402 - likewise
+from helpers.replay import AVAILABILITY_RULES, History, fleet_rules, replay  # noqa: E402 - likewise
 from helpers.support import server  # noqa: E402 - likewise
 from helpers.terminal import on_terminal  # noqa: E402 - likewise
 from month import END, HOME, Month, month  # noqa: E402 - likewise
@@ -101,11 +102,11 @@ def draw(
     data: Month,
     folder: Path,
     out: Path,
-    on_empty: Callable[[str], None] = lambda panel: None,
+    on_empty: Callable[[str, str], None] = lambda panel, reason: None,
 ) -> Iterator[Path]:
     """Draw the pictures; yields the path of each. Raises AssertionError if a panel cannot be drawn.
 
-    `on_empty` is called with the place of each open panel that has no data and does not say why.
+    `on_empty` is called for each open panel that has no data, with its place and the reason that it shows, if any.
     """
     build(folder)
     with ExitStack() as stack:
@@ -114,8 +115,8 @@ def draw(
             asker = sources.asker(picture)
             found = answers(picture.board, asker)
             for panel in BOARDS[picture.board]["panels"]:
-                if panel["type"] != "row" and not found[str(panel["id"])] and not _reason(panel):
-                    on_empty(f"{picture.board}: {panel['title']}")
+                if panel["type"] != "row" and not found[str(panel["id"])]:
+                    on_empty(f"{picture.board}: {panel['title']}", _reason(panel))
             page = folder / f"{picture.name}.html"
             page.write_text(_page(picture, asker, found), encoding="utf-8")
             yield shoot(page, out / f"{picture.name}.png", picture)
@@ -140,7 +141,7 @@ class _Sources:
     """The databases with the data; each ends with the stack."""
 
     def __init__(self, stack: ExitStack, data: Month, folder: Path) -> None:
-        self._prometheus = stack.enter_context(prometheus(folder, data.scraped))
+        self._prometheus = stack.enter_context(prometheus(folder, data.scraped + _availability(data, folder)))
         self._victoria = Victoria(folder / "victoria")
         influx = Influx(folder / "influx")
         for database in (self._victoria, influx):
@@ -160,6 +161,24 @@ class _Sources:
             url = self._victoria.url
         chosen = {**defaults(picture.board), **picture.chosen, "currency": "GBP"}
         return Asker(url, chosen, END, interval=_INTERVAL, database=database)
+
+
+def _availability(data: Month, folder: Path) -> list[str]:
+    """What the recording rules make of the month, as further scraped series."""
+    history = History(folder / "history")
+    with running(history):
+        needed = [line for line in data.scraped if line.startswith(("ccl_plug_status{", "up{"))]
+        for piece in in_pieces(in_milliseconds(needed)):
+            post(f"{history.url}/api/v1/import/prometheus", piece)
+        history.export("up")  # makes what was written visible
+        replay(history.url, fleet_rules(AVAILABILITY_RULES, folder), data.begin, END, folder)
+        recorded = history.export('{__name__=~".+:ratio.+"}')
+    found = []
+    for labels, times, values in recorded:
+        name = labels.pop("__name__")
+        own = ",".join(f"{label}={json.dumps(value, ensure_ascii=False)}" for label, value in labels.items())
+        found += [f"{name}{{{own}}} {value} {at // 1000}" for at, value in zip(times, values, strict=True)]
+    return found
 
 
 def _page(picture: Picture, asker: Asker, found: Mapping[str, Any]) -> str:

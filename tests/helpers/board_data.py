@@ -28,7 +28,7 @@ from ccl_exporter.settings import Module
 from ccl_exporter.simulator import Dialect, Fault, Simulator
 from ccl_exporter.station.judge import core_variables
 from ccl_exporter.station.plausibility import RegisterFilter
-from helpers.support import Clock, get, server
+from helpers.support import Clock, server
 
 END = datetime(2026, 10, 2, 6, 0, tzinfo=UTC).timestamp()
 """When the boards are looked at: on the second day of a month."""
@@ -237,19 +237,3 @@ def prometheus(folder: Path, scraped: list[str]) -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate()
-
-
-def recorded(database: str, rules: Path, begin: float) -> None:
-    """What the rules of a file make of the data in a VictoriaMetrics, from `begin` to `END`, put beside it.
-
-    A rule does not see what another of the same file has recorded.
-    """
-    stamps = [datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for at in (begin, END)]
-    command = [
-        *(server("vmalert"), f"-rule={rules}", f"-datasource.url={database}", f"-remoteWrite.url={database}"),
-        *(f"-replay.timeFrom={stamps[0]}", f"-replay.timeTo={stamps[1]}", "-replay.rulesDelay=0s"),
-        *("-replay.disableProgressBar", "-replay.maxDatapointsPerQuery=10000", "-datasource.queryStep=0s"),
-        *("-httpListenAddr=127.0.0.1:0", "-external.url=http://alerts.example"),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    get(f"{database}/internal/force_flush")

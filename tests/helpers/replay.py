@@ -1,8 +1,9 @@
 """Rules replayed over what a VictoriaMetrics holds, by Debian's vmalert."""
 
 import json
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,11 @@ from urllib.parse import urlencode
 import yaml
 
 from helpers.databases import Victoria
-from helpers.support import get, server
+from helpers.support import PROJECT, get, server
+
+RULES = PROJECT / "deploy" / "prometheus" / "rules"
+AVAILABILITY_RULES = "calendar:month:info|plug:ccl_plug_(status:seen|available:.+)"
+"""The names of the rules that record availability."""
 
 
 class History(Victoria):
@@ -19,6 +24,22 @@ class History(Victoria):
 
     def command(self) -> list[str]:
         return [*super().command(), "-search.maxPointsPerTimeseries=100000", "-search.maxUniqueTimeseries=1000000"]
+
+
+def fleet_rules(names: str, folder: Path) -> Path:
+    """A file with the rules of a fleet whose names match a pattern."""
+    groups = [
+        {**group, "rules": [rule for rule in group["rules"] if re.fullmatch(names, _name(rule))]}
+        for file in ("recording.yml", "fleet.yml")
+        for group in yaml.safe_load((RULES / file).read_text())["groups"]
+    ]
+    path = folder / "chosen.yml"
+    path.write_text(yaml.safe_dump({"groups": [group for group in groups if group["rules"]]}))
+    return path
+
+
+def _name(rule: Mapping[str, str]) -> str:
+    return rule.get("record") or rule["alert"]
 
 
 def replay(database: str, rules: Path, begin: float, end: float, folder: Path, /, **labels: str) -> None:

@@ -5,10 +5,9 @@ month, in some twenty seconds. CCL_BOARD_DAYS=5 in the environment makes it five
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from math import ceil
@@ -16,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from boards.units import BY_URGENCY, NOT_REACHABLE
+from boards.units import BY_URGENCY, FAULT_REASONS, NOT_REACHABLE
 from helpers.board_asking import Asker
 from helpers.board_data import (
     ABSENT,
@@ -33,11 +31,10 @@ from helpers.board_data import (
     in_pieces,
     post,
     prometheus,
-    recorded,
 )
 from helpers.board_queries import BOARDS, OWN, defaults, queries, title
 from helpers.databases import Influx, Victoria, running
-from helpers.support import PROJECT
+from helpers.replay import AVAILABILITY_RULES, History, fleet_rules, replay
 
 from ccl_exporter.sessions.tracker import FinishedSession
 from ccl_exporter.simulator import Dialect
@@ -273,6 +270,18 @@ def test_a_charger_that_is_not_reachable_is_shown_as_such(sources: Sources) -> N
     assert rows == {ABSENT: len(BY_URGENCY)}
 
 
+def test_the_fleet_names_the_fault_of_a_plug_and_says_that_there_are_others(sources: Sources) -> None:
+    (query,) = [query for query in queries("fleet.json") if query.place == "Chargers and plugs B"]
+    asker = sources.asker("fleet.json")
+    shown = [
+        {(one["metric"]["instance"], one["metric"]["plug"]): float(one["value"][1]) for one in each.ask(query)}
+        for each in (asker, replace(asker, end=END - 19.7 * 3600))
+    ]
+
+    assert [found[GARAGE, "EVSE.PLUG"] for found in shown] == [FAULT_REASONS["rcd"], FAULT_REASONS["rcd"] + 1]
+    assert {value for found in shown for (name, _), value in found.items() if name != GARAGE} < {*range(100)}
+
+
 def cheap_seconds(begin: float, end: float) -> float:
     """Seconds between 22 and 6 o'clock, counted one by one."""
     return sum(1 for at in range(int(begin), int(end)) if not 6 <= at // 3600 % 24 < 22)
@@ -432,31 +441,13 @@ def test_a_charger_that_reports_less_is_shown_as_far_as_it_goes(tmp_path: Path, 
 
 
 def test_availability_and_alerts_are_what_the_rules_say(sources: Sources, tmp_path: Path) -> None:
-    folder = PROJECT / "deploy/prometheus/rules"
-    groups = [
-        group
-        for name in ("recording.yml", "fleet.yml")
-        for group in yaml.safe_load((folder / name).read_text())["groups"]
-    ]
-    history, begin = Victoria(tmp_path / "history"), max(sources.days.start, END - 2 * 86_400)
+    history, begin = History(tmp_path / "history"), max(sources.days.start, END - 2 * 86_400)
     with running(history):
         for piece in in_pieces(in_milliseconds(sources.days.scraped)):
             post(f"{history.url}/api/v1/import/prometheus", piece)
         history.export("ccl_up")  # makes what was written visible
-        # One after the other, as each needs what the one before has recorded.
-        for pattern in (
-            "calendar:month:info|.*:seen",
-            ".*available:bool",
-            ".*available:(sum|count)5m",
-            ".*available:ratio.*|CclGroundFault",
-        ):
-            chosen = [
-                {**group, "rules": [rule for rule in group["rules"] if re.fullmatch(pattern, _name(rule))]}
-                for group in groups
-            ]
-            rules = tmp_path / "rules.yml"
-            rules.write_text(yaml.safe_dump({"groups": [group for group in chosen if group["rules"]]}))
-            recorded(history.url, rules, begin)
+        rules = fleet_rules(f"{AVAILABILITY_RULES}|CclGroundFault", tmp_path)
+        replay(history.url, rules, begin, END, tmp_path)
         asker = Asker(history.url, defaults("fleet.json"), END, interval=STEP)
         found = {query.place: asker.ask(query) for query in queries("fleet.json") if title(query) in BY_RULES}
 
@@ -465,7 +456,3 @@ def test_availability_and_alerts_are_what_the_rules_say(sources: Sources, tmp_pa
     assert {one["metric"]["month"] for one in found["Availability by month A"]} == {"2026-09", "2026-10"}
     assert all(0.5 < float(one["value"][1]) <= 1 for one in found["Availability by month A"])
     assert {one["metric"]["instance"] for one in found["annotation Alerts"]} == {GARAGE}
-
-
-def _name(rule: Mapping[str, str]) -> str:
-    return rule.get("record") or rule["alert"]

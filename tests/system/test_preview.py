@@ -27,14 +27,15 @@ def test_every_board_is_drawn_and_open_panels_have_data_or_a_reason(preview: Mod
     """Two days; the pictures of the project are of thirty (dashboards/preview/README.md)."""
     pictures = [one for one in preview.PICTURES if one.name in preview.COMMITTED]
     assert {one.board for one in pictures} == set(BOARDS)
-    empty: list[str] = []
+    empty: dict[str, str] = {}
     data = preview.month(tmp_path, 2.0)
-    drawn = list(preview.draw(pictures, data, tmp_path, tmp_path, empty.append))
+    drawn = list(preview.draw(pictures, data, tmp_path, tmp_path, empty.__setitem__))
     others = [preview.shoot_live_page(data, tmp_path, tmp_path), preview.shoot_terminal(tmp_path, tmp_path)]
 
     assert [path.read_bytes()[:4] for path in others] == [b"\x89PNG"] * 2
     assert [path.read_bytes()[:4] for path in drawn] == [b"\x89PNG"] * len(pictures)
-    assert empty == []
+    assert [panel for panel, reason in empty.items() if not reason] == []
+    assert [panel for panel in empty if "Availability" in panel] == []  # the rules have recorded it
 
 
 def test_a_panel_that_cannot_be_drawn_is_named(preview: ModuleType, tmp_path: Path) -> None:
