@@ -70,8 +70,8 @@ class PromQL:
         raise NotImplementedError
 
     def faults_now(self) -> Data:
-        """A 1 for each fault of the plug that holds, called as the fault; `unknown` 0 if it is not reachable."""
-        return Data((*self.fault_targets(), Target(self.not_reachable(0), "unknown", instant=True)))
+        """A 1 for each fault of the plug that holds, called as the fault; `not known` 0 if it is not reachable."""
+        return Data((*self.fault_targets(), Target(self.not_reachable(0), "not known", instant=True)))
 
     def fault_targets(self) -> tuple[Target, ...]:
         raise NotImplementedError
