@@ -47,7 +47,7 @@ def publishing(folder: Path, port: int, interval: int, chargers: dict[str, str])
 
 
 def delays(garage: Simulator, listener: Listener, changes: int, interval: int) -> list[float]:
-    """Seconds from each change to the message that tells of it."""
+    """Seconds from each change to the message with it."""
     found = []
     for number in range(changes):
         sleep(random.random() * interval)

@@ -152,7 +152,7 @@ async def _main(latency: float) -> None:
     targets: dict[str, list[str]] = {}
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(latency, counts, targets), "127.0.0.1", 0, backlog=4096)
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - whoever started it reads the port
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - the parent process reads the port
     await server.serve_forever()
 
 

@@ -147,7 +147,7 @@ def snmp_exporter() -> Iterator[tuple[Running, str]]:
 
 
 def snmp_version() -> str:
-    """The version that Debian's snmp_exporter tells of itself."""
+    """The version that Debian's snmp_exporter prints."""
     program = server("prometheus-snmp-exporter")
     printed = subprocess.run((program, "--version"), capture_output=True, text=True, check=True)
     found = re.search(r"version (\S+?),? ", printed.stdout + printed.stderr)

@@ -1,4 +1,4 @@
-"""Debian's mosquitto, started and ended by a test, somebody who listens to it, and brokers that misbehave."""
+"""Debian's mosquitto, started and ended by a test, a subscriber, and brokers that misbehave."""
 
 import json
 import socket

@@ -125,7 +125,7 @@ bind-address = "127.0.0.1:0"
         self.query("CREATE DATABASE evse")
 
     def write(self, lines: str) -> None:
-        """Write as somebody else did before us."""
+        """Write as another program did before."""
         urllib.request.urlopen(f"{self.url}/write?db=evse&precision=ms", lines.encode(), timeout=60).close()
 
     def count(self, measurement: str, field: str) -> int:

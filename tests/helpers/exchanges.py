@@ -20,7 +20,7 @@ SECRET = "hunter-4711"  # noqa: S105 - nobody's
 
 
 class Once(threading.Event):
-    """Is set by whoever waits for it: a loop that asks between two turns runs once."""
+    """An event that its waiter sets: a loop that checks it between two steps runs once."""
 
     def wait(self, timeout: float | None = None) -> bool:
         self.set()

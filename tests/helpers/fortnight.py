@@ -60,7 +60,7 @@ class Night:
 
     got: float
     could: float
-    """What somebody could have who knows the loads and changes the current at once."""
+    """The optimum with known loads and an immediate current."""
 
 
 @dataclass

@@ -139,7 +139,7 @@ def main(port: int, requests: int, seed: int) -> None:
     slow = [SlowConnection(port, *kinds[number % len(kinds)]) for number in range(SLOW_CONNECTIONS)]
     for each in slow:
         each.open()
-    print(f"{len(slow)} slow connections", flush=True)  # noqa: T201 - for whoever started it
+    print(f"{len(slow)} slow connections", flush=True)  # noqa: T201 - for the parent process
     answers: list[bytes] = []
     threads = [
         threading.Thread(target=_attack, args=(port, requests // _THREADS, random.Random(seed + number), answers))

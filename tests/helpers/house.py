@@ -309,8 +309,8 @@ STARTS = 8
 def optimum(house: House, starts: int | None = STARTS) -> float:
     """The most sun that a car can take in a day without any energy from the grid, in watt-hours.
 
-    By somebody who knows the whole day: the car takes nothing, or any current from 6 A to what the plug has,
-    on one phase, changed as often as he likes, without delay; it starts at most `starts` times.
+    With the whole day known in advance: the car takes nothing, or any current from 6 A to the rated current,
+    on one phase, changed as often as needed, without delay; it starts at most `starts` times.
     """
     least, largest = 6 * LOW, LARGEST * HIGH
     count = STARTS if starts is None else starts

@@ -290,7 +290,7 @@ def street(stage: Stage) -> Iterator[float]:
 
 
 def serviced(stage: Stage) -> Iterator[float]:
-    """A charger of an engine that tells little; a planned outage is none in the books."""
+    """A charger of an engine with few documents; a planned outage does not count as one."""
     for day in range(40):
         yield day * DAY + 1 * HOUR
         stage.arrive(need=9000)

@@ -1,5 +1,5 @@
 """Runs within a machine of a test: simulated chargers, one for each thing that is tried, and a Prometheus that
-tells the import of the house. Prints a line when all of it listens."""
+has the import of the house. Prints a line when all of it listens."""
 
 import json
 import signal

@@ -61,10 +61,10 @@ class Engine:
         asked = [(name, unquote(value)) for name, _, value in (piece.partition("=") for piece in pieces)]
         where, _, document = path.removesuffix(".xml").rpartition("/")
         room = {"/services/user": "user", "/services/chargePointsInterface": "interface"}.get(where, "")
-        tell = self._documents().get(document)
-        if tell is None or dialect.absent & {document, f"{room}/{document}"} or len(target) > 4000:
+        render = self._documents().get(document)
+        if render is None or dialect.absent & {document, f"{room}/{document}"} or len(target) > 4000:
             return dialect.absent_code, b"<html><body>no</body></html>"
-        tree = tell(asked, room)
+        tree = render(asked, room)
         declaration = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>' if dialect.declaration else ""
         return 200, (b"\xef\xbb\xbf" if dialect.bom else b"") + (declaration + _written(tree, dialect)).encode()
 
@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
     owner: Server
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing: a failing test prints the seed, and that tells all."""
+        """Log nothing: a failing test prints the seed, which is enough to repeat it."""
 
     def do_GET(self) -> None:
         engine = self.owner.engine

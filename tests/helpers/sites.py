@@ -112,7 +112,7 @@ class Device:
 
 @dataclass
 class Plug:
-    """A socket as chargePointsInterface tells of it, element by element; `moves` if only these documents tell."""
+    """A socket as chargePointsInterface describes it, element by element; `moves` if only these documents do."""
 
     name: str
     moves: bool

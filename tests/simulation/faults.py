@@ -22,7 +22,7 @@ Script = Iterator[float]
 _POWERS = r"[^<]*\bAPI[123]?"
 
 _GLITCH = (4.0, 50.0)
-"""Seconds of a glitch in which all documents agree; one that is longer is the truth to whoever looks."""
+"""Seconds of a glitch in which all documents agree; a longer one cannot be distinguished from a real value."""
 
 _LONG = (60.0, 3600.0)
 """Seconds of a glitch that another document contradicts."""

@@ -148,7 +148,7 @@ class Witness:
         self._totals[key] = value
 
     def _sessions(self, snapshot: Snapshot, shown: Mapping[str, float]) -> None:
-        """Note which sessions chargeInfo tells of while the register is believed."""
+        """Note which sessions chargeInfo has while the register is accepted."""
         for plug, record in snapshot.charges.items():
             session = self.charger.sessions[plug][-1]
             key = round(self.charger.key(session), 3)
