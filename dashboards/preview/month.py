@@ -1,8 +1,8 @@
 """A month of a home, and of a small site beside it, in simulated time: for pictures of the boards.
 
-The home has a night tariff: its plug is in service in the cheap hours only. The site has two posts that charge by
-day and one that does not answer since the morning of the last day. With `faulty` the home's
-residual-current device trips in the last night, before the car is full.
+The home has a night tariff: its plug is in service in the cheap hours only. The site has two posts that charge all
+day; one of them does not answer in the last twelve hours. With `faulty` the home's residual-current device trips
+in the night before the last, before the car is full, and the fault stays.
 """
 
 from collections import deque
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from math import nan
 from pathlib import Path
 
-from helpers.board_data import Reader, scraped
+from helpers.board_data import Reader, every_finished, scraped
 from helpers.support import Clock
 
 from ccl_exporter import __version__
@@ -45,6 +45,8 @@ _VARIABLES = (
     3 * 3600.0
 )  # before the end: earlier reads are of the core alone, or the month would be ten times as large
 _RCD = 1 << 5
+_SEED = 4
+"""With it the car charges in each of the last two nights, so that there is a session that ended, too."""
 _MINUTES = 1440
 _TARIFF = Tariff(UTC, "GBP", 0.2877, ((window("00:30-04:30", "UTC"), 0.085),))
 
@@ -87,7 +89,7 @@ def month(folder: Path, days: float, faulty: bool = False) -> Month:
     log.close()
     again = SessionRecorder(folder / "charges.db")
     again.tariff = _TARIFF
-    for _, session in again.finished(0):
+    for session in every_finished(again):
         at = session.ended or session.begun or END
         found.pushed += lines(finished_samples(session), session.charger, round(at * 1000))
     found.live_page = _live_page(station, powers, again)
@@ -105,7 +107,7 @@ _SITES = {HOME: "home", "bay-1": "north", "bay-2": "north"}
 
 def _chargers(stack: ExitStack, clock: Clock) -> Iterator[Reader]:
     for name, model, life in _CHARGERS:
-        simulator = stack.enter_context(Simulator(model, clock=clock, life=life, seed=3))
+        simulator = stack.enter_context(Simulator(model, clock=clock, life=life, seed=_SEED))
         engine = Engine(name, Transport(simulator.url, clock=clock.still))
         stack.callback(engine.close)
         yield Reader(name, simulator, engine)
@@ -117,7 +119,7 @@ def _live(home: Reader, absent: Reader, at: float, faulty: bool) -> None:
     home.simulator.site.force("Plug - Mode 3", [("Plug - Mode 3.OUT_OF_SERVICE", service)])
     if at > END - _DAY / 2:
         absent.simulator.faults = (Fault("close"),)
-    if faulty and at > END - 20 * 3600:
+    if faulty and at > END - 23.5 * 3600:
         home.simulator.site.plugs[0].fail(_RCD)
 
 

@@ -69,6 +69,7 @@ PICTURES = (
     Picture("charger-influxdb", "charger-influxdb.json", _PUSHED, height=800),
     Picture("charger-victoriametrics", "charger-victoriametrics.json", _PUSHED, height=800),
     Picture("fleet", "fleet.json", {}, width=1600),
+    Picture("fleet-first-screen", "fleet.json", {}, height=800),
     Picture("variables", "variables.json", {"instance": [HOME]}, width=1600),
 )
 LIVE_PAGE, TERMINAL = "live-page", "check"
@@ -80,7 +81,7 @@ def main() -> None:
     """Draw the boards and write them as PNG."""
     parser = argparse.ArgumentParser(description="Draw the dashboards with a simulated month.")
     parser.add_argument("--days", type=float, default=30.0, help="length of the simulated time")
-    parser.add_argument("--faulty", action="store_true", help="with a fault in the last night")
+    parser.add_argument("--faulty", action="store_true", help="with a fault in the night before the last")
     parser.add_argument("--out", type=Path, default=HERE.parent, help="folder of the pictures")
     parser.add_argument("--all", action="store_true", help="also those that are not in the project")
     parser.add_argument("names", nargs="*", help="pictures to draw, by default those of the project")
@@ -242,7 +243,7 @@ def answers(board: str, asker: Asker) -> dict[str, list[dict[str, Any]]]:
             assert title(query) == panel["title"]
             answer = asker.ask(query)
             if asker.database:
-                frames += _of_influx(answer, query, target)
+                frames += _of_influx(answer, query, target, asker.step(query))
             elif query.table:
                 frames += _table(answer, target["refId"], several)
             else:
@@ -303,7 +304,7 @@ def _frame(
     }
 
 
-def _of_influx(answer: list[Any], query: Query, target: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _of_influx(answer: list[Any], query: Query, target: Mapping[str, Any], step: float) -> list[dict[str, Any]]:
     if query.table:
         return _influx_table(answer, target["refId"])
     frames = []
@@ -311,7 +312,7 @@ def _of_influx(answer: list[Any], query: Query, target: Mapping[str, Any]) -> li
         for number, column in enumerate(one["columns"][1:], 1):
             points = [(row[0] / 1000, row[number]) for row in one["values"] if row[number] is not None]
             name = _alias(target.get("alias", ""), one["tags"]).replace("$col", column) or column
-            frames.append(_frame(points, target["refId"], one["tags"], name, _INTERVAL))
+            frames.append(_frame(points, target["refId"], one["tags"], name, step))
     return frames
 
 

@@ -92,12 +92,20 @@ def days(folder: Path, length: float) -> Days:
             clock.at += STEP
     ledger.close()
     again = SessionRecorder(folder / "charges.db")
-    for _, charge in again.finished(0):
+    for charge in every_finished(again):
         found.finished.append(charge)
         at = charge.ended or charge.begun or END
         found.pushed += lines(finished_samples(charge), charge.charger, round(at * 1000))
     again.close()
     return found
+
+
+def every_finished(log: SessionRecorder) -> Iterator[FinishedSession]:
+    """All sessions of a log, which gives some at a time."""
+    last = 0
+    while some := log.finished(last):
+        yield from (session for _, session in some)
+        last = some[-1][0]
 
 
 def an_hour(dialect: Dialect) -> Days:
