@@ -288,7 +288,8 @@ def test_the_lines_of_the_page_upgrade_it(machine: Machine) -> None:
 
 def test_the_lines_of_the_page_uninstall_it(machine: Machine) -> None:
     """With a timer and a follower that run."""
-    machine.sh("systemctl enable --now ccl-charge-night@night.timer ccl-charge-follow")
+    units = block(NIGHT_PAGE, "## The night tariff", "") + block(FOLLOW_PAGE, "### As a service")
+    machine.sh(f"cd {COPY}; {units}systemctl enable --now ccl-charge-follow")
     machine.sh(block(PAGE, "To uninstall the service") + " 2>&1")
     left = machine.sh("find / -xdev -name '*ccl*' -not -path '/root/*' -not -path '/proc/*'").splitlines()
 
