@@ -21,10 +21,8 @@ from boards.grafana import (
     steps,
     table,
     timeline,
-    words,
 )
 from boards.influxql import FAULT_TEXT, InfluxQL
-from boards.promql import NOT_MEASURED
 from boards.scraped import VULNERABILITIES, Scraped
 from boards.sources import Source
 from boards.templating import source_variable
@@ -140,16 +138,7 @@ def _now(source: Source) -> Iterator[Panel]:
         weight=5,
     )
     yield _faults_now(source)
-    unmeasured = words({round(NOT_MEASURED): ("unknown", "text")})
-    yield stat(
-        "Power",
-        about("Of all phases; the line is the range of the board.", f.PLUG_POWER),
-        source.power_now(),
-        "watt",
-        unmeasured | {"min": 0},
-        weight=3,
-        sparkline=True,
-    )
+    yield stat("Power", about("Of all phases.", f.PLUG_POWER), source.power_now(), "watt", _NOT_NOW, weight=3)
     text = "The highest current that the car may take; it needs at least 6 A."
     yield _value(source, "Limit", text, f.PLUG_CURRENT_LIMIT, None, 2)
     yield stat(

@@ -98,11 +98,9 @@ def _now() -> Iterator[Line]:
             stat(
                 "Power",
                 about("Of all plugs.", f.PLUG_POWER),
-                fleet.one(f"sum({fleet.phases(f.PLUG_POWER)})", legend="Power"),
+                fleet.now(f"sum({fleet.phases(f.PLUG_POWER)})", legend="Power"),
                 "watt",
-                {"min": 0},
                 weight=3,
-                sparkline=True,
             ),
             stat(
                 "Energy, 24 h",

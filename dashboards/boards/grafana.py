@@ -142,7 +142,6 @@ def stat(  # noqa: PLR0913 - what a stat has
     extra: Json | None = None,
     *,
     weight: int = 1,
-    sparkline: bool = False,
     filled: bool = False,
     last: str = "",
     names: bool = False,
@@ -154,7 +153,7 @@ def stat(  # noqa: PLR0913 - what a stat has
     """
     options = {
         "colorMode": "background" if filled else "value",
-        "graphMode": "area" if sparkline else "none",
+        "graphMode": "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "percentChangeColorMode": "standard",

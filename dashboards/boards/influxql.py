@@ -147,7 +147,6 @@ class InfluxQL:
         return Data(tuple(_over_time(what, measurement, _PLUG_TAGS) for what in asked))
 
     def power_now(self) -> Data:
-        """Without its past: InfluxQL cannot say that the last of it is old."""
         return self._of_phases_now(f.PLUG_POWER, "")
 
     def voltage_now(self) -> Data:

@@ -20,9 +20,6 @@ from boards.units import KWH, NOT_REACHABLE, unit
 from ccl_exporter.metrics import families as f
 from ccl_exporter.metrics.families import Family
 
-NOT_MEASURED = -1.0
-"""Watts that stand for a power that is not known."""
-
 
 class PromQL:
     """Questions about a charger in PromQL; how series are called is left to those who know."""
@@ -153,8 +150,7 @@ class PromQL:
         return self.one(self.summed(self.phases(f.PLUG_POWER)))
 
     def power_now(self) -> Data:
-        """With its past for a sparkline; `NOT_MEASURED` while the charger is not reachable."""
-        return self.one(self.or_not_reachable(self.summed(self.phases(f.PLUG_POWER)), NOT_MEASURED))
+        return self.now(self.summed(self.phases(f.PLUG_POWER)))
 
     def by_phase(self, family: Family) -> Data:
         return self.one(self.phases(family), legend=f"{self.legend} {{{{phase}}}}")

@@ -282,6 +282,15 @@ def test_the_fleet_names_the_fault_of_a_plug_and_says_that_there_are_others(sour
     assert {value for found in shown for (name, _), value in found.items() if name != GARAGE} < {*range(100)}
 
 
+def test_the_power_of_the_fleet_is_the_sum_of_its_rows(sources: Sources) -> None:
+    """Both of the same moment: a total of the reading before would differ while a plug charges."""
+    ((total,), rows) = (sources.ask("fleet.json", place) for place in ("Power A", "Chargers and plugs D"))
+
+    assert len(rows) == len(sources.days.registers)
+    assert float(total["value"][1]) == pytest.approx(sum(float(one["value"][1]) for one in rows), rel=1e-9)
+    assert float(total["value"][1]) > 1000
+
+
 def cheap_seconds(begin: float, end: float) -> float:
     """Seconds between 22 and 6 o'clock, counted one by one."""
     return sum(1 for at in range(int(begin), int(end)) if not 6 <= at // 3600 % 24 < 22)
