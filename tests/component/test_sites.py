@@ -154,7 +154,7 @@ class Judge:
 
     def __init__(self, site: Site, found: list[Sample], before: "Judge | None") -> None:
         self.site = site
-        self._before = before.shown if before is not None else {}
+        self._before: Mapping[tuple[str, tuple[str, ...]], float] = before.shown if before is not None else {}
         self.shown = {(sample.family.name, sample.labels): sample.value for sample in found}
         self._tells = site.dialect.has("varInfo")
         self._types = site.dialect.has("deviceInfo")
