@@ -46,6 +46,8 @@ SETTLED = 4
 Outcome = tuple[str, float] | None
 """A family (behind `ccl_variable_`) and a value in base units; None is that nothing is shown."""
 
+_Shown = Mapping[tuple[str, tuple[str, ...]], float]
+
 _UNITS: Mapping[str, tuple[str, float]] = {
     "#V": ("volts", 1),
     "#A": ("amperes", 1),
@@ -154,8 +156,8 @@ class Judge:
 
     def __init__(self, site: Site, found: list[Sample], before: "Judge | None") -> None:
         self.site = site
-        self._before: Mapping[tuple[str, tuple[str, ...]], float] = before.shown if before is not None else {}
-        self.shown = {(sample.family.name, sample.labels): sample.value for sample in found}
+        self._before: _Shown = before.shown if before is not None else {}
+        self.shown: _Shown = {(sample.family.name, sample.labels): sample.value for sample in found}
         self._tells = site.dialect.has("varInfo")
         self._types = site.dialect.has("deviceInfo")
 
