@@ -106,17 +106,17 @@ def _first_screen(source: Source) -> Iterator[Line]:
         ),
     )
     yield Line(
-        3,
+        4,
         (
             timeline(
                 "Activity",
-                about("Charging, or why not. The text of a short time is in its tooltip.", f.PLUG_NOT_CHARGING),
+                about("Charging, or why not.", f.PLUG_NOT_CHARGING),
                 source.reason(),
                 REASONS,
             ),
         ),
     )
-    yield Line(7, (charge_table(source),))
+    yield Line(6, (charge_table(source),))
 
 
 def _now(source: Source) -> Iterator[Panel]:

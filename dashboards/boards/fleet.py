@@ -50,14 +50,17 @@ class Fleet(Scraped):
         return f"{plugs} or ({chargers} unless on (job, instance) {self.seen()})"
 
     def reason_or_fault(self) -> str:
-        """Why each plug does not charge as its number in units.REASONS_AND_FAULTS; of several faults the first."""
+        """Why each plug does not charge as its number in units.REASONS_AND_FAULTS; of several faults the first.
+
+        Nothing where it charges.
+        """
         name, plugs = f.PLUG_ERROR.name, ", ".join(self.by)
         faults = " or ".join(
             f'({name}{{{name}="{word}", {self.plug}}} == 1) * {number}' for word, number in FAULT_REASONS.items()
         )
         several = f"(count by ({plugs}) ({self.of_plug(f.PLUG_ERROR)} == 1) > bool 1)"
         reason = self.code(f.PLUG_NOT_CHARGING, "not_charging")
-        return f"(min by ({plugs}) ({faults}) + {several}) or {reason}"
+        return f"(min by ({plugs}) ({faults}) + {several}) or {reason} != 0"
 
 
 fleet = Fleet()

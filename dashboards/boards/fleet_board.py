@@ -85,9 +85,9 @@ def _now() -> Iterator[Line]:
     yield Line(
         3,
         (
-            _count("Not reachable", "Chargers.", f"count({fleet.down()})", f.UP, weight=4, extra=_NONE_IS_NORMAL),
+            _count("Chargers not reachable", "", f"count({fleet.down()})", f.UP, weight=5, extra=_NONE_IS_NORMAL),
             _count(
-                "Out of order", "Plugs.", _plugs_that("outoforder"), f.PLUG_STATUS, weight=3, extra=_NONE_IS_NORMAL
+                "Plugs out of order", "", _plugs_that("outoforder"), f.PLUG_STATUS, weight=4, extra=_NONE_IS_NORMAL
             ),
             _count("Chargers", "", f"count({fleet.of_station(f.UP)} or {fleet.down()})", f.UP, weight=3),
             _count("Plugs", "That answered within a week.", f"count({fleet.seen()})", f.PLUG_STATUS),
@@ -100,7 +100,7 @@ def _now() -> Iterator[Line]:
                 about("Of all plugs.", f.PLUG_POWER),
                 fleet.now(f"sum({fleet.phases(f.PLUG_POWER)})", legend="Power"),
                 "watt",
-                weight=3,
+                weight=2,
             ),
             stat(
                 "Energy, 24 h",
@@ -108,7 +108,7 @@ def _now() -> Iterator[Line]:
                 fleet.now(grown, legend="Energy"),
                 ENERGY,
                 {"decimals": 1},
-                weight=4,
+                weight=3,
             ),
         ),
     )
@@ -140,10 +140,11 @@ def _plugs() -> Panel:
     """A row for each plug, and for each charger that was never reached."""
     up = fleet.of_station(f.UP)
     last_read = f"last_over_time(timestamp({up} == 1)[{energy_queries.LONGEST_GAP}:5m])"
+    hours = f"(time() - {last_read}) / 3600"
     asked = (
         (fleet.status(), "Status"),
         (fleet.reason_or_fault(), "Reason"),
-        (f"{fleet.not_reachable(0)} + on (job, instance) group_left () (time() - {last_read})", "Not read for"),
+        (f"{fleet.not_reachable(0)} + on (job, instance) group_left () {hours}", "Not read for"),
         (fleet.summed(fleet.phases(f.PLUG_POWER)), "Power"),
         (fleet.most(fleet.of_plug(f.PLUG_CURRENT_LIMIT)), "Limit"),
         (fleet.most(fleet.of_plug(f.CHARGE_ENERGY)) + KWH, "Session"),
@@ -176,7 +177,7 @@ def _plugs() -> Panel:
             column("Instance", link=_LINK),
             coloured("Status", STATUS),
             coloured("Reason", REASONS_AND_FAULTS),
-            column("Not read for", DURATION),
+            column("Not read for", HOURS, decimals=1),
             column("Power", "watt"),
             column("Limit", "amp"),
             column("Session", ENERGY, decimals=2),
@@ -192,8 +193,8 @@ _FORMULA = "minutes available / minutes that count"
 def _availability() -> Iterator[Line]:
     formula = (
         f"{_FORMULA.capitalize()}. A plug is available unless it is `outoforder`, `inoperative` or `unknown`, "
-        "or its charger is not reachable. Minutes of planned outages (label `planned_outage`) do not count. "
-        "Needs the recording rules of deploy/prometheus."
+        "or its charger is not reachable. All minutes count but those of planned outages (label "
+        "`planned_outage`). Needs the recording rules of deploy/prometheus."
     )
     by_month = f"last_over_time({AVAILABLE_BY_MONTH}{{{fleet.station}}}[400d])"
     named = f"label_join({by_month}, `which`, ` `, `instance`, `plug`)"

@@ -278,13 +278,11 @@ def summed_bars(  # noqa: PLR0913 - what a chart has
     return Panel("barchart", title, description, data, defaults, options, weight=weight, last=last, interval="1d")
 
 
-def timeline(
-    title: str, description: str, data: Data, extra: Json, *, weight: int = 1, legend: bool = False
-) -> Panel:
-    """A lane for each series, coloured by its value."""
+def timeline(title: str, description: str, data: Data, extra: Json, *, weight: int = 1) -> Panel:
+    """A lane for each series, coloured by its value; the legend has the words of all colours."""
     options = {
         "alignValue": "left",
-        "legend": _legend(show=legend),
+        "legend": _legend(),
         "mergeValues": True,
         "rowHeight": 0.8,
         "showValue": "auto",

@@ -117,7 +117,8 @@ function hours(begin, end, count) {
 function Timeline({ panel, data, width, height }) {
   const [begin, end] = rangeOf(panel);
   const left = Math.min(200, width * 0.25);
-  const rowHeight = (height - 20) / Math.max(1, data.length);
+  const axis = panel.options.legend.showLegend ? height - 26 : height;
+  const rowHeight = (axis - 20) / Math.max(1, data.length);
   const x = (at) => left + ((Math.min(Math.max(at, begin), end) - begin) / (end - begin)) * (width - left - 6);
   const opacity = (panel.fieldConfig.defaults.custom?.fillOpacity ?? 70) / 100;
   return (
@@ -148,10 +149,28 @@ function Timeline({ panel, data, width, height }) {
         );
       })}
       {hours(begin, end, 6).map(([at, text]) => (
-        <text key={at} x={x(at)} y={height - 4} fill={theme.colors.text.secondary}>{text}</text>
+        <text key={at} x={x(at)} y={axis - 4} fill={theme.colors.text.secondary}>{text}</text>
+      ))}
+      {axis < height && legend(data).map(({ color, text, left }) => (
+        <g key={text} transform={`translate(${left}, ${height - 8})`}>
+          <rect y={-6} width={14} height={4} rx={2} fill={color} />
+          <text x={18} fill={theme.colors.text.primary}>{text}</text>
+        </g>
       ))}
     </svg>
   );
+}
+
+/** The words of the values of all lanes with their colours, from left to right. */
+function legend(lanes) {
+  const values = lanes.flatMap(({ fields: [, field] }) => field.values.map((value) => field.display(value)));
+  const colors = new Map(values.filter(({ text }) => text).map(({ text, color }) => [text, color]));
+  let next = 6;
+  return [...colors].map(([text, color]) => {
+    const left = next;
+    next += text.length * 7 + 34;
+    return { color, text, left };
+  });
 }
 
 function Bars({ panel, data, width, height }) {

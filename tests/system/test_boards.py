@@ -279,7 +279,29 @@ def test_the_fleet_names_the_fault_of_a_plug_and_says_that_there_are_others(sour
     ]
 
     assert [found[GARAGE, "EVSE.PLUG"] for found in shown] == [FAULT_REASONS["rcd"], FAULT_REASONS["rcd"] + 1]
-    assert {value for found in shown for (name, _), value in found.items() if name != GARAGE} < {*range(100)}
+    assert {value for found in shown for (name, _), value in found.items() if name != GARAGE} <= {*range(1, 100)}
+
+
+def test_the_fleet_has_no_reason_where_a_plug_charges(sources: Sources) -> None:
+    """Every other plug has one."""
+    charging, reasons = (
+        {(one["metric"]["instance"], one["metric"].get("plug")): float(one["value"][1]) for one in answer}
+        for answer in (sources.ask("fleet.json", f"Chargers and plugs {column}") for column in "AB")
+    )
+    plugs = {plug for plug, status in charging.items() if status == BY_URGENCY.index("charging")}
+
+    assert plugs
+    assert set(charging) == plugs | set(reasons) | {(ABSENT, None)}
+    assert not plugs & set(reasons)
+
+
+def test_how_long_a_charger_was_not_read_is_in_hours(sources: Sources) -> None:
+    """An outage of half an hour, in its middle; the last reading is up to a step older."""
+    (query,) = [query for query in queries("fleet.json") if query.place == "Chargers and plugs C"]
+    (one,) = replace(sources.asker("fleet.json"), end=END - 15.75 * 3600).ask(query)
+
+    assert one["metric"]["instance"] == GARAGE
+    assert 0.25 <= float(one["value"][1]) <= 0.25 + 600 / 3600
 
 
 def test_the_power_of_the_fleet_is_the_sum_of_its_rows(sources: Sources) -> None:

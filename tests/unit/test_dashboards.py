@@ -665,6 +665,17 @@ def test_one_plug_of_one_charger_is_shown_at_first(name: str) -> None:
     assert [(one["includeAll"], one["current"]) for one in chosen] == [(False, {})] * 2
 
 
+def test_every_timeline_has_a_legend() -> None:
+    """Grafana fills it with the words of the values, unless the colours are those of several thresholds."""
+    found = [
+        (panel["options"]["legend"]["showLegend"], len(panel["fieldConfig"]["defaults"]["thresholds"]["steps"]))
+        for _, panel in titled_panels()
+        if panel["type"] == "state-timeline"
+    ]
+
+    assert set(found) == {(True, 1)}
+
+
 def test_what_needs_attention_comes_first_in_the_fleet() -> None:
     table = panel_of("fleet.json", "Chargers and plugs")
     (numbers,) = [one["options"] for one in dict(shown_values(table))["Status"]["mappings"]]
