@@ -179,6 +179,7 @@ class Life:
         self._dropped += self.exporter.pusher.dropped_later
         self.exporter.close()
         self.exporter = None
+        self.witness.exporter_ended()
 
     def change_settings(self, output: bool = False) -> None:
         """Reload with other settings of the charger, and perhaps of the database."""
