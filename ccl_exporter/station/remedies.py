@@ -47,10 +47,13 @@ FAULT_NAMES: Mapping[str, str] = {
     "beacon": "lamp",
     "lock": "plug lock",
     "supply": "mains supply",
-    "rcd": "RCD tripped",
+    "rcd": "safety switch (RCD) tripped",
+    "contactor": "power relay (contactor)",
     "emergency": "emergency stop",
     "ev_communication_device": "communication with the vehicle",
     "reader": "card reader",
+    "tamper": "housing (tamper)",
+    "tilt": "charger tilted",
     "type": "device type",
     "version": "firmware version",
     "other": "another fault",
@@ -73,9 +76,9 @@ FAULT_STEPS: Mapping[str, str] = {
     "lock": "The lock does not hold the cable, or does not release it. Push the connector in fully, or unplug it"
     " and plug it in again; if the fault comes back, call the installer.",
     "supply": "Check the circuit breaker of the charger; if it is on, call an electrician.",
-    "rcd": "The residual-current protection tripped. Unplug the vehicle; if it happens again, call an"
-    " electrician.",
-    "contactor": "A stuck contactor leaves the socket live. Do not use the plug; call an electrician.",
+    "rcd": "The safety switch (RCD) cuts the power when current leaks to earth. Unplug the vehicle; if it trips"
+    " again, call an electrician.",
+    "contactor": "A stuck power relay leaves the socket live. Do not use the plug; call an electrician.",
     "emergency": "The emergency stop was used. Release it once there is no danger any more.",
     "temperature": "Unplug the vehicle and let the charger cool down; if the fault comes back, call the"
     " installer.",

@@ -155,7 +155,12 @@ YES_NO = words({0: ("no", LEAST_COLOR), 1: ("yes", BUSY)})
 CONTACT = words({0: ("not reachable", BAD), 1: ("reachable", GOOD)})
 UPDATE = words({1: ("yes, update to 4.3.1 or newer", WAITING)})
 SUCCESS = words({0: ("failed", BAD), 1: ("OK", GOOD)})
-FAULT_NAMES = {**remedies.FAULT_NAMES, "ev_communication_device": "communication"}
+FAULT_NAMES = {
+    **remedies.FAULT_NAMES,
+    "rcd": "safety switch",
+    "contactor": "power relay",
+    "ev_communication_device": "communication",
+}
 """What faults are called, in the room of a stat."""
 
 FAULTS: Json = {

@@ -129,7 +129,10 @@ def test_status_has_the_step_after_a_fault_that_the_page_has(charger: Simulator)
     status = [str(COMMAND), "charge", "status", "-c", charger.url]
     said = subprocess.run(status, check=True, capture_output=True, text=True).stdout
 
-    step = "The residual-current protection tripped. Unplug the vehicle; if it happens again, call an electrician."
+    step = (
+        "The safety switch (RCD) cuts the power when current leaks to earth. "
+        "Unplug the vehicle; if it trips again, call an electrician."
+    )
     assert step in shown
     assert step in " ".join(said.split())
 

@@ -245,7 +245,7 @@ def test_the_page_follows_a_charge_from_its_request_to_its_end(
     assert f"This session {plug.charge_wh / 1000:.2f} kWh" in finished
 
     plug.fail(0b100000)
-    assert "Error Not charging: a fault prevents it: RCD tripped." in shown("fault")
+    assert "Error Not charging: a fault prevents it: safety switch (RCD) tripped." in shown("fault")
 
     wallbox.stop()
     assert "Not reachable" in shown("gone")

@@ -89,8 +89,8 @@ class TestTheTable:
         seen = words(page(FLEET, NOW))
 
         assert "bay-10 Charging 7.00 kW 9.00 kWh 3 s ago" in seen
-        assert "rcd Error RCD tripped – – 3 s ago" in seen  # noqa: RUF001
-        assert "tilted Available tilt" in seen
+        assert "rcd Error safety switch (RCD) tripped – – 3 s ago" in seen  # noqa: RUF001
+        assert "tilted Available charger tilted" in seen
         assert "Bay at the gate Waiting for permission" in seen
         assert "down Not reachable – – 2 h ago" in seen  # noqa: RUF001
         assert "new Not read yet – – –" in seen  # noqa: RUF001

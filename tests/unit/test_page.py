@@ -193,7 +193,7 @@ class TestWhyNotCharging:
             ),
             pytest.param(
                 plug("error", enabled=False, faults=("rcd", "temperature")),
-                "A fault prevents it: RCD tripped, temperature.",
+                "A fault prevents it: safety switch (RCD) tripped, temperature.",
                 id="faults go before everything else",
             ),
             pytest.param(plug("error"), "unknown fault", id="an error without a bit"),
@@ -233,7 +233,7 @@ class TestWhyNotCharging:
     def test_faults_are_named_for_every_bit_that_there_is(self) -> None:
         for word in catalogue().bits["plug_error"]:
             sentence = why_not_charging(plug(vehicle_connected=False, faults=(word,)), None)
-            assert re.fullmatch(r"A fault prevents it: [A-Za-z -]+(\(RCD\))?\.", sentence)
+            assert re.fullmatch(r"A fault prevents it: [A-Za-z() -]+\.", sentence)
 
 
 class TestOneCharger:
@@ -259,11 +259,20 @@ class TestOneCharger:
     def test_faults_are_named_where_they_are_looked_for(self) -> None:
         seen = text(snapshot({**CHARGING, "EVSE.PLUG.STATE": -1.0, "EVSE.PLUG.ERROR": 288.0, "EVSE.ERROR": 2.0}))
 
-        assert "Not charging: a fault prevents it: RCD tripped, emergency stop. The" in seen
+        assert "Not charging: a fault prevents it: safety switch (RCD) tripped, emergency stop. The" in seen
         assert "call an electrician. The emergency stop was used. Release it" in seen
-        assert "Faults of the plug RCD tripped, emergency stop" in seen
+        assert "Faults of the plug safety switch (RCD) tripped, emergency stop" in seen
         assert "The charger reports: card reader. Unplug the vehicle, switch the charger off and on;" in seen
         assert "Faults of the charger card reader" in seen
+
+    def test_no_fault_of_the_charger_and_no_event_are_left_out(self) -> None:
+        """Beside a fault of the plug "none" would contradict it."""
+        read = snapshot({**CHARGING, "EVSE.PLUG.ERROR": 32.0, "EVSE.ERROR": 0.0})
+        seen = text(replace(read, status=SystemStatus((), active_events=0)))
+
+        assert "Faults of the plug safety switch (RCD) tripped" in seen
+        assert "Faults of the charger" not in seen
+        assert "Active events" not in seen
 
     def test_three_phases_are_shown_each_and_only_power_is_added_up(self) -> None:
         meter = {

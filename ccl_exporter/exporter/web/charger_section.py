@@ -209,9 +209,9 @@ def _about(last: LastRead, time: PageTime, link: str) -> str:
     events = snapshot.status.active_events if snapshot.status is not None else None
     facts = {
         "State": plain(last.state) if last.state not in (None, "none") else "",
-        "Faults of the charger": faults(last.faults) if last.faults is not None else "",
+        "Faults of the charger": faults(last.faults) if last.faults else "",
         "Temperature": number(last.celsius, 1, 1, "°C") if last.celsius is not None else "",
-        "Active events": f"{events:g}" if events is not None else "",
+        "Active events": f"{events:g}" if events else "",
         "Charger started": time.moment(last.booted),
         "Engine": text(f"{information.product} {information.version}") if information is not None else "",
         "Not read": ", ".join(plain(document.name) for document in snapshot.documents if not document.success),

@@ -41,7 +41,7 @@ FAULTS = Group(
             "CclGroundFault",
             """max_over_time(ccl_plug_error{ccl_plug_error="rcd"}[5m]) == 1
   or max_over_time(ccl_station_error{ccl_station_error="rcd"}[5m]) == 1""",
-            f"{CHARGER_OR_PLUG}: the residual-current device (RCD) has tripped.",
+            f"{CHARGER_OR_PLUG}: the safety switch (RCD) has tripped.",
             f"{FAULT_STEPS['rcd']} It may be the vehicle: remember which one it was.",
             Severity.CRITICAL,
             Severity.CRITICAL,
