@@ -91,6 +91,18 @@ def test_an_evening_in_the_real_loop_keeps_within_the_supply(loop: Loop) -> None
     assert any(line.startswith("the limit is to be") for line in loop.said)
 
 
+def test_an_input_that_never_came_is_said_so_until_it_comes(loop: Loop) -> None:
+    for _ in loop.live(90, None):
+        pass
+
+    assert [line for line in loop.said if line.startswith("stale:")] == [
+        "stale: the input is stale (no value has arrived yet)"
+    ]
+    for _ in loop.live(60, lambda second: 400.0):
+        pass
+    assert loop.newest.failure == ""
+
+
 def test_a_charger_that_ignores_writes_is_named_and_not_asked_for_ever(loop: Loop) -> None:
     loop.simulator.faults = (Fault("ignore-writes"),)
     for _ in loop.live(900, lambda second: 11_000.0 + second % 9, every=5):

@@ -121,7 +121,8 @@ class Follower:
         decision = self.policy.decide(Observation(now, self._day(), plug, *known, full=self._full(plug)))
         self._show(now, plug, known.free, decision)
         if decision.percent is not None:
-            self._write(now, decision.percent, decision.urgent, known.free)
+            of_supply = decision.reason in {"full_hours", "boost"}
+            self._write(now, decision.percent, decision.urgent, known.headroom if of_supply else known.free)
         return None
 
     def shutdown(self, wait: float) -> bool:

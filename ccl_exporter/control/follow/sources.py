@@ -60,7 +60,7 @@ class LatestValue:
         self._clock = clock
         self._wall = wall
         self.number: InputValue | None = None
-        self.failure = ""
+        self.failure = "no value has arrived yet"
         self.ended = False
         self.broken = False
         self.news = threading.Event()
