@@ -488,6 +488,15 @@ class TestCharging:
             assert ccl(wallbox, *nightly, day)[0] == 0
             assert holds(wallbox, f"{MODE3}.OUT_OF_SERVICE") == 1
 
+    def test_a_boost_of_a_car_that_charges_already_is_something_done(self, wallbox: Simulator) -> None:
+        wallbox.site.plugs[0].plug_in(need_wh=100_000)
+        first = ccl(wallbox, "charge", "start")
+        again = ccl(wallbox, "charge", "start")
+        ended, said = ccl(wallbox, "charge", "start", "--now", "--for", "1m")
+
+        assert (first[0], again[0], ended) == (0, 6, 0)
+        assert said.endswith("; it goes on for 1m\n")
+
     def test_a_charge_that_has_ended_in_these_hours_is_not_begun_again_in_them(self, wallbox: Simulator) -> None:
         start = ("charge", "start", "--between", around(-1), "--timezone", "UTC", "--min-interval", "0")
         plug = wallbox.site.plugs[0]
