@@ -85,7 +85,7 @@ def _now() -> Iterator[Line]:
     yield Line(
         3,
         (
-            _count("Chargers not reachable", "", f"count({fleet.down()})", f.UP, weight=5, extra=_NONE_IS_NORMAL),
+            _count("Chargers unreachable", "", f"count({fleet.down()})", f.UP, weight=4, extra=_NONE_IS_NORMAL),
             _count(
                 "Plugs out of order", "", _plugs_that("outoforder"), f.PLUG_STATUS, weight=4, extra=_NONE_IS_NORMAL
             ),
@@ -100,7 +100,7 @@ def _now() -> Iterator[Line]:
                 about("Of all plugs.", f.PLUG_POWER),
                 fleet.now(f"sum({fleet.phases(f.PLUG_POWER)})", legend="Power"),
                 "watt",
-                weight=2,
+                weight=3,
             ),
             stat(
                 "Energy, 24 h",
