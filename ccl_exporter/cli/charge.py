@@ -48,6 +48,7 @@ from ccl_exporter.errors import StateError, UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.station.catalogue import NotCharging
+from ccl_exporter.station.plug import Plug
 from ccl_exporter.station.remedies import fault_steps
 from ccl_exporter.tariff import Tariff, TimeWindow
 
@@ -322,7 +323,7 @@ def status(
         progress(lambda: requests("reading plugs", connection.requests)),
     ):
         seen = read_plugs(CommandReader(connection, learned(settings)), plug, timeout)
-    commands = _commands(settings.url, [one.name for one in seen])
+    commands = _commands(settings.url, seen)
     if as_json:
         found = [{**wording.facts(one), **commands.get(one.name, _NO_COMMANDS)[1]} for one in seen]
         say(json.dumps(found, ensure_ascii=False, indent=2))
@@ -340,20 +341,26 @@ _Commands = tuple[Sequence[str], Mapping[str, Any]]
 _NO_COMMANDS: _Commands = (), {}
 
 
-def _commands(url: str, plugs: Sequence[str]) -> Mapping[str, _Commands]:
+def _commands(url: str, plugs: Sequence[Plug]) -> Mapping[str, _Commands]:
     """What commands of this machine do at each plug, in lines and as facts; without a state folder nothing."""
     found = {}
     with suppress(StateError):
         state, now = ControlState(state_folder(os.environ), url), time()
         for plug in plugs:
             lines, known = list[str](), dict[str, Any]()
-            if state.is_followed(plug):
-                lines.append(f"{plug}: `charge follow` decides its current")
+            is_followed, is_planning = state.is_followed(plug.name), state.is_planning(plug.name)
+            if is_followed:
+                lines.append(f"{plug.name}: `charge follow` decides its current")
                 known["followed"] = True
-            plan = state.plan_progress(plug)
+            override = state.override(plug.name)
+            if override is not None and override_active(plug, override, now) is not None:
+                lines.append(f"{plug.name}: {wording.describe_boost(override, is_followed)}")
+            plan = state.plan_progress(plug.name)
             if plan is not None and plan.by > now:
-                is_running = state.is_planning(plug)
-                lines.append(wording.describe_plan(plan, is_running, now))
-                known["plan"] = {**asdict(plan), "running": is_running}
-            found[plug] = lines, known
+                lines.append(wording.describe_plan(plan, is_planning, now))
+                known["plan"] = {**asdict(plan), "running": is_planning}
+            limit = wording.describe_limit(plug)
+            if limit and not is_followed and not is_planning:
+                lines.append(f"{plug.name}: {limit}")
+            found[plug.name] = lines, known
     return found

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ccl_exporter.control.plan.prices import format_instant
-from ccl_exporter.control.state import PlanProgress
+from ccl_exporter.control.state import Override, PlanProgress
 from ccl_exporter.station.catalogue import NotCharging
 from ccl_exporter.station.plug import Plug
-from ccl_exporter.station.remedies import remedy_of
+from ccl_exporter.station.remedies import LIFT, remedy_of
 
 
 def describe(plug: Plug) -> str:
@@ -42,6 +42,24 @@ def describe_plan(plan: PlanProgress, is_running: bool, now: float) -> str:
     if ahead is None:
         return f"plan: {goal}; no charge is ahead"
     return f"plan: {goal}; charges from {format_instant(ahead[0])} to {format_instant(ahead[1])}"
+
+
+def describe_boost(override: Override, is_followed: bool) -> str:
+    """What `charge start --now` asked for, in one line; the full current is what a follower gives."""
+    ends = [f"until {format_instant(override.until)}"] if override.until is not None else []
+    ends += [f"until the car has {override.energy / 3.6e6:.2f} kWh"] if override.energy is not None else []
+    what = "full current" if is_followed else "goes on"
+    return f"{what} {' or '.join(ends) or 'until the car leaves'}, as `charge start --now` asked for"
+
+
+def describe_limit(plug: Plug) -> str:
+    """The limit that `charge limit 100%` lifts, in one line; empty without one, or where `describe` has it."""
+    limits = plug.limits
+    others = [each for each in (limits.supported, limits.rated, limits.cap) if each is not None]
+    is_said = plug.not_charging is NotCharging.LIMIT_BELOW_MINIMUM
+    if is_said or limits.allowed is None or limits.rated is None or limits.allowed >= min(others):
+        return ""
+    return f"limit {limits.allowed:.1f} A of {limits.rated:g} A; `{LIFT}` lifts it"
 
 
 def facts(plug: Plug) -> Mapping[str, Any]:

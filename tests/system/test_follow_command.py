@@ -1,6 +1,7 @@
 """Following an input: how the command begins, how it ends, and what it leaves."""
 
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -80,6 +81,33 @@ def test_a_second_follower_is_refused_with_a_clear_sentence(
     assert status.stdout.endswith("\nEVSE.PLUG: `charge follow` decides its current\n")
     assert json.loads(as_json.stdout)[0]["followed"] is True
     assert len(writes(state)) == 1
+
+
+def test_status_says_until_when_a_boost_lasts_and_what_lifts_a_limit(
+    charging: Simulator, start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "free"
+    limit_to(charging, 50.0)
+
+    def charge(*arguments: str) -> str:
+        command = [str(COMMAND), "charge", *arguments, "-c", charging.url]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    boost = "until the car leaves, as `charge start --now` asked for"
+    limit = "EVSE.PLUG: limit 16.0 A of 32 A; `charge limit 100%` lifts it"
+    assert charge("status").splitlines()[1:] == [limit]
+    charge("start", "--now")
+    assert charge("status").splitlines()[1:] == [f"EVSE.PLUG: goes on {boost}", limit]
+    with input_file(path, 4000.0):
+        process = follow(start, charging, "--file", str(path))
+        process.line("boost: ")
+        shown = charge("status").splitlines()[1:]
+        assert shown == ["EVSE.PLUG: `charge follow` decides its current", f"EVSE.PLUG: full current {boost}"]
+        charge("start", "--now", "--for", "2h", "--need", "20kWh")
+        assert re.fullmatch(
+            r"EVSE\.PLUG: full current until \d{4}-\S+ or until the car has 2\d\.\d\d kWh, as .* asked for",
+            charge("status").splitlines()[-1],
+        )
 
 
 @pytest.mark.parametrize("command", [("follow", "--restore"), ("enable",)])

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from ccl_exporter.control.plug_commands import override_active, reduction
 from ccl_exporter.control.state import Override
-from ccl_exporter.control.wording import describe
+from ccl_exporter.control.wording import describe, describe_limit
 from ccl_exporter.errors import UsageError, WriteRejected
 from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left, minimum_current, percent_for
-from ccl_exporter.station.plug import Measured, Plug
+from ccl_exporter.station.plug import Limits, Measured, Plug
 
 RATED = st.integers(600, 20_000).map(lambda hundredths: hundredths / 100)
 """What a plug may have, in amperes."""
@@ -187,6 +187,22 @@ class TestReductions:
 def test_a_plug_is_described_in_one_line_with_the_reason_why_it_does_not_charge(seen: Plug, says: str) -> None:
     assert describe(seen).startswith(says)
     assert "\n" not in describe(seen)
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (plug("charging", allowed=6.08), "limit 6.1 A of 32 A; `charge limit 100%` lifts it"),
+        (plug("charging"), ""),
+        (plug("charging", allowed=None), ""),
+        (plug("charging", limits=Limits(rated=32.0, reduction=0.5, cap=10.0, allowed=10.0)), ""),
+        (plug("charging", limits=Limits(supported=16.0, rated=32.0, reduction=0.5, allowed=16.0)), ""),
+        (plug("waiting_for_power", allowed=0.0), ""),
+    ],
+    ids=["limited", "not limited", "not known", "a cap", "the socket", "the reason why it does not charge"],
+)
+def test_a_limit_has_its_command_only_where_that_lifts_it(seen: Plug, says: str) -> None:
+    assert describe_limit(seen) == says
 
 
 @pytest.mark.parametrize(
