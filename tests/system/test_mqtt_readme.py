@@ -29,7 +29,9 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield started
 
 
-def test_the_commands_bring_messages_on_the_screen(broker: Broker, start: Start, tmp_path: Path) -> None:
+def test_the_commands_bring_messages_on_the_screen(
+    broker: Broker, start: Start, tmp_path: Path, state: Path
+) -> None:
     (configuration,) = re.findall(r"```yaml\n(.*?)```", SECTION, flags=re.DOTALL)
     (block,) = re.findall(r"```bash\n(.*?)```", SECTION, flags=re.DOTALL)
     install, simulate, serve, hear, stop = block.splitlines()
@@ -43,24 +45,28 @@ def test_the_commands_bring_messages_on_the_screen(broker: Broker, start: Start,
 
     simulated = start(*shlex.split(simulate)[1:], "--web.listen-address", "127.0.0.1:0")
     charger = simulated.line(r"http://127\.0\.0\.1:\d+")[0]
-    text = configuration.replace("http://127.0.0.1:9987", charger).replace(":1883\n", f":{broker.port}\n")
+    text = configuration.replace("http://127.0.0.1:9987", charger).replace(":1883", f":{broker.port}")
     (tmp_path / "mqtt.yaml").write_text(text)
-    _, command, flag, name = shlex.split(serve)
-    start(command, flag, str(tmp_path / name), "--web.listen-address", "127.0.0.1:0").line("Metrics of")
+    folder, _, command, flag, name = shlex.split(serve)
+    variable, _, _ = folder.partition("=/tmp/trial")
+    words = (command, flag, str(tmp_path / name), "--web.listen-address", "127.0.0.1:0")
+    start(*words, env={variable: str(tmp_path / "trial")}).line("Metrics of")
     program, *arguments = shlex.split(hear)
     listen = [server(program), *arguments, "-p", str(broker.port), "-C", "5"]
     shown = subprocess.run(listen, check=True, capture_output=True, text=True).stdout
 
     assert {line.partition(" ")[0] for line in shown.splitlines()} <= {
         *(
-            "ccl/owner",
-            "ccl/status",
-            "ccl/chargers",
-            "ccl/simulated/status",
-            "ccl/simulated/station",
-            "ccl/simulated/plug/EVSE.PLUG",
+            "trial/owner",
+            "trial/status",
+            "trial/chargers",
+            "trial/simulated/status",
+            "trial/simulated/station",
+            "trial/simulated/plug/EVSE.PLUG",
         ),
     }
+    assert (tmp_path / "trial" / "charges.db").exists()
+    assert not (state / "charges.db").exists()
 
 
 def has_keys(listener: Listener, topic: str, keys: set[str]) -> bool:

@@ -1,17 +1,22 @@
 """Readings in real databases: written by the installed command, read back by the database's own means."""
 
+import json
+import re
+import shlex
 import signal
 import socket
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep, time
+from typing import Any
 
 import pytest
 from helpers.databases import Database, Influx, Victoria, running
+from helpers.readme_table import FIELDS_README, README
 from helpers.support import COMMAND, OPENMETRICS, Process, Scrape, Start, get
 from helpers.workers import supervised
 
@@ -123,6 +128,30 @@ def garage() -> Iterator[Simulator]:
 
 def spool_metric(url: str, name: str) -> float:
     return own_metrics(url).get(f"ccl_influxdb_{name}", sink="db") or 0.0
+
+
+def test_the_commands_of_the_pages_create_the_database_and_show_the_newest_readings(
+    garage: Simulator, influx: Influx, serve_file: Serve
+) -> None:
+    create, newest = (
+        shlex.split(command.replace("http://127.0.0.1:8086", influx.url))
+        for page in (README, FIELDS_README)
+        for command in re.findall(r"curl .*?'q=[^']*'", page.read_text(encoding="utf-8"))
+    )
+
+    def ask(command: Sequence[str]) -> list[Any]:
+        (result,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["results"]
+        assert "error" not in result
+        return list(result.get("series", []))
+
+    influx.query("DROP DATABASE evse")
+    assert ask(create) == []
+    serve_file(one_charger(garage, influx))
+    until(lambda: bool(ask(newest)), "InfluxDB has no readings")
+    (series,) = ask(newest)
+
+    assert (series["tags"], series["columns"]) == ({"charger": "garage"}, ["time", "up"])
+    assert series["values"][0][1] == 1
 
 
 def test_a_database_that_is_away_gets_everything_when_it_comes_and_metrics_never_wait(
