@@ -287,9 +287,13 @@ def test_the_lines_of_the_page_upgrade_it(machine: Machine) -> None:
 
 
 def test_the_lines_of_the_page_uninstall_it(machine: Machine) -> None:
-    """With a timer and a follower that run."""
+    """With a timer and a follower that run, and a charger that has the safe current."""
+    assert ccl(machine, "charge", "limit", "19%", "--min-interval", "0", "-c", "garage").returncode == 0
     units = block(NIGHT_PAGE, "## The night tariff", "") + block(FOLLOW_PAGE, "### As a service")
     machine.sh(f"cd {COPY}; {units}systemctl enable --now ccl-charge-follow")
+    for line in block(PAGE, "Before you uninstall").splitlines():
+        machine.sh(f"{line} || [ $? -eq 6 ]")
+    assert ccl(machine, "get", PREDUCTION, "-c", "garage").stdout == "0\n"
     machine.sh(block(PAGE, "To uninstall the service") + " 2>&1")
     left = machine.sh("find / -xdev -name '*ccl*' -not -path '/root/*' -not -path '/proc/*'").splitlines()
 
