@@ -232,16 +232,22 @@ def await_write(machine: Machine, charger: str, command: str) -> None:
 
 
 def test_a_follower_that_is_killed_is_restored_and_started_again(machine: Machine) -> None:
-    """At a charger whose login is a secret of the service."""
+    """At a charger whose login is a secret of the service, with the login of a broker as the page has it."""
+    (login,) = re.findall("`(Environment=CCL_MQTT_USERNAME.*?)`", FOLLOW_PAGE)
     machine.sh(f"cd {COPY}; {block(FOLLOW_PAGE, '### As a service')}")
     edit(
         machine,
         "ccl-charge-follow.service",
         "[Service]",
         f"Environment=CCL_CONFIG_FILE={CONFIG} CCL_CHARGER=garage",
+        login,
     )
+    machine.write("/etc/ccl-exporter/secrets/mqtt.password", "of the broker\n")
     machine.sh("systemctl enable --now ccl-charge-follow")
     machine.await_log("ccl-charge-follow", "the limit is to be")
+    environment = machine.sh(f"cat /proc/{machine.show('ccl-charge-follow', 'MainPID')}/environ")
+    variables = dict(pair.split("=", 1) for pair in environment.split("\0") if pair)
+    assert machine.sh(f"cat {variables['CCL_MQTT_PASSWORD_FILE']}") == "of the broker\n"
     machine.sh("systemctl kill --signal=KILL --kill-whom=main ccl-charge-follow")
     await_write(machine, "garage", "charge follow, restore")
     machine.await_log("ccl-charge-follow", "the limit is to be", times=2)
@@ -250,6 +256,9 @@ def test_a_follower_that_is_killed_is_restored_and_started_again(machine: Machin
 
     assert "Failed with result 'signal'" in journal
     assert ccl(machine, "charge", "follow", "--restore", "-c", "garage").returncode == 6
+    assert ccl(machine, "charge", "limit", "19%", "--min-interval", "0", "-c", "garage").returncode == 0
+    machine.sh(block(FOLLOW_PAGE, "#### After the last follower"))
+    assert ccl(machine, "get", PREDUCTION, "-c", "garage").stdout == "0\n"
 
 
 def test_a_plan_that_is_killed_is_restored_and_goes_on(machine: Machine) -> None:
