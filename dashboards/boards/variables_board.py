@@ -12,15 +12,18 @@ _DEVICE = f"{Scraped.station}, device=~`${{device:regex}}`"
 _VARIABLE = f"{_DEVICE}, variable=~`${{variable:regex}}`"
 
 _ROWS = {
-    "Electricity": ("volts", "amperes", "watts", "voltamperes", "vars", "hertz", "ratio", "degrees"),
+    "Electricity": ("volts", "amperes", "watts", "voltamperes", "vars", "ratio"),
     "Energy": ("joules_total", "joules"),
-    "Reactive and apparent energy (only of meters that have it)": (
+    "Other": ("celsius", "timestamp", None),
+    "Reactive and apparent energy, frequency, angles, durations (only of devices that have them)": (
         "var_seconds_total",
         "var_seconds",
         "voltampere_seconds_total",
         "voltampere_seconds",
+        "hertz",
+        "degrees",
+        "seconds",
     ),
-    "Other": ("celsius", "seconds", "timestamp", None),
 }
 """The quantities of `families.VARIABLES`, two in a line."""
 
@@ -125,5 +128,5 @@ def _quantities(keys: Sequence[str | None]) -> Iterator[Line]:
         shown = unit(family)
         target = Target(f"{family.name}{{{_VARIABLE}}}{shown.factor}", "{{instance}} {{device}} {{variable}}")
         panels.append(graph(_TITLES[key], about("", family), Data((target,)), shown.name, _NONE))
-    for pair in zip(panels[::2], panels[1::2], strict=True):
-        yield Line(8, pair)
+    for at in range(0, len(panels), 2):
+        yield Line(8, tuple(panels[at : at + 2]))
