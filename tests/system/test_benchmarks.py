@@ -43,6 +43,7 @@ def test_many_chargers_are_all_answered_though_some_do_not_answer_and_some_are_s
     assert [row.ours for row in rows if "late or failed" in row.what] == [0, 0, 0]
 
 
+@pytest.mark.alone
 def test_neither_descriptors_nor_threads_grow() -> None:
     # Fifty chargers, each scraped eleven times.
     rows = list(endurance(550, "both"))
