@@ -9,9 +9,8 @@ from alert_rules.model import Life
 from boards.build import BOARDS, written
 
 from helpers import golden, prometheus_rule, readme_table
-from helpers.support import PROJECT
+from helpers.support import PROJECT, RULES
 
-RULES = PROJECT / "deploy" / "prometheus" / "rules"
 ALERTING = PROJECT / "deploy" / "grafana" / "alerting"
 KUSTOMIZE = PROJECT / "deploy" / "kustomize"
 

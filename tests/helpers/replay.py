@@ -12,9 +12,8 @@ from urllib.parse import urlencode
 import yaml
 
 from helpers.databases import Victoria
-from helpers.support import PROJECT, get, server
+from helpers.support import RULES, get, server
 
-RULES = PROJECT / "deploy" / "prometheus" / "rules"
 AVAILABILITY_RULES = "calendar:month:info|plug:ccl_plug_(status:seen|available:.+)"
 """The names of the rules that record availability."""
 

@@ -11,10 +11,9 @@ import yaml
 from alert_rules.build import ALERTS
 from alert_rules.model import Life
 
-from helpers.support import PROJECT
+from helpers.support import PROJECT, RULES
 
 CASES = sorted((PROJECT / "tests" / "rules").glob("*.yml"))
-RULES = PROJECT / "deploy" / "prometheus" / "rules"
 
 Json = dict[str, Any]
 

@@ -21,6 +21,7 @@ from ccl_exporter.clock import Clock as ExporterClock
 from ccl_exporter.exporter.charger import SHARED_FOR
 
 PROJECT = Path(__file__).parents[2]
+RULES = PROJECT / "deploy" / "prometheus" / "rules"
 COMMAND = Path(sys.executable).with_name("ccl-exporter")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 RELEASE = __version__.partition(".dev")[0]

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from alert_rules.model import Life
 from helpers.promql_check import EMITTED, TARGET
-from helpers.rule_cases import CASES, RULES, cases, promtool_test
-from helpers.support import PROJECT, server
+from helpers.rule_cases import CASES, cases, promtool_test
+from helpers.support import PROJECT, RULES, server
 
 FOLDER = PROJECT / "deploy" / "prometheus"
 

@@ -17,9 +17,8 @@ from alert_rules.build import ALERTS
 from alert_rules.model import Life as Rules
 from helpers.lives import HOUR, MINUTE, SHORT, START, Expected, Life, Role, live, put, roles
 from helpers.replay import Firing, History, firing, replay, value
-from helpers.support import PROJECT, get
+from helpers.support import RULES, get
 
-RULES = PROJECT / "deploy" / "prometheus" / "rules"
 DAYS = float(os.environ.get("CCL_DAYS", SHORT))
 STEP_JOULES = 36_000.0
 """Ten watt-hours, the resolution of a register."""
