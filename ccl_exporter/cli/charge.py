@@ -159,7 +159,7 @@ def start(
         _exit_unless(True, window, target.as_json)
 
     def work(at: PlugCommands, how: WriteOptions) -> Result:
-        if boost is not None and not how.dry_run:
+        if boost is not None:
             return _boost(boost, at, how, target.control_state)
         return (
             at.start(how) if window is None else _start_once(window, restart_remote, at, how, target.control_state)
@@ -190,6 +190,11 @@ def _boost_of(now: bool, lasts: Duration | None, need: Energy | None) -> _Boost 
 
 def _boost(boost: _Boost, at: PlugCommands, how: WriteOptions, memory: ControlState) -> Result:
     """Start a charge that neither the end of the night nor a follower holds back."""
+    if how.dry_run:
+        result = at.start(how, boosted=True)
+        if result.outcome not in ("planned", "already"):
+            return result
+        return replace(result, outcome="planned", says=f"{result.says}; it would go on {boost.says}")
     before = at.look().session
     with ExitStack() as failing:
         # Before the start, as a follower that runs is to lift its limit.

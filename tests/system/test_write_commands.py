@@ -492,9 +492,12 @@ class TestCharging:
         wallbox.site.plugs[0].plug_in(need_wh=100_000)
         first = ccl(wallbox, "charge", "start")
         again = ccl(wallbox, "charge", "start")
-        ended, said = ccl(wallbox, "charge", "start", "--now", "--for", "1m")
+        boost = ("charge", "start", "--now", "--for", "1m")
+        planned, would = ccl(wallbox, *boost, "--dry-run")
+        ended, said = ccl(wallbox, *boost)
 
-        assert (first[0], again[0], ended) == (0, 6, 0)
+        assert (first[0], again[0], planned, ended) == (0, 6, 0, 0)
+        assert would.endswith("; it would go on for 1m\n")
         assert said.endswith("; it goes on for 1m\n")
 
     def test_a_charge_that_has_ended_in_these_hours_is_not_begun_again_in_them(self, wallbox: Simulator) -> None:
