@@ -214,13 +214,20 @@ def _boost(boost: _Boost, at: PlugCommands, how: WriteOptions, memory: ControlSt
 
 @write_command("charge stop", without=["length"])
 def stop(target: Target) -> None:
-    """End the charging session.
+    """End the charging session, and a boost of `charge start --now`.
 
     \b
     Example:
       ccl-exporter charge stop -c http://evse
     """
-    _at_plug(target, lambda at, how: at.stop(how))
+
+    def work(at: PlugCommands, how: WriteOptions) -> Result:
+        result = at.stop(how)
+        if not how.dry_run:
+            target.control_state.clear_override(at.name)
+        return result
+
+    _at_plug(target, work)
 
 
 @write_command("charge pause", without=["length"])

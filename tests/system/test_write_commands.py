@@ -488,6 +488,19 @@ class TestCharging:
             assert ccl(wallbox, *nightly, day)[0] == 0
             assert holds(wallbox, f"{MODE3}.OUT_OF_SERVICE") == 1
 
+    @pytest.mark.parametrize("dialect", ["full", "no-charge-info"])
+    def test_a_stop_ends_a_boost(self, dialect: str) -> None:
+        with Simulator(dialect=Dialect.parse([dialect]), autopilot=False, speed=SPEED) as wallbox:
+            wallbox.site.plugs[0].plug_in(need_wh=100_000)
+            nightly = ("charge", "disable", "--nightly", "--timezone", "UTC", "--outside", around(6))
+            begun = ccl(wallbox, "charge", "start", "--now")
+            planned = ccl(wallbox, "charge", "stop", "--dry-run")
+            alone = ccl(wallbox, *nightly)
+            stopped = ccl(wallbox, "charge", "stop")
+
+            assert [each[0] for each in (begun, planned, alone, stopped)] == [0, 0, 6, 0]
+            assert ccl(wallbox, *nightly)[0] == 0
+
     def test_a_boost_of_a_car_that_charges_already_is_something_done(self, wallbox: Simulator) -> None:
         wallbox.site.plugs[0].plug_in(need_wh=100_000)
         first = ccl(wallbox, "charge", "start")
