@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ccl_exporter.config.document import Configuration
 
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]+)?")
+_SOME = 5
+"""Chargers that a message names."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_OR_HANG_UP = (*STOP_SIGNALS, signal.SIGHUP)
@@ -160,10 +163,18 @@ def configuration(config_file: Path, patient: bool = True, fetch: bool = True) -
 
 
 def address(charger: str | None, config_file: Path | None = None) -> ChargerSettings:
-    """The charger of a command: by its name in the configuration file, or by its address there or elsewhere."""
-    if charger is None:
-        raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
+    """The charger of a command: by its name in the configuration file, or by its address there or elsewhere.
+
+    Without either, the one of the file. Raises `UsageError` if that is not exactly one.
+    """
     named = configuration(config_file).settings.chargers if config_file is not None else {}
+    if charger is None:
+        if len(named) == 1:
+            return next(iter(named.values()))
+        if not named:
+            raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
+        some = ", ".join(islice(named, _SOME)) + (", …" if len(named) > _SOME else "")
+        raise UsageError(f"no charger is named: give one of {config_file} with -c: {some}")
     if charger in named:
         return named[charger]
     given = charger_settings(charger, os.environ)

@@ -122,6 +122,19 @@ def test_check_reports_on_all_chargers_of_a_configuration_file(wallbox: Simulato
     assert report[0]["report"]["variables"] == 171
 
 
+def test_the_only_charger_of_a_configuration_file_needs_no_name(wallbox: Simulator, tmp_path: Path) -> None:
+    one, six = tmp_path / "one.yaml", tmp_path / "six.yaml"
+    one.write_text(f"chargers: {{garage: {{url: '{wallbox.url}'}}}}")
+    bays = [f"bay-{bay}: {{url: 'http://192.0.2.{bay}'}}" for bay in range(1, 7)]
+    six.write_text(f"chargers: {{{', '.join(bays)}}}")
+    alone = run("charge", "status", CCL_CONFIG_FILE=str(one))
+    several = run("charge", "status", "--config.file", str(six))
+
+    assert (alone.returncode, several.returncode) == (0, 2)
+    assert alone.stdout.startswith("EVSE.PLUG: ")
+    assert "with -c: bay-1, bay-2, bay-3, bay-4, bay-5, …" in " ".join(several.stderr.split())
+
+
 def test_check_of_all_chargers_needs_a_configuration_file() -> None:
     assert run("check", "--all").returncode == 2
 

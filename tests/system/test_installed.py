@@ -36,6 +36,9 @@ def block(page: str, after: str, kind: str = "sh") -> str:
     return rest.partition(f"```{kind}\n")[2].partition("```")[0]
 
 
+NIGHT_TIMER = block(NIGHT_PAGE, "## The night tariff", "") + block(NIGHT_PAGE, "Then start the timer:", "")
+
+
 def configuration(**titles: str) -> str:
     """A ccl.yaml with all simulated chargers, of which one asks for a login."""
     chargers = {
@@ -214,7 +217,7 @@ def test_a_terminal_passes_through_the_wrapper(machine: Machine) -> None:
 
 def test_the_timer_keeps_a_charger_to_the_night(machine: Machine) -> None:
     """First at an hour of the night, then at one that is not; it looks more often than by the unit."""
-    machine.sh(f"cd {COPY}; {block(NIGHT_PAGE, '## The night tariff', '').replace('@garage', '@night')}")
+    machine.sh(f"cd {COPY}; {NIGHT_TIMER.replace('@garage', '@night')}")
     edit(machine, "ccl-charge-night@.timer", "[Timer]", "OnCalendar=", "OnCalendar=*:*:0/5")
     now = datetime.now(UTC)
     for begin, end, written in ((-3, 3, "charge start"), (3, 6, "charge disable")):
@@ -298,7 +301,7 @@ def test_the_lines_of_the_page_upgrade_it(machine: Machine) -> None:
 def test_the_lines_of_the_page_uninstall_it(machine: Machine) -> None:
     """With a timer and a follower that run, and a charger that has the safe current."""
     assert ccl(machine, "charge", "limit", "19%", "--min-interval", "0", "-c", "garage").returncode == 0
-    units = block(NIGHT_PAGE, "## The night tariff", "") + block(FOLLOW_PAGE, "### As a service")
+    units = NIGHT_TIMER + block(FOLLOW_PAGE, "### As a service")
     machine.sh(f"cd {COPY}; {units}systemctl enable --now ccl-charge-follow")
     for line in block(PAGE, "Before you uninstall").splitlines():
         machine.sh(f"{line} || [ $? -eq 6 ]")

@@ -110,7 +110,7 @@ def as_it_stands(block: str, folder: Path) -> tuple[subprocess.CompletedProcess[
         port = simulator.port
     (folder / ".venv/bin").mkdir(parents=True)
     (folder / ".venv/bin/ccl-exporter").symlink_to(COMMAND)
-    lines = re.sub(r"\b998[78]\b", str(port), block).replace("10\n", "4\n")
+    lines = re.sub(r"\b998[47]\b", str(port), block).replace("10\n", "4\n")
     lines = re.sub(
         r"simulate( --web.\S+ \S+)? &", f"simulate --web.listen-address 127.0.0.1:{port} --speed 4 &", lines
     )

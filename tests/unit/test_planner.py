@@ -210,6 +210,10 @@ def test_an_empty_plan_takes_no_plug_out_of_service_where_the_price_is_not_known
     dear.live(dear.planner(), HOUR)
     assert [word for word, _ in dear.done] == ["stop"], "a price that is known not to be below is a reason"
 
+    later = Garage(Goal(None, inf, KILOWATTS, below=5.0), hours(9, 9, 4)[2:])
+    later.live(later.planner(), HOUR)
+    assert later.done == [], "a cheap hour that is ahead does not make the price of now known"
+
 
 def test_prices_that_are_wrong_from_the_first_end_a_plan_and_no_charge() -> None:
     garage = Garage(Goal(6.0, 5 * HOUR, KILOWATTS), broken=True)

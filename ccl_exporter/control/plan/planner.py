@@ -223,9 +223,10 @@ class Planner:
         return ahead + self.plan.missing
 
     def _may_stop(self, now: float) -> bool:
-        """Whether a charge may be kept from running: an empty plan is no reason for it, a known price is."""
-        known = any(slot.begin <= now < slot.end for slot in self._slots or ())
-        return bool(self.plan.pieces) or (self.goal.need is None and known)
+        """Whether a charge may be kept from running: a need takes a plan for it, else the price must be known."""
+        if self.goal.need is None:
+            return any(slot.begin <= now < slot.end for slot in self._slots or ())
+        return bool(self.plan.pieces)
 
     def _tell_next(self, charges: bool, now: float) -> None:
         """Say what is next, when that changes."""
