@@ -217,10 +217,11 @@ class Writer:
         # Noted first: what cannot be noted is not written.
         take_back = self.state.note_written(list(plan.wanted)) if not how.is_restore else lambda: None
         plan = replace(plan, after=dict.fromkeys(plan.wanted))
-        result, done = "failed", plan
+        result, done, failed = "failed", plan, "failed"
         try:
             try:
                 self._control.put(plan.device, plan.wanted, monotonic() + self._timeout)
+                failed = "accepted, but"
             except Unsure as error:
                 plan = replace(plan, doubt=str(error))
             except ChargerError:
@@ -237,7 +238,7 @@ class Writer:
                     raise _unread(plan, error) from error
             result = done.outcome
         except ChargerError as error:
-            result = f"failed: {error}"
+            result = f"{failed}: {error}"
             raise
         finally:
             self.state.log_write(_entry(self._control.url, self._command, done, result))

@@ -295,9 +295,9 @@ def read(path: Path) -> Recorded:
 
     Raises `StateError` if the file cannot be read.
     """
-    if not path.exists():
-        return Recorded()
     try:
+        if not path.exists():
+            return Recorded()
         with _reading(path) as connection:
             schema = _schema_of(connection, path)
             if schema == 0:  # it is being made
@@ -307,8 +307,8 @@ def read(path: Path) -> Recorded:
             charges = [(row[0], FinishedSession(*row[1:])) for row in rows]
             names = dict(current.execute("SELECT url, name FROM identities").fetchall())
             return Recorded(charges, _accounts(current), names)
-    except sqlite3.Error as error:
-        raise StateError(f"{path} cannot be read: {error}") from error
+    except (sqlite3.Error, OSError) as error:
+        raise StateError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 @contextmanager

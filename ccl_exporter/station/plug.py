@@ -384,8 +384,8 @@ class _Judge:
             return self._reading.number(name, "joules_total"), True
         shared = name is None and self._info.meter is not None and self._meter is None
         if self._charge is None or self._charge.meter_watt_hours is None or shared:
-            return None, name is not None
-        return self._charge.meter_watt_hours * 3600, name is not None
+            return None, False
+        return self._charge.meter_watt_hours * 3600, False
 
     def _measured(self, variable: str, quantity: str, meter: str | None) -> Measured:
         """By phase where the meter lists phases; else the plug's own variable, else the meter's.

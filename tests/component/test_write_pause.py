@@ -10,10 +10,12 @@ from helpers.support import Clock
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.state import ControlState
 from ccl_exporter.control.write import WriteOptions, Writer
-from ccl_exporter.errors import WriteRejected
+from ccl_exporter.errors import Unreachable, WriteRejected
 from ccl_exporter.simulator import Simulator
 
 REDUCTION = "Plug - Mode 3.PREDUCTION"
+STOP = "EVSE.PLUG.REMOTE_STOP"
+FORCED = WriteOptions(force=True)
 
 
 @pytest.fixture
@@ -54,3 +56,13 @@ def test_a_pause_that_was_asked_for_is_kept_to_the_second(writer: Writer, clock:
 
     with pytest.raises(WriteRejected, match="wait 1 s more"):
         writer.set({REDUCTION: 40.0}, WriteOptions(dry_run=True, least_pause=60.0))
+
+
+def test_a_stop_that_was_accepted_counts_though_its_effect_could_not_be_read(writer: Writer) -> None:
+    def holds(deadline: float) -> bool:
+        raise Unreachable("no connection")
+
+    with pytest.raises(Unreachable):
+        writer.write(*writer.look_up([STOP]), {STOP: 1.0}, FORCED, holds)
+
+    assert writer.state.stopped_at("EVSE.PLUG")

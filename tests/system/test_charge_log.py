@@ -467,6 +467,18 @@ def test_a_file_that_is_no_ledger_is_named(state: Path) -> None:
     assert str(state / "charges.db") in done.stderr
 
 
+def test_the_log_of_another_user_is_an_error_in_a_sentence(state: Path) -> None:
+    state.mkdir(parents=True, mode=0)
+    # Root reads whatever it wants, unless it gives that up.
+    within = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    done = subprocess.run([*within, str(COMMAND), "charge", "log"], capture_output=True, text=True, check=False)
+    state.chmod(0o700)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{state / 'charges.db'} cannot be read: Permission denied" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
 def test_serve_goes_on_where_the_session_log_is_damaged_or_cannot_be_made(site: Site, state: Path) -> None:
     state.mkdir(parents=True)
     (state / "charges.db").write_bytes(b"rubbish" * 1000)

@@ -286,3 +286,14 @@ def test_an_empty_plug_is_unknown() -> None:
     assert (seen.power, seen.current, seen.phases, seen.stop_reason) == (None, None, 1, None)
     assert (Measured().total, Measured().highest, Session().energy) == (None, None, None)
     assert state("charging").activity is Activity.CHARGING
+
+
+@pytest.mark.parametrize(("register", "difference"), [(4855.39, 360_000.0), (4_855_390.0, None), (4.855, None)])
+def test_a_register_whose_unit_chargeinfo_contradicts_has_no_difference_to_it(
+    register: float, difference: float | None
+) -> None:
+    charges = {"Box.BAY": ChargeRecord("Box.BAY", meter_watt_hours=4_855_290.0)}
+    read = snapshot({"Box.BAY.AE": register}, charges=charges)
+    shown = [sample.value for sample in samples(Station(read)) if sample.family is f.PLUG_METER_DIFFERENCE]
+
+    assert shown == ([difference] if difference is not None else [])
