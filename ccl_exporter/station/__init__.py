@@ -1,1 +1,1 @@
-"""What values mean: catalogue of vendor facts, base units, plausibility, plug. Only here is a value judged."""
+"""The meaning of a charger's values: vendor facts, base units, plausibility, privacy, plugs. Knows no output."""

@@ -1,6 +1,6 @@
-"""What the value of a variable can be: no sentinel, within a physical range, and how fast a register can change.
+"""Bounds of values: sentinels, the range of each variable, and how fast a register can change.
 
-Worked out once for each inventory.
+They are computed once per inventory.
 """
 
 import struct
@@ -17,46 +17,46 @@ from ccl_exporter.station.plug import PHASES, plug_infos, shared_meters
 from ccl_exporter.station.values import Reading, Variable, variables
 
 _VOLTS = 264.0  # the highest voltage of a supply of 240 V (EN 50160: 10 % above)
-_AMPERES = 63.0  # the largest socket of IEC 62196, for a plug that reports none
-_MOST_VOLTS = 1000.0  # of a DC plug
-_LEAST_WATTS = 2e5  # what a range of power has at least: a DC plug of 150 kW may call itself one of 32 A
+_AMPERES = 63.0  # the largest three-phase socket of IEC 62196-2, for a plug that reports no current
+_MOST_VOLTS = 1000.0  # the highest voltage of a DC plug
+_LEAST_WATTS = 2e5  # the smallest limit of a power range: a DC plug of 150 kW may report 32 A
 
 SETTLE_SECONDS = 60.0
 SETTLE_READINGS = 4
-"""What is implausible is believed once it has stayed for both this long and this many reads."""
+"""A register's implausible level, or an unconfirmed unit, is believed after these seconds and these reads."""
 
 USUAL_WATTS = _AMPERES * _VOLTS * 3
-"""What a supply can carry whose power was not seen yet: that of a house with the largest socket."""
+"""Watts that a register without a plug is assumed to count at most, until its power variables show more."""
 
 _ENERGIES = ("AE", "AE1", "AE2", "AE3")
 _POWERS = frozenset({"watts", "voltamperes", "vars"})
 
 
 def _sentinels() -> Iterator[float]:
-    """The extremes of integers, as they are sent with any factor, and by an engine that counts in float32."""
+    """The extremes of integers of 16, 32 and 64 bits times 10^-9 to 10^9, also as float32 or with six decimals."""
     for bits in (16, 32, 64):
         half, whole = 2 ** (bits - 1), 2**bits
         for digits, factor in product((half - 1, -half, whole - 1), range(-9, 10)):
             exact = float(f"{digits}e{factor}")
             (single,) = struct.unpack("f", struct.pack("f", exact))
             for sent in (exact, single, round(exact, 6), round(single, 6)):
-                # Six decimals of a small number are not its digits any more.
+                # Rounding takes the digits of a small number away.
                 if abs(sent - exact) <= 1e-7 * abs(exact):
-                    # An engine that multiplies comes this close.
+                    # An engine that multiplies may differ in the last bit.
                     yield from (sent, nextafter(sent, inf), nextafter(sent, -inf))
 
 
 SENTINELS = frozenset(_sentinels())
-"""Numbers as sent that stand for none: a measurement that is one of them is a rare accident."""
+"""Numbers as sent that mean "not available"; a measured value hardly ever equals one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegisterBounds:
     """How fast a register can change, and what confirms it.
 
-    `watts` is the highest power of its plug, None without a plug. `powers` are the variables whose sum is the
-    power that it counts. `plug` is the plug whose chargeInfo has a copy of it. `may_fall` says that it may be that
-    of a net meter, which the energy of a plug never is. `clock` is the variable of its device's clock.
+    `watts` is the highest power of its plugs, None without a plug. `powers` are the variables whose sum is the
+    power that it counts. `plug` is the plug whose chargeInfo has a copy of it. `may_fall` says that it may be the
+    register of a net meter, which AE and AE1 to AE3 of a plug never are. `clock` is the VDTTM of its device.
     """
 
     watts: float | None
@@ -67,7 +67,7 @@ class RegisterBounds:
 
 
 class Bounds(NamedTuple):
-    """Between what a number as sent lies, and more of it if it is a register."""
+    """The lowest and highest number as sent; of a register also the bounds of its growth."""
 
     low: float
     high: float
@@ -75,17 +75,20 @@ class Bounds(NamedTuple):
 
 
 class BoundsTable:
-    """The bounds of variables, but of dates, of what is not shown, and where there is no unit or it has limits."""
+    """The bounds of an inventory's variables.
+
+    Dates, hidden variables, variables without a unit, and those whose unit has limits of its own have none.
+    """
 
     def __init__(self, inventory: Inventory) -> None:
-        # Not the inventory itself: this is kept for as long as that lives, which would then be for ever.
+        # Keeps no reference to the inventory, whose cache entry this is: neither would ever be freed.
         reading = Reading(Snapshot(0.0, 0.0, 0.0, 0, up=True, inventory=inventory))
         self._variables = variables(inventory)
         self._shared = shared_meters(inventory)
         self._plugs: dict[str, list[PlugInfo]] = {}
         self._amperes: dict[str, float] = {}
         self.copies: dict[str, RegisterBounds] = {}
-        """What bounds chargeInfo's copy of the register of a plug."""
+        """The bounds of chargeInfo's copy of a plug's register, by plug."""
         for plug in plug_infos(reading):
             prefixes = [prefix for prefix in (plug.name, plug.meter) if prefix is not None]
             for prefix in prefixes:
@@ -104,7 +107,7 @@ class BoundsTable:
         return [*self._listed, *((name, found) for name in others if (found := self._bounds(name)))]
 
     def _phases(self, plug: PlugInfo) -> int:
-        """One only where the plug's meter has one: which meter serves a plug is not always known."""
+        """1 if the plug's meter lists a single current, else 3, as the meter is not always known."""
         listed = self._variables.listed
         phases = any(f"{plug.meter}.AI{phase}" in listed for phase in PHASES)
         return 1 if f"{plug.meter}.AI" in listed and not phases else 3
@@ -124,7 +127,7 @@ class BoundsTable:
             return Bounds(-inf, inf)
         if unit.minimum is not None or unit.maximum is not None:
             return None
-        # `Variable.base`, the other way round.
+        # The inverse of `Variable.base`.
         low, high = (
             (end / unit.scale - unit.offset) / variable.power
             for end in self._range(variable.device.id, unit.quantity)

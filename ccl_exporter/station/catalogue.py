@@ -1,6 +1,6 @@
 """Vendor facts read from `catalogue.toml`: units, codes, device types, what is personal.
 
-It answers what a variable is; which metric it becomes is decided in `samples`.
+They say what a variable is; `metrics.samples` decides which metric it becomes.
 """
 
 import re
@@ -15,9 +15,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A vendor unit: its quantity and how to reach the base unit.
+    """A vendor unit: its quantity and the conversion to the base unit (protocol 4.2).
 
-    base value = (value x 10^factor + offset) x scale; outside `minimum` and `maximum` a value is a sentinel.
+    base value = (value x 10^factor + offset) x scale. A value as sent outside `minimum` to `maximum` is not
+    available.
     """
 
     quantity: str
@@ -30,7 +31,10 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of one variable of a device type; `unit` is a code of `units`, `range` what may be written."""
+    """What is known of one variable of a device type.
+
+    `unit` is a code of `units`; `range` are the lowest and highest number that may be written, as sent.
+    """
 
     unit: str | None = None
     factor: int = 0
@@ -39,7 +43,7 @@ class Known:
 
 
 class Activity(StrEnum):
-    """What a plug does, of whatever make it is."""
+    """What a plug does, independent of the vendor's codes."""
 
     OUT_OF_SERVICE = "out_of_service"
     FAULTED = "faulted"
@@ -54,7 +58,7 @@ class Activity(StrEnum):
 
 
 class NotCharging(StrEnum):
-    """The one reason why a plug does not charge; a new one comes last, as databases store its place."""
+    """The reason why a plug does not charge. A new one comes last, as databases store its position."""
 
     FAULT = "fault"
     RESERVED = "reserved"
@@ -72,7 +76,7 @@ class NotCharging(StrEnum):
 
     @property
     def number(self) -> int:
-        """Its place, from 1 on; 0 stands for a plug that charges."""
+        """Its position, from 1 on; metrics have 0 for a plug that charges."""
         return list(NotCharging).index(self) + 1
 
 
@@ -80,8 +84,8 @@ class NotCharging(StrEnum):
 class PlugState:
     """A row of `plug_states`: a code, its word, and everything that follows from it alone (protocol 9.1).
 
-    `status` is a word of OCPI; `reason` is None for the state in which a vehicle charges.
-    `limited` says that a current limit below the minimum explains the state.
+    `status` is a word of OCPI; `reason` is None for the state in which a vehicle charges. `sentence` completes
+    "the plug does not charge: …". `limited` says that a current limit below the minimum can cause the state.
     """
 
     code: int
@@ -117,7 +121,7 @@ class _Group:
 
 
 ROLES = frozenset({"meter", "engine", "vehicle", "board", "reader", "display", ""})
-"""Which part of a station a device may be."""
+"""Which part of a station a device may be; "" is the group that applies to every device."""
 
 _GROUP_KEYS = frozenset({"types", "role", "names", "phases", "plain", "variables", "titles"})
 _ROW_KEYS = frozenset(field.name for field in fields(Known))
@@ -128,7 +132,7 @@ _PREFIXES = {-6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G"}
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The rows of `catalogue.toml` with the questions that are asked of them."""
+    """The rows of `catalogue.toml` and the look-ups in them."""
 
     plug_states: Mapping[int, PlugState]
     not_charging: Mapping[NotCharging, str]
@@ -144,7 +148,7 @@ class Catalogue:
     innocent: re.Pattern[str]
 
     def plug_state(self, code: float | None) -> PlugState | None:
-        """The row of a code; one that is not known has the row of the word `unknown`, no code has none."""
+        """The row of a code; that of the word `unknown` for any other code, None without a code."""
         if code is None:
             return None
         return self.plug_states.get(int(code) if float(code).is_integer() else _UNKNOWN_STATE, self._unknown_state)
@@ -158,7 +162,7 @@ class Catalogue:
         return next((group.role for group in self.groups if device_type in group.types), "")
 
     def known(self, device_type: str | None, name: str) -> Known | None:
-        """The row for a variable (name without its device), looked up by its last dotted part."""
+        """The row for a variable (name without its device) by its last dotted part; None if there is none."""
         last = last_part(name)
         for group in self.groups:
             if device_type not in group.types and "*" not in group.types:
@@ -174,12 +178,12 @@ class Catalogue:
         return next(filter(None, (group.title(last_part(name)) for group in groups)), "")
 
     def sensitive(self, device_type: str | None, name: str, *, text: bool = False, measured: bool = False) -> bool:
-        """Whether what a variable holds must not be shown: the one judgement of privacy, which fails closed.
+        """Whether the value of a variable must not be shown. All privacy is decided here.
 
-        Without a row of its own a `text` is hidden, and a number if the variable is personal in another device
-        or its name looks like it. Unless it is `measured`, which is that the engine gives it a unit, a number is
-        hidden too in a part of the device whose name looks like it, and while `device_type` is not known
-        if no other device has the variable.
+        The variable's own row decides. Without one a `text` is hidden, and for a number the rows of other device
+        types decide. Without any row a number is hidden if the last part of its name looks personal. Unless it is
+        `measured`, that is a date or in a known unit, it is also hidden if another part of its name looks
+        personal, and while `device_type` is not known.
         """
         row = self.known(device_type, name)
         if row is not None:
@@ -194,12 +198,12 @@ class Catalogue:
         return not measured and (not device_type or self.looks_personal(name))
 
     def looks_personal(self, name: str) -> bool:
-        """Whether an identifier has a word in it that stands for a person or a secret."""
+        """Whether a name contains a word that stands for a person or a secret."""
         words = _NO_LETTER.sub("_", f"_{_HUMP.sub('_', name)}_").upper()
         return self.personal.search(self.innocent.sub("_", words)) is not None
 
     def register(self, name: str, sample_mode: str | None) -> bool:
-        """Whether an energy only grows: the engine counts differences of it, or it is named like a register."""
+        """Whether an energy only grows, by its sampleMode or by its name (protocol 4.1, 9)."""
         return sample_mode == "differential" or self.registers.fullmatch(last_part(name)) is not None
 
     def symbol(self, code: str, factor: int) -> str:
@@ -233,7 +237,7 @@ def _plug_state(row: Mapping[str, Any]) -> PlugState:
 
 
 def _group(row: Mapping[str, Any]) -> _Group:
-    """A table `devices`."""
+    """The group of a `[[devices]]` table."""
     place = f"devices of types {row.get('types')}"
     _check_keys(place, row, _GROUP_KEYS)
     if row["role"] not in ROLES:
@@ -265,7 +269,11 @@ def catalogue() -> Catalogue:
 
 
 def parse_catalogue(text: str) -> Catalogue:
-    """A catalogue from the text of its file; raises `ValueError` that names a row with a key that is not read."""
+    """A catalogue from the text of its file.
+
+    Raises `ValueError` that names the row for an unknown key of a plug state, device group or variable. Other
+    errors in the file raise `ValueError`, `KeyError` or `TypeError`.
+    """
     rows = tomllib.loads(text)
     return Catalogue(
         plug_states={state.code: state for state in map(_plug_state, rows["plug_states"])},

@@ -1,14 +1,14 @@
-"""The words of codes: what stands beside the number of a state, a stop reason or a mask of faults."""
+"""Words for the codes of states and faults that an engine's variables hold (protocol 9.1)."""
 
 from ccl_exporter.station.catalogue import catalogue, last_part
 from ccl_exporter.station.plug import word, words_of_bits
 
 
 def words_of_code(role: str, variable: str, value: object) -> str:
-    """The words of a variable's value; empty if it is no code.
+    """The words for the value of an engine's STATE or ERROR; empty for any other variable, role or type of value.
 
-    `role` is the part of the station that the device is, `variable` the name without the device. Of an
-    engine, STATE and ERROR are those of the charger, `PLUG.STATE` and `PLUG.ERROR` those of a plug.
+    `role` is one of `catalogue.ROLES`, `variable` the name without the device: STATE and ERROR are the charger's,
+    `PLUG.STATE` and `PLUG.ERROR` a plug's.
     """
     if role != "engine" or not isinstance(value, float):
         return ""

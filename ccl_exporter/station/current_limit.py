@@ -13,13 +13,13 @@ def amperes_left(percent: float, rated: float) -> float:
 
 
 def percent_for(amperes: float, rated: float) -> int:
-    """The reduction, 0 to 100, that never exceeds a current; 100 for a current below what a vehicle needs."""
+    """The smallest reduction, 0 to 100, that leaves at most `amperes`; 100 if it leaves less than 6 A."""
     percent = min(max(100 - 100 * _micro(amperes) // _micro(rated), 0), 100)
     return percent if amperes_left(percent, rated) >= MINIMUM_AMPERES else 100
 
 
 def minimum_current(rated: float) -> float:
-    """The lowest current for a vehicle that a whole percentage of the rated current gives."""
+    """The lowest current of at least 6 A that a whole percentage of the rated current gives."""
     return amperes_left(100 + (-100 * _micro(MINIMUM_AMPERES)) // _micro(rated), rated)
 
 

@@ -1,4 +1,4 @@
-"""A snapshot judged: what the charger as a whole says, and its plugs."""
+"""The judgement of a snapshot: the state of the charger as a whole, and its plugs."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,9 +15,9 @@ _RARELY = (_BOOT, "INTENSITY")
 
 
 class Station:
-    """What a snapshot says of a charger; None is what cannot be read. Each part is judged once, when asked for.
+    """A snapshot of a charger, judged on first use; None is what cannot be read.
 
-    Of a charger that did not answer there are no plugs and no values.
+    A charger that did not answer has no plugs and no values.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -25,7 +25,7 @@ class Station:
 
     @cached_property
     def reading(self) -> Reading:
-        """The values of the snapshot, with units and the policy of what can be trusted."""
+        """The values of the snapshot in base units, as far as they can be trusted."""
         return Reading(self.snapshot)
 
     @cached_property
@@ -52,7 +52,7 @@ class Station:
 
     @property
     def state(self) -> str | None:
-        """The word of the charger's state; it is not that of a plug."""
+        """The word of the charger's own state, which is not that of a plug (protocol 9.1)."""
         code = self.state_code
         return None if code is None else word(code, self.reading.facts.codes["station_state"])
 
@@ -71,7 +71,7 @@ class Station:
 
     @property
     def booted(self) -> float | None:
-        """When the charger was started, in Unix seconds; of the board, else of the engine."""
+        """The start of the charger in Unix seconds: RUNTIME of the board, else of the engine."""
         found = (self._number(device, _BOOT, "timestamp") for device in (self._board, self._engine))
         return next((boot for boot in found if boot is not None), None)
 
@@ -94,10 +94,10 @@ class _AskedReading(Reading):
 
 @cached_per_inventory
 def core_variables(inventory: Inventory) -> VariableSelection | None:
-    """The variables that plugs and station are made from, with the STATUS that says whether they can be trusted.
+    """The variables that plugs and station are judged by, with the STATUS of their devices.
 
-    They are those that judging an empty snapshot asks for: which ones it asks for depends on the inventory alone.
-    None, which is all, where no plugInfo tells of the plugs: then it takes a read to know them.
+    They are found by judging an empty snapshot, as the inventory alone decides which variables that asks for.
+    None, which is all, without plugInfo: then only a read shows which plugs there are.
     """
     if not inventory.plugs:
         return None
@@ -111,6 +111,6 @@ def core_variables(inventory: Inventory) -> VariableSelection | None:
     for known in filter(None, map(reading.variable, asked)):
         often |= {f"{prefix}.STATUS" for prefix in known.within}
         if known.register:
-            # The filter for registers goes by the device's own clock too.
+            # The filter for registers uses the device's own clock too.
             often.add(f"{known.device.id}.VDTTM")
     return VariableSelection(frozenset(often & reading.listed), frozenset(rarely))

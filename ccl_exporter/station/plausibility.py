@@ -1,8 +1,8 @@
-"""Implausible values are rejected before they are shown: a glitch never becomes a bill.
+"""Implausible values are rejected before they are shown; the package's README has the rules.
 
-Prometheus takes a register that falls for a reset and counts its whole value again. So a register that falls to
-zero, rolls back, or grows faster than can be is held back until it has been there long enough to be true.
-A number that stands for none, or lies outside what its quantity can be, is held back for as long as it is sent.
+Prometheus takes a register that falls for a reset and counts its whole value again. So a register that falls, or
+grows faster than possible, is held back until its new level has lasted or is confirmed.
+A gauge is held back as long as it is a sentinel or out of range.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,21 +29,21 @@ __all__ = ["SETTLE_READINGS", "SETTLE_SECONDS", "RegisterFilter", "RegisterLevel
 
 Reason = Literal["zero", "rollback", "jump", "sentinel", "range", "unit"]
 REASONS: tuple[Reason, ...] = ("zero", "rollback", "jump")
-"""What is counted of each register from the start; the other reasons are counted once they occur."""
+"""Every register has a counter of these reasons from its first read; other counters begin when they count."""
 
 Verdict = Reason | Literal["unconfirmed"]
-"""Why a value is held back. A first value that waits for another read is not implausible, so it is not counted."""
+"""Why a value is held back. An `unconfirmed` first value waits for further reads; it is not counted."""
 
 MOST_FALLS = 3
 FALLS_WITHIN = 86_400.0
-"""A register that fell so often within so many seconds is that of a net meter."""
+"""A register with this number of falls within these seconds is that of a net meter."""
 
 _SLACK = 1.25
 _STEP = 72_000.0  # joules: meters count in tens of watt-hours, and two steps may fall between two reads
 _BETWEEN = 60.0  # seconds that may lie between the values and the chargeInfo of one snapshot
-_CONTRADICTED_SECONDS = 3600.0  # for which a level waits while another document confirms the one before
+_CONTRADICTED_SECONDS = 3600.0  # for which a level waits while another response confirms the one before
 _GAP = 3600.0  # seconds without a read that are worth a line in the log
-_NONE = -1.0  # what engines send for none
+_NONE = -1.0  # engines send it for "none" (protocol 3.3)
 _MOST_WATT_HOURS = 1e12
 _COPY = "chargeInfo "
 _NO_BOUNDS = RegisterBounds(None, (), "", plug="")
@@ -51,11 +51,10 @@ _NO_BOUNDS = RegisterBounds(None, (), "", plug="")
 
 @dataclass(frozen=True, slots=True)
 class RegisterLevel:
-    """The level at which a register is believed to be, as it is stored: joules, or var or voltampere seconds.
+    """The believed level of a register, as it is stored: joules, or var or voltampere seconds.
 
-    `at` is the time of the read and `clock` that of the device's own clock, in Unix seconds: the latter counts
-    where it runs faster, after a break of the connection or in a simulation. `falls` are the Unix seconds of the
-    register's falls within the last 24 hours. `is_partial` says that it may fall, for good.
+    `at` is the time of the read and `clock` the VDTTM of the device, both in Unix seconds. `falls` are the Unix
+    seconds of falls that may be those of a net meter; `is_partial` says, for good, that it is a net meter's.
     """
 
     value: float
@@ -65,7 +64,7 @@ class RegisterLevel:
     is_partial: bool = False
 
     def seconds_since(self, before: "RegisterLevel") -> float:
-        """The seconds by the clock that ran faster; never negative."""
+        """Seconds between the two reads by the clock that advanced more; never negative."""
         own = 0.0 if self.clock is None or before.clock is None else self.clock - before.clock
         return max(self.at - before.at, own, 0.0)
 
@@ -77,15 +76,18 @@ class _Read(NamedTuple):
     now: float | None
 
     def seconds_since(self, before: "_Read") -> float:
-        """By the clock that ran fastest: that of a suspended host stands, and any other may be set back."""
+        """Seconds by the clock that advanced most.
+
+        A suspended host stops its monotonic clock, and the other clocks can be set back.
+        """
         monotonic = 0.0 if self.now is None or before.now is None else self.now - before.now
         return max(self.level.seconds_since(before.level), monotonic)
 
 
 class _Candidate(NamedTuple):
-    """A level that waits to be believed: its last read, the monotonic time of its first, how many there were.
+    """A level that waits to be believed: its last read, the monotonic time of its first, the number of its reads.
 
-    `is_contradicted` says that another document confirmed the level before when it was there last.
+    `is_contradicted` says that another response, when it was last available, confirmed the level before.
     """
 
     read: _Read
@@ -95,11 +97,11 @@ class _Candidate(NamedTuple):
 
 
 class _Claim(NamedTuple):
-    """What a read says of a register, and what it is judged by.
+    """The level of a register in one read, and what it is judged by.
 
     `raw` is the number as sent, `is_within` whether it is in the range of its quantity, `watts` the highest
-    power that can flow. `reported` is what another document says of the register, in joules; zero neither
-    confirms a level nor contradicts one.
+    power that can flow. `reported` is the same register in another response, in joules: chargeInfo's copy, or
+    for the copy the variable. Zero neither confirms a level nor contradicts one.
     """
 
     name: str
@@ -117,7 +119,7 @@ class _Claim(NamedTuple):
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether the documents agree, as far as they can that are not of one moment."""
+        """Whether both responses agree; in a session energy may have flowed between them."""
         if not self.reported:
             return False
         apart = abs(self.value - self.reported)
@@ -126,7 +128,7 @@ class _Claim(NamedTuple):
         )
 
     def is_contradicted(self, before: _Read) -> bool:
-        """Whether another document confirms the level before instead of this one."""
+        """Whether the other response confirms the level before instead of this one."""
         if not self.reported or self.is_confirmed:
             return False
         return -_STEP <= self.reported - before.level.value <= _flown(self.watts, before, self.read)
@@ -142,9 +144,9 @@ class _Register(NamedTuple):
 
 
 class RegisterFilter:
-    """Holds back what cannot be right, for one charger; one caller at a time.
+    """Rejects implausible values of one charger; one caller at a time.
 
-    `levels` are those that an earlier process believed in.
+    `levels` are those that an earlier process believed.
     """
 
     def __init__(
@@ -153,7 +155,7 @@ class RegisterFilter:
         self._believed: dict[str, _Read] = {}
         self._partial = frozenset[str]()
         self.most_watts = most_watts
-        """No register grows faster, whatever belongs to it."""
+        """In watts; a register that grows faster is implausible, whatever its plug can deliver."""
         self._waiting: dict[str, _Candidate] = {}
         self._counts: dict[tuple[str, str], int] = {}
         self._powers: dict[tuple[str, ...], tuple[float, float, float]] = {}
@@ -164,9 +166,10 @@ class RegisterFilter:
         self.recall(levels)
 
     def recall(self, levels: Mapping[str, RegisterLevel]) -> None:
-        """Take the levels of an earlier process, also late.
+        """Take over the levels of an earlier process, also after the first reads.
 
-        What was believed meanwhile stays if it goes on from them; else it has to last, as after a restart.
+        A level that was believed meanwhile stays if it can follow the stored one. Otherwise the stored one
+        replaces it, and the new one has to last.
         """
         for name, level in levels.items():
             before, read = _Read(level, None), self._believed.get(name)
@@ -196,7 +199,10 @@ class RegisterFilter:
         return self._needs_second_read
 
     def apply(self, snapshot: Snapshot, now: float) -> Snapshot:
-        """The snapshot without the values that are held back, and with the counts so far; `now` is monotonic."""
+        """The snapshot without the values that are held back, and with the counts so far.
+
+        `now` is in monotonic seconds.
+        """
         self._needs_second_read, self._changes, self._proven = False, [], set()
         if not snapshot.up:
             return replace(snapshot, rejected=dict(self._counts), partial_registers=self._partial)
@@ -205,13 +211,13 @@ class RegisterFilter:
         held = self._judge_units(reading, now)
         registers = self._judge_gauges(reading, held)
         self._note_powers(reading, registers, held)
-        # Those of zero come last: a device that has just started sends nothing else.
+        # Zeros come last: they are believed sooner if another register shows that the device has not just started.
         for claim in sorted(self._claims(reading, registers, now), key=lambda claim: claim.value == 0):
             verdict = self._judge(claim)
             if verdict is not None:
                 held[claim.name] = verdict
         if any(name.startswith(_COPY) for name in held):
-            # Without what contradicts their unit they would be shown in it.
+            # The snapshot loses the copies that contradict these units, so nothing after this sees the conflict.
             held |= dict.fromkeys(reading.unit_conflicts, "unit")
         for name, verdict in held.items():
             if verdict != "unconfirmed" and not name.startswith(_COPY):
@@ -234,7 +240,10 @@ class RegisterFilter:
         return None if before is None else self._follows(before, _Read(RegisterLevel(value, taken), now))
 
     def _without_wrong_copies(self, reading: Reading, now: float) -> Reading:
-        """The reading without copies that left their level while the register that they contradict goes on."""
+        """The reading without chargeInfo's copies that left their level while the register itself goes on.
+
+        Such a copy looks like a wrong unit of the register.
+        """
         if not reading.unit_conflicts:
             return reading
         snapshot, wrong = reading.snapshot, dict[str, Verdict]()
@@ -251,14 +260,14 @@ class RegisterFilter:
         return Reading(replace(snapshot, charges=charges))
 
     def _judge_units(self, reading: Reading, now: float) -> dict[str, Verdict]:
-        """What is held back as its unit is not confirmed."""
+        """The variables to hold back because their unit is not confirmed."""
         continues = partial(self._continues, reading.snapshot.taken, now)
         unsure, sentences = self._units.judge(reading, continues, now)
         self._changes += sentences
         return dict.fromkeys(unsure, "unit")
 
     def _judge_gauges(self, reading: Reading, held: dict[str, Verdict]) -> Sequence[_Register]:
-        """Hold back the gauges that cannot be; the registers, which are judged by more than their range."""
+        """Add implausible gauges to `held`; return the registers, which are judged by more than their range."""
         registers, values = [], reading.snapshot.values
         for name, (low, high, register) in bounds(reading.snapshot.inventory).of(values):
             value = values.get(name)
@@ -327,7 +336,7 @@ class RegisterFilter:
         return _Claim(*register, read, self._watts(register.bounds), reported, reading)
 
     def _judge(self, claim: _Claim) -> Verdict | None:
-        """Why a register is to be held back; None if its level is believed, and kept."""
+        """Why a register is held back; None if its level is believed, which is then stored."""
         before = self._believed.get(claim.name)
         verdict: Verdict | None = None
         if before is not None and self._is_next(before, claim):
@@ -367,20 +376,20 @@ class RegisterFilter:
         was, level = before.level, claim.read.level
         seconds = level.at - was.at
         if level.clock is not None and was.clock is not None:
-            # One clock that ran alone was set.
+            # If only one clock advanced, it was set.
             seconds = min(seconds, level.clock - was.clock)
         if seconds >= _GAP:
             hours = f"{seconds / 3600:.1f} h"
             self._changes.append(f"{claim.name}: grew by {_shown(grown, claim)} in {hours} without a read")
 
     def _is_net(self, before: _Read, claim: _Claim) -> bool:
-        """Count a fall that may be one of a net meter; whether there were enough of them."""
+        """Store a fall that may be one of a net meter; True once there were enough of them."""
         waiting, at = self._waiting.get(claim.name), claim.read.level.at
         previous = waiting.read if waiting is not None else before
         fallen = before.level.value - claim.value
         falls = (*(fall for fall in before.level.falls if abs(at - fall) < FALLS_WITHIN), at)
         is_last = len(falls) >= MOST_FALLS
-        # One that has fallen before and is below zero now cannot be any other meter, however far it fell.
+        # Only a net meter falls repeatedly and then below zero, however far.
         is_possible = fallen <= _flown(self.most_watts, before, claim.read) or (is_last and claim.value < 0)
         if not claim.bounds.may_fall or not claim.value or not is_possible:
             return False
@@ -390,7 +399,11 @@ class RegisterFilter:
         return is_last
 
     def _wait(self, claim: _Claim, verdict: Verdict) -> Verdict | None:
-        """Hold a level back until it has stayed: a first value until a second read, any other one for longer."""
+        """Hold a level back until it has lasted; None once it is believed.
+
+        A first value needs two reads. A first zero has to last like any later level, unless it is no plug's and
+        another register of its device has a value.
+        """
         waiting, now = self._waiting.get(claim.name), claim.read.now or 0.0
         is_awake = claim.value != 0 or (claim.bounds.plug is None and claim.bounds.clock in self._proven)
         is_first = verdict == "unconfirmed" and is_awake
@@ -404,7 +417,6 @@ class RegisterFilter:
         elif is_contradicted == waiting.is_contradicted and self._follows(
             waiting.read, claim.read, claim.bounds.may_fall
         ):
-            # It is still the same, or has grown meanwhile.
             since, readings = waiting.since, waiting.readings + 1
         least, seconds = (2, 0.0) if is_first else (SETTLE_READINGS, SETTLE_SECONDS)
         if readings < least or now - since < (_CONTRADICTED_SECONDS if is_contradicted else seconds):
@@ -422,14 +434,14 @@ class RegisterFilter:
         level = read.level
         is_kept = before is not None and before.now is not None and level.value == before.level.value
         if before is not None and is_kept and claim.name.startswith(_COPY):
-            # chargeInfo is not asked in every read, so it may be that of an earlier one.
+            # chargeInfo is not requested in every read, so this copy may be that of an earlier one.
             read = before
         falls: tuple[float, ...] = ()
         if before is not None:
             is_partial |= before.level.is_partial
             falls = before.level.falls
             if falls and level.value >= before.level.value:
-                # A register that came back had not fallen.
+                # The fall was a glitch if the register came back.
                 falls = tuple(fall for fall in falls if fall <= before.level.at)
         if is_partial or level.value < 0:
             read = read._replace(level=replace(level, is_partial=True))
@@ -443,7 +455,7 @@ class RegisterFilter:
 
 
 def _of_plug(register: _Register, own: Mapping[str, str]) -> _Register:
-    """A register as that of a plug, if only chargeInfo names the plug; `own` has plugs by their registers."""
+    """The register with its plug, if only chargeInfo names the plug; `own` maps registers to plugs."""
     if register.bounds.plug is not None or register.name not in own:
         return register
     return register._replace(bounds=replace(register.bounds, plug=own[register.name], may_fall=False))
@@ -455,7 +467,7 @@ def _flown(watts: float, before: _Read, read: _Read) -> float:
 
 
 def _is_rescaled(before: _Read, claim: _Claim) -> bool:
-    """Whether a register is wrong by a thousand after its unit changed while nothing watched it."""
+    """Whether a register is off by a factor of a thousand: its unit changed while the exporter was not running."""
     variable = claim.reading.variable(claim.name)
     if variable is None or claim.is_confirmed or is_of_catalogue(claim.reading, variable):
         return False
@@ -464,7 +476,7 @@ def _is_rescaled(before: _Read, claim: _Claim) -> bool:
 
 
 def _reason(before: float | None, value: float) -> Verdict:
-    """What speaks against a value: that of before, or that of another document; nothing if there is none."""
+    """The reason against a value that follows the level `before`; `unconfirmed` without such a level."""
     if before is None:
         return "unconfirmed"
     if value < 0:
@@ -489,7 +501,7 @@ def _is_in_session(reading: Reading, plug: str) -> bool:
 
 
 def _without(charge: ChargeRecord, held: Mapping[str, Verdict]) -> ChargeRecord:
-    """A charge without the energies that are held back; with the meter's its own, as they are of one document."""
+    """A charge without implausible energies; the session's goes with the meter's, as both are of one response."""
     if _COPY + charge.name in held:
         charge = replace(charge, meter_watt_hours=None, watt_hours=None)
     return replace(charge, watt_hours=None) if charge.watt_hours in SENTINELS else charge

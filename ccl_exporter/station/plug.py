@@ -1,6 +1,6 @@
-"""What a plug is and does, judged once for each snapshot: everything that is shown or decided derives from `Plug`.
+"""The state of each plug, judged once per snapshot: everything that is shown or decided derives from `Plug`.
 
-What cannot be read is None, and that is decided here only. Pure policy over a snapshot and the catalogue.
+What cannot be read is None. Pure policy over a snapshot and the catalogue.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,18 +16,16 @@ from ccl_exporter.station.current_limit import MINIMUM_AMPERES, amperes_left
 from ccl_exporter.station.values import Reading
 
 PHASES = ("1", "2", "3")
-"""What stands behind a variable's name for one phase of a meter."""
+"""The last character of a meter's variable that is of one phase, as in `AI1`."""
 
 UNDER_WAY = frozenset({Activity.STARTING, Activity.CHARGING, Activity.SUSPENDED})
-"""What a plug does while a session is under way that can still charge."""
+"""The activities of a plug whose session is under way and can still charge."""
 
 IN_SESSION = UNDER_WAY | {Activity.STOPPING}
 NOT_IN_SESSION = frozenset({Activity.OUT_OF_SERVICE, Activity.FAULTED, Activity.IDLE, Activity.ENDED})
-"""Of a plug that does something else, it is not known whether a session is under way."""
+"""The activities without a session. With one in neither set it is not known whether a session is under way."""
 
-_FIRST_DATE = datetime(
-    2015, 1, 1, tzinfo=UTC
-).timestamp()  # no such charger is older; a clock not set begins in 2000
+_FIRST_DATE = datetime(2015, 1, 1, tzinfo=UTC).timestamp()  # no charger is older; unset clocks are (protocol 5)
 _LAST_DATE = datetime(2100, 1, 1, tzinfo=UTC).timestamp()
 _LONGEST_SESSION = 31 * 86_400.0
 _CLOCK_STEP = 60.0  # seconds by which a charger's clock may be adjusted during a session
@@ -35,9 +33,9 @@ _CLOCK_STEP = 60.0  # seconds by which a charger's clock may be adjusted during 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A quantity that a plug's meter lists, by phase (`l1` to `l3`) or, under `""`, of all phases.
+    """A measured quantity of a plug, by phase (`l1` to `l3`) or, under `""`, of all phases.
 
-    The value of one that was not read is None; without any entry the engine does not list the quantity.
+    A value that was not read is None; without any entry the engine does not list the quantity.
     """
 
     by_phase: tuple[tuple[str, float | None], ...] = ()
@@ -64,11 +62,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What limits the current of a plug, in amperes; `reduction` is a share, 0 is none.
+    """The limits of a plug's current, in amperes; `reduction` (PREDUCTION) is a ratio, 0 to 1, and 0 is none.
 
-    `supported` is what plugInfo says of the socket, `rated` the base of the reduction (INTENSITY; supportedCurrent
-    only where that is not listed), `cap` what the plug was assigned (CURRENT_REDUCTION).
-    `allowed` is the smallest of them, None unless every listed one was read.
+    `supported` is plugInfo's supportedCurrent, `rated` the base of the reduction (INTENSITY; supportedCurrent
+    only where that is not listed), `cap` the assigned current (CURRENT_REDUCTION).
+    `allowed` is the lower of `rated` after the reduction and `cap`, None unless every listed one was read.
     """
 
     supported: float | None = None
@@ -84,7 +82,7 @@ class Limits:
 
     @property
     def socket(self) -> float | None:
-        """What the socket is made for, as far as it is known."""
+        """The rated current of the socket: `supported`, else `rated`."""
         return self.rated if self.supported is None else self.supported
 
 
@@ -92,8 +90,8 @@ class Limits:
 class Session:
     """The running session, or the last one; empty where there is none (chargeInfo.xml, protocol 2.2, 9, 12).
 
-    Joules, Unix seconds, seconds. `meter_energy` is the plug's register as chargeInfo tells it,
-    `stop_reason` a code of protocol 9.1.
+    Energies are in joules, dates in Unix seconds, `duration` in seconds. `meter_energy` is chargeInfo's copy of
+    the plug's register, `stop_reason` a code of protocol 9.1.
     """
 
     requested: float | None = None
@@ -109,8 +107,9 @@ class Session:
 class Plug:
     """One socket or cable of a charger; None is what cannot be read.
 
-    `state_code` and `fault_mask` are as the engine sent them. `energy` is the lifetime register in joules,
-    and `is_register` says that a variable of the plug or its meter tells it, not chargeInfo's copy.
+    `state_code` and `fault_mask` are as the engine sent them. `energy` is the lifetime register in joules.
+    `is_register` says that the engine lists a variable for it; `energy` is chargeInfo's copy without one, and
+    while the variable's unit contradicts chargeInfo.
     """
 
     name: str
@@ -136,18 +135,18 @@ class Plug:
 
     @property
     def current(self) -> float | None:
-        """The current of the phase that has most, in amperes; None unless every listed phase was read."""
+        """The highest current of a phase, in amperes; None unless every listed phase was read."""
         return self.currents.highest
 
     @property
     def phases(self) -> int:
-        """How many phases the inventory lists, whether they can be read now or not."""
+        """The number of phases that the inventory lists, at least 1, whether they can be read now or not."""
         measured = (self.powers, self.currents, self.voltages)
         return max(sum(name != "" for name, _ in quantity.by_phase) for quantity in measured) or 1
 
     @cached_property
     def activity(self) -> Activity:
-        """What the plug does. One that serves a vehicle does so whatever minor fault it reports."""
+        """What the plug does. Neither faults nor `enabled` override a state with the OCPI status `charging`."""
         if self.state is None:
             return Activity.UNKNOWN
         activity = self.state.activity
@@ -168,12 +167,12 @@ class Plug:
 
     @property
     def is_paused(self) -> bool:
-        """Whether the session is held, or is being held, until it is started again."""
+        """Whether the session is paused or being paused, until it is started again."""
         return self.state is not None and self.state.reason is NotCharging.PAUSED
 
     @property
     def status(self) -> str | None:
-        """The word of OCPI 2.2, 8.4.19; None as long as the state is not known."""
+        """The status of OCPI 2.2, 8.4.19, in lower case; None if no state was read."""
         if self.state is None:
             return None
         match self.activity:
@@ -190,7 +189,7 @@ class Plug:
 
     @cached_property
     def not_charging(self) -> NotCharging | None:
-        """Why the plug does not charge; None while it charges. Every view only words it."""
+        """Why the plug does not charge; None while it charges."""
         if self.is_charging:
             return None
         if self.faults or self.activity is Activity.FAULTED:
@@ -248,13 +247,13 @@ def words_of_bits(mask: float | None, words: Sequence[str]) -> tuple[str, ...] |
 
 
 def only_device(reading: Reading, role: str) -> str | None:
-    """The one device of a role; None if there is none or several, which would leave it to chance."""
+    """The id of the only device of a role; None if there is none or more than one."""
     found = [device.id for device in reading.devices.values() if reading.facts.role(device.type) == role]
     return found[0] if len(found) == 1 else None
 
 
 def plug_infos(reading: Reading) -> list[PlugInfo]:
-    """The plugs: of plugInfo, else of chargeInfo and plugState, else what stands before `.STATE` in an engine."""
+    """The plugs of plugInfo, else of chargeInfo and plugState, else the parts of an engine that have a STATE."""
     snapshot = reading.snapshot
     if snapshot.inventory.plugs:
         return list({plug.name: plug for plug in snapshot.inventory.plugs}.values())
@@ -283,14 +282,14 @@ def _is_plug(reading: Reading, prefix: str) -> bool:
 
 @cached_per_inventory
 def shared_meters(inventory: Inventory) -> frozenset[str]:
-    """Meters that several plugs name: what they measure belongs to none of these alone."""
+    """Meters that several plugs name: what they measure belongs to none of the plugs alone."""
     meters = [plug.meter for plug in {plug.name: plug for plug in inventory.plugs}.values() if plug.meter]
     return frozenset(meter for meter in meters if meters.count(meter) > 1)
 
 
 @cached_per_inventory
 def conflicts(inventory: Inventory) -> tuple[str, ...]:
-    """What plugInfo contradicts itself in, a sentence each."""
+    """Contradictions within plugInfo, a sentence each."""
     names = [plug.name for plug in inventory.plugs]
     twice = sorted({name for name in names if names.count(name) > 1})
     return (
@@ -335,7 +334,7 @@ class _Judge:
             locked=_bool(self._variable("LOCK") if locked is None else locked),
             powers=self._measured("API", "watts", self._meter),
             currents=self._measured("AI", "amperes", self._meter),
-            # A voltage is not summed: one meter's may be shown for all of its plugs.
+            # A voltage is not summed, so that of a shared meter holds for each of its plugs.
             voltages=self._measured("VI", "volts", self._info.meter),
             energy=energy,
             is_register=is_register,
@@ -362,7 +361,10 @@ class _Judge:
         return self._own("STATE", charge if self._record.state is None else self._record.state)
 
     def _enabled(self) -> bool | None:
-        """True if ENABLE is 1 and OUT_OF_SERVICE is 0; one that is listed but cannot be read leaves it open."""
+        """True if ENABLE is 1 and OUT_OF_SERVICE is 0, as far as they are listed; False if one differs.
+
+        None if neither is listed, or if one cannot be read and the other does not say False.
+        """
         enable = self._listed(self._info.name, "ENABLE")
         out = self._listed(self._info.vehicle_device, "OUT_OF_SERVICE")
         read = [(self._reading.raw(name), good) for name, good in ((enable, 1.0), (out, 0.0)) if name is not None]
@@ -371,10 +373,10 @@ class _Judge:
         return True if read and all(value == good for value, good in read) else None
 
     def _energy(self) -> tuple[float | None, bool]:
-        """The lifetime register in joules, and whether a variable tells it.
+        """The lifetime register in joules, and whether the engine lists a variable for it.
 
-        The source is chosen by what the engine lists, never by what can be read now: a register that took its
-        value now from here and now from there would fall back, and a fall is a reset.
+        What the engine lists decides the source, not what can be read now, as registers of alternating sources
+        would fall, which Prometheus takes for a reset. A unit conflict makes chargeInfo the source.
         """
         name = self._listed(self._info.name, "AE")
         device = self._reading.owner(self._info.name)
@@ -390,7 +392,7 @@ class _Judge:
     def _measured(self, variable: str, quantity: str, meter: str | None) -> Measured:
         """By phase where the meter lists phases; else the plug's own variable, else the meter's.
 
-        Never both: a sum over phases must mean something.
+        Never both, as the sum would count the same power twice.
         """
         number = self._reading.number
         phases = [phase for phase in PHASES if self._listed(meter, variable + phase)]
@@ -430,13 +432,13 @@ class _Judge:
         )
 
     def _cap(self, name: str | None) -> float | None:
-        """Engines send it without a unit; it holds amperes (protocol 9)."""
+        """CURRENT_REDUCTION in amperes; engines send it without a unit (protocol 9)."""
         value = self._reading.understand(name) if name is not None else None
         return value.value if value is not None and value.quantity in ("amperes", None) else None
 
 
 def judge_session(charge: ChargeRecord) -> Session:
-    """A session as chargeInfo tells it, without what is impossible."""
+    """The session of chargeInfo; impossible dates and durations are None."""
     began, ended = session_date(charge.begun), session_date(charge.ended)
     if began is not None and ended is not None and ended < began:
         ended = None  # that of the session before, or one after the clock was set back
@@ -452,14 +454,14 @@ def judge_session(charge: ChargeRecord) -> Session:
 
 
 def session_date(instant: float | None) -> float | None:
-    """A date of a session, None if it is impossible."""
+    """A date of a session in Unix seconds; None if it is before 2015, or in 2100 or later."""
     return instant if instant is not None and _FIRST_DATE <= instant < _LAST_DATE else None
 
 
 def _duration(seconds: float | None, began: float | None, ended: float | None) -> float | None:
-    """How long a session charged, None if it is not known or impossible; pauses do not count.
+    """The duration of a session in seconds; None if it is not known or impossible.
 
-    Where chargeInfo does not tell it, it is the time from begin to end.
+    Without chargeTime it is the time from begin to end.
     """
     if began is None:
         return None
@@ -470,7 +472,7 @@ def _duration(seconds: float | None, began: float | None, ended: float | None) -
 
 
 def _bool(value: float | None) -> bool | None:
-    """Any number but 0 and 1 is no answer to a yes-or-no question."""
+    """None for any number but 0 and 1."""
     return value == 1 if value in (0, 1) else None
 
 

@@ -1,4 +1,4 @@
-"""What helps where a plug does not charge: a command, or after a fault a step. Every view takes it from here."""
+"""What helps where a plug does not charge: a command, or after a fault steps for a person."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -9,17 +9,17 @@ from ccl_exporter.station.plug import Plug
 from ccl_exporter.text import format_number
 
 LIFT = "charge limit 100%"
-"""The command that lifts a limit that nothing sets again."""
+"""The command that lifts a current limit, for a plug that no follower controls."""
 
 REMEDIES: Mapping[NotCharging, str] = {
     NotCharging.DISABLED: "charge start",
-    # It lifts a limit, and a follower lifts its own: which of both it is need not be known.
+    # It lifts the limit of a command and makes a follower lift its own, so the remedy need not tell them apart.
     NotCharging.LIMIT_BELOW_MINIMUM: "charge start --now",
     NotCharging.WAITING_FOR_PERMISSION: "charge start",
     NotCharging.PAUSED: "charge start",
     NotCharging.SESSION_ENDED: "charge start",
 }
-"""The command of `ccl-exporter` by the reason; a reason without an entry has no command that helps."""
+"""The arguments of `ccl-exporter` that help against a reason; no command helps against any other reason."""
 
 
 def remedy_of(plug: Plug) -> str:
@@ -29,13 +29,13 @@ def remedy_of(plug: Plug) -> str:
     if reason is NotCharging.SESSION_ENDED and (
         plug.activity is not Activity.ENDED or plug.stop_reason == "disconnect"
     ):
-        # It is about to end, or the vehicle wants no more.
+        # The session is still ending, or was ended by the vehicle.
         return ""
     if not command or not plug.is_limit_below_minimum:
         return command
     if limits.cap is not None and limits.cap < MINIMUM_AMPERES:
-        # What an installer may have set is not lifted by a start. Few engines give its range, hence the force,
-        # which sets no current above the rated one.
+        # A start does not lift the cap, which an installer may have set. Few engines report its range, hence
+        # `--force`; the command sets no current above the rated one.
         cap = shlex.quote(f"{plug.name}.CURRENT_REDUCTION")
         return f"set {cap} {format_number(limits.rated)} --force" if limits.rated is not None else ""
     return REMEDIES[NotCharging.LIMIT_BELOW_MINIMUM]
@@ -59,11 +59,11 @@ FAULT_NAMES: Mapping[str, str] = {
     "other": "another fault",
     "unknown": "unknown fault",
 }
-"""What a fault is called, by its word in the catalogue, where that is not its name."""
+"""Names of faults for people, by the word of the catalogue, where they differ from it."""
 
 
 def fault_name(fault: str) -> str:
-    """What a person reads for the word of a fault."""
+    """The name of a fault for people, by its word in the catalogue."""
     return FAULT_NAMES.get(fault, fault.replace("_", " "))
 
 
@@ -87,9 +87,9 @@ FAULT_STEPS: Mapping[str, str] = {
     "tamper": "Check whether the housing is open or damaged; if so, do not use it, and call the installer.",
     "tilt": "Check whether the charger stands firm; if not, do not use it, and call the installer.",
 }
-"""What a person does, by the word of a fault. The protocol has no more than the word, so the steps are general."""
+"""Steps for a person by the word of a fault; they are general, as protocol 9.1 has no more than the words."""
 
 
 def fault_steps(faults: Sequence[str]) -> str:
-    """What a person does after these faults, by their words in the catalogue; each step once."""
+    """The steps for a person after these faults, given by their words in the catalogue; each step once."""
     return " ".join(dict.fromkeys(FAULT_STEPS.get(fault, _SWITCH_OFF_AND_ON) for fault in faults))

@@ -1,4 +1,4 @@
-"""Variables as rows: each with its value as the engine sends it, and what else is known of it."""
+"""Rows of variables for tables: each with its value as sent, and what else is known of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,9 @@ from ccl_exporter.text import MASK
 class VariableRow:
     """One variable: its value as the engine sends it, with its unit, and what else is known of it.
 
-    `value` is None where there is none, or where its device is silent; `writable` None if unknown.
+    `value` is None where there is none, or where the STATUS of its device is not 1; a date is ISO 8601 in UTC, a
+    hidden value `text.MASK`. `minimum` and `maximum` are what may be written. They and `writable` are None if
+    unknown.
     """
 
     device: str

@@ -1,6 +1,6 @@
 """Units that an engine changes while it runs: a wrong factor makes a number wrong by a thousand.
 
-Until something confirms the new unit, the variable has no value.
+The variable has no value until the new unit is confirmed (protocol 11 #11).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,12 +15,12 @@ from ccl_exporter.station.plug import PHASES
 from ccl_exporter.station.values import Reading, Variable, Variables, variables
 
 Continues = Callable[[str, float], bool | None]
-"""Whether a register, by full id, may have this value after the last one; None if that is not known."""
+"""Whether a register, by full id, may have this value in base units now; None if its level is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """The variable as it was described before, the last number of that time, and how long a check has held."""
+    """The variable as described before, its last number as sent then, and how long `_settles` has held."""
 
     before: Variable
     raw: float | None
@@ -29,7 +29,7 @@ class _Change:
 
 
 class UnitWatch:
-    """The units in which the variables of one charger are believed to be."""
+    """Tracks the unit changes of one charger's variables until they are confirmed."""
 
     def __init__(self) -> None:
         self._variables: Variables | None = None
@@ -46,14 +46,14 @@ class UnitWatch:
         self._values = max(values, self._values, key=len)
         if self._changes:
             sentences += self._check(reading, continues, now)
-        # A register whose unit chargeInfo contradicted is not believed because chargeInfo has no energy for once.
+        # A register whose unit chargeInfo contradicted stays so in a read in which chargeInfo has no energy.
         self._contradicted = self._contradicted - reading.register_ratios.keys() | reading.unit_conflicts
         # A register in conflict has no unit, and its plug's energy is chargeInfo's. Zero is zero in any unit.
         unsure = {name for name in self._changes.keys() | self._contradicted if values.get(name)}
         return unsure - reading.unit_conflicts, sentences
 
     def _compare(self, reading: Reading) -> Iterator[str]:
-        """Note the variables that another description converts in another way."""
+        """Note the variables that a new inventory converts to base units in another way."""
         if self._variables is None:
             return
         for variable in reading.walk():
@@ -91,7 +91,7 @@ class UnitWatch:
 
 def _is_rescaled(before: Variable, after: Variable) -> bool:
     one, other = before.unit, after.unit
-    # What the engine says goes before the catalogue, also if it comes later.
+    # Only a change of the engine's own unit counts: it may replace one of the catalogue at any time.
     is_of_engine = before.info is not None and before.info.unit is not None
     return (
         one is not None
@@ -116,7 +116,8 @@ def _is_right_register(
 def _is_right_power(reading: Reading, name: str, shift: float, changed: AbstractSet[str]) -> bool | None:
     """Whether a power, current or voltage has the right unit, as power is current times voltage.
 
-    None if nothing flows, or if it takes another variable whose unit is in `changed` too.
+    None for any other variable, if nothing flows, if both units fit or neither, or if another of these variables
+    is in `changed`.
     """
     prefix, _, variable = name.rpartition(".")
     phase = variable[-1] if variable[-1] in PHASES and f"{prefix}.API{variable[-1]}" in reading.listed else ""
@@ -155,7 +156,7 @@ def is_of_catalogue(reading: Reading, variable: Variable) -> bool:
 
 
 def _settles(change: _Change, raw: float, shift: float, now: float) -> tuple[bool, _Change]:
-    """Whether a unit is right that nothing else confirms: the number changed as the unit did, and remains so."""
+    """Whether a unit is right that no other value confirms: the number changed as the unit did, and it lasts."""
     if not change.raw or raw / change.raw < 0 or shift <= 0 or shift == 1:
         return False, change
     wanted = -log10(shift)

@@ -1,6 +1,6 @@
-"""What a snapshot's readings are worth: which can be trusted, and what they are in base units.
+"""The values of a snapshot: which can be trusted and shown, and what they are in base units.
 
-Pure policy over `Snapshot` and catalogue: units, sentinels, silent devices, personal data (protocol 3, 8, 11).
+Pure policy over `Snapshot` and catalogue: units and their limits, STATUS, personal data (protocol 3, 8, 11).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,15 +24,15 @@ from ccl_exporter.powerstudio.xml_parser import parse_date
 from ccl_exporter.station.catalogue import Catalogue, Unit, catalogue, last_part
 
 OLDEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
-"""A clock that was never set gives dates of 1999 (protocol 5)."""
+"""Dates before this are rejected: a clock that was never set gives 1999 or 1970 (protocol 5)."""
 
 _ENERGIES = ("joules", "var_seconds", "voltampere_seconds")
 
 
 class VariableValue(NamedTuple):
-    """A reading in base units; `quantity` None means that it has no unit and `value` is the number as sent.
+    """A value in base units; the `quantity` of a register ends in `_total`, unless the register may fall.
 
-    Energies that only grow have `_total` behind their quantity; of a register that may fall it is left out.
+    `quantity` is None if there is no unit, or it is unknown or contradicts chargeInfo; `value` is then as sent.
     """
 
     device: str
@@ -43,7 +43,7 @@ class VariableValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UnitSpec:
-    """The unit of a variable as (code, factor), from varInfo or the catalogue; both empty if it has none."""
+    """The unit of a variable from varInfo or the catalogue; `code` is None if it has none."""
 
     code: str | None = None
     factor: int = 0
@@ -53,13 +53,13 @@ class UnitSpec:
 class Variable:
     """What is known of a variable before it is read.
 
-    `within` are its device and the sub-devices that it is in: all must be well for a reading to be trusted.
-    `unit` is None where no unit is known, `described` where nothing was asked yet;
-    `symbol` is the unit of the value as sent, as a person reads it, `power` the power of ten that it is sent in.
-    `sensitive` says that its values are personal or may be, `sensitive_text` that a text of it would be.
-    `hidden` are the values that are not shown: personal ones, those that the engine says are none, those of which
-    nothing was asked yet; `date` says that it is an instant even if it was sent as a number.
-    `is_settled` says that neither its unit nor its kind will change once the engine has described it.
+    `within` are its device and the sub-devices that it is in; all must be OK for a value to be trusted.
+    `unit` is None where no unit of the catalogue is known, `described` until the engine or the catalogue says
+    whether there is one; `symbol` is the unit of the value as sent, for people, `power` the factor as 10^n.
+    `sensitive` says that its numbers must not be shown, `sensitive_text` the same of a text.
+    `hidden` says that no value of it is shown: it is sensitive, has no value by varInfo, or is not described yet.
+    `date` says that it is an instant even if it was sent as a number, `register` that it is an energy that only
+    grows. `is_settled` says that its unit and its kind no longer depend on a description that is still to come.
     `title` and whether it is `writable` come from the engine, else from the catalogue ("" and None if unknown).
     `series` names it, as device and variable; `about` adds title, symbol and whether it may be written
     ("true", "false", or "" if unknown), and is None where that is not shown.
@@ -87,18 +87,18 @@ class Variable:
     about: tuple[str, str, str, str, str] | None
 
     def base(self, value: float) -> float:
-        """A number as sent in base units; without a unit it is what it is."""
+        """A number as sent in base units; without a unit unchanged."""
         if self.unit is None:
             return value
-        # What the multiplication adds is beyond fifteen digits, and would make a register fall now and then.
+        # Rounded, as the error of the multiplication would make a register fall now and then.
         return float(f"{(value * self.power + self.unit.offset) * self.unit.scale:.15g}")
 
 
 class Variables:
-    """The variables of an inventory, each looked up once: it stays the same for hundreds of readings."""
+    """The variables of an inventory, each looked up once, as it serves hundreds of reads."""
 
     def __init__(self, inventory: Inventory, facts: Catalogue) -> None:
-        # Not the inventory itself: this is kept for as long as that lives, which would then be for ever.
+        # Keeps no reference to the inventory, whose cache entry this is: neither would ever be freed.
         self._infos, self._settled = inventory.variables, inventory.settled
         self._facts = facts
         self._found: dict[str, Variable | None] = {}
@@ -130,7 +130,7 @@ class Variables:
         is_energy = unit is not None and unit.quantity in _ENERGIES
         known = self._facts.known(device.type, short)
         title = (info.title if info is not None else "") or self._facts.title(device.type, short)
-        # What the catalogue has a range for is written by the commands of every day.
+        # The catalogue has a range only for variables that the exporter's own commands write.
         writable = True if known is not None and known.range is not None else None
         writable = info.writable if info is not None else writable
         about = (title, self._symbol(described), {True: "true", False: "false", None: ""}[writable])
@@ -153,7 +153,7 @@ class Variables:
             title=title,
             writable=writable,
             about=None if sensitive or described is None else (device.id, short, *about),
-            # Of a unit the catalogue is not certain: the engine may say another one, even one that is not known.
+            # A unit of the catalogue is not final: the engine may say another one, even one that is not known.
             is_settled=name in self._settled or info is not None or (known is not None and known.unit is None),
             register=is_energy and self._facts.register(short, info.sample_mode if info is not None else None),
         )
@@ -164,8 +164,8 @@ class Variables:
     def _describe(self, name: str, short: str, device: Device, info: VariableInfo | None) -> UnitSpec | None:
         """The unit of a variable; None as long as neither the engine was asked nor the catalogue knows it.
 
-        Unit and factor come together from one source: what the engine says goes before the catalogue.
-        Only temperatures are the catalogue's, as the vendor's code for them was never seen (protocol 4.2).
+        Unit and factor come together from one source: the engine, else the catalogue. An unknown code does not
+        replace a temperature of the catalogue, as the vendor's code for it was never seen (protocol 4.2).
         """
         known = self._facts.known(device.type, short)
         temperature = known is not None and known.unit in ("celsius", "fahrenheit")
@@ -193,7 +193,7 @@ def variables(inventory: Inventory) -> Variables:
 
 
 class Reading:
-    """One snapshot with the questions that policy asks of it."""
+    """The values of one snapshot, with their units, whether they can be trusted, and whether they are personal."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -207,7 +207,7 @@ class Reading:
         self._understood: dict[str, VariableValue | None] = {}
 
     def owner(self, name: str) -> str | None:
-        """The device of a full variable id."""
+        """The id of the device of a full variable id; None if no device has it."""
         variable = self._variables.get(name)
         return variable.device.id if variable is not None else None
 
@@ -216,7 +216,7 @@ class Reading:
         return self._variables.get(name)
 
     def is_personal(self, name: str) -> bool:
-        """Whether the value of a variable, by full id, must not be shown; so is what belongs to no device."""
+        """Whether the value of a variable, by full id, must not be shown; True if no device has the variable."""
         variable = self._variables.get(name)
         return variable is None or (
             variable.sensitive_text if isinstance(self.snapshot.values.get(name), str) else variable.sensitive
@@ -237,18 +237,18 @@ class Reading:
     def status_ok(self, prefix: str) -> bool:
         """Whether a device or sub-device reports STATUS 1, or has no STATUS to report.
 
-        Of a silent device the engine sends zeros that look like readings (protocol 3.1, 8).
+        For a device that does not communicate the engine sends zeros that look like values (protocol 3.1, 8).
         """
         if prefix not in self._status_ok:
             self._status_ok[prefix] = f"{prefix}.STATUS" not in self.listed or self.status(prefix) == 1
         return self._status_ok[prefix]
 
     def trusted(self, variable: Variable) -> bool:
-        """Whether the device of a variable, and each sub-device that it is in, is well."""
+        """Whether the device of a variable, and each sub-device that it is in, is OK by `status_ok`."""
         return all(map(self.status_ok, variable.within))
 
     def raw(self, name: str | None) -> float | None:
-        """The number of a trusted variable as sent."""
+        """The number of a trusted variable as sent, None without one; a sensitive one is not left out."""
         if name is None:
             return None
         value = self.snapshot.values.get(name)
@@ -269,12 +269,12 @@ class Reading:
 
     @property
     def understood(self) -> Mapping[str, VariableValue]:
-        """Every reading that can be trusted and shown, by full id."""
+        """Every value that can be trusted and shown, by full id."""
         found = ((name, self.understand(name)) for name in self.snapshot.values)
         return {name: reading for name, reading in found if reading is not None}
 
     def understand(self, name: str) -> VariableValue | None:
-        """The reading of a variable, by full id; None if there is none that can be trusted and shown."""
+        """The value of a variable, by full id; None if there is none that can be trusted and shown."""
         if name not in self._understood:
             variable = self._variables.get(name)
             self._understood[name] = self._understand(variable) if variable is not None else None
@@ -314,9 +314,9 @@ class Reading:
 
     @cached_property
     def register_ratios(self) -> Mapping[str, float]:
-        """By how much a register in its unit is more than what chargeInfo says of it, where both say something.
+        """Register divided by chargeInfo's copy, both in Wh, by full id; only registers in `#WH` with a copy.
 
-        The unit of chargeInfo is Wh for sure (protocol 3.4, 9).
+        chargeInfo is in Wh by comparison (protocol 3.4, 9).
         """
         found = {}
         meters = {plug.name: plug.meter for plug in self.snapshot.inventory.plugs}
@@ -333,7 +333,7 @@ class Reading:
 
 
 def _instant(value: float | Moment) -> float | None:
-    """Unix seconds of a date, which may have come as a number with a decimal point; None before 2000."""
+    """Unix seconds of a date, which may have come as a number with a decimal point; None before `OLDEST`."""
     moment: Moment | None
     if isinstance(value, Moment):
         moment = value
