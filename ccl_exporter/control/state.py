@@ -1,7 +1,8 @@
-"""What the commands that write keep between runs: when they wrote what, pending restores, and who did it all.
+"""What writing commands store between runs: times of writes, pending restores, overrides, progress, a journal.
 
-One folder for each charger in the state folder, by the id of its first plug, one journal for all of them.
-The file `id` in the folder of an address says which charger answered there last, `url` in that of a charger where.
+The state folder has one folder for each charger, by the smallest id of its plugs, and one journal for all.
+In the folder of an address, the file `id` says which charger answered there last; in the folder of a charger, the
+file `url` says where it answered last.
 """
 
 import getpass
@@ -36,10 +37,10 @@ _JOURNAL_TAIL = 512 * 1024  # bytes
 
 @dataclass(frozen=True, slots=True)
 class PendingRestore:
-    """A pending restore: the values before a temporary change, and those that the command set.
+    """The values to restore, and those that the command wrote instead; by variable, as the engine sends them.
 
-    `sent` is when `during` was written, in Unix seconds. `earlier` are values that may hold as well: they were
-    set before, and a write that never arrives changes nothing.
+    `sent` is when `during` was written, in Unix seconds. `earlier` are values of earlier writes, which may still
+    be in force: the last write may never arrive.
     """
 
     device: str
@@ -55,10 +56,10 @@ class PendingRestore:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A charge that neither the end of the night hours nor a follower stops.
+    """A charge of `charge start --now`, which neither the end of the night hours nor a follower stops.
 
-    `requested` is when it was asked for, as the charger reports it, if it does; `said` when the command was given.
-    It ends at `until`, or once the session has `energy`. Unix seconds, joules.
+    `requested` is the session's request as the charger reports it, None if it does not; `said` is the time of the
+    command. The override ends at `until`, or once the session has `energy`. Unix seconds, joules.
     """
 
     requested: float | None
@@ -69,10 +70,10 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class PlanProgress:
-    """What is kept of a plan: kilowatt-hours needed, by when (Unix seconds), and charged so far.
+    """The progress of a plan: kilowatt-hours needed (None: no goal), by when (Unix seconds), and charged so far.
 
-    `requested` and `energy` are the session that was counted last and its kilowatt-hours then, as the charger
-    reports them; `blocks` are begin and end of the times in which the car is to charge.
+    `requested` and `energy` are the request of the session that was counted last and its kilowatt-hours then, as
+    the charger reports them. `blocks` are begin and end (Unix seconds) of the times in which the car is to charge.
     """
 
     need: float | None
@@ -85,7 +86,7 @@ class PlanProgress:
 
 @dataclass(frozen=True, slots=True)
 class WriteEntry:
-    """One write as it stands in the journal; personal values are hidden in it."""
+    """One write in the journal; personal values are masked. `result` is the outcome, or begins with `failed`."""
 
     charger: str
     variables: Sequence[str]
@@ -100,8 +101,8 @@ class WriteEntry:
 class ControlState:
     """The state of the charger at a URL; `now` gives Unix seconds, `say` takes what a person should know.
 
-    It is that of the address until `identify` has said which charger is there.
-    Raises `StateError` if the folder cannot be written: without it no write can be made safely.
+    Until `identify` was called with ids, it is that of the charger that answered last at the address.
+    Raises `StateError` if the folder cannot be written: without it no write is safe.
     """
 
     folder: Path
@@ -138,11 +139,11 @@ class ControlState:
     def identify(
         self, plug_ids: Collection[str] | None, has_id: Callable[[str, str], bool] = lambda url, id: False
     ) -> None:
-        """Use the state of the charger with these plugs; None if it did not report their ids.
+        """Use the state of the charger with these plug ids; None, if it did not report any, keeps the present one.
 
-        What was kept by address or URL alone becomes part of it.
-        Where another charger has the same id, as a copied configuration image leaves it, that of the address is
-        used: `has_id` says whether one answers at a URL that may have an id.
+        State that was stored by address or URL alone becomes part of it.
+        If another charger has the same id, from a copied configuration image, the state of the address is used:
+        `has_id` says whether a charger answers at a URL that may have an id. Raises `StateError`.
         """
         try:
             older = {self._of(self._address), self._of(self.url)}
@@ -161,7 +162,7 @@ class ControlState:
             raise self._unkept(error) from error
 
     def _is_copied(self, id: str, has_id: Callable[[str, str], bool]) -> bool:
-        """Whether two chargers have an id: this one, and the one that used its memory last."""
+        """Whether two chargers share an id: this one, and the one whose state was used last under it."""
         own, before = self._of(id), self._last_url(id)
         own.mkdir(exist_ok=True, mode=0o700)
         if (own / _COPIED).exists():
@@ -179,13 +180,13 @@ class ControlState:
         return False
 
     def _last_url(self, id: str) -> str:
-        """Where the charger of an id was last; empty if that is not known."""
+        """The URL at which the charger of an id was last; empty if that is not known."""
         with suppress(OSError, ValueError):
             return (self._of(id) / _LAST_URL).read_text(encoding="utf-8")
         return ""
 
     def _adopt(self, older: Path) -> None:
-        """Move the pending restores of commands that no longer run, and all else unless there is a newer one."""
+        """Move the pending restores of commands that no longer run, and the facts unless there are newer ones."""
         for path in older.glob("back-*.json"):
             with suppress(FileNotFoundError), path.open("r+") as file:
                 if try_lock(file):
@@ -201,14 +202,14 @@ class ControlState:
 
     @contextmanager
     def exclusive(self, deadline: float) -> Iterator[None]:
-        """Keep other commands that write to this charger out; raises `TimedOut` at `deadline` (monotonic).
+        """Hold the lock that keeps other commands from writing to this charger.
 
-        Raises `StateError` if nothing can be locked.
+        Raises `TimedOut` at `deadline` (monotonic), `StateError` if nothing can be locked.
         """
         with self._holding(self._own / "lock", deadline):
             yield
 
-    # When what was written
+    # Times of writes
 
     def seconds_since(self, variable: str) -> float | None:
         """How long ago a variable was written; None if never, or if the clock was set back since."""
@@ -216,7 +217,10 @@ class ControlState:
         return None if at is None or at > self.now() else self.now() - at
 
     def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
-        """Note that variables are written now; the function that it returns takes that back."""
+        """Note that variables are written now; the function that it returns takes that back.
+
+        Both raise `StateError` and `TimedOut`.
+        """
         with self._changing("written") as written:
             before = {name: written.get(name) for name in variables}
             written.update(dict.fromkeys(variables, self.now()))
@@ -227,7 +231,7 @@ class ControlState:
 
         return take_back
 
-    # A charge that the nightly end is to leave alone
+    # Overrides
 
     def override(self, plug: str) -> Override | None:
         """The override of a plug; None if there is none."""
@@ -237,7 +241,7 @@ class ControlState:
     def set_override(
         self, plug: str, requested: float | None, lasts: float | None = None, energy: float | None = None
     ) -> None:
-        """A charge is to go on until the car leaves, for `lasts` seconds or until its session has `energy`."""
+        """Store an override until the car leaves, for `lasts` seconds or until the session has `energy` joules."""
         now = self.now()
         with self._changing("overrides") as overrides:
             overrides[plug] = asdict(Override(requested, now, None if lasts is None else now + lasts, energy))
@@ -248,21 +252,21 @@ class ControlState:
             with self._changing("overrides") as overrides:
                 overrides.pop(plug, None)
 
-    # The hours of a night
+    # Night hours
 
     def night(self, plug: str, opened: float) -> Night:
-        """The result so far of the hours that `opened` at an instant (Unix seconds)."""
+        """The result so far of the night hours that began at `opened` (Unix seconds)."""
         found = self._fact("nights", plug)
         if found is None or found["opened"] != opened:
             return Night(opened)
         return Night(**{**found, "restarts": tuple(found["restarts"])})
 
     def set_night(self, plug: str, night: Night) -> None:
-        """Store the result of the hours so far."""
+        """Store the result so far of the night hours."""
         with self._changing("nights") as nights:
             nights[plug] = asdict(night)
 
-    # A plan that is being carried out
+    # Plans
 
     @contextmanager
     def planning(self, plug: str) -> Iterator[None]:
@@ -283,7 +287,7 @@ class ControlState:
 
     def plan_progress(self, plug: str) -> PlanProgress | None:
         """The stored progress of the plan for a plug; None if there is none."""
-        with suppress(TypeError):  # of another version
+        with suppress(TypeError):  # none, or of another version
             return PlanProgress(**(self._fact("plans", plug) or {}))
         return None
 
@@ -301,9 +305,9 @@ class ControlState:
 
     @contextmanager
     def pending(self, way: PendingRestore) -> Iterator[Callable[[], None]]:
-        """Keep a pending restore on disk while its command runs; call the function that it yields once it is done.
+        """Store a pending restore while its command runs; yields the function to call once it was carried out.
 
-        If the command is killed meanwhile, the next command carries it out.
+        If that is not called, as after a kill, the next command carries it out.
         """
         path = self._own / f"back-{os.getpid()}-{monotonic():.6f}.json"
         self._keep(path.stem, asdict(way))
@@ -324,13 +328,13 @@ class ControlState:
                     if not try_lock(file):
                         continue
                     kept = {**json.load(file)}
-                    # Early versions kept also when it was to end; what they left behind is pending all the same.
+                    # Early versions also stored when it was to end.
                     kept.pop("until", None)
                     found.append((PendingRestore(**kept), partial(self._forget, path)))
             yield found
 
     def is_held(self, variable: str) -> bool:
-        """Whether a command that still runs has changed a variable for a while."""
+        """Whether a command that still runs has changed a variable temporarily."""
         for path in self._own.glob("back-*.json"):
             with suppress(OSError, ValueError), path.open("r+") as file:
                 if not try_lock(file) and variable in json.load(file)["before"]:
@@ -377,20 +381,20 @@ class ControlState:
     # The journal
 
     def written_lately(self, variable: str, seconds: float) -> list[float]:
-        """How many seconds ago commands of this machine wrote a variable, the latest at the end."""
+        """The ages in seconds, below `seconds`, of this machine's writes to a variable, the latest write last."""
         ages = [max(self.now() - at, 0.0) for at, _ in self._journal(variable)]
         return [age for age in ages if age < seconds]
 
     def stopped_at(self, plug: str) -> Sequence[float]:
-        """When commands of this machine recently stopped the charge of a plug, in Unix seconds."""
+        """When commands of this machine recently stopped the charge of a plug (Unix seconds); no failed ones."""
         return [at for at, value in self._journal(f"{plug}.REMOTE_STOP") if value]
 
     def last_written(self, variable: str) -> float | None:
-        """What a command of this machine last wrote to a variable, unless the charger refused it."""
+        """The value of the last write of this machine to a variable that did not fail; None without one."""
         return next((value for _, value in reversed(self._journal(variable)) if value is not None), None)
 
     def _journal(self, variable: str) -> Sequence[tuple[float, float | None]]:
-        """When (Unix seconds) and what was written to a variable of late; None is what was not accepted."""
+        """Time (Unix seconds) and value of recent writes to a variable; None if the write failed, or is masked."""
         found: list[tuple[float, float | None]] = []
         with suppress(OSError), (self.folder / JOURNAL).open("rb") as journal:
             journal.seek(0, os.SEEK_END)
@@ -408,7 +412,7 @@ class ControlState:
         return found
 
     def log_write(self, entry: WriteEntry) -> None:
-        """One line to the journal of writes, and to that of the system where there is one."""
+        """Append a write to the journal, and send it to the system log if there is one. Raises `StateError`."""
         when = datetime.fromtimestamp(self.now(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"time": when, "user": _user(), "id": self.id, **asdict(entry)}, ensure_ascii=False)
         priority = SysLogHandler.LOG_USER << 3 | SysLogHandler.LOG_NOTICE
@@ -424,7 +428,7 @@ class ControlState:
 
     @contextmanager
     def _holding(self, path: Path, deadline: float) -> Iterator[None]:
-        """A file locked; raises `TimedOut` at `deadline` (monotonic), `StateError` if it cannot be locked."""
+        """Lock a file; raises `TimedOut` at `deadline` (monotonic), `StateError` if it cannot be locked."""
         with ExitStack() as held:
             try:
                 file = held.enter_context(path.open("a", encoding="utf-8"))
@@ -435,14 +439,14 @@ class ControlState:
 
     @contextmanager
     def _changing(self, kind: str) -> Iterator[dict[str, Any]]:
-        """The facts of one kind, to be changed; two that do so at once would lose what one of them says."""
+        """The facts of one kind, stored after the change; locked, so that no change of another process is lost."""
         with self._holding(self._own / "facts.lock", monotonic() + _FACTS_WITHIN):
             facts = self._facts()
             yield facts.setdefault(kind, {})
             self._keep("facts", facts)
 
     def _fact(self, kind: str, name: str) -> Any:
-        """What is kept of a plug or a variable; None if nothing is."""
+        """The stored fact of a plug or a variable; None if there is none."""
         return self._facts().get(kind, {}).get(name)
 
     def _facts(self) -> dict[str, Any]:
@@ -503,7 +507,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _user() -> str:
-    """Who does it: the person behind sudo, else the user."""
+    """The user behind sudo, else the user of the process."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):

@@ -1,6 +1,6 @@
-"""A guided trial of the commands at a real charger, and what it says about the facts of the protocol page.
+"""A guided trial of the commands on a real charger, which checks facts of the protocol page.
 
-It limits, pauses, resumes, stops and starts one session while a person watches the vehicle.
+It limits, pauses, resumes and stops a session and starts another one while a person watches the vehicle.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ from ccl_exporter.station.current_limit import amperes_left, percent_for
 from ccl_exporter.station.plug import IN_SESSION, Plug
 
 TRIAL_AMPERES = 10.0
-"""The limit that is tried."""
+"""The current limit that a trial sets, in amperes."""
 
 _TAKES_EFFECT_WITHIN = 5.0  # seconds, protocol 9.2
 _LOWEST_FLOW = 0.5  # amperes; below it nothing flows
-_POWER_SLACK = 0.15  # power factor, and the time between two values
+_POWER_SLACK = 0.15  # relative; for the power factor, and the time between two values
 _UNFIT = frozenset({NotCharging.FAULT, NotCharging.RESERVED, NotCharging.DISABLED})
 
 Ask = Callable[[str], bool | None]
@@ -32,7 +32,7 @@ Ask = Callable[[str], bool | None]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a trial says about a fact of the protocol page; `section` is where it stands there."""
+    """The result of a trial for one fact of the protocol page, in its `section`."""
 
     section: str
     fact: str
@@ -47,8 +47,8 @@ class Finding:
 class TrialReport:
     """What a trial found, without names, addresses, dates, tags and registers.
 
-    `product` is what the engine calls itself; `trace` has a line for each change of the plug;
-    `ended_by` is the kind of error that ended the trial early.
+    `product` is what the engine calls itself. `trace` has a line for each change of the plug: seconds since the
+    beginning, state, current, reduction. `ended_by` is the kind of error that ended the trial early, else empty.
     """
 
     product: str
@@ -66,7 +66,7 @@ class TrialReport:
 
 @dataclass(frozen=True, slots=True)
 class _Effect:
-    """What came of a write: the plug as it was read last, and seconds until the effect, None without one."""
+    """The effect of a write: the plug at the last read, and the seconds until the effect, None without one."""
 
     plug: Plug
     seconds: float | None
@@ -90,9 +90,10 @@ class TrialPlug(FollowedPlug):
 
 
 class Trial:
-    """One trial of a plug, which no follower may limit meanwhile.
+    """One trial of a plug; the caller holds `ControlState.followed`.
 
-    `wait` is how many seconds a write may take, a change of the session three times as many.
+    `wait` is how many seconds a limit may take to have an effect; a start, stop or resumption may take
+    `CHARGE_PATIENCE` times as many.
     """
 
     def __init__(self, plug: TrialPlug, ask: Ask, say: Callable[[str], None], wait: float) -> None:
@@ -104,7 +105,7 @@ class Trial:
         self._delays: list[float] = []
 
     def check(self) -> Plug:
-        """The plug before the trial; raises `WriteRejected` if it is not fit for one."""
+        """The plug before the trial; raises `WriteRejected` if its state or limit rules one out."""
         plug = self._plug.look()
         unknown = plug.activity is Activity.UNKNOWN or plug.limits.allowed is None
         held = plug.is_under_way and not plug.is_charging
@@ -113,9 +114,9 @@ class Trial:
         return plug
 
     def run(self, before: Plug, guard: SafeCurrentGuard, report: TrialReport) -> None:
-        """Carry it out from the plug that was checked, fill the report, and restore everything.
+        """Carry out the trial from the plug that was checked, fill the report, and restore everything.
 
-        An error ends the trial and is in the report.
+        A `CclError` ends the trial and its kind is in the report. Any other exception is raised after the restore.
         """
         self._guard, self._report = guard, report
         try:
@@ -132,7 +133,7 @@ class Trial:
             report.is_restored = self._restore(before)
 
     def _charging(self, before: Plug) -> Plug:
-        """Start a session unless there is one, and wait for more current than the limit that is tried."""
+        """Start a session unless one is charging, and wait for a steady current above the limit of the trial."""
         connected = before.vehicle_connected
         self._add("9", "CC is 1 while a vehicle is connected", connected, f"CC reads {_bit(connected)}")
         if not before.is_charging:
@@ -209,7 +210,7 @@ class Trial:
         return self._effect(lambda: self._plug.send(percent), is_so, patience)
 
     def _effect(self, write: Callable[[], object], so: Callable[[Plug], bool], patience: float) -> _Effect:
-        """Write, and read until something is so or `patience` seconds have passed."""
+        """Write, and read the plug until `so` holds or `patience` seconds have passed."""
         write()
         began, plug = monotonic(), None
         while True:
@@ -229,7 +230,7 @@ class Trial:
             self._report.trace.append(f"{monotonic() - self._began:.1f} {line}")
 
     def _add(self, section: str, fact: str, is_so: bool | None, detail: str, charges: bool | None = None) -> None:
-        """Add a finding; `charges` is whether the vehicle must show that it charges, which a person can see."""
+        """Add a finding; `charges` is what the vehicle must show, None without a question to the person."""
         seen = None if charges is None else self._ask("Does the vehicle show that it charges now?")
         if seen is not None:
             detail += f", the vehicle shows that it {'charges' if seen else 'does not charge'}"
@@ -240,7 +241,7 @@ class Trial:
         self._say(str(finding))
 
     def _restore(self, before: Plug) -> bool:
-        """Restore limit and session; False if that did not succeed, which the next command tries again."""
+        """Restore limit and session; False if one of them failed. The next command restores only the limit."""
         try:
             if self._plug.set(before.limits.percent, self._wait).outcome == "not_taken":
                 self._say("the limit did not take effect; the next command that writes restores it")

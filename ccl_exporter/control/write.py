@@ -25,19 +25,22 @@ from ccl_exporter.station.values import Reading
 from ccl_exporter.text import MASK, format_number
 
 LEAST_PAUSE = 59.0
-"""Seconds between two writes of a variable, as each wears out the charger's memory (flash).
+"""Minimum seconds between two writes of a variable, as each wears out the charger's memory (flash).
 
-A minute less a second: a program that commands once a minute is never quite punctual."""
+It is a second less than a minute, for programs that write once a minute and are not quite punctual.
+"""
 
 TAKEN_WITHIN = 10.0
-"""Seconds within which a write must show; the charger takes up to five, and reads as before until then
-(protocol 9.2)."""
+"""Seconds after a write in which it may still take effect.
+
+The charger takes up to five, and reads as before until then (protocol 9.2).
+"""
 
 PATIENCE = 20.0
-"""Seconds within which a write must show; the charger takes some (protocol 9.2)."""
+"""The default of `WriteOptions.wait`, in seconds."""
 
 LOOK_EVERY = 0.5
-"""Seconds between two looks whether a write shows."""
+"""Seconds between two reads while a command waits until a write takes effect."""
 
 _ELSEWHERE_WITHIN = 3.0  # seconds for the charger that had the same id
 
@@ -46,11 +49,8 @@ _CURRENTS = frozenset({"INTENSITY", "CURRENT_REDUCTION"})
 _SAME = 1e-6  # six decimals are what the engine sends
 
 Outcome = Literal["done", "already", "planned", "sent", "not_taken", "nothing", "no_vehicle", "empty"]
-"""What came of a command; `planned` is what --dry-run would do, `nothing` that there was nothing to do.
-
-`empty` is the end of a night in which a car got nothing.
-
-`sent` is for those who read back themselves what came of it.
+"""The outcome of a command: `planned` with --dry-run, `sent` without a readback, `not_taken` if it did not take
+effect, `nothing` if there was nothing to do, `empty` at the end of a night in which a car got no energy.
 """
 
 
@@ -58,8 +58,8 @@ Outcome = Literal["done", "already", "planned", "sent", "not_taken", "nothing", 
 class Written:
     """The result of a write: values by variable before and after, as the engine sends them.
 
-    `personal` names those that are personal.
-    `doubt` says why the engine's answer to the write is missing, if it is.
+    None is a value that is not known. `personal` names variables with personal values.
+    `doubt` says why it is not known whether the engine accepted the write, else it is empty.
     """
 
     outcome: Outcome
@@ -73,12 +73,14 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """How to write: `force` what has no known range, `dry_run`, `wait` seconds for the write to take effect.
+    """The options of a write.
 
-    A write that `is_restore` delays no later write: what ends a session must not be refused because of it.
-    `keep` is called with each write before it is sent, for those who restore it later.
-    With `no_readback` the write is sent and not read back: the caller reads soon anyway, and must not wait.
-    `even_if_equal` writes a value that the variable has already, because an earlier write may still take effect.
+    `force` writes a variable whose range, value or writability is not known. `dry_run` checks only.
+    A write that `is_restore` does not count for the pause before later writes, so that these are not rejected.
+    `wait` is how many seconds a write may take to have an effect, `least_pause` the minimum pause in seconds.
+    `keep` is called with each write that can be restored, before it is sent.
+    With `no_readback` the write is sent and not read back, for a caller that reads soon and must not wait.
+    `even_if_equal` writes a value that the variable has already, as an earlier write may still take effect.
     """
 
     force: bool = False
@@ -92,7 +94,7 @@ class WriteOptions:
 
 
 def identify(state: ControlState, lookup: CommandReader, timeout: float) -> None:
-    """Use the state of the charger that answers; `timeout` in seconds. Raises `ChargerError`."""
+    """Use the state of the charger that answers; `timeout` in seconds. Raises `ChargerError` and `StateError`."""
 
     def has_id(url: str, id: str) -> bool:
         return may_have_id(url, id, _ELSEWHERE_WITHIN, ChargerLock(state.folder, url))
@@ -101,13 +103,13 @@ def identify(state: ControlState, lookup: CommandReader, timeout: float) -> None
 
 
 Confirm = Callable[[float], bool]
-"""Waits until a command was carried out, at most until a deadline (monotonic), and says whether it was."""
+"""Waits until a command was carried out, at most until a deadline (monotonic); True if it was."""
 
 
 class Writer:
     """Writes to one charger; the caller holds `ControlState.exclusive`.
 
-    `timeout` is for each answer, in seconds.
+    `timeout` is for each read or write, in seconds; `command` is the name in the journal.
     """
 
     def __init__(
@@ -126,13 +128,13 @@ class Writer:
         self.lookup = CommandReader(control, LearnedFile(control_state.folder, control_state.url))
 
     def identify(self) -> None:
-        """Find out which charger answers, and use its state; raises `ChargerError`."""
+        """Use the state of the charger that answers; raises `ChargerError` and `StateError`."""
         identify(self.state, self.lookup, self._timeout)
 
     def look_up(self, names: Sequence[str]) -> tuple[str, Snapshot]:
-        """The device that has all these variables, and a snapshot of it with their descriptions and values.
+        """The device of these variables, and a snapshot of it with their descriptions and values.
 
-        Raises `UsageError` for an unknown name, with similar ones.
+        Raises `UsageError` if a name has no device or they have several, and `ChargerError`.
         """
         deadline = monotonic() + self._timeout
         ids = self.lookup.devices(deadline)
@@ -150,9 +152,10 @@ class Writer:
         return device, self.lookup.read(self._timeout)
 
     def set(self, wanted: Mapping[str, float], how: WriteOptions) -> Written:
-        """Write variables of one device, if the checks allow it, and read back that they took effect.
+        """Write variables of one device, if the checks allow it, and read back whether that took effect.
 
-        Raises `UsageError` for an unknown name, `WriteRejected` for an unsafe write, and `ChargerError`.
+        Raises `UsageError` for an unknown name, `WriteRejected` for an unsafe write, `StateError` if the write
+        cannot be recorded, and `ChargerError`.
         """
         device, snapshot = self.look_up(list(wanted))
         if currents := {name: value for name, value in wanted.items() if last_part(name) in _CURRENTS}:
@@ -160,7 +163,7 @@ class Writer:
         return self.write(device, snapshot, wanted, how)
 
     def _check_currents(self, wanted: Mapping[str, float]) -> None:
-        """Refuse a limit above what its plug is known to stand, forced or not, whatever range the engine has."""
+        """Reject a limit above the rating of its plug, even with `force`, whatever range the engine declares."""
         deadline = monotonic() + self._timeout
         self.lookup.learn(self.lookup.devices(deadline), deadline)
         self.lookup.learn_plugs(deadline)
@@ -184,13 +187,13 @@ class Writer:
         how: WriteOptions,
         holds: "Confirm | None" = None,
     ) -> Written:
-        """`set` for a device that was read already.
+        """`set` for a device that was read already, without the check of limits against the rating of the plug.
 
-        Where it is a command that the variable does not keep, `holds` says whether it was carried out.
+        `holds` is for a command, whose variable does not keep the value: it says whether it was carried out.
         """
         rows = variable_rows(snapshot, sensitive=True)
         found = {name: find_row(rows, name) for name in wanted}
-        # Not by the row, in which the catalogue speaks where the charger does not.
+        # Not by the row, which uses the catalogue if the charger does not say.
         is_writable = Reading(snapshot).writable
         for name, row in found.items():
             _check_writable(name, is_writable(name), row, how.force)
@@ -214,7 +217,7 @@ class Writer:
         return self._put(plan, how, holds)
 
     def _put(self, plan: Written, how: WriteOptions, holds: "Confirm | None") -> Written:
-        # Noted first: what cannot be noted is not written.
+        # First, as what cannot be noted is not written.
         take_back = self.state.note_written(list(plan.wanted)) if not how.is_restore else lambda: None
         plan = replace(plan, after=dict.fromkeys(plan.wanted))
         result, done, failed = "failed", plan, "failed"
@@ -245,7 +248,7 @@ class Writer:
         return done
 
     def _read_back(self, plan: Written, wait: float) -> Written:
-        """Read until it holds or `wait` seconds have passed."""
+        """Read until the variables have the values or `wait` seconds have passed."""
         deadline = monotonic() + wait
         after: dict[str, float | None] | None = None
         failure: ChargerError | None = None

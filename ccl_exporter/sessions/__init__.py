@@ -1,1 +1,1 @@
-"""Charging sessions: when one has ended, the file that keeps them, the report."""
+"""The session log: recognising sessions that ended, storing them in SQLite, reporting them."""

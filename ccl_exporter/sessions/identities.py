@@ -1,4 +1,4 @@
-"""Which charger answers at which URL: known by the smallest id of its plugs, the same at any address. Pure."""
+"""The charger at each URL, identified by the smallest id of its plugs, which is the same at any address. Pure."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 
 class KnownCharger(NamedTuple):
-    """What answered at a URL: its id, the URL where it has none, and its name in the configuration.
+    """The charger that answered at a URL: its id (the URL if it reports none) and its name in the configuration.
 
-    Ids are copied with a configuration image; a charger `is_copy` if another one that answers has its id too.
+    A copied configuration image gives several chargers one id: each of them `is_copy`.
     """
 
     id: str
@@ -17,7 +17,7 @@ class KnownCharger(NamedTuple):
 
 
 class Identities:
-    """The chargers by URL."""
+    """The known chargers by URL."""
 
     def __init__(self, known: Mapping[str, KnownCharger]) -> None:
         self.known = dict(known)
@@ -27,14 +27,15 @@ class Identities:
         self._earlier: defaultdict[str, set[str]] = defaultdict(set)
 
     def key(self, url: str) -> str:
-        """What the charger at a URL is known by: its id, the URL if that is not known or not its own."""
+        """The key of the charger at a URL: its id; the URL if the id is unknown or shared with another charger."""
         found = self.known.get(url)
         return url if found is None or found.is_copy else found.id
 
     def other(self, url: str, id: str) -> str | None:
-        """The other URL at which the id was read in turns with this one; None if there is none.
+        """Note that an id was read at a URL; the URL that it alternates with, None if there is none.
 
-        A charger that was moved to another address does not answer at its old one again.
+        Alternating URLs are two chargers with one id, or two URLs of one charger: a charger that was moved does
+        not answer at its old URL again.
         """
         latest, self._latest[id] = self._latest.get(id), url
         if latest is None or latest == url or frozenset((url, latest)) in self.same:
@@ -43,5 +44,5 @@ class Identities:
         return latest if url in self._earlier[id] else None
 
     def copied(self, id: str) -> bool:
-        """Whether several chargers have an id."""
+        """Whether several chargers are known to share an id."""
         return any(charger.is_copy and charger.id == id for charger in self.known.values())

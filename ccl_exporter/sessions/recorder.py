@@ -1,8 +1,8 @@
 """The session log on disk: an SQLite file in the state folder, written by a worker.
 
-Reads are recorded in memory. A session that begins or ends and a register that is reset are committed at once,
-what goes on once a minute, what rests once an hour, as flash wears.
-What a kill loses is recorded again from the charger's next read.
+Reads are recorded in memory. To spare the flash, the begin and end of a session and the reset of a register are
+committed at once, a running session once a minute, an idle plug once an hour.
+After a kill the charger's next read brings what was not committed, except a highest power.
 """
 
 import logging
@@ -48,21 +48,25 @@ from ccl_exporter.workers import Worker
 log = logging.getLogger(__name__)
 
 WRITE_EVERY = 60.0
-"""Seconds between two commits of what merely goes on, and between two tries of one that failed."""
+"""Seconds between commits of what is not urgent, and before a failed commit is tried again."""
 
-_AT_ONCE = 1.0  # seconds until what a damaged file did not take is committed to the next one
+_AT_ONCE = 1.0  # seconds until a batch that a damaged file rejected is committed to the new file
 _OPEN_EVERY = 10.0  # seconds between two tries to open a file that could not be opened
-_LOOK_EVERY = 60.0  # seconds after which a plug at rest is recorded although its session is the same
-_WRITE_AT_REST = 3600.0  # seconds after which it is written that a register still stands where it stood
-_READ_WITHIN = 3600.0  # seconds within which every output has read a session that was committed
-_STALE = 60.0  # seconds; a read that is older than the last by more was taken after the clock was set back
+_LOOK_EVERY = 60.0  # seconds after which an idle charger is recorded again although chargeInfo is unchanged
+_WRITE_AT_REST = 3600.0  # seconds between commits of a register that does not change
+_READ_WITHIN = 3600.0  # seconds after its commit in which every output is taken to have read a session
+_STALE = 60.0  # seconds; a read that is older than the last by more shows that the clock was set back
 _RESOLVED_WITHIN = 2.0  # seconds
 _LAST_WRITE = 5.0  # seconds that the last commit may take
 
 
 @dataclass(slots=True)
 class _ChargerLog:
-    """What is in memory of a charger, and of what of it was last put aside for the next commit."""
+    """The state of a charger in memory, and what of it was last queued for a commit.
+
+    `last` is the time and the chargeInfo of the last recorded read, `written` the time of each plug's last
+    queued account.
+    """
 
     state: ChargerState = field(default_factory=ChargerState)
     last: tuple[float, Mapping[str, ChargeRecord]] | None = None
@@ -75,11 +79,11 @@ class _ChargerLog:
 
     @classmethod
     def of(cls, state: ChargerState) -> "_ChargerLog":
-        """What the file holds of a charger."""
+        """The log of a charger whose state was read from the file."""
         return cls(state, written_levels=dict(state.levels))
 
     def may_tell_more(self, snapshot: Snapshot) -> bool:
-        """Whether a snapshot may tell more than the last one."""
+        """Whether a snapshot may hold something that the last recorded one did not."""
         if self.last is None:
             return True
         taken, charges = self.last
@@ -95,23 +99,22 @@ class _ChargerLog:
 
 
 class SessionRecorder:
-    """Records the reads of all chargers; safe to be called from several threads, and never raises into them.
+    """Records the reads of all chargers; safe to use from several threads.
 
-    Besides the sessions it keeps the levels of registers for the filter, and the energy of each plug by day.
-    Reads are recorded in memory; `worker`, once a supervisor has it, commits them, and so does `close`.
-    A file that is damaged, removed, replaced or moved is begun anew with what is in memory; what
-    stands at its path is set aside. One that cannot be opened, or that a newer version made, is not touched and
-    tried again; until it was opened once, or could be read on a disk without room, nothing is recorded, as it is
-    not known what has been recorded already.
+    It also stores the register levels of the filter, and the energy of each plug by day.
+    Reads are recorded in memory. `worker` commits them once a supervisor runs it; `close` commits the rest.
+    If the file is damaged, removed, replaced or moved, what is at its path is set aside and a new file begins with
+    what is in memory. A file that cannot be opened, or that a newer version made, is left alone and tried again.
+    Nothing is recorded until the file was read once, as it is not known what it holds already.
     """
 
     def __init__(self, path: Path, clock: Clock = SYSTEM) -> None:
         self._path = path
         self._clock = clock
         self.tariff: Tariff | None = None
-        """What energy costs from now on."""
+        """The prices of energy from now on; None without a tariff."""
         self.configured_names: Callable[[], Collection[str]] = tuple
-        """The chargers of the configuration; one that is known by another name has been renamed."""
+        """The names in the configuration; a known charger whose name is not among them has been renamed."""
         self._memory = threading.Lock()
         self._logs: dict[str, _ChargerLog] = {}
         self._forgotten: set[str] = set()
@@ -121,7 +124,7 @@ class SessionRecorder:
         """Sessions with the monotonic time of their commit; outputs may not have read them yet."""
         self._urgent = False
         self._closing = False
-        self._is_loaded = False  # whether it is known what has been recorded
+        self._is_loaded = False  # whether the file was read
         self._failing = ""
         self._writing = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -130,7 +133,7 @@ class SessionRecorder:
         self._open()
 
     def note(self, charger_name: str, read: Snapshot | Station) -> None:
-        """Record what a read brought; the same one again, or one that tells nothing new, costs nothing."""
+        """Record a read; one with nothing new is ignored. Raises nothing: an error is logged."""
         try:
             self._note(charger_name, read)
         except Exception as error:  # noqa: BLE001 - a session that cannot be recorded must not cost a reading
@@ -153,11 +156,12 @@ class SessionRecorder:
         self._wake_if_urgent()
 
     def identify(self, charger: str, url: str, plug_ids: Collection[str]) -> str | None:
-        """The key of the levels of a charger that answered; None while it cannot be said.
+        """Note which charger answered, and return the key of its levels.
 
-        It is the smallest id of its plugs, or that which it had at its URL before. Without one it is the URL, and
-        so it is where several chargers have the same id. A charger that was renamed keeps its sessions,
-        one that was exchanged begins new accounts.
+        The key is the smallest id of its plugs, without ids the key that it had at its URL before, else the URL.
+        It is None before the file was read, and after `close`.
+        Chargers that share an id are known by their URLs. A renamed charger keeps its sessions; if another
+        charger has the name now, new accounts begin.
         """
         id = min(plug_ids, default=None)
         with self._memory:
@@ -182,7 +186,7 @@ class SessionRecorder:
         return key
 
     def _is_same(self, url: str, other: str) -> bool:
-        """Whether two URLs lead to one charger, which may not be known now."""
+        """Whether two URLs lead to one address; also true if one of them cannot be resolved now."""
         addresses = {resolved_address(each, _RESOLVED_WITHIN) for each in (url, other)}
         if len(addresses) == 1:
             self._identities.same.add(frozenset((url, other)))
@@ -202,7 +206,7 @@ class SessionRecorder:
             if (is_renamed or each.name == now.name) and not each.is_copy:
                 self._keep_identity(at, None)
         self._keep_identity(url, now)
-        # Version 0.2 kept levels by the name at first.
+        # Early versions of 0.2 stored levels by the name.
         if before is None and now.name not in known and now.name in self._logs:
             named, own = self._logs[now.name].state.levels, self._log_of(self._identities.key(url))
             if own is not None and not own.state.levels:
@@ -219,7 +223,7 @@ class SessionRecorder:
         self._urgent = True
 
     def _rename(self, before: str, now: str) -> None:
-        """Give the sessions of a charger to its new name, unless there are others of that name."""
+        """Move the sessions of a charger to its new name, unless that name has accounts already."""
         old, new = self._log_of(before), self._log_of(now)
         if old is None or new is None or not old.state.accounts or new.state.accounts:
             return
@@ -228,13 +232,13 @@ class SessionRecorder:
         self._pending.renamed.append((before, now))
 
     def levels(self, key: str) -> Mapping[str, RegisterLevel]:
-        """The levels at which a charger's registers were, for a filter that begins; empty if none are known."""
+        """The stored levels of a charger by register; empty if none are known. `key` is that of `identify`."""
         with self._memory:
             known = self._log_of(key)
             return dict(known.state.levels) if known is not None else {}
 
     def note_levels(self, key: str, levels: Mapping[str, RegisterLevel]) -> None:
-        """Keep the levels of a charger's registers after a read, by the key that `identify` gave."""
+        """Store the levels of a charger by register after a read. `key` is that of `identify`."""
         with self._memory:
             known = self._log_of(key)
             if known is None:
@@ -251,9 +255,9 @@ class SessionRecorder:
         self._wake_if_urgent()
 
     def energy_by_day(self, charger: str, since_day: str) -> Mapping[str, Mapping[str, float]]:
-        """The joules of each plug by local calendar day (`2026-11-30`), from a day on.
+        """The energy of each plug in joules, by local day (`2026-11-30`) from `since_day` on.
 
-        The growth of a register between two reads is of the day of the later one.
+        The growth of a register between two reads counts for the day of the later one.
         """
         with self._memory:
             known = self._logs.get(charger)
@@ -264,7 +268,7 @@ class SessionRecorder:
             }
 
     def costs(self, charger: str, since_day: str) -> Costs | None:
-        """What the energy of `energy_by_day` and the sessions that run cost; None without a tariff."""
+        """The cost of the energy in `energy_by_day` and of the running sessions; None without a tariff."""
         with self._memory:
             if self.tariff is None:
                 return None
@@ -281,7 +285,7 @@ class SessionRecorder:
             return Costs(self.tariff.currency, days, running)
 
     def forget_all_but(self, chargers: Collection[str]) -> None:
-        """Drop other chargers from memory; the log on disk keeps them."""
+        """Drop other chargers from memory, unless changes of theirs wait for a commit; the file keeps all."""
         with self._memory:
             known = self._identities.known
             keys = {self._identities.key(url) for url, each in known.items() if each.name in chargers}
@@ -290,9 +294,10 @@ class SessionRecorder:
                 self._forgotten.add(charger)
 
     def finished(self, after: int) -> list[tuple[int, FinishedSession]]:
-        """The sessions whose id is above `after`, ascending; ids are never used twice, nor after a damage.
+        """Up to `MOST_AT_ONCE` sessions with ids above `after`, ascending; none while the file cannot be read.
 
-        A session that went on after its end comes again under a new id, with the same request and begin.
+        No id is used twice, even if the file is lost. A session that went on after its end comes again, with a
+        new id.
         """
         if not self._opened or not are_in_place(self._opened):
             self.worker.wake()
@@ -304,7 +309,7 @@ class SessionRecorder:
             return []
 
     def latest_sessions(self, charger: str, most: int) -> list[FinishedSession]:
-        """The last sessions of a charger, newest first; none while the file cannot be read."""
+        """The last `most` sessions of a charger, newest first; none while the file cannot be read."""
         if not self._opened or not are_in_place(self._opened):
             return []
         try:
@@ -314,33 +319,33 @@ class SessionRecorder:
             return []
 
     def close(self, deadline: float | None = None) -> None:
-        """Commit what is left, then end, at `deadline` (monotonic), by default in five seconds."""
+        """Commit what is pending and close the file by `deadline` (monotonic), by default within five seconds."""
         deadline = monotonic() + _LAST_WRITE if deadline is None else deadline
         with self._memory:
             self._closing = True
-            # Also of those at rest: the time of the last read says at which price energy flows after it.
+            # Idle plugs too: after a restart, the price of their energy depends on the time of the last read.
             for charger, known in self._logs.items() if self.tariff is not None else ():
                 for plug, account in known.state.accounts.items():
                     self._pending.accounts[charger, plug, account.register_generation] = account
         self.worker.stop()
         self.worker.join(deadline)
         if self._writing.acquire(timeout=max(deadline - monotonic(), 0.0)):
-            with suppress(Exception):  # what cannot be committed now comes from the charger's next reading
-                # A second time for a file that turned out to be damaged.
+            with suppress(Exception):  # the charger's next read brings what is not committed now
+                # Again, to the new file, if the old one was damaged.
                 if self._write() == _AT_ONCE:
                     self._write()
             self._close_file()
             self._writing.release()
 
-    # In the threads of those who read
+    # In the threads of the readers
 
     def _wake_if_urgent(self) -> None:
-        # Without a file it is tried again in time, whatever is urgent.
+        # Without an open file, the worker tries again at its own interval.
         if self._urgent and self._connection is not None:
             self.worker.wake()
 
     def _log_of(self, charger: str) -> _ChargerLog | None:
-        """What is known of a charger; None if that cannot be said now."""
+        """The log of a charger, read from the file again if it was dropped; None if that cannot be read now."""
         if not self._is_loaded or self._closing:
             return None
         if charger in self._forgotten:
@@ -352,7 +357,7 @@ class SessionRecorder:
         return self._logs.setdefault(charger, _ChargerLog())
 
     def _record(self, charger: str, known: _ChargerLog, plug: str, reading: PlugReading) -> bool:
-        """Record what a read says of a plug; whether that could be done."""
+        """Record a reading of a plug; False if its session could not be recorded."""
         before = known.state.accounts.get(plug)
         result = update(charger, before, reading, self.tariff, plug in known.exchanged)
         if result is None:
@@ -398,14 +403,14 @@ class SessionRecorder:
     # Writing, by the worker
 
     def _step(self, now: float) -> float:
-        """Commit what is to be; `now` is not needed, as what waits is committed each time."""
+        """Commit what is pending, whatever the time is; the seconds until the next call."""
         with self._writing:
             return self._write()
 
     def _write(self) -> float:
-        """Commit what is to be; the seconds until it should be tried again."""
+        """Commit what is pending; the seconds until the next call."""
         if self._connection is not None and not are_in_place(self._opened):
-            # Where only the journal was removed, closing brings what it held into the file.
+            # If only the journal was removed, closing writes what it held to the file.
             is_moved = not are_in_place(self._opened[:1])
             self._close_file()
             if not is_moved or self._can_set_aside("was removed, replaced or moved while it was used"):
@@ -442,7 +447,7 @@ class SessionRecorder:
         return [(at, ended) for at, ended in self._recent if now - at < _READ_WITHIN]
 
     def _say(self, failure: str) -> None:
-        """A line in the log when the file can be used no more, for another reason, or again."""
+        """Log when the file becomes unusable, when the reason changes, and when it is usable again."""
         if failure and failure != self._failing:
             log.error("the session log %s %s", self._path, failure)
         elif not failure and self._failing:
@@ -452,7 +457,7 @@ class SessionRecorder:
     # The file
 
     def _open(self) -> None:
-        """Open the file; what it holds is known at first, later what is in memory goes into it."""
+        """Open the file: the first time, take what it holds; later, queue what is in memory for it."""
         try:
             try:
                 self._connection, found = store.opened(self._path, self._clock.wall())
@@ -481,7 +486,7 @@ class SessionRecorder:
         self._say("")
 
     def _take(self, found: store.Contents) -> None:
-        """Go on from what the file holds."""
+        """Continue from the contents of the file."""
         with self._memory:
             self._logs = {charger: _ChargerLog.of(state) for charger, state in found.states.items()}
             self._identities = Identities(found.known)
@@ -522,7 +527,7 @@ def _is_at_rest(before: RegisterLevel, level: RegisterLevel) -> bool:
 
 
 def _turned(before: RegisterAccount, after: RegisterAccount) -> bool:
-    """Whether more happened than that time went by."""
+    """Whether a session began or ended, or the register was reset."""
     keys = [account.running.key if account.running is not None else None for account in (before, after)]
     return (
         before.register_generation != after.register_generation

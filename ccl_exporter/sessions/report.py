@@ -1,4 +1,4 @@
-"""Finished sessions as a person, a spreadsheet or a program reads them: table with balance, CSV, JSON. Pure."""
+"""Finished sessions as a table with a balance, as CSV, as JSON, and as samples. Pure."""
 
 import csv
 import io
@@ -53,9 +53,10 @@ def instant(text: str, whole_day: bool = False) -> float:
 def select_sessions(
     recorded: Recorded, chargers: Sequence[str] = (), since: float | None = None, until: float | None = None
 ) -> Recorded:
-    """What was recorded of some chargers (else of all), charges that ended between two instants, in that order.
+    """The sessions that ended from `since` to before `until` (Unix seconds), sorted by end, and all accounts.
 
-    A session without a sound date of its end has that of the read that brought it.
+    `chargers` are names; without any, those of all chargers are selected. The time of each session is its end;
+    without a plausible one, that of the read that brought the session.
     """
     charges = []
     for noted, charge in recorded.charges:
@@ -68,7 +69,7 @@ def select_sessions(
 
 
 def as_csv(recorded: Recorded) -> str:
-    """RFC 4180 with a header; dates in UTC (ISO 8601), what is not known is empty."""
+    """The sessions as CSV (RFC 4180) with a header; dates in UTC (ISO 8601), an unknown value is empty."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -79,10 +80,10 @@ def as_csv(recorded: Recorded) -> str:
 
 
 def as_json(recorded: Recorded) -> str:
-    """`sessions`, and the `registers` that they were counted by; dates in UTC, what is not known is null.
+    """The `sessions` and the balance of the `registers` as JSON; dates in UTC, an unknown value is null.
 
-    Of a register: the energy that it grew by from `since` to `until`, and how much of that is of sessions that
-    ended, of one that runs, and unattributed. `is_over` says that the register was reset or exchanged then.
+    `energy_kwh` is the growth of a register from `since` to `until`: the sum of `sessions_kwh` (those that ended),
+    `running_kwh` and `unattributed_kwh`. `is_over` says that the register was reset or exchanged after that.
     """
     registers = [
         {
@@ -103,7 +104,7 @@ def as_json(recorded: Recorded) -> str:
 
 
 def session_table(recorded: Recorded, zone: tzinfo | None) -> str:
-    """The sessions as aligned columns, and their sum; dates in a zone, None is that of this machine."""
+    """The sessions as aligned columns, and their sum; dates in `zone`, None is that of this machine."""
     heads: tuple[str, ...] = ("BEGIN", "END", "KWH", "DURATION", "STOP REASON", "CHARGER", "PLUG", "HIGHEST KW")
     sessions = [session for _, session in recorded.charges]
     durations = ["-" if session.seconds is None else _hours(session.seconds) for session in sessions]
@@ -129,9 +130,10 @@ def session_table(recorded: Recorded, zone: tzinfo | None) -> str:
 
 
 def balance(recorded: Recorded, zone: tzinfo | None) -> Iterator[str]:
-    """For each register that has grown where its energy went since it was first read, or since it was reset.
+    """The balance of each account of a register, as lines of text; a reset begins a new account.
 
-    Sessions, the running session and unattributed energy are together what the register has grown by.
+    The growth is the sum of ended sessions, the running session and unattributed energy. An account without
+    growth and sessions has no lines.
     """
     for charger, plug, account, is_over in _registers(recorded):
         if not (account.grown or account.charged or account.running):
@@ -196,7 +198,7 @@ def _stop_reason(session: FinishedSession) -> str | None:
 
 
 def _number(value: float) -> float:
-    # Adding nothing makes the zero that a rounded -0.0001 leaves a plain one.
+    # Rounding -0.0001 gives -0.0; adding 0.0 makes it 0.0.
     return round(value, 3) + 0.0
 
 
@@ -210,7 +212,7 @@ def _shown(at: float, zone: tzinfo | None) -> str:
 
 
 def _cost(session: FinishedSession) -> str:
-    """What it cost, in hundredths of the currency; empty if that is not known."""
+    """The cost with two decimals; empty if it is not known."""
     return "" if session.cost is None else f"{session.cost + 0.0:.2f}"
 
 
@@ -220,7 +222,7 @@ def _hours(seconds: float) -> str:
 
 
 def finished_samples(charge: FinishedSession) -> Iterator[Sample]:
-    """The samples of one session; what is not known has none."""
+    """The samples of one finished session; an unknown value has none."""
     labels = (charge.plug,)
     for family, value in (
         (f.FINISHED_REQUEST, charge.requested),

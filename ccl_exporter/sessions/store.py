@@ -1,4 +1,4 @@
-"""The SQLite file of the session log: its tables, what is written to it in one commit, what is read from it."""
+"""The SQLite file of the session log: its tables, their upgrade, writing a batch, reading."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SESSIONS_FILE = "charges.db"
 """The name of the session log in the state folder."""
 
 MOST_DAYS = 400
-"""Days of which a plug's energy is kept."""
+"""Days whose energy is kept in memory for each plug; the file keeps all."""
 
 _T = TypeVar("_T")
 
@@ -66,8 +66,12 @@ _BRIEFLY = 0.2  # seconds that a read may wait for a file that another process h
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Everything that a log holds of sessions: these in the order in which they were recorded with the time of it
-    (Unix seconds), accounts by charger and plug, oldest first, and the names of chargers by URL."""
+    """The contents of a session log for a report.
+
+    `charges` are the sessions in the order of recording, each with the time of the read that brought it (Unix
+    seconds). `accounts` are charger, plug and account, the latest of a plug last. `names` are the names of
+    chargers by URL.
+    """
 
     charges: Sequence[tuple[float, FinishedSession]] = ()
     accounts: Sequence[tuple[str, str, RegisterAccount]] = ()
@@ -75,12 +79,12 @@ class Recorded:
 
     @property
     def chargers(self) -> set[str]:
-        """The names of those that have sessions or accounts."""
+        """The names of the chargers with sessions or accounts."""
         return {session.charger for _, session in self.charges} | {charger for charger, _, _ in self.accounts}
 
 
 class DayEnergy(NamedTuple):
-    """What flowed through a register in a day, in joules, and what it cost; None if there is no tariff for it."""
+    """The growth of a register in a day, in joules, and its cost; None if a part of it has no known price."""
 
     joules: float = 0.0
     cost: float | None = 0.0
@@ -88,9 +92,9 @@ class DayEnergy(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChargerState:
-    """What a log holds of a charger: the last account and the energy of each day by plug, register levels.
+    """The state of a charger: by plug the last account and the energy of each day, and the register levels.
 
-    Accounts and days are kept by its name, levels by what `Identities.key` says.
+    Accounts and days are stored under the charger's name, levels under `Identities.key`.
     """
 
     accounts: dict[str, RegisterAccount] = field(default_factory=dict)
@@ -100,7 +104,7 @@ class ChargerState:
 
 @dataclass(frozen=True, slots=True)
 class EndedSession:
-    """A session to be recorded, with the time of it and the key; see `TrackerResult`."""
+    """A session to be recorded; `noted` is the time of its read (Unix seconds). See `TrackerResult`."""
 
     noted: float
     key: float
@@ -110,20 +114,23 @@ class EndedSession:
 
 @dataclass(slots=True)
 class PendingChanges:
-    """What is to be committed."""
+    """The changes for the next commit.
+
+    The keys are charger, plug and register generation; charger, plug and day; `Identities.key` and register.
+    """
 
     finished: list[EndedSession] = field(default_factory=list)
     accounts: dict[tuple[str, str, int], RegisterAccount] = field(default_factory=dict)
     days: dict[tuple[str, str, str], DayEnergy] = field(default_factory=dict)
     levels: dict[tuple[str, str], RegisterLevel] = field(default_factory=dict)
     identities: dict[str, KnownCharger | None] = field(default_factory=dict)
-    """By URL; None where nothing is known any more."""
+    """By URL; None deletes what is stored."""
     renamed: list[tuple[str, str]] = field(default_factory=list)
-    """Names of chargers before and now."""
+    """Old and new names of chargers."""
 
     @classmethod
     def of(cls, charger: str, state: ChargerState) -> "PendingChanges":
-        """Everything that is known of a charger, for a file that begins."""
+        """The whole state of a charger, for a new file."""
         return cls(
             accounts={
                 (charger, plug, account.register_generation): account for plug, account in state.accounts.items()
@@ -138,7 +145,7 @@ class PendingChanges:
         return any((self.finished, self.accounts, self.days, self.levels, self.identities, self.renamed))
 
     def put_back(self, other: "PendingChanges") -> None:
-        """Take what could not be committed, where there is nothing newer."""
+        """Add earlier changes, such as those of a failed commit; where both have one, the newer one stays."""
         self.finished[:0] = other.finished
         self.accounts = other.accounts | self.accounts
         self.days = other.days | self.days
@@ -153,15 +160,16 @@ class PendingChanges:
 
 
 class Contents(NamedTuple):
-    """What a log holds of each charger, and which charger it knows at which URL."""
+    """The stored states by the name or key of the charger, and the known chargers by URL."""
 
     states: Mapping[str, ChargerState]
     known: Mapping[str, KnownCharger]
 
 
 def opened(path: Path, now: float) -> tuple[sqlite3.Connection, Contents]:
-    """A log to be written, made at `now` (Unix seconds) if there is none, with what it holds.
+    """Open a log for writing and read it; creates or upgrades it where necessary.
 
+    `now` is in Unix seconds; the ids of sessions in a new log begin with it, in milliseconds.
     Raises `OSError`, `sqlite3.Error` or `StateError`.
     """
     connection = open_database(path)
@@ -176,7 +184,10 @@ def opened(path: Path, now: float) -> tuple[sqlite3.Connection, Contents]:
 
 
 def contents(path: Path) -> Contents:
-    """What a log holds that cannot be opened to be written; raises `sqlite3.Error` or `StateError`."""
+    """The contents of a log that cannot be opened for writing.
+
+    Raises `sqlite3.Error`, and `StateError` if its tables are of another version.
+    """
     with _reading(path, _BRIEFLY) as connection:
         if _schema_of(connection, path) != _SCHEMA:
             raise StateError(f"{path} is of another version")
@@ -192,7 +203,7 @@ def _contents(connection: sqlite3.Connection) -> Contents:
 
 
 def state_of(path: Path, charger: str) -> ChargerState:
-    """What a log holds of one charger; raises `sqlite3.Error`."""
+    """The stored state under the name or key of a charger, empty if there is none; raises `sqlite3.Error`."""
     with _reading(path, _BRIEFLY) as connection:
         return _states(connection, charger).get(charger) or ChargerState()
 
@@ -214,7 +225,7 @@ def _states(connection: sqlite3.Connection, charger: str | None = None) -> Mappi
 
 
 def _parsed(text: str, make: Callable[[Any], _T]) -> _T:
-    """What a column of JSON holds; raises `DamagedFile`."""
+    """The value of a JSON column; raises `DamagedFile`."""
     try:
         return make(json.loads(text))
     except (ValueError, TypeError) as error:
@@ -245,14 +256,14 @@ def commit(connection: sqlite3.Connection, batch: PendingChanges) -> None:
             connection.execute("DELETE FROM identities WHERE url = ?", (url,))
             if charger is not None:
                 _replace(connection, "identities", [(url, *charger)])
-                if charger.name != url:  # early versions kept levels by the name
+                if charger.name != url:  # early versions stored levels by the name
                     connection.execute("DELETE FROM levels WHERE charger = ?", (charger.name,))
-        # What was read before a charger had its new name.
+        # Rows of this batch may have the old name.
         _rename(connection, batch.renamed)
 
 
 def _rename(connection: sqlite3.Connection, renamed: Iterable[tuple[str, str]]) -> None:
-    """Give rows the new name of their charger, but where there are rows of that name already."""
+    """Give rows the new name of their charger; where the row exists under that name, the old one is deleted."""
     for before, now in renamed:
         for table in ("finished", "accounts", "days"):
             connection.execute(f"UPDATE OR IGNORE {table} SET charger = ? WHERE charger = ?", (now, before))  # noqa: S608 - our own names
@@ -267,11 +278,11 @@ def _replace(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[ob
 
 
 MOST_AT_ONCE = 200
-"""Sessions that are read at a time for an output, which may have to catch up with years."""
+"""Maximum number of sessions that `finished` returns: an output may have to catch up with years."""
 
 
 def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
-    """The first sessions whose id is above `after`, ascending; raises `sqlite3.Error`."""
+    """Up to `MOST_AT_ONCE` sessions with ids above `after`, ascending; raises `sqlite3.Error`."""
     with _reading(path) as connection:
         rows = connection.execute(
             f"SELECT id, {_SESSION} FROM finished WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - our own names
@@ -281,7 +292,7 @@ def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
 
 
 def latest(path: Path, charger: str, most: int) -> list[FinishedSession]:
-    """The last sessions of a charger, newest first; raises `sqlite3.Error`."""
+    """The last `most` recorded sessions of a charger, newest first; raises `sqlite3.Error`."""
     with _reading(path) as connection:
         rows = connection.execute(
             f"SELECT {_SESSION} FROM finished WHERE charger = ? ORDER BY id DESC LIMIT ?",  # noqa: S608 - our own names
@@ -291,7 +302,7 @@ def latest(path: Path, charger: str, most: int) -> list[FinishedSession]:
 
 
 def read(path: Path) -> Recorded:
-    """The sessions that a log holds, while it is written or not; none if there is no file.
+    """Read a log of any known version, also while `serve` writes it; empty if there is no file.
 
     Raises `StateError` if the file cannot be read.
     """
@@ -318,13 +329,13 @@ def _reading(path: Path, patience: float = PATIENCE) -> Iterator[sqlite3.Connect
         if _has_room(connection) or _has_journal(path):
             yield connection
             return
-    # Unless it cannot change, SQLite makes another file beside it.
+    # Without `immutable`, SQLite needs to create a file beside it.
     with closing(sqlite3.connect(f"{uri}&immutable=1", uri=True)) as connection:
         yield connection
 
 
 def _has_journal(path: Path) -> bool:
-    """Whether a part of a file is in its journal still, as after a kill."""
+    """Whether a part of the data is still in the journal, as after a kill."""
     journal = path.with_name(f"{path.name}-wal")
     return journal.exists() and journal.stat().st_size > 0
 
@@ -340,7 +351,7 @@ def _has_room(connection: sqlite3.Connection) -> bool:
 
 
 def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
-    """Keep a log of version 1 for ccl-exporter 0.1, in case it is installed again; whole or not at all.
+    """Copy a log of version 1 to `charges.db.0.1`, in case ccl-exporter 0.1 is installed again; all or nothing.
 
     Raises `OSError` or `sqlite3.Error`.
     """
@@ -355,7 +366,7 @@ def _keep_copy(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _upgraded_copy(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
-    """A log of an older version as `serve` will make it, in memory."""
+    """An upgraded copy in memory of a log of an older version."""
     copy = sqlite3.connect(":memory:")
     connection.backup(copy)
     _upgrade(copy, path, 0.0)
@@ -363,7 +374,7 @@ def _upgraded_copy(connection: sqlite3.Connection, path: Path) -> sqlite3.Connec
 
 
 def _schema_of(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of a log's tables, 0 while it is being made; raises `StateError` if it is not known here."""
+    """The version of a log's tables, 0 while it is being made; raises `StateError` for a newer one."""
     schema = schema_version(connection)
     if schema > _SCHEMA:
         raise StateError(f"{path} was made by a newer version of ccl-exporter")
@@ -371,14 +382,14 @@ def _schema_of(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path, now: float) -> None:
-    """Make the tables of a new file, or of those of versions 1 and 2 the present ones with every row."""
+    """Create the tables of a new file, or upgrade those of versions 1 and 2 and keep every row."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         schema = _schema_of(connection, path)
         if schema == 0:
             for statement in (_FINISHED, _ACCOUNTS, *_NEW_IN_2, _NEW_IN_3):
                 connection.execute(statement)
-            # Ids go on ascending where a file is lost, as those who follow remember the last one.
+            # Outputs remember the last id, so those of a file that replaces a lost one must be higher.
             began = int(now * 1000)
             connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('finished', ?)", (began,))
         elif schema == 1:
@@ -389,8 +400,8 @@ def _upgrade(connection: sqlite3.Connection, path: Path, now: float) -> None:
 
 
 def _upgrade_from_1(connection: sqlite3.Connection) -> None:
-    """Durations may be empty, a session is known by both its dates, and the filter begins where accounts ended."""
-    # The sequence of ids is renamed with its table, but a new table begins another.
+    """Durations become optional, sessions have two dates, the filter begins with the values of the accounts."""
+    # SQLite renames the sequence of ids with its table, and the new table has none.
     (last,) = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'finished'").fetchone()
     for table in ("finished", "accounts"):
         connection.execute(f"ALTER TABLE {table} RENAME TO {table}_1")
@@ -429,7 +440,7 @@ def _upgrade_from_1(connection: sqlite3.Connection) -> None:
 
 
 def _insert(connection: sqlite3.Connection, ended: EndedSession) -> None:
-    """Record a session once; one of which more is known now takes the place of what was recorded."""
+    """Insert a session once; it replaces the recorded one if more is known of it now."""
     session = ended.session
     name = (session.charger, session.plug, ended.key)
     if ended.from_before and _is_another_name(connection, session, ended.key):
@@ -450,7 +461,7 @@ def _insert(connection: sqlite3.Connection, ended: EndedSession) -> None:
 
 
 def _is_another_name(connection: sqlite3.Connection, session: FinishedSession, key: float) -> bool:
-    """Whether the session stands there under another charger's name: instants are reported to the millisecond."""
+    """Whether another charger's name has this session; dates are to the millisecond, so it is no coincidence."""
     found = connection.execute(
         "SELECT 1 FROM finished WHERE charger <> ? AND plug = ? AND key = ? AND ended IS ? AND joules = ?",
         (session.charger, session.plug, key, session.ended, session.joules),

@@ -1,9 +1,9 @@
-"""Charging sessions as they end, and where the energy of a plug's register went; pure.
+"""Recognises finished sessions, and divides the growth of a plug's register among sessions. Pure.
 
-A session is known by its request or its begin, so that whoever sees it again, after a restart too, records nothing
-twice: chargeInfo keeps the last session after its end (protocol 12).
-Registers are judged by the filter (`station.plausibility`) and nowhere else; while it holds one back, nothing is
-recorded. A plug without a register has no account, and its sessions are not recorded.
+chargeInfo keeps the last session after its end (protocol 12). So a session is identified by its dates, and is
+recorded only once, also after a restart.
+Implausible values of a register are rejected by the filter (`station.plausibility`), and then nothing is recorded.
+Sessions of a plug without a register are not recorded either.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,21 +24,19 @@ _FLOW = 1.5e6  # joules that may flow between the values and the chargeInfo of o
 _LONGEST = 31 * 86_400.0  # seconds
 _STALE = 60.0  # seconds; an older reading that a thread brings late may show the register as it was
 _SOON = 600.0  # seconds between two reads in which no session passes unseen
-_REMEMBERED = 4  # recorded sessions of a plug that are known by their dates if they come again
+_REMEMBERED = 4  # recorded sessions of a plug that are recognised if they come again
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedSession:
     """A session that has ended, or a request for one that ended before energy flowed: then `begun` is None.
 
-    Instants in Unix seconds by the charger's clock, None if the charger has no sound one.
-    Of a session that another one replaced between two reads `ended` and all that is reported with it are None; the
-    energy is that of the last read and, if that was not long ago, of the register until the next session.
-    `seconds` is how long it charged, `stop_reason` a code of protocol 9.1.
-    `highest_watts` is the highest power that was read during the session: of a part of it
-    if nothing read during the rest, None if nothing read at all.
-    `cost` is what the energy cost in `currency`, by the tariff at the time when it flowed; None if there was no
-    tariff for all of it, or if too little was read to say at which of its prices it flowed.
+    Instants are Unix seconds by the charger's clock, None if not reported or implausible.
+    If another session replaced it between two reads, `ended`, `seconds` and `stop_reason` are None. `joules` is
+    then its energy at the last read, plus what flowed until the next session if at most 10 min passed.
+    `seconds` is the duration that chargeInfo reports, else that from begin to end. `stop_reason` is a code of
+    protocol 9.1. `highest_watts` is the highest power of the reads during the session, None without any.
+    `cost` is in `currency`, by the price when the energy flowed; None if a part of it has no known price.
     """
 
     charger: str
@@ -56,9 +54,9 @@ class FinishedSession:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What energy cost in `currency`: by plug and local day (`2026-11-30`), and of the sessions that run.
+    """The cost of energy in `currency`: by plug and local day (`2026-11-30`), and by plug of the running session.
 
-    None is a day of which not all has a known price.
+    A day is None if a part of its energy has no known price; such a running session is left out.
     """
 
     currency: str
@@ -67,18 +65,18 @@ class Costs:
 
 
 class SessionRecord(Protocol):
-    """The record of sessions that ended."""
+    """A source of finished sessions, such as the session log."""
 
     def finished(self, after: int) -> Sequence[tuple[int, FinishedSession]]:
-        """Those with an id above `after`, ids ascending."""
+        """Sessions with ids above `after`, ids ascending; not all at once if there are many."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PlugReading:
-    """What one read says of a plug: chargeInfo as the charger sent it, and the register in joules.
+    """What one read says of a plug: its chargeInfo, its register in joules, and its power.
 
-    `taken` is Unix seconds, `clock` the same by the charger's own clock.
+    `taken` is the time of the read, `clock` that of the charger's own clock (VDTTM), in Unix seconds.
     """
 
     taken: float
@@ -89,15 +87,15 @@ class PlugReading:
 
     @property
     def activity(self) -> Activity:
-        """What the plug did by the state that chargeInfo tells."""
+        """The activity by the state in chargeInfo."""
         state = catalogue().plug_state(self.charge.state)
         return Activity.UNKNOWN if state is None else state.activity
 
     @property
     def has_ended(self) -> bool:
-        """Whether chargeInfo tells of a session that is over.
+        """Whether the session in chargeInfo has ended.
 
-        Where the state leaves it open, an end before the begin is that of the session before.
+        If the state does not say, an end before the begin is that of the session before.
         """
         charge = self.charge
         if not charge.ended or self.activity in IN_SESSION:
@@ -106,12 +104,12 @@ class PlugReading:
 
     @property
     def joules(self) -> float:
-        """Energy of the session."""
+        """The energy of the session; 0 if it is not reported."""
         return (self.charge.watt_hours or 0.0) * 3600
 
     @property
     def is_usable(self) -> bool:
-        """Whether the register is known, and the energy of the session if there is one."""
+        """Whether the register is known, and the energy of the session: known once it has begun, and plausible."""
         if self.register is None or (self.charge.watt_hours is None and self.charge.begun):
             return False
         return 0 <= self.joules <= _MOST_WATTS * (judge_session(self.charge).duration or _LONGEST) + _STEP
@@ -119,10 +117,10 @@ class PlugReading:
 
 @dataclass(frozen=True, slots=True)
 class TrackedSession:
-    """A session that runs, or one of those that were recorded last.
+    """The running session of a plug, or one that was recorded.
 
-    `key` is what the log knows it by: of the dates that it was first read with, its request, else its begin, else
-    its end. `requested` and `begun` are as the charger wrote them.
+    `key` identifies it in the log: the `session_key` of the chargeInfo in which it was first read.
+    `requested` and `begun` are as the charger sent them.
     `joules` is its energy at the last read, `before` what of it lies before the account or is recorded already,
     `level` the register at that read.
     `is_open` says that it was recorded without its end. `cost` is that of its energy, None if it is not known.
@@ -140,11 +138,11 @@ class TrackedSession:
 
     @property
     def unrecorded(self) -> float:
-        """Its energy that is of the account and not recorded yet."""
+        """The energy of the session that belongs to the account and is not recorded yet."""
         return max(self.joules - self.before, 0.0)
 
     def has_dates_of(self, charge: ChargeRecord) -> bool:
-        """Whether chargeInfo tells of this session, by its dates."""
+        """Whether chargeInfo has this session: one of the dates is the same."""
         return (
             session_key(charge) == self.key
             or bool(charge.requested and charge.requested == self.requested)
@@ -159,10 +157,11 @@ class TrackedSession:
 
 @dataclass(frozen=True, slots=True)
 class RegisterAccount:
-    """Where a register's energy went since `first`, in joules; it begins anew where the register was reset.
+    """The balance of a register in joules, from the value `first` to `latest`.
 
-    `began` and `at` are Unix seconds of the first and the last read, `clock` the charger's own of the last.
-    `charged` is the energy of the sessions that ended, the last of which are `recorded`, latest first.
+    A new account with the next `register_generation` begins when the register was reset or exchanged.
+    `began` and `at` are Unix seconds of the first and the last read, `clock` the charger's own time at the last.
+    `charged` is the energy of the sessions that ended; `recorded` are the last of these, latest first.
     """
 
     register_generation: int
@@ -181,17 +180,17 @@ class RegisterAccount:
 
     @property
     def under_way(self) -> float:
-        """Energy of the session that runs, as far as it is of this account."""
+        """The energy of the running session that belongs to this account and is not recorded yet."""
         return 0.0 if self.running is None else self.running.unrecorded
 
     @property
     def unassigned(self) -> float:
-        """What belongs to no session; it can be negative only if the charger contradicts itself."""
+        """Unattributed energy; negative if the sessions report more than the register has grown."""
         return self.grown - self.charged - self.under_way
 
     @property
     def sessions(self) -> Sequence[TrackedSession]:
-        """The sessions that are known, latest first."""
+        """The running session and the recorded ones, latest first."""
         return (*((self.running,) if self.running is not None else ()), *self.recorded)
 
     def recorded_as(self, key: float) -> TrackedSession | None:
@@ -205,10 +204,10 @@ class RegisterAccount:
 
 @dataclass(frozen=True, slots=True)
 class TrackerResult:
-    """What a read made of an account, and the sessions that ended, each with its key.
+    """The account after a read, and the sessions that have ended since the last one, each with its key.
 
-    `from_before` says that the plug was read for the first time: such a session was over before.
-    `is_settled` is False if what chargeInfo tells of the session cannot be: then only the register was recorded.
+    `from_before` says that the plug was read for the first time, so the session may have ended long before.
+    `is_settled` is False if sessions claim more energy than the register gave: only the register was recorded.
     """
 
     account: RegisterAccount
@@ -218,7 +217,7 @@ class TrackerResult:
 
 
 def plug_readings(station: Station) -> dict[str, PlugReading]:
-    """What a snapshot says of each plug that chargeInfo tells of; of all plugs if the engine has no chargeInfo."""
+    """The readings of the plugs in chargeInfo, by plug; of all plugs if the engine has no chargeInfo."""
     snapshot, plugs = station.snapshot, {plug.name: plug for plug in station.plugs}
     found, charges = {}, snapshot.charges
     if not charges and all(document.name != "charge_info" for document in snapshot.documents):
@@ -237,7 +236,7 @@ def plug_readings(station: Station) -> dict[str, PlugReading]:
 
 
 def session_key(charge: ChargeRecord) -> float | None:
-    """What a session is known by, as the charger wrote it; None if there was none yet."""
+    """The date that identifies a session: its request, else its begin, else its end; None without a session."""
     return next((at for at in (charge.requested, charge.begun, charge.ended) if at), None)
 
 
@@ -248,9 +247,9 @@ def update(
     tariff: Tariff | None = None,
     is_exchanged: bool = False,
 ) -> TrackerResult | None:
-    """Record a read; None if there is nothing that can be believed. `account` is that of the last read.
+    """Record a read in the `account` of the last one; None if the read is unusable or out of date.
 
-    With a tariff the sessions have a cost. The account begins anew if the charger `is_exchanged` since.
+    With a tariff, sessions have a cost. A new account begins if the charger `is_exchanged`.
     """
     level = reading.register
     if level is None or not reading.is_usable:
@@ -278,11 +277,11 @@ def update(
     running, account = account.running, replace(account, running=None)
     if running is not None and (session is None or session.key != running.key):
         if before is not None and not begins and 0 <= reading.taken - before.at <= _SOON:
-            # No third session passed meanwhile: what is not of the next one is of this one.
+            # Too short for a third session: what is not of the next one is of this one.
             rest = grown - (session.unrecorded if session is not None else 0.0)
             joules = running.joules + max(rest, 0.0)
             running = replace(running, joules=joules, cost=_cost(running, joules, before, reading, tariff))
-        # Of a session whose end was not seen and that had neither there is nothing to record.
+        # A replaced session without energy and power is not worth a row.
         if running.joules or running.highest_watts:
             finished.append((running.key, _with_currency(_replaced(charger, reading, running), tariff)))
         account = account.closed(replace(running, is_open=True))
@@ -301,7 +300,7 @@ def update(
 
 
 def watched(account: RegisterAccount | None, reading: PlugReading) -> RegisterAccount | None:
-    """The account with the power of a read that could not be recorded; None if no session runs."""
+    """The account with the power of a read that could not be recorded; None if another session or none runs."""
     running = account.running if account is not None else None
     if account is None or running is None or reading.has_ended or not running.has_dates_of(reading.charge):
         return None
@@ -322,7 +321,7 @@ def _new_account(before: RegisterAccount | None, level: float, reading: PlugRead
 
 
 def _session_of(account: RegisterAccount, reading: PlugReading, begins: bool) -> TrackedSession | None:
-    """The session that chargeInfo tells of: one that is known already, or a new one; None if it tells of none."""
+    """The session in chargeInfo, a known or a new one; None if there is none."""
     charge, joules, key = reading.charge, reading.joules, session_key(reading.charge)
     if key is None:
         return None
@@ -331,11 +330,11 @@ def _session_of(account: RegisterAccount, reading: PlugReading, begins: bool) ->
     if found is not None:
         found = replace(found, requested=charge.requested or found.requested, begun=charge.begun or found.begun)
     elif known and not begins and joules >= known[0].joules > _STEP:
-        # What did not flow since that one was read was charged before: only the dates are others.
+        # More than the register has grown since that session was read: it is the same one with other dates.
         found = known[0] if joules > account.latest - known[0].level + _STEP else None
     if found is None:
         found = TrackedSession(key, charge.requested, charge.begun)
-        # One that began when chargeInfo could not be read yet may be older than the account.
+        # If chargeInfo could not be read at first, the session may be older than the account.
         begins |= not known and key < account.began and joules > account.grown + _STEP
     elif found.key != (account.running.key if account.running is not None else None):
         found = replace(found, before=found.joules)
@@ -350,7 +349,7 @@ def _cost(
     reading: PlugReading,
     tariff: Tariff | None,
 ) -> float | None:
-    """What a session costs that is `known` from the read `before`, with what it was charged since."""
+    """The cost of a session: that of `known`, read `before`, and of its energy since; None if it is not known."""
     counted, cost = (known.joules, known.cost) if known is not None else (0.0, 0.0)
     if tariff is None or cost is None or joules == counted:
         return cost if tariff is not None else None
@@ -365,7 +364,7 @@ def _with_currency(session: FinishedSession, tariff: Tariff | None) -> FinishedS
 
 
 def _claims_too_much(before: RegisterAccount, after: RegisterAccount, grown: float, reading: PlugReading) -> bool:
-    """Whether the sessions claim energy that the register did not give."""
+    """Whether the sessions claim more energy than the register gave."""
     claimed = after.charged + after.under_way - before.charged - before.under_way
     allowed = _STEP + _SHARE * reading.joules + (0.0 if reading.has_ended else _FLOW)
     return claimed > max(before.unassigned, 0.0) + grown + allowed
@@ -376,7 +375,7 @@ def _began_anew(account: RegisterAccount, level: float, reading: PlugReading) ->
     own = (reading.clock or 0.0) - account.clock if reading.clock and account.clock else float("-inf")
     elapsed = max(reading.taken - account.at, own)  # a clock may stand still or be set back
     grown = level - account.latest
-    # Where all clocks were set back nothing says how much may have flowed.
+    # If all clocks were set back, it is not known how much may have flowed.
     return grown < -1 or (elapsed >= 0 and grown > _MOST_WATTS * elapsed + _STEP)
 
 
