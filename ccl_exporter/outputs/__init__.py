@@ -1,1 +1,1 @@
-"""Samples written down: Prometheus text, InfluxDB line protocol with its queue, MQTT."""
+"""The outputs: Prometheus text, InfluxDB line protocol with its queue, MQTT."""

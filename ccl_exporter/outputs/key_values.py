@@ -1,7 +1,7 @@
-"""Samples as documents: what is known of each plug, of the station and of each device, as MQTT and JSON show it.
+"""Samples as documents: one for each plug, for the station and for each device, as MQTT and JSON show it. Pure.
 
-Keys are the metrics' names without `ccl_plug_`, `ccl_` or `ccl_variable_`; energies are there in kWh, too,
-and the power of three phases as their sum. A value that is not known has no key. Pure.
+Keys are the metrics' names without `ccl_`, `ccl_plug_`, `ccl_station_` or `ccl_variable_`. Energies are also in
+kWh, and the power of three phases also as their sum. A value that is not available has no key.
 """
 
 from collections.abc import Iterable, Mapping
@@ -47,7 +47,7 @@ def by_subject(samples: Iterable[Sample]) -> dict[Subject, Document]:
 
 
 def _subject(name: str, labels: dict[str, str]) -> Subject | None:
-    """What a family is about; the labels that say so are taken out."""
+    """The subject of a family, whose label is removed from `labels`; None if the family is in no document."""
     if "plug" in labels:
         return Subject("plug", labels.pop("plug"))
     if name.startswith("ccl_station_"):
@@ -69,7 +69,7 @@ def field_key(name: str, labels: Mapping[str, str]) -> str:
 
 def _values(key: str, sample: Sample) -> Document:
     if sample.family.kind == "stateset":
-        # Several errors may hold at once; of all else one word does.
+        # Only faults can have several active states.
         return {key: list(sample.active) if key == "error" else ",".join(sample.active)}
     if key in _YES_OR_NO:
         return {key: sample.value != 0}

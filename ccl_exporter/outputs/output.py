@@ -1,4 +1,4 @@
-"""The interface of outputs: an output writes the readings it gets; it reads no charger and knows no poll loop."""
+"""The interface of outputs: an output writes the readings that it is given, and does not read chargers itself."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ from ccl_exporter.workers import Worker
 
 @dataclass(frozen=True, slots=True)
 class ChargerReading:
-    """One read of a charger: its name and URL, whether it answered, when (Unix seconds), and what that gave.
+    """One read of a charger: its name and URL, whether it answered, the time (Unix seconds), and the samples.
 
-    `title` and `plug_titles`, by the names of plugs, are what a person calls them.
+    `title` and `plug_titles` (by plug name) are the configured titles.
     """
 
     charger: str
@@ -31,7 +31,7 @@ class ChargerReading:
 class OutputContext:
     """The environment of an output: state folder, session log, the chargers' URLs by name.
 
-    The URLs are None while not all chargers are known; until then nothing of other chargers is removed.
+    The URLs are None while not all chargers are known; until then an output removes nothing of other chargers.
     """
 
     state: Path
@@ -47,7 +47,7 @@ class Output(Protocol):
     """
 
     name: str
-    """What the worker that has chargers read for the output is called in the log and in metrics."""
+    """The name of the output's poll loop in the log and in metrics."""
 
     interval: float
     modules: Sequence[Module]
@@ -61,19 +61,19 @@ class Output(Protocol):
         """Whether readings can be accepted; asked again until they can."""
 
     def accept(self, reading: ChargerReading) -> None:
-        """Take a reading; called from several threads, for one charger from one at a time."""
+        """Accept a reading; called from several threads, but for one charger from one thread at a time."""
 
     def after_round(self) -> None:
-        """Called each interval, after every charger that is due was asked for."""
+        """Called each interval, once the reads of all chargers are queued; they need not have ended."""
 
     def missed(self, readings: int) -> None:
-        """Count readings that were due and not taken in time."""
+        """Count readings that were due but were not taken in time."""
 
     def samples(self) -> Iterator[Sample]:
         """The metrics of the output itself."""
 
     def stop(self) -> None:
-        """Have it end; returns at once."""
+        """Begin to end; returns at once. `close` follows."""
 
     def close(self, deadline: float) -> None:
         """End, at `deadline` (monotonic) at the latest."""

@@ -1,7 +1,7 @@
 """Samples as Prometheus text or OpenMetrics, byte for byte as prometheus_client writes them.
 
-Rendering a few hundred series would cost more than reading them, so what stays from scrape to scrape is kept:
-the lines about a family, which prometheus_client writes, and each series up to its value.
+Rendering a few hundred series would cost more than reading them, so what stays from scrape to scrape is cached:
+the HELP and TYPE lines of a family, which prometheus_client writes, and each series without its value.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ from prometheus_client.utils import floatToGoString
 
 from ccl_exporter.metrics.families import Family, Sample
 
-# The unit that OpenMetrics names; the longest one that ends the name counts.
+# The unit in OpenMetrics is the first of these that ends the name.
 _UNITS = (
     "voltampere_seconds",
     "var_seconds",
@@ -40,10 +40,10 @@ _UNITS = (
 )
 
 _KEPT = 50_000
-"""Pieces of text that are kept: those of one charger are some 300, and chargers of one make share most of them."""
+"""Maximum entries in each cache of lines; a charger has about 300, and those of one model share most of them."""
 
 _KEPT_WHOLE = 100
-"""Whole families that are kept; one of a charger has some 20,000 characters."""
+"""Maximum entries in the cache of info families; that of one charger has about 20,000 characters."""
 
 _Row = tuple[str, ...]
 _LABELS = attrgetter("labels")
@@ -55,7 +55,7 @@ def exposition(
     """The body and content type that suit an Accept header: OpenMetrics where it is asked for, else text 0.0.4.
 
     Families come in `order`, their samples by labels, so that two scrapes differ only in values.
-    `others` are collectors of prometheus_client that come behind, such as those of the process.
+    The families of `others`, collectors of prometheus_client such as that of the process, come last.
     Raises `ValueError` if the family of a sample is not in `order`.
     """
     encode: Callable[[_Collected], bytes]
@@ -63,7 +63,7 @@ def exposition(
     found = _by_family(samples, order)
     behind = [metric for other in others for metric in other.collect()]
     if content_type.endswith(("escaping=dots", "escaping=values")):
-        # These rewrite every name, which is not needed as all our names are plain.
+        # These escapings may rewrite names, which only prometheus_client does.
         return encode(_Collected([*(_metric(*one) for one in found), *behind])), content_type
     openmetrics = content_type.startswith("application/openmetrics-text")
     text = "".join(line for one in found for line in _lines(*one, openmetrics))
@@ -83,7 +83,7 @@ def _by_family(
             continue
         names = family.labels
         if "phase" in names and not any(sample.labels[names.index("phase")] for sample in found):
-            # Without phases the label would be empty on every series.
+            # The label would be empty on every series.
             keep = [position for position, name in enumerate(names) if name != "phase"]
             names = tuple(names[position] for position in keep)
             found = [
@@ -111,7 +111,7 @@ def _lines(family: Family, names: _Row, found: Iterable[Sample], openmetrics: bo
 
 @lru_cache(maxsize=1000)
 def _about(family: Family, openmetrics: bool) -> str:
-    """The lines that stand before the samples of a family."""
+    """The HELP, TYPE and UNIT lines of a family."""
     encode, _ = choose_encoder("application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain")
     written: bytes = encode(_Collected([_metric(family, family.labels, [])]))
     return written.decode().removesuffix("# EOF\n")
@@ -119,7 +119,7 @@ def _about(family: Family, openmetrics: bool) -> str:
 
 @lru_cache(maxsize=_KEPT)
 def _series(name: str, names: _Row, row: _Row) -> str:
-    """A series as it stands before its value; labels by name, as prometheus_client has them."""
+    """A series without its value; labels in the order of their names, as prometheus_client writes them."""
     labels = ",".join(f'{label}="{_escaped(value)}"' for label, value in sorted(zip(names, row, strict=True)))
     return f"{name}{{{labels}}} " if labels else f"{name} "
 
@@ -145,7 +145,7 @@ def _escaped(text: str) -> str:
 
 @dataclass
 class _Collected:
-    """What prometheus_client's encoders want of a registry."""
+    """The part of a registry that prometheus_client's encoders use."""
 
     metrics: list[Metric]
 
@@ -154,7 +154,7 @@ class _Collected:
 
 
 def _metric(family: Family, names: _Row, found: Sequence[Sample]) -> Metric:
-    """A family as prometheus_client knows it."""
+    """A family as a metric of prometheus_client."""
     if family.kind == "stateset":
         states = StateSetMetricFamily(family.name, family.help, labels=names)
         for sample in found:

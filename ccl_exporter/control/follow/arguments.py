@@ -12,13 +12,13 @@ from ccl_exporter.station.current_limit import minimum_current, percent_for
 
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(W|kW|A)")
 _ROOF = 10_000.0
-"""Watts that a roof is believed to give unless --pv-peak says more."""
+"""Default of --pv-peak in watts, but for the mode `supply`, where it is 0."""
 
 
 def input_spec(
     what: What, unit: Unit, mode: Mode, supply: str | None, roof: str | None, stale: float
 ) -> InputSpec:
-    """What the input means; `stale` in seconds."""
+    """The meaning of the input from its flags; `stale` is in seconds."""
     if supply is not None and what != "import":
         raise UsageError("--supply belongs to --input import: the power that is available knows of the supply")
     if supply is None and mode == "supply" and what == "import":
@@ -43,7 +43,10 @@ def amperes(text: str | None, flag: str) -> float | None:
 
 
 def rules(mode: Mode, supply: bool, floor: float | None, safe: float | None, starts: int, largest: float) -> Rules:
-    """The rules for a plug with a rated current of `largest` amperes; refuses currents above it."""
+    """The rules for a plug with a rated current of `largest` amperes.
+
+    Refuses a `floor` or `safe` above that, or below the minimum current but not 0.
+    """
     for name, current in (("--floor", floor), ("--safe", safe)):
         if current is not None and (current > largest or (current > 0 and percent_for(current, largest) == 100)):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""The loop of a follower: read the input and the charger, decide, write; and the limit that it leaves."""
+"""One step of a follower: read the charger and the input, decide, write; and the limit that it leaves behind."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from ccl_exporter.station.remedies import LIFT
 from ccl_exporter.tariff import Tariff, TimeWindow
 
 SILENT = 20.0
-"""Seconds after which a charger that cannot be read is given the safe current blindly."""
+"""Seconds after which the safe current is sent to a charger that cannot be read."""
 
 _BLIND_AGAIN = 30.0
 _LONGEST_PAUSE = 300.0
@@ -49,15 +49,19 @@ SENTENCES = {
     "returning": "the input has just returned",
     "stopping": "the command ends",
 }
-"""What each reason means."""
+"""A sentence for each reason."""
 
 _DETAILED = SENTENCES.keys() - {"following", "bridging", "full_hours", "boost", "below_minimum", "no_vehicle"}
-"""The reasons for which it matters what is wrong with the input or the charger."""
+"""The reasons that are reported with the failure of the input or the charger."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a follower for its metrics: amperes, watts, per cent; None is not known."""
+    """The state of a follower for its metrics; None is not known.
+
+    `target`, `limit` and `amperes` are in amperes, `number` (the input) and `free` in watts, `number_taken` is in
+    Unix seconds.
+    """
 
     reason: str = "returning"
     target: float | None = None
@@ -74,9 +78,9 @@ class Status:
 
 @dataclass
 class Follower:
-    """One plug, one input, and hours of the day with the full current.
+    """Follows one input with the limit of one plug; within `full_hours` the car gets the full current.
 
-    `clock` never goes back, `wall` gives Unix seconds.
+    `clock` is monotonic, `wall` gives Unix seconds.
     """
 
     plug: FollowedPlug
@@ -100,16 +104,16 @@ class Follower:
 
     @property
     def safe(self) -> int:
-        """The safe current as a reduction."""
+        """The safe current as a reduction in per cent."""
         return percent_for(self.policy.rules.safe, self.plug.largest)
 
     def begin(self) -> None:
-        """Store the safe current as a pending restore; raises `StateError` if that fails, and `ChargerError`."""
+        """Store the limit to leave behind as a pending restore; raises `StateError` and `ChargerError`."""
         if not self.dry_run:
             self.guard.cover(self.plug.percent(), self.wall())
 
     def step(self) -> None:
-        """Read input and charger, decide, write; a `ChargerError` is logged, not raised."""
+        """Read charger and input, decide, write; a `ChargerError` is not raised, but reported if it lasts."""
         try:
             plug = self.plug.plug()
         except ChargerError as error:
@@ -126,7 +130,10 @@ class Follower:
         return None
 
     def shutdown(self, wait: float) -> bool:
-        """Set the limit to leave behind; False if it does not hold, and then the restore stays pending."""
+        """Set the limit to leave behind, with attempts for about `wait` seconds.
+
+        False if it did not take effect; then the restore stays pending.
+        """
         self._reason("stopping")
         if self.dry_run:
             return True
@@ -156,7 +163,7 @@ class Follower:
             sleep(_LEAVE_AGAIN)
 
     def _silent(self, now: float, error: ChargerError) -> None:
-        """Nothing can be read; after a while the safe current is sent all the same, it may arrive."""
+        """Send the safe current without a read once reads have failed for `SILENT` seconds, as it may arrive."""
         if self._silent_since is None:
             self._silent_since = now
         if now - self._silent_since < SILENT:
@@ -183,7 +190,7 @@ class Follower:
             try:
                 written = self.plug.send(percent, urgent)
             except CclError as error:
-                # It may have arrived all the same.
+                # The write may have arrived.
                 self.policy.wrote(now, percent)
                 return self._reason("write_ignored", str(error))
             failing.pop_all()
@@ -196,7 +203,7 @@ class Follower:
         return None
 
     def _cover(self, percent: int) -> bool:
-        """Keep the safe current as a pending restore before a write; False if that cannot be kept on disk."""
+        """Store the pending restore before a write; False if it cannot be stored."""
         try:
             self.guard.cover(percent, self.wall())
         except StateError as error:
@@ -242,7 +249,7 @@ class Follower:
         return "boost" if self.plug.is_boosted(plug, now) else ""
 
     def _reason(self, reason: str, detail: str = "") -> None:
-        """Say why the limit is what it is when that becomes another thing."""
+        """Report the reason for the limit when it changes."""
         self.status = replace(self.status, reason=reason)
         detail = detail if reason in _DETAILED else ""
         if (reason, detail) != self._said and not (reason == self._said[0] and not detail):

@@ -1,6 +1,6 @@
-"""Whether the input of a follower is plausible, and the power that is available by it. Pure.
+"""Checks whether the input of a follower is plausible, and converts it to the power available to the car. Pure.
 
-Sign: what the house imports is positive when it buys, negative when it sells; what is available is positive.
+An import is positive when the house buys and negative when it sells; an available power is positive.
 """
 
 from collections import deque
@@ -16,28 +16,32 @@ What = Literal["import", "available"]
 Unit = Literal["W", "kW", "A"]
 
 MOST = 100_000.0
-"""Watts that no house has."""
+"""Maximum plausible input in watts, of either sign."""
 
 _SURE = 10.0
 _MISTRUST = 600.0
 _FROZEN, _FINE = 45.0, 2.0
-"""Seconds in which an import changes that has changed by so few watts before."""
+"""An import that has changed by `_FINE` watts or less before is frozen if it repeats for `_FROZEN` seconds."""
 
 _SLOWLY = 3.0
-"""Without a supply a source may be slow: so many times its longest repetition before."""
+"""Without a supply a source may be slow: it is frozen after this many times its longest repetition, if longer."""
 
 _MOVES = 2.0
-"""Amperes of the car that every import shows."""
+"""Change of the car's current in amperes that must change an import."""
 
 _STEPS, _STEP, _STEADY, _LOUD, _ECHO = 3, 460.0, 100.0, 4.0, 0.25
-"""Of so many changes of the car, in watts, between times at which it was steady, an import shows such a part."""
+"""An import must show the share `_ECHO` of the last `_STEPS` changes of the car's power.
+
+A change counts from one steady time, with at most `_STEADY` watts between reads, to the next. It must be at least
+`_STEP` watts, and `_LOUD` times what the import itself moved at either time.
+"""
 
 _REVERSED, _ECHO_REVERSED = 2, 0.6
-"""After so many changes an import is known to be reversed that went such a part the other way."""
+"""After `_REVERSED` changes, an import that went the other way by `_ECHO_REVERSED` of them has the wrong sign."""
 
 _LATE = 8.0
 _NEAR = 1.0
-"""Seconds between an input and a look at the car that show the same."""
+"""Maximum seconds between an input and a read of the car that counts as simultaneous."""
 
 _SLACK, _SLACK_SHARE, _ROOF_SLACK, _ROOF_SHARE = 300.0, 0.1, 500.0, 1.1
 _REMEMBERED = 120.0
@@ -45,7 +49,7 @@ _REMEMBERED = 120.0
 
 @dataclass(frozen=True, slots=True)
 class InputValue:
-    """What came: the value as sent and when it was so, in seconds of the follower's clock."""
+    """A value of the input as sent, and its time in seconds of the follower's clock."""
 
     value: float
     at: float
@@ -53,10 +57,10 @@ class InputValue:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What the input means. Amperes are those of the phase that has most; watts are of all phases.
+    """What the input means. Amperes are those of the phase with the highest current; watts are of all phases.
 
-    `supply` is what the house may import, in W or in A of each phase, None if nothing limits it; `roof` the most
-    that it makes, in watts. An input is `stale` after so many seconds.
+    `supply` is what the house may import, in W or in A of each phase, None without a limit; `roof` is the PV peak
+    power in watts. An input is stale after `stale` seconds.
     """
 
     what: What
@@ -69,7 +73,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class _Steady:
-    """Watts of a car that was steady, of the house by its import, and by how much that moved meanwhile."""
+    """Watts of a steady car, of the import then, and the spread of the import meanwhile."""
 
     car: float
     house: float
@@ -77,9 +81,9 @@ class _Steady:
 
 
 class Judgement(NamedTuple):
-    """The watts that are `free` for the car by the mode, and by the supply (`headroom`); None is not known.
+    """The watts available to the car by the mode (`free`) and by the supply (`headroom`).
 
-    `reason` says why nothing is known; without a supply there is no headroom.
+    `free` is None if it is not known, and `reason` says why. `headroom` is also None without a supply.
     """
 
     free: float | None
@@ -88,7 +92,7 @@ class Judgement(NamedTuple):
 
 
 class InputFilter:
-    """Judges number by number; remembers what the car took, as a number is older than the look at the car."""
+    """Judges each input. Remembers the power of the car, as an input is older than the latest read of the car."""
 
     def __init__(self, meaning: InputSpec) -> None:
         self.meaning = meaning
@@ -107,7 +111,10 @@ class InputFilter:
         self.watts: float | None = None
 
     def judge(self, number: InputValue | None, now: float, plug: Plug) -> Judgement:
-        """What is free for the car, or why that is not known: stale, implausible, contradiction."""
+        """The power available to the car, or the reason without one: `stale`, `implausible`, `contradiction`.
+
+        `now` is in seconds of the follower's clock; `plug` was read at that time.
+        """
         self._cars.append((now, watts_of(plug)))
         while self._cars[0][0] < now - _REMEMBERED:
             self._cars.popleft()
@@ -152,7 +159,7 @@ class InputFilter:
         return -MOST <= watts <= (_ROOF_SHARE * meaning.roof + _ROOF_SLACK if believed else MOST)
 
     def _contradicts(self, watts: float, at: float) -> bool:
-        """Whether the house would import less than the car alone takes, or does not go along with it."""
+        """Whether the import is less than the car's power minus the PV peak, or does not change with the car's."""
         if self.meaning.what != "import":
             return False
         around = [taken for when, taken in self._cars if at - _LATE <= when <= at + 1] or [0.0]
@@ -162,10 +169,10 @@ class InputFilter:
         return self._moves_otherwise(watts, at)
 
     def _moves_otherwise(self, watts: float, at: float) -> bool:
-        """Whether the import did not go along with the last changes of the car, as with a wrong sign or unit."""
+        """Whether the import did not change with the last changes of the car, as with a wrong sign or unit."""
         if self.meaning.unit == "A" or not self.meaning.roof:
-            # Amperes are of the fullest phase, which may be another one than the car's.
-            # Without a roof the level shows it, and the car changes when other loads do.
+            # Amperes are those of the highest phase, which may be another one than the car's.
+            # Without solar panels the level shows a wrong sign or unit, and the car changes when other loads do.
             return False
         self._inputs.append((at, watts))
         while self._inputs[0][0] < at - _LATE:
@@ -177,7 +184,7 @@ class InputFilter:
         now, before = _Steady(around[-1], watts, max(inputs) - min(inputs)), self._steady
         self._steady = now
         if before is not None:
-            # Where the house itself moves as much as the car, such as under clouds, nothing can be concluded.
+            # If the house itself changes as much as the car, such as under clouds, the change shows nothing.
             loud = max(_STEP, _LOUD * max(before.spread, now.spread))
             if abs(now.car - before.car) >= loud:
                 self._steps.append((now.car - before.car, now.house - before.house))
@@ -188,7 +195,7 @@ class InputFilter:
         return len(self._steps) == _STEPS and seen < _ECHO * own
 
     def _stands_still(self, number: InputValue, plug: Plug) -> bool:
-        """Whether an import repeats for longer than so fine a one can, or a supply's though the car changed."""
+        """Whether an import with fine steps repeats for too long, or, with a supply, although the car changed."""
         if self.meaning.what != "import":
             return False
         first = self._first
@@ -215,8 +222,8 @@ class InputFilter:
         meaning, watts = self.meaning, self._in_watts(good.value, plug)
         if meaning.what == "available":
             return Judgement(watts, headroom=watts if meaning.mode == "supply" else None)
-        # The meter saw the car as it was when this value first came. Where the car changed about then, the sun
-        # waits for the next value, and the supply has the less.
+        # The meter measured the car as it was when this value first came. If the car changed about then, the
+        # surplus counts with its higher power, and the supply with the lower.
         looks = self._nearest(max(self._since, good.at - meaning.stale))
         sun = max(looks) - watts
         if meaning.supply is None:
@@ -227,6 +234,6 @@ class InputFilter:
         return Judgement(headroom if meaning.mode == "supply" else sun, headroom=headroom)
 
     def _nearest(self, at: float) -> list[float]:
-        """Watts of the car at the look nearest to a time, and at the next nearest one if that is not near."""
+        """Watts of the car at the read nearest to a time, and at the second nearest if the nearest is not near."""
         looks = nsmallest(2, self._cars, key=lambda look: abs(look[0] - at))
         return [watts for _, watts in looks[: 1 if abs(looks[0][0] - at) <= _NEAR else 2]]

@@ -1,4 +1,4 @@
-"""The plug that a follower limits: its meter, the variable that is written, the state on disk."""
+"""The plug that a follower limits: reading it, writing its reduction, and the pending restore on disk."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -15,18 +15,18 @@ from ccl_exporter.station.plug import Plug
 from ccl_exporter.station.values import Reading
 
 _A_MOMENT = 1.0
-"""Seconds that an urgent write waits for other commands; the charger itself still takes one request at a time."""
+"""Seconds that an urgent write waits for other commands; then it is sent without their lock."""
 
 
 @dataclass
 class FollowerState(ControlState):
-    """Logs what it cannot store instead of raising, as a safe current is written all the same.
+    """A state that does not raise if it cannot note or log a write, so that the safe current is still written.
 
-    The safe current is stored before the first write (`SafeCurrentGuard`), which fails without it.
+    Without the pending restore of `SafeCurrentGuard`, which does raise, a follower does not begin.
     """
 
     def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
-        # Only how soon others may write again is lost; the journal reports that nothing can be kept.
+        # Lost is only how soon others may write again; `log_write` reports that the folder cannot be written.
         with suppress(StateError, TimedOut):
             return super().note_written(variables)
         return lambda: None
@@ -41,7 +41,8 @@ class FollowerState(ControlState):
 class FollowedPlug(PlugCommands):
     """A plug whose limit is set again and again. `timeout` is for each answer, in seconds.
 
-    Raises `ChargerError`, `Absent` if no variable limits the current.
+    The constructor reads the plug. It raises `UsageError` if `name` is not that of one plug, and `ChargerError`;
+    of these `Absent` if no variable limits the current.
     """
 
     def __init__(self, writer: Writer, control_state: ControlState, name: str | None, timeout: float) -> None:
@@ -59,40 +60,40 @@ class FollowedPlug(PlugCommands):
         self._sent, self._sent_at, self._shown = 0, float("-inf"), True
 
     def observe(self) -> Plug:
-        """The plug now; raises `Garbled` if its reduction cannot be read."""
+        """Read the plug; raises `ChargerError`, of these `Garbled` if the reduction cannot be read."""
         boosted = self._state.override(self.name) is not None
         snapshot = self._lookup.read(self._timeout, self._devices, charges=boosted)
         plug = self._judged(snapshot)
         if plug.activity is Activity.UNKNOWN and not boosted:
-            # Only then, as it is a request more: chargeInfo has the state too.
+            # chargeInfo has the state too, but needs another request.
             snapshot = self._lookup.read(self._timeout, self._devices, charges=True)
             plug = self._judged(snapshot)
         if plug.limits.reduction is None:
             raise Garbled(f"{self.variable} cannot be read")
-        # Only then: what is written blindly needs a read that says what can be written.
+        # Only a complete read: a write without a new read is checked against it.
         self._last = snapshot
         self._shown = self._shown or plug.limits.percent == self._sent
         return plug
 
     def percent(self) -> int:
-        """The reduction in force."""
+        """The reduction that the charger reads back, in per cent."""
         return self.observe().limits.percent
 
     def plug(self) -> Plug:
-        """What the plug does now.
+        """Read the plug as `observe` does.
 
-        Raises `Garbled` if that is not known, for which the follower sets the safe current.
+        Raises `Garbled` also if the state is not known or, while it charges, the power or current of a phase.
         """
         plug = self.observe()
         if plug.activity is Activity.UNKNOWN:
             raise Garbled(f"the state of {self.name} cannot be read")
         if plug.is_charging and (plug.powers.is_unread or plug.currents.is_unread):
-            # A part of the phases would be given what is free for all of them.
+            # The power available to all phases would go to some of them.
             raise Garbled(f"the meter of {self.name} does not report power and current of each phase")
         return plug
 
     def is_boosted(self, plug: Plug, now: float) -> bool:
-        """Whether `charge start --now` asks for the full current, at an instant (Unix seconds)."""
+        """Whether the override of `charge start --now` holds at `now` (Unix seconds); removes one that is over."""
         override = self._state.override(self.name)
         if override is None:
             return False
@@ -103,8 +104,11 @@ class FollowedPlug(PlugCommands):
         return False
 
     def send(self, percent: int, urgent: bool = False) -> Written:
-        """Write the reduction without waiting for its effect; an urgent one does not wait for others."""
-        # Until a write shows, the charger reads as before it, which says nothing of what is to be.
+        """Write the reduction without waiting for its effect.
+
+        An urgent write waits at most `_A_MOMENT` for other commands, and is then sent without their lock.
+        """
+        # Until a write takes effect, the charger reads back the earlier value: an equal one is written again.
         how = WriteOptions(least_pause=0.0, no_readback=True, even_if_equal=not self._shown)
         with ExitStack() as stack:
             try:
@@ -116,7 +120,10 @@ class FollowedPlug(PlugCommands):
             return self._put(percent, self._last, how)
 
     def set(self, percent: int, wait: float) -> Written:
-        """Write the reduction once the last write has taken effect, and check that it holds."""
+        """Write the reduction and read back for up to `wait` seconds whether it took effect.
+
+        First waits until the last write has taken effect, or can no longer.
+        """
         while monotonic() < self._sent_at + TAKEN_WITHIN and self.percent() != self._sent:
             sleep(self._writer.look_every)
         with ExitStack() as stack:
@@ -129,7 +136,10 @@ class FollowedPlug(PlugCommands):
 
 
 class SafeCurrentGuard:
-    """The reduction to leave behind, stored as a pending restore in case the follower is killed."""
+    """Keeps the reduction to leave behind, `at_end`, as a pending restore on disk in case the follower is killed.
+
+    `cover` and `release` raise `StateError` if the folder cannot be written.
+    """
 
     def __init__(self, control_state: ControlState, device: str, variable: str, at_end: int) -> None:
         self._state = control_state
@@ -139,9 +149,9 @@ class SafeCurrentGuard:
         self._held = ExitStack()
 
     def cover(self, percent: int, now: float) -> None:
-        """Store it before a reduction that is in force or about to be written; `now` in Unix seconds."""
+        """Store the pending restore for a reduction that holds or is about to be written; `now`: Unix seconds."""
         before, during = {self._variable: float(self.at_end)}, {self._variable: float(percent)}
-        # A write may fail, be ignored, or be still to act when the follower is killed.
+        # When the follower is killed, a write may have failed, been ignored, or not have taken effect yet.
         earlier = {self._variable: [float(one) for one in sorted(self._may_hold)]}
         self._last = percent
         self._may_hold.add(percent)
@@ -152,12 +162,12 @@ class SafeCurrentGuard:
         stale.close()
 
     def seen(self, percent: int) -> None:
-        """Note that the charger has this reduction; once it is the last one written, no earlier one can return."""
+        """Note that the charger has this reduction; if it is the last one written, no earlier one can return."""
         if percent == self._last:
             self._may_hold.clear()
         self._may_hold.add(percent)
 
     def release(self) -> None:
-        """Note that the reduction is set: nothing is pending any more."""
+        """Remove the pending restore, as the reduction is set."""
         stale, self._held = self._held, ExitStack()
         stale.close()

@@ -46,7 +46,7 @@ class _Shown(Collector):
 def serve_metrics(
     where: ListenAddress, status: Callable[[], Status], info: dict[str, str]
 ) -> tuple[int, Callable[[], None]]:
-    """Serve them; returns the port and a function that stops the server.
+    """Serve the metrics of a follower; returns the port and a function that stops the server.
 
     Raises `UsageError` if it cannot listen there.
     """

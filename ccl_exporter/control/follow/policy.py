@@ -1,7 +1,7 @@
-"""How much a car may take when it is to follow the sun, or to leave the rest of a house enough. Pure.
+"""The policy of a follower: decides the current limit of a plug by the available power. Pure.
 
-Amperes are those of each phase. The power that is free comes in, and what the charger's meter says;
-a limit goes out when it is worth one of the writes that an hour has.
+The policy follows the solar surplus or the capacity of the supply. A change of the limit is written only if it is
+large enough for the writes that are left in this hour. Amperes are those of each phase.
 """
 
 from collections import deque
@@ -21,14 +21,17 @@ _LEAST_RESERVE = 5
 _USUAL_VOLTS = 230.0
 
 Mode = Literal["surplus", "floor", "supply"]
-"""Surplus only; surplus, but never less than a floor; all that the supply has left."""
+"""Solar surplus; solar surplus, but never less than a floor; what the supply has left."""
 
 Full = Literal["", "full_hours", "boost"]
-"""Why a car is to have all that the plug has, whatever the sun does; empty if it is not."""
+"""Why the car gets the full current regardless of the solar surplus; empty if it does not."""
 
 
 class Budget:
-    """At most `most` writes in any hour, as each wears out the flash; `reserve` are kept for what cannot wait."""
+    """At most `most` writes in any hour, as each wears out the flash; `reserve` of them are for urgent writes.
+
+    `written` are the monotonic times of earlier writes.
+    """
 
     def __init__(self, most: int, written: Iterable[float] = ()) -> None:
         self.most = most
@@ -39,13 +42,16 @@ class Budget:
         self._written.append(now)
 
     def left(self, now: float) -> int:
-        """How many may still be made."""
+        """Number of writes that are left in this hour."""
         while self._written and self._written[0] <= now - HOUR:
             self._written.popleft()
         return self.most - len(self._written)
 
     def strain(self, now: float) -> float:
-        """How sparing to be: 0 with all to spend, 1 when only the reserve is left or a burst used its share."""
+        """How scarce writes are, from 0 (none was made) to 1.
+
+        1: only the reserve is left, or the last ten minutes used a third of the others.
+        """
         spendable = self.most - self.reserve
         spent = (self.most - self.left(now)) / spendable
         burst = sum(at > now - _BURST for at in self._written) / (2 * spendable * _BURST / HOUR)
@@ -54,9 +60,11 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is asked of a follower; amperes, seconds. `largest` is what the plug has.
+    """The settings of a follower, in amperes and seconds. `largest` is the rated current of the plug.
 
-    `supply` says that what the supply of the house leaves limits the current in the other modes too.
+    `least_on` and `least_off` are the minimum durations of charging and of a pause; a far too low surplus ends
+    charging earlier, full hours and boosts end a pause earlier. `ramp` is the largest increase in one write.
+    `supply`: the supply of the house limits the current in every mode.
     """
 
     mode: Mode
@@ -76,7 +84,7 @@ class Rules:
     def at_end(self, found: int) -> int:
         """The reduction to leave behind, in per cent, by the one `found` at the start.
 
-        A supply keeps the safe current. Without one no car is left below the current that it needs.
+        With a supply it is the safe current; otherwise `found`, or none if that is below the minimum current.
         """
         if self.has_supply:
             return percent_for(self.safe, self.largest)
@@ -85,11 +93,11 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at a plug, all of whose limits and meter values that are listed were read.
+    """One read of a plug, and the input; state and reduction are known, and power and current while it charges.
 
-    `free` is the power that the car may take by the mode, in watts, None with the `reason` why it is not known;
-    `headroom` is what the supply leaves it, None where there is no supply.
-    `now` in seconds of any clock that never goes back; `day` is another number each day.
+    `free` is the power in watts that the car may take by the mode, None with the `reason` why it is not known;
+    `headroom` is the power that the supply leaves the car, None without a supply.
+    `now` is in monotonic seconds; `day` is a different number each day.
     """
 
     now: float
@@ -102,31 +110,31 @@ class Observation:
 
     @property
     def cap(self) -> float:
-        """What limits the current besides the reduction."""
+        """The limit besides the reduction, in amperes; infinite if there is none or it was not read."""
         return inf if self.plug.limits.cap is None else self.plug.limits.cap
 
 
 def amperes_of(plug: Plug) -> float:
-    """The current of the phase that has most; none where no meter lists it."""
+    """The highest current of the phases; 0 if it is not known."""
     return plug.current or 0.0
 
 
 def phase_volts(plug: Plug) -> float:
-    """The voltage of a phase; what is usual where no meter lists it."""
+    """The mean voltage of the phases; 230 V if it is not known."""
     read = [volts for _, volts in plug.voltages.by_phase if volts is not None and volts > 0]
     return sum(read) / len(read) if read else _USUAL_VOLTS
 
 
 def watts_of(plug: Plug) -> float:
-    """The power of all phases; from the currents where no meter lists power."""
+    """The power of all phases in watts; by the highest current if the meter's power is not known."""
     return amperes_of(plug) * phase_volts(plug) * plug.phases if plug.power is None else plug.power
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do: the reduction to write, None to leave it, and why the limit is what it is.
+    """The reduction to write in per cent, None for no write, and the reason for the limit.
 
-    `target` is what the car would be given if writes cost nothing, in amperes.
+    `target` is the desired current in amperes, before ramp and budget. An urgent write may use the reserve.
     """
 
     percent: int | None
@@ -143,11 +151,11 @@ class _DesiredCurrent:
 
 
 _Series = deque[tuple[float, float]]
-"""Amperes that were free, by the time of the look."""
+"""Times of reads and the amperes that were available then."""
 
 
 class Policy:
-    """Decides, look by look; remembers what it has seen and what was written."""
+    """Decides at each read; remembers what was available and what was written."""
 
     def __init__(self, rules: Rules, budget: Budget) -> None:
         self.rules = rules
@@ -171,13 +179,13 @@ class Policy:
         self.starts = 0
 
     def decide(self, seen: Observation) -> Decision:
-        """What to do now; the times of looks only grow."""
+        """The decision for a read; `seen.now` must not decrease from call to call."""
         elapsed = min(seen.now - self._before, 60.0) if self._before is not None else 0.0
         self._before = seen.now
         if seen.day != self._day:
             self._day = seen.day
             self._starts.clear()
-            # Yesterday's debt is no reason to leave the sun of today.
+            # A deficit of yesterday must not keep the car from the sun of today.
             self._account = max(self._account, 0.0)
         self._by_sun, self._calm = not seen.full, False
         limit = self._limit(seen)
@@ -187,7 +195,7 @@ class Policy:
         return self._weighed(seen, limit, wish)
 
     def wrote(self, now: float, percent: int) -> None:
-        """A write was sent."""
+        """Note that a write was sent, or may have been."""
         if self._sent is None or self._sent[0] != percent:
             self._earlier = self._sent[0] if self._sent is not None and self._tries else None
             self._tries = 0
@@ -207,18 +215,18 @@ class Policy:
     # What is in force
 
     def _limit(self, seen: Observation) -> float:
-        """The current that is allowed, once what was written is in force."""
+        """The allowed current in amperes; while the last write may still take effect, the one that it sets."""
         percent = seen.plug.limits.percent
         if self._sent is not None and seen.now - self._sent[1] < self._acts_within(percent):
             percent = self._sent[0]
         return min(amperes_left(percent, self.rules.largest), seen.cap)
 
     def _acts_within(self, percent: int) -> float:
-        """Seconds that the last write has to show; fewer once the one before it does, which may act later."""
+        """Seconds within which the last write must take effect; fewer if the one before it did so meanwhile."""
         return _OVERTAKEN if percent == self._earlier else TAKEN_WITHIN
 
     def _ignored(self, seen: Observation) -> bool:
-        """Whether the last write was not taken over."""
+        """Whether the last write did not take effect in time."""
         if self._sent is None:
             return False
         if self._sent[0] == seen.plug.limits.percent:
@@ -226,13 +234,13 @@ class Policy:
             return False
         return seen.now - self._sent[1] >= self._acts_within(seen.plug.limits.percent)
 
-    # What is wished
+    # The desired current
 
     def _wish(self, seen: Observation, limit: float, elapsed: float) -> _DesiredCurrent:
         rules = self.rules
         self._note(seen)
         if seen.full and not rules.has_supply:
-            # What the input says does not matter then, nor whether it says anything.
+            # Without a supply, full hours and boosts do not need the input.
             return self._by_mode(seen, limit, elapsed)
         if self._well_from is None:
             return _DesiredCurrent(rules.safe, seen.reason, urgent=True)
@@ -251,7 +259,7 @@ class Policy:
         return replace(supply, reason=wish.reason) if supply.reason == "following" else supply
 
     def _note(self, seen: Observation) -> None:
-        """Keep what is free by the input, in amperes; forget it all once it is not known."""
+        """Add the available current to the history, in amperes; clear the history while it is not known."""
         if seen.free is None:
             self._well_from = None
             self._seen.clear()
@@ -266,7 +274,7 @@ class Policy:
                     known.popleft()
 
     def _by_mode(self, seen: Observation, limit: float, elapsed: float) -> _DesiredCurrent:
-        """What is wished but for the supply."""
+        """The desired current before the supply limits it."""
         rules = self.rules
         if seen.full and seen.free is not None:
             self._worth(_mean(self._seen, seen.now, _FALLING), elapsed)
@@ -282,7 +290,7 @@ class Policy:
         return self._surplus(seen, limit, elapsed)
 
     def _sun(self, seen: Observation, limit: float) -> float:
-        """What the sun gives: seen quickly when it falls, and with patience when it rises."""
+        """The current of the solar surplus, from the minimum up; follows a fall quickly and a rise slowly."""
         falling = _mean(self._seen, seen.now, _FALLING)
         rising = _lowest(self._seen, seen.now, _RISING)
         margin = _MARGIN
@@ -295,7 +303,7 @@ class Policy:
         return min(max(sun, self.least), self.rules.largest)
 
     def _surplus(self, seen: Observation, limit: float, elapsed: float) -> _DesiredCurrent:
-        """On while the sun of late is worth what the grid must add to reach the minimum current; else off."""
+        """The solar surplus; below the minimum current, bridged from the grid while that is worth it, else 0."""
         now = seen.now
         recent = _mean(self._seen, now, _FALLING)
         on = limit >= self.least
@@ -314,7 +322,10 @@ class Policy:
         return _DesiredCurrent(max(_lowest(self._seen, now, _RISING), self.least), "following")
 
     def _worth(self, free: float, elapsed: float) -> float:
-        """What being on is worth of late: amperes from the sun less those from the grid at their price."""
+        """Moving average of the worth of charging: amperes from the sun, minus weighted ones from the grid.
+
+        Those from the grid are what the sun lacks to the minimum current.
+        """
         sun = min(max(free, 0.0), self.rules.largest)
         gain = sun - _PRICE * max(self.least - sun, 0.0)
         gain = max(gain, -_WORST)
@@ -322,13 +333,13 @@ class Policy:
         return self._of_late
 
     def _keep_account(self, seen: Observation, elapsed: float) -> None:
-        """Of what the sun gave, a share may come from the grid while a cloud passes; watt-hours."""
+        """Update the account in watt-hours: a share of the solar energy may be taken from the grid in clouds."""
         sun = min(watts_of(seen.plug), max(seen.free or 0.0, 0.0)) * elapsed / 3600
         grid = watts_of(seen.plug) * elapsed / 3600 - sun
         self._account = min(max(self._account + _SHARE * sun - grid, -_ACCOUNT), _ACCOUNT)
 
     def _bar(self, now: float) -> float:
-        """What being on must be worth before a start: the more the fewer starts are left; infinite with none."""
+        """The least worth for a start: higher after each recent start, infinite if none is left today."""
         recent = sum(at > now - _STARTS_OVER for at in self._starts)
         if len(self._starts) >= self.rules.starts_a_day:
             return float("inf")
@@ -343,12 +354,12 @@ class Policy:
             if self._exceeded > TAKEN_WITHIN and settled and limit <= free:
                 return _DesiredCurrent(0.0, "limit_exceeded", urgent=True)
             if limit > free:
-                # With room for one more load, as it could come before this is in force.
+                # With room for one more load, which could come before this write takes effect.
                 return self._down(now, free - spare - _ONE_MORE_LOAD)
         else:
             self._exceeded = 0.0
         if not seen.plug.is_under_way:
-            # A car that begins to charge takes some seconds to be seen, so it begins with little.
+            # It takes some seconds to notice that a car begins to charge, so it begins with little.
             return _DesiredCurrent(min(rules.safe, free), "no_vehicle", urgent=free < min(limit, rules.safe))
         if limit > free:
             if _highest(self._headroom, now, _SURE) < limit:
@@ -363,7 +374,7 @@ class Policy:
         return _DesiredCurrent(max(min(steady, rules.largest), limit), "following")
 
     def _down(self, now: float, amperes: float) -> _DesiredCurrent:
-        """Less, at once; so much less when few writes are left that they suffice."""
+        """An urgent cut; deeper when few writes are left, so that they suffice."""
         left = self.budget.left(now)
         if left <= _FEW:
             amperes = min(amperes, self.least) if left > _FEWER else 0.0
@@ -371,7 +382,7 @@ class Policy:
             max(amperes, 0.0), "following" if amperes >= self.least else "below_minimum", urgent=True
         )
 
-    # What it is worth
+    # Whether it is worth a write
 
     def _weighed(self, seen: Observation, limit: float, wish: _DesiredCurrent) -> Decision:
         rules, now, plug = self.rules, seen.now, seen.plug
@@ -406,7 +417,7 @@ class Policy:
         if self._sent is not None and now - self._sent[1] < _RAMP_REST:
             return leave
         if plug.is_under_way and amperes_of(plug) < limit - _UNUSED:
-            # Who does not take what is allowed is not offered more.
+            # A car that does not use its limit gets no higher one.
             return leave
         step = _SUPPLY_UP if rules.mode == "supply" or seen.full else _CALM_UP if self._calm else _LEAST_UP
         return do if goal - limit >= step + _MORE_UP * (1 - worth) else leave
@@ -428,7 +439,7 @@ def _since(seen: _Series, begin: float) -> list[float]:
     return [free for at, free in seen if at >= begin]
 
 
-# Found by the thirty days and evenings of tests/helpers/house.py; seconds, amperes, watt-hours.
+# Tuned with the simulated days and evenings of tests/helpers/house.py. Seconds, amperes, watt-hours.
 _LONGEST_LOOK = 180.0
 _BACK_AFTER = 10.0
 _FALLING, _RISING, _MARGIN = 8.0, 20.0, 0.4

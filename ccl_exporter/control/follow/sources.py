@@ -27,11 +27,14 @@ _LONGEST_TOPIC = 65_535  # bytes (MQTT 3.1.1, 4.7.3)
 
 
 class NoValueError(ValueError):
-    """The text or response has no number; the message says what it was."""
+    """A text or response has no number; the message quotes it or says why."""
 
 
 def reading(text: str, field: str | None) -> tuple[float, float | None]:
-    """The number in a text, and its Unix time if it is dated: `1234.5`, `1234.5 1790000000`, a member of JSON."""
+    """The number in a text, and its Unix time if it has one: `1234.5` or `1234.5 1790000000`.
+
+    `field` is the path of a member of a JSON object, such as `emeter.power`. Raises `NoValueError`.
+    """
     if field is not None:
         try:
             found: Any = json.loads(text)
@@ -51,8 +54,9 @@ def reading(text: str, field: str | None) -> tuple[float, float | None]:
 
 
 class LatestValue:
-    """The latest value of the input, which a source fills in its thread.
+    """The latest value of the input, which a source sets in its thread; `news` is set with every change.
 
+    `number` stays when an input fails; `failure` then says why, else it is empty.
     `clock` is the follower's, `wall` gives Unix seconds.
     """
 
@@ -66,7 +70,7 @@ class LatestValue:
         self.news = threading.Event()
 
     def take(self, value: float, taken: float | None = None) -> None:
-        """Take a number with its Unix time; without one, the time of its arrival counts."""
+        """Set a number with its Unix time, or without one that of its arrival; an impossible time is a failure."""
         age = 0.0 if taken is None else self._wall() - taken
         if isnan(age):
             return self.fail("the input has a date that is not a number")
@@ -84,26 +88,26 @@ class LatestValue:
             self.fail(str(error))
 
     def fail(self, why: str) -> None:
-        """Note why there is no usable value, and log the reason if it differs from the last one."""
+        """Note why there is no usable value."""
         if why != self.failure:
             self.failure = why
             self.news.set()
 
     def end(self, broken: bool = False) -> None:
-        """Note that no more numbers come; `broken` if an internal error ended the source."""
+        """Note that no more numbers will come; `broken`: an internal error ended the source."""
         self.broken = broken
         self.ended = True
         self.news.set()
 
 
 class InputSource(Protocol):
-    """A source of numbers; `says` names it for a person."""
+    """A source of the input; `says` is its name for a person."""
 
     @property
     def says(self) -> str: ...
 
     def run(self, latest: LatestValue, stopped: threading.Event) -> None:
-        """Fill `latest` until `stopped`; in a thread of its own."""
+        """Set `latest` with each new number until `stopped`; in a thread of its own."""
 
 
 def run_source(source: InputSource, latest: LatestValue, stopped: threading.Event) -> None:
@@ -116,7 +120,7 @@ def run_source(source: InputSource, latest: LatestValue, stopped: threading.Even
 
 @dataclass(frozen=True)
 class Lines:
-    """A line for each number, such as standard input."""
+    """A source with one number a line, such as standard input."""
 
     lines: Iterable[str]
     field: str | None = None
@@ -177,9 +181,9 @@ class File:
 
 @dataclass(frozen=True)
 class PromQuery:
-    """A query to the API of Prometheus, sent at a fixed interval.
+    """A query to the API of Prometheus, sent every `every` seconds.
 
-    `METRIC[1m]` says how old its last sample is; that of any other query counts as new.
+    `METRIC[1m]` gives the time of its last sample; the value of any other query counts as new.
     """
 
     url: str
@@ -206,7 +210,7 @@ class PromQuery:
 
 
 def prom_query(url: str, query: str, every: float) -> PromQuery:
-    """The source of a query at `http://HOST[:PORT][/PATH]`, whose scheme may be left out; raises `UsageError`."""
+    """The source for a query at `http://HOST[:PORT][/PATH]`; the scheme is optional. Raises `UsageError`."""
     url = url if "://" in url else f"http://{url}"
     try:
         parts = urlsplit(url)
@@ -219,7 +223,7 @@ def prom_query(url: str, query: str, every: float) -> PromQuery:
 
 
 def answered(body: bytes) -> tuple[float, float | None]:
-    """The number in an answer of Prometheus and when it was sampled; raises `NoValueError`."""
+    """The number in an answer of Prometheus, and its Unix time if it is a range vector; raises `NoValueError`."""
     try:
         answer = json.loads(body)
         if answer["status"] != "success":
@@ -274,9 +278,9 @@ class Mqtt:
 
 
 def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]) -> Mqtt:
-    """The source of a topic at `mqtt://HOST[:PORT]` or `mqtts://…`; the login from the environment.
+    """The source for a topic at `mqtt://HOST[:PORT]` or `mqtts://…`. Raises `UsageError`.
 
-    Raises `UsageError`.
+    The login is CCL_MQTT_USERNAME with CCL_MQTT_PASSWORD_FILE, or CCL_MQTT_PASSWORD, in `environment`.
     """
     from importlib.util import find_spec  # noqa: PLC0415 - only for a topic
 

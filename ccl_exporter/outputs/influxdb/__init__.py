@@ -1,1 +1,1 @@
-"""Readings to InfluxDB and to databases that accept its line protocol: queue, sender, client."""
+"""The output to InfluxDB and other databases with its line protocol: queue, sender, client."""

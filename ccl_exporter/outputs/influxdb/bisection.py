@@ -1,9 +1,15 @@
-"""Which lines of refused requests are bad: found by dividing them, judged by what happens alone. Pure.
+"""Bisection of refused requests: finds the lines and fields that the database does not accept. Pure.
 
-A field is set aside only after a refusal of its own, or a line that is older than the newest reading of the same
-charger, when this one was taken with the same fields. A refusal counts only between two requests of a newest
-reading that were taken: otherwise the database may refuse everything for a while, and nothing is set aside.
-What a database says of the bad lines only decides what is tried next.
+A batch of a refused request is in question. Its lines are divided into pieces, which are sent again:
+
+- A field is set aside once it was refused alone, with its points that were refused in the same request before.
+  The field is then a suspect: it is sent apart from others until the database accepts it again.
+- A line is set aside if it was refused alone and a newer reading of the same charger was accepted with the same
+  measurement, tags and fields: the line is older than the database keeps. Once a batch was found to be that old,
+  an older batch is set aside after one refusal.
+
+A refusal counts only if the database accepts the witness, lines of a newest reading, before and after it:
+otherwise it may refuse everything for a while. The database's error message only decides what is tried first.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,12 +22,12 @@ from ccl_exporter.outputs.influxdb.client import Accepted, Rejected, RequestTooL
 from ccl_exporter.outputs.influxdb.line_protocol import Key, by_field, charger_of, joined, key_of, milliseconds_of
 from ccl_exporter.outputs.influxdb.spool import Batch, RefusedLine
 
-_CONFIRM_AFTER = 20  # requests, after which it is seen again whether the newest reading is taken
-_TESTED_ALONE = 20  # fields that were refused before and are tried alone, each time; the others next time
+_CONFIRM_AFTER = 20  # requests after which the witness is sent again
+_TESTED_ALONE = 20  # fields of a refused request of suspects that are tested alone; the next ones next time
 
 
 class _Piece(NamedTuple):
-    """A line or a part of it: the id of its batch, the line's position there, what is sent."""
+    """A line, or some fields of it as a line: the id of its batch, the line's position there, the text to send."""
 
     batch: int
     point: int
@@ -30,9 +36,10 @@ class _Piece(NamedTuple):
 
 @dataclass(slots=True)
 class _Request:
-    """Pieces for one request. `suspects` are fields that were refused before.
+    """Pieces for one request. `suspects`: they are fields that were refused before.
 
-    `others` are as the only piece, but older or newer, and share its fate if it is refused.
+    If `others` is not None, the only piece is tested alone. `others` are older points of its field; they count as
+    refused if it is.
     """
 
     pieces: list[_Piece]
@@ -41,12 +48,12 @@ class _Request:
 
 
 _DOUBT = _Request([])
-"""Stands in the stack below what was refused of a newest reading: what is below waits until one is taken."""
+"""A marker in the stack: the requests below it wait until a newest reading is accepted."""
 
 
 @dataclass(slots=True)
 class _Open:
-    """A batch in question: how many of its pieces are left, and what was refused."""
+    """A batch in question: how many of its pieces are left, and which were refused. `time`: Unix milliseconds."""
 
     batch: Batch
     charger: str | None
@@ -54,7 +61,7 @@ class _Open:
     time: float
     has_accepted: bool = False
     is_older: bool = False
-    """Whether something was refused that is taken of the newest reading."""
+    """Whether a piece was refused whose fields were accepted in the newest reading."""
     refused: list[RefusedLine] = field(default_factory=list)
     points: set[int] = field(default_factory=set)
 
@@ -66,10 +73,10 @@ def _opened(batch: Batch, pieces: int) -> _Open:
 
 
 class Bisection:
-    """Batches in question, divided request by request: send `request`, hand the outcome to `answered`.
+    """Divides the batches in question request by request: send `request`, pass the outcome to `answered`.
 
-    While no newest reading is known to be taken there is no `witness`, and no refusal counts. When it
-    `has_to_confirm`, send the witness again, and say what came of it by `confirm` or `forget`.
+    Without a `witness` no refusal counts. If it `has_to_confirm`, send the witness again; then call `confirm` if
+    the database accepts it, `forget` if it refuses it.
     """
 
     def __init__(self) -> None:
@@ -84,13 +91,13 @@ class Bisection:
         self._turn = 0
         self._newest: dict[str, int] = {}
         self._taken: dict[str, tuple[int, set[Key]]] = {}
-        self._too_old = -inf  # the time in ms of a batch that was refused line by line, while newer ones are taken
+        self._too_old = -inf  # Unix milliseconds of the newest batch that was found to be too old
         self._done: list[_Open] = []
         self._urgent: set[int] = set()
 
     @property
     def size(self) -> int:
-        """How many pieces are still to be sent."""
+        """Number of pieces that are still to be sent."""
         return sum(len(group.pieces) for group in self._stack)
 
     @property
@@ -99,40 +106,44 @@ class Bisection:
 
     @property
     def is_busy_with_newest(self) -> bool:
-        """Whether newest readings are being divided: what is found of them is then known for the next ones."""
+        """Whether newest readings are in question, or no newest reading is accepted yet.
+
+        The fields that are found bad in them are kept apart in later batches.
+        """
         return bool(self._urgent) or not (self.is_idle or self.witness)
 
     @property
     def is_plain(self) -> bool:
-        """Whether the next request holds nothing that was refused alone before."""
+        """Whether the next request has no suspects and tests no field alone; there must be a next request."""
         return not self._stack[-1].suspects and self._stack[-1].others is None
 
     @property
     def witness(self) -> tuple[str, ...]:
-        """Lines of a newest reading that were taken."""
+        """Accepted lines of a charger's newest reading; empty if none are known."""
         if self._witness is None or self._newest[self._witness[0]] != self._witness[1]:
             return ()
         return self._witness[2]
 
     @property
     def has_to_confirm(self) -> bool:
+        """Whether the witness is to be sent again; only then the refusals since count."""
         return bool(self._unconfirmed and self.witness) and (self._since >= _CONFIRM_AFTER or not self._stack)
 
     # Whole batches
 
     def without_suspects(self, batches: Iterable[Batch]) -> list[str]:
-        """The lines of batches, but for fields that were refused before."""
+        """The lines of batches without the suspects."""
         return [piece.line for batch in batches for piece in self._divided(batch)[0]]
 
     def passed(self, batches: Iterable[Batch]) -> None:
-        """Know which batch is the newest reading of each charger."""
+        """Note the newest batch of each charger."""
         for batch in batches:
             charger = charger_of(batch.lines[0]) if batch.lines else None
             if charger is not None:
                 self._newest[charger] = max(batch.id, self._newest.get(charger, 0))
 
     def accepted(self, batches: Sequence[Batch], are_newest: bool) -> None:
-        """A request of batches without their suspects was taken; the suspects are tried next."""
+        """Note that a request of batches without their suspects was accepted; the suspects are tried next."""
         is_confirmed = bool(self.witness)
         self.passed(batches)
         suspects: list[_Piece] = []
@@ -153,7 +164,7 @@ class Bisection:
     def add(
         self, batches: Iterable[Batch], outcome: Rejected | RequestTooLarge | None = None, are_newest: bool = False
     ) -> None:
-        """Take batches in question; `outcome` is that of a request of all of them without their suspects."""
+        """Put batches in question; `outcome` is that of a request of all of them without their suspects."""
         if not self.witness:
             self._send_again()
             if self._stack:
@@ -177,16 +188,16 @@ class Bisection:
             self._divide(_Request(every), outcome)
         else:
             whole = [_Request(every)] if every else []
-            # Few requests, after which whole batches are done; but first of all a reading has to be taken.
+            # With a witness, few requests complete whole batches. Without one, a reading has to be accepted first.
             self._stack += [*whole, *apart] if self.witness else [*apart, *whole]
 
     def settled(self) -> list[tuple[Batch, list[RefusedLine], int]]:
-        """The batches that are done since: what was refused, of how many points."""
+        """Batches completed since the last call, each with its refused lines and the number of their points."""
         done, self._done = self._done, []
         return [(item.batch, item.refused, len(item.points)) for item in done]
 
     def forget(self) -> None:
-        """Begin again later: nothing is known of the batches in question, and no reading is known to be taken."""
+        """Forget the batches in question, the refusals that do not count yet, and the witness."""
         for piece, _ in self._unconfirmed:
             self._suspects.pop(key_of(piece.line), None)
         self._witness = None
@@ -198,13 +209,13 @@ class Bisection:
         self._taken.clear()
 
     def give_back(self) -> None:
-        """Forget the batches in question, which are many; that the newest reading is taken remains known."""
+        """Forget the batches in question, but not the witness."""
         witness, taken = self._witness, dict(self._taken)
         self.forget()
         self._witness, self._taken = witness, taken
 
     def confirm(self) -> None:
-        """The newest reading is still taken: what was refused since is bad."""
+        """Note that the witness is still accepted: the refusals since then count."""
         unconfirmed, self._unconfirmed, self._since = self._unconfirmed, [], 0
         for piece, reason in unconfirmed:
             self._resolve(piece, reason)
@@ -212,13 +223,13 @@ class Bisection:
     # Requests
 
     def request(self) -> list[str]:
-        """The lines to send next; none if there are none, or none while no newest reading is taken."""
+        """The lines to send next; none if there are none, or if all others wait for an accepted newest reading."""
         while self.witness and self._stack and self._stack[-1] is _DOUBT:
             self._stack.pop()
         return [piece.line for piece in self._stack[-1].pieces] if self._stack else []
 
     def answered(self, outcome: Accepted | Rejected | RequestTooLarge) -> None:
-        """What came of `request`."""
+        """Process the outcome of `request`."""
         group = self._stack.pop()
         self._since += 1
         if isinstance(outcome, Accepted):
@@ -254,7 +265,10 @@ class Bisection:
             self._resolve(piece)
 
     def _is_taken(self, opened: _Open, lines: list[str], is_confirmed: bool) -> None:
-        """Lines of the newest reading of a charger were taken; `is_confirmed` if one was before any refusal."""
+        """Note that lines of a charger's newest reading were accepted, and make them the witness.
+
+        `is_confirmed`: there was a witness before, so the refusals since count; otherwise they are sent again.
+        """
         if not lines:
             return
         if self.compares or self._stack or self._unconfirmed:
@@ -271,7 +285,7 @@ class Bisection:
         self._witness = str(opened.charger), opened.batch.id, tuple(lines)
 
     def _send_again(self) -> None:
-        """Send what was refused once more: perhaps everything was."""
+        """Send the refused pieces again: the database may have refused everything then."""
         again, self._unconfirmed, self._since = [piece for piece, _ in self._unconfirmed], [], 0
         for piece in again:
             self._suspects.pop(key_of(piece.line), None)
@@ -287,7 +301,7 @@ class Bisection:
         self._stack += [_Request(part, group.suspects) for part in self._parts(pieces, outcome)]
 
     def _is_too_old(self, pieces: Sequence[_Piece]) -> bool:
-        """Whether this is a line, or a whole batch after one was refused line by line, that is too old."""
+        """Whether these pieces are too old: a single line, or a whole batch if a newer one was found to be so."""
         opened = self._open[pieces[0].batch]
         is_whole = (
             opened.time <= self._too_old
@@ -297,12 +311,12 @@ class Bisection:
         return (is_whole or len(pieces) == 1) and all(map(self._is_older_than_taken, pieces))
 
     def _is_older_than_taken(self, piece: _Piece) -> bool:
-        """Whether the newest reading of the same charger was taken with the same measurement, tags and fields."""
+        """Whether a newer reading of the same charger was accepted with the same measurement, tags and fields."""
         newest, keys = self._taken.get(str(self._open[piece.batch].charger), (0, set[Key]()))
         return piece.batch < newest and all(key_of(part) in keys for part in by_field(piece.line))
 
     def _parts(self, pieces: list[_Piece], outcome: Rejected | RequestTooLarge) -> list[list[_Piece]]:
-        """The parts of what was refused; the one that is tried first stands last."""
+        """The parts of refused pieces; the last part is tried first."""
         if isinstance(outcome, Rejected):
             batches = [list(group) for _, group in groupby(pieces, lambda piece: piece.batch)]
             if len(batches) > 1 and all(self._is_too_old(batch) for batch in batches):
@@ -319,14 +333,14 @@ class Bisection:
             pieces = [_Piece(piece.batch, piece.point, part) for part in by_field(piece.line)]
             self._open[piece.batch].left += len(pieces) - 1
         middle = len(pieces) // 2
-        # Between two batches, if there are several.
+        # If there are several batches, the cut is between two.
         cuts = [at for at in range(1, len(pieces)) if pieces[at].batch != pieces[at - 1].batch]
         if cuts:
             middle = min(cuts, key=lambda at: abs(at - middle))
         return [pieces[:middle], pieces[middle:]]
 
     def _test_alone(self, pieces: list[_Piece]) -> None:
-        """Try the newest of each field alone; not all of them each time, if there are many."""
+        """Test the newest point of each field alone; of many suspects only some, the others count as refused."""
         by_key: dict[Key, list[_Piece]] = {}
         for piece in pieces:
             by_key.setdefault(key_of(piece.line), []).append(piece)
@@ -358,7 +372,7 @@ class Bisection:
             self._keep_apart(new)
 
     def _keep_apart(self, keys: set[Key]) -> None:
-        """Take fields out of what is still to be sent, as they were refused alone meanwhile."""
+        """Take fields that were refused alone out of the other requests, into one of suspects."""
         apart: list[_Piece] = []
         for group in self._stack:
             if not group.suspects and group.others is None:
@@ -385,7 +399,7 @@ class Bisection:
     # Pieces
 
     def _divided(self, batch: Batch) -> tuple[list[_Piece], list[_Piece]]:
-        """The pieces of a batch without fields that were refused before, and these fields alone."""
+        """The pieces of a batch without its suspects, and the suspects, one field a piece."""
         pieces = [_Piece(batch.id, point, line) for point, line in enumerate(batch.lines)]
         if not self._suspects:
             return pieces, []
@@ -394,7 +408,7 @@ class Bisection:
     def _split_off(
         self, pieces: Sequence[_Piece], is_held: Callable[[Key], bool], is_open: bool = True
     ) -> tuple[list[_Piece], list[_Piece]]:
-        """Pieces without some fields, and these fields alone."""
+        """The pieces without some fields, and these fields, one a piece."""
         good: list[_Piece] = []
         held: list[_Piece] = []
         for piece in pieces:
@@ -413,7 +427,7 @@ class Bisection:
 
     @staticmethod
     def _is_one_key(pieces: Sequence[_Piece]) -> bool:
-        """Whether all pieces are the same single field, of different times."""
+        """Whether there are several pieces, all of the same single field."""
         if len(pieces) < 2 or len(by_field(pieces[0].line)) != 1:
             return False
         key = key_of(pieces[0].line)

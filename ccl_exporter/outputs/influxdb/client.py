@@ -1,11 +1,11 @@
-"""Sends lines to a database over HTTP, one request at a time; the outcome is a value.
+"""Sends lines to a database over HTTP, one request at a time, and returns the outcome.
 
 | answer | outcome |
 | --- | --- |
-| 2xx without a text | accepted |
-| 400, 422 | refused: some line is bad, or the database takes nothing now |
-| 413, or more than `MOST_BYTES` | too large: send less at a time |
-| no connection, no answer, 401, 403, 404, 408, 429, 5xx, a web page, a redirect, anything else | later |
+| 2xx without a body | `Accepted` |
+| 400, 422 | `Rejected`: some line is bad, or the database accepts nothing now |
+| 413, or more than `MOST_BYTES` | `RequestTooLarge`: send less at a time |
+| no connection, no answer, 401, 403, 404, 408, 429, 5xx, a web page, a redirect, anything else | `RetryLater` |
 """
 
 import gzip
@@ -23,16 +23,16 @@ from ccl_exporter.http_client import Failure, HttpClient, HttpError, target_of, 
 from ccl_exporter.settings import InfluxSettings
 
 MOST_BYTES = 8 * 1024**2
-"""Bytes of a request before it is compressed, and of an answer that are read; InfluxDB 3 takes 10 MiB."""
+"""Maximum bytes of a request before compression, and of an answer that are read; InfluxDB 3 accepts 10 MiB."""
 
 _MOST_SHOWN = 200
 LONGEST_PATIENCE = 120.0
-"""Seconds that an answer is waited for in the end, where a database needs longer than configured."""
+"""Maximum timeout in seconds, up to which the configured one is doubled while the database needs longer."""
 
 _A_DAY = 86_400.0
 
 LONGEST_WAIT = 3600.0
-"""Seconds that a server may ask us to wait; more would look as if nothing was sent any more."""
+"""Maximum wait in seconds by `Retry-After`: a longer pause would look like a failure of the exporter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Some line is bad, or the database takes nothing now.
+    """Some line is bad, or the database accepts nothing now.
 
-    The rest is what the database says of the bad lines: how many, their positions from 0, a field of one.
-    It may be wrong or incomplete.
+    By the error message, which may be wrong or incomplete: `dropped` is the number of bad lines, `named` are their
+    positions from 0, and `field` is a bad field.
     """
 
     reason: str
@@ -80,7 +80,7 @@ _ADVICE = {
 
 
 class InfluxClient:
-    """Writes to the database of one entry; used by one thread."""
+    """Writes to one configured database; for one thread."""
 
     def __init__(self, settings: InfluxSettings) -> None:
         self._version = settings.version
@@ -95,7 +95,7 @@ class InfluxClient:
         self._client.close()
 
     def check(self) -> Outcome:
-        """Whether the database accepts writes: sends an empty write, which stores nothing."""
+        """Send an empty write, which stores nothing; `Accepted` also if the empty body is refused (400, 422)."""
         outcome = self.write(())
         return Accepted() if isinstance(outcome, Rejected) else outcome
 
@@ -110,11 +110,10 @@ class InfluxClient:
         return version_advice(self._version, answer.headers)
 
     def write(self, lines: Sequence[str], most_seconds: float = inf) -> Outcome:
-        """Send lines in one request and read the answer. Never raises for what the server does.
+        """Send lines in one request and return the outcome, also for a failure of the network or the server.
 
-        It takes at most `most_seconds`. Without these, after each answer that did not come in time the next one is
-        waited for twice as long:
-        who takes a minute for what it stores would else be sent the same again and again, and never anything more.
+        The timeout is the configured one, but at most `most_seconds`. It is doubled each time that the whole of it
+        passed without an answer: otherwise a database that needs a minute would get the same lines again for ever.
         """
         text = "\n".join(lines).encode()
         if len(text) > MOST_BYTES:
@@ -176,7 +175,7 @@ def path_of(settings: InfluxSettings) -> str:
 
 
 def login_of(settings: InfluxSettings) -> Mapping[str, str]:
-    """The header of the login."""
+    """The `Authorization` header; empty without a login."""
     if settings.token:
         return {"Authorization": f"{'Bearer' if settings.version == 3 else 'Token'} {settings.token}"}
     if settings.credentials is not None:
@@ -195,7 +194,7 @@ def version_advice(configured: int, headers: Message | Mapping[str, str]) -> str
 
 
 def _message(text: str) -> tuple[str, frozenset[int]]:
-    """What an answer says in words, and the lines that it names: InfluxDB puts both into JSON."""
+    """The error message of an answer, and the positions from 0 of the lines that it names: InfluxDB sends JSON."""
     named: frozenset[int] = frozenset()
     try:
         data = json.loads(text)
@@ -218,7 +217,7 @@ def _short(text: str) -> str:
 
 
 def _wait(headers: Message | Mapping[str, str]) -> float | None:
-    """Seconds of Retry-After, a number or a date (RFC 9110, 10.2.3); more than a day is no advice."""
+    """The seconds of `Retry-After`, a number or a date (RFC 9110, 10.2.3); None if it is more than a day."""
     text = headers.get("Retry-After", "").strip()
     if text.isdecimal():
         wanted: float | None = float(text[:9])

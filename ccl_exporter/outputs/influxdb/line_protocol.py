@@ -1,4 +1,4 @@
-"""Samples as InfluxDB's line protocol; the escaping is influxdb-client's. Pure.
+"""Samples in InfluxDB's line protocol, escaped by influxdb-client. Pure.
 
 A family's name is `ccl_<measurement>_<field>`; its labels are tags, and `charger` is one more:
 
@@ -6,9 +6,9 @@ A family's name is `ccl_<measurement>_<field>`; its labels are tags, and `charge
     ccl_variable,charger=garage,device=Plug\\ -\\ Meter VI_volts=232.1,AE_joules_total=4446540000 1790000000000
     ccl_value,charger=garage,device=Plug\\ -\\ Meter,unit=volts,variable=VI value=232.1 1790000000000
 
-The second and the third line are the same variable in the layouts `wide` and `narrow`.
+The second and the third line have the variable `VI` in the layouts `wide` and `narrow`.
 
-Numbers are always floats but for the codes of states, so that a field never changes its type.
+Numbers are floats, so that a field never changes its type; only the codes of states are integers.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,12 +37,13 @@ _CODES = range(-(2**63), 2**63)
 _Field = float | int | str
 
 Key = tuple[str, str, str]
-"""Measurement with tags, field and kind of value of a line of one field."""
+"""Measurement with tags, field, and type of value of a line with one field."""
 
 
 def lines(samples: Iterable[Sample], charger: str, milliseconds: int, layout: InfluxLayout = "wide") -> list[str]:
     """One line for each measurement and set of tags; NaN and infinite values are omitted.
 
+    `milliseconds` is the Unix time of all lines.
     In the narrow layout a variable is a tag of `ccl_value`, not a field: its tables have few columns.
     """
     points: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, _Field]] = {}
@@ -75,7 +76,7 @@ def lines(samples: Iterable[Sample], charger: str, milliseconds: int, layout: In
 
 @cache
 def _split(name: str) -> tuple[str, str]:
-    """Measurement and field of a family; what is about the reading itself is one measurement."""
+    """Measurement and field of a family; families about the read itself belong to `ccl_scrape`."""
     for measurement in _MEASUREMENTS:
         if name.startswith(f"{measurement}_"):
             return measurement, name.removeprefix(f"{measurement}_")
@@ -83,7 +84,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _texts(labels: dict[str, str]) -> dict[str, _Field]:
-    """The labels of an info family as text fields: a description that changes must not begin a new series."""
+    """The labels of an info family as text fields, as a changed description must not begin a new series."""
     return {name: labels.pop(name) for name in list(labels) if name != "device"}
 
 
@@ -101,7 +102,7 @@ def _line(
     point = {
         "measurement": measurement,
         "tags": {**dict(tags), "charger": charger},
-        # A line stays one line, in texts as in tags, where the library sees to it.
+        # The library escapes line breaks in tags, but not in texts.
         "fields": {name: _one_line(value) if isinstance(value, str) else value for name, value in fields.items()},
         "time": milliseconds,
     }
@@ -113,7 +114,7 @@ def _one_line(text: str) -> str:
 
 
 def by_field(line: str) -> list[str]:
-    """A line as several of one field each; what cannot be taken apart comes back as it was."""
+    """A line as several lines of one field each; a line that cannot be divided is returned unchanged."""
     if "\\" not in line and '"' not in line:
         parts = line.split(" ")
         if len(parts) != 3 or not all(parts):
@@ -133,20 +134,20 @@ def by_field(line: str) -> list[str]:
 
 
 def joined(pieces: Sequence[str]) -> str:
-    """The pieces of a line as one line again."""
+    """Lines of the same measurement, tags and time as one line: the inverse of `by_field`."""
     place, last = _until(pieces[0], 0, " "), pieces[0].rfind(" ")
     fields = ",".join(piece[place + 1 : piece.rfind(" ")] for piece in pieces)
     return f"{pieces[0][:place]} {fields}{pieces[0][last:]}"
 
 
 def field_of(line: str) -> tuple[str, str]:
-    """Measurement and name of the only field of a line, as they stand there."""
+    """Measurement and name of the only field of a line, escaped as in the line."""
     head = _until(line, 0, " ")
     return line[: min(_until(line, 0, ","), head)], line[head + 1 : _until(line, head + 1, "=")]
 
 
 def names_of(line: str) -> tuple[str, str]:
-    """Measurement, and field or variable, of a line of one field, for people; no field if it has several."""
+    """Measurement, and field or variable, of a line, for people; an empty field if the line has several."""
     head = line[: _until(line, 0, " ")]
     measurement = head[: _until(head, 0, ",")]
     begin = head.find(",variable=")
@@ -165,7 +166,7 @@ def key_of(line: str) -> Key:
 
 
 def charger_of(line: str) -> str | None:
-    """The charger whose reading a line is a part of, as it stands there; None for a finished charge."""
+    """The charger's tag in a line, such as `charger=garage`, escaped; None for a finished session."""
     if line.startswith(f"{_FINISHED},"):
         return None
     head = line[: _until(line, 0, " ")]
@@ -180,7 +181,7 @@ def milliseconds_of(line: str) -> int | None:
 
 
 def _until(line: str, begin: int, mark: str) -> int:
-    """Where a character stands next that is neither escaped nor in a quoted text; the line's end if nowhere."""
+    """The next position of a character that is neither escaped nor in a quoted text; the line's length if none."""
     if "\\" not in line and '"' not in line:
         found = line.find(mark, begin)
         return found if found >= 0 else len(line)

@@ -1,4 +1,4 @@
-"""Writing readings to databases: each has a timer, a durable queue and a sender of its own.
+"""The output to a database: each database has a durable queue and a sender of its own.
 
 No caller waits for a database.
 """
@@ -27,9 +27,9 @@ _LEDGER = "ledger"
 
 
 class InfluxPusher:
-    """One database: stores each reading in its queue, sends what is stored. `state` is the folder of queues.
+    """The output to one database: stores each reading in a queue, from which a worker sends it.
 
-    `client` writes to the database, by default over the network.
+    `state` is the folder of the queue, `sessions` the record of ended sessions.
     """
 
     max_age = inf
@@ -64,11 +64,11 @@ class InfluxPusher:
         self._worker.stop()
 
     def close(self, deadline: float) -> None:
-        """Wait for what is under way; what is not sent then is sent another time."""
+        """Wait until `deadline` (monotonic) for the request under way; the rest is sent after the next start."""
         self._worker.join(deadline)
         self._spool.close(deadline)
         if not self._worker.is_running:
-            # Only its thread may close it: it would be waited for until the end of the request.
+            # While the thread runs, closing would wait for the end of its request.
             self._client.close()
 
     # Storing
@@ -89,7 +89,7 @@ class InfluxPusher:
         self._worker.wake()
 
     def after_round(self) -> None:
-        """Store the sessions that have ended since."""
+        """Store the sessions that have ended since the last one that was stored."""
         if self._sessions is None or (last := self._spool.mark(_LEDGER)) is None:
             return
         for number, charge in self._sessions.finished(last):
@@ -109,7 +109,7 @@ class InfluxPusher:
     # What became of it
 
     def samples(self) -> Iterator[Sample]:
-        """The metrics of the push; reads nothing from the disk."""
+        """The metrics of the output; reads nothing from the disk."""
         sink, counts = (self.settings.name,), self._spool.counts
         for family, value in (
             (f.INFLUXDB_SPOOL_POINTS, counts.points),

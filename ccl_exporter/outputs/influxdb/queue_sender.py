@@ -1,8 +1,8 @@
-"""Sending what waits in a queue to its database, one request a step; new readings are never blocked.
+"""Sends the batches of a queue to its database, one request a step; a refused request does not block new readings.
 
-New batches are sent in their order, as few large requests. The batches of a request that is refused are in
-question: they stay in the queue, new ones overtake them, and in a bounded part of each interval it is sorted out
-what of them is bad (`bisection`). While no newest reading is taken, everything is kept.
+New batches are sent in order, in few large requests. The batches of a refused request are in question: they stay
+in the queue, new batches overtake them, and a bounded part of each interval is spent to find their bad lines
+(`bisection`). While the database accepts no newest reading of any charger, nothing is set aside.
 """
 
 import logging
@@ -29,45 +29,44 @@ from ccl_exporter.outputs.influxdb.spool import Batch, RefusedLine, Spool
 log = logging.getLogger(__name__)
 
 POINTS_AT_ONCE = 10_000
-"""Points in one request, as InfluxDB 3 recommends."""
+"""Maximum number of points in a request, as InfluxDB 3 recommends."""
 
 LONGEST_REST = 60.0
-"""Seconds between two tries while a database cannot be had, doubled up to this, less a random part."""
+"""Maximum backoff in seconds after failed requests: doubled from 1 s, with full jitter. `Retry-After` is added."""
 
 TRIES = 3
-"""Errors in a row, each after a longer pause, until they may be about the lines.
+"""Number of consecutive errors after which the lines of a request may be their cause.
 
-A database that restarts or is overloaded answers another request with an error too, and a connection seldom
-breaks three times by chance.
+The sender then tries another request: a database that restarts or is overloaded fails that one too.
 """
 
 MOST_SORTING = 100
-"""Requests in each interval that sort out what was refused."""
+"""Maximum number of requests per interval that search for bad lines."""
 
 LONGEST_SORTING = 10.0
-"""Seconds of each interval that these may take."""
+"""Seconds of requests per interval after which no further one searches for bad lines."""
 
-_LOOK_AT_AGE = 30.0  # seconds after which an idle sender looks whether something has become too old
-_MOST_NAMED = 50  # fields that a line of the log names, and
-_MOST_REASONS = 5
+_LOOK_AT_AGE = 30.0  # seconds after which an idle sender checks whether batches are too old
+_MOST_NAMED = 50  # fields in one log line
+_MOST_REASONS = 5  # groups of fields in one log line
 
 
 class Database(Protocol):
-    """Where lines go; no method raises for what the server does."""
+    """A database to write lines to. No method raises for a failure of the network or the server."""
 
     def check(self) -> Outcome:
-        """Whether an empty request would be accepted."""
+        """`Accepted` if the database accepts writes."""
 
     def advice(self) -> str:
-        """One sentence if the server is not what is configured, else nothing."""
+        """A sentence if the server has another version than the configured one, else empty."""
 
     def write(self, lines: Sequence[str], most_seconds: float = inf) -> Outcome:
-        """Send lines in one request, which takes at most that long; without a limit, as long as it needs."""
+        """Send lines in one request, within `most_seconds` and the timeout of the database."""
 
 
 _Result = TypeVar("_Result")
 _Course = Generator[float, None, _Result]
-"""A part of a sender's course: yields the seconds until the next step, 0 after each request."""
+"""A generator that runs over several steps: yields the seconds until the next step, 0 after each request."""
 
 
 @dataclass(slots=True)
@@ -114,8 +113,8 @@ class _Incident:
 class QueueSender:
     """Sends the batches of `spool` to `database`; the log calls it by `name` and `url`.
 
-    `interval` is how often each charger is read, in seconds. What a step raises loses no batch: a request is sent
-    again, and otherwise the next step begins with what is on disk.
+    `interval` is the number of seconds between two reads of a charger. An exception in a step loses no batch: a
+    batch is deleted only after an outcome, and is sent again until then.
     """
 
     def __init__(
@@ -130,33 +129,36 @@ class QueueSender:
         self._now = 0.0
         self._sorting = Bisection()
         self._points = POINTS_AT_ONCE
-        self._passed = 0  # id of the last batch that had its turn; those before that are left are in question
+        self._passed = 0  # id of the last batch that was sent or skipped; those left up to it are in question
         self._has_overtaken = False  # whether newest readings were refused while others were being divided
         self._due = -inf  # when new batches are sent
         self._search_at = -inf
         self._searches = 0
-        self._slot = -inf  # the begin of an interval, and what sorting has used of it
+        self._slot = -inf  # the begin of an interval, and the requests and seconds that the search has used of it
         self._slot_requests = 0
         self._slot_seconds = 0.0
-        self._needed = 0.0  # seconds for the last new batches
+        self._needed = 0.0  # seconds of the last request of new batches
         self._failure: str | None = ""
         self._advised = ""
-        self._failures = 0  # in a row, of new batches, and
-        self._sort_failures = 0  # of what is in question
+        self._failures = 0  # consecutive, of new batches
+        self._sort_failures = 0  # consecutive, of batches in question
         self._has_poison = False
         self._raised: Exception | None = None
         self._incident: _Incident | None = None
         self._course = self._run()
-        self._errors_alone = 0  # times that a line got errors, and another request none
+        self._errors_alone = 0  # times that a single line got errors and another request did not
         self.refusals = 0
-        """Requests that were refused."""
+        """Number of requests that were refused, for their lines or their size."""
         self.last_success: float | None = None
-        """Unix seconds."""
+        """When the database last accepted points, in Unix seconds."""
         self.send_seconds: float | None = None
-        """How long the last request took."""
+        """Duration of the last write, in seconds."""
 
     def step(self, now: float) -> float:
-        """Send at most one request; the seconds until the next step. `now` is in monotonic seconds."""
+        """Send at most one request; returns the seconds until the next step. `now` is in monotonic seconds.
+
+        Raises what the database's client raised unexpectedly; the lines of that request are tried again.
+        """
         self._now = now
         try:
             pause = next(self._course)
@@ -168,7 +170,7 @@ class QueueSender:
             raise error
         return pause
 
-    # The course: a step goes from one `yield` to the next
+    # A step goes from one `yield` to the next
 
     def _run(self) -> _Course[None]:
         while not self._spool.is_open:
@@ -185,7 +187,7 @@ class QueueSender:
                 yield self._pause()
 
     def _send(self, batches: Sequence[Batch]) -> _Course[None]:
-        """Send new batches; what is refused of them is in question."""
+        """Send new batches; those of a refused request are in question from then on."""
         are_newest = not self._spool.take(1, batches[-1].id)
         lines = self._sorting.without_suspects(batches)
         outcome = self._ask(lines, inf) if lines else Accepted()
@@ -219,15 +221,15 @@ class QueueSender:
                 self._sorting.passed(batches)
                 self._sorting.add(batches, outcome, are_newest=True)
             else:
-                # The newest readings say whether it is about these lines; those between are not sent in vain.
+                # The newest readings show whether only these lines are bad; batches between are not sent in vain.
                 self._skip_to_newest()
         self._settle()
 
     def _sort(self) -> _Course[None]:
-        """Send one request that sorts out what is in question."""
+        """Send one request of the search for bad lines."""
         sorting = self._sorting
         if self._has_overtaken and not sorting.is_busy_with_newest:
-            # What came meanwhile goes before what is older.
+            # Newer batches go before older ones.
             self._has_overtaken = False
             sorting.give_back()
         if sorting.has_to_confirm:
@@ -238,7 +240,7 @@ class QueueSender:
             if not sorting.is_idle:
                 self._give_up()
             elif sorting.witness:
-                # The newest first, as a database may keep them only for a while.
+                # The newest first: a database with a retention period refuses the old ones.
                 self._load(self._spool.newest(self._points, self._passed))
             else:
                 self._search()
@@ -267,12 +269,12 @@ class QueueSender:
                 return
             self._sort_failures = 0
             if len(lines) > 1:
-                # An error says nothing about single lines; only that they are to be tried apart.
+                # An error does not show which lines are bad, so they are divided.
                 self._sorting.answered(RequestTooLarge(outcome.reason))
                 self._settle()
                 return
             if self._sorting.witness:
-                # Errors may come by chance, also three in a row: a line is refused for errors of its own alone.
+                # `TRIES` consecutive errors may be chance: a line counts as refused after `TRIES` such series.
                 self._errors_alone += 1
                 if self._errors_alone < TRIES:
                     return
@@ -288,7 +290,7 @@ class QueueSender:
         self._settle()
 
     def _search(self) -> None:
-        """Find out whether a field of a newest reading is taken."""
+        """Put the newest reading of each charger in question, to find out whether any field of it is accepted."""
         newest: dict[str, Batch] = {}
         for batch in self._skip_to_newest():
             charger = charger_of(batch.lines[0]) if batch.lines else None
@@ -300,7 +302,7 @@ class QueueSender:
             self._give_up()
 
     def _give_up(self) -> None:
-        """Nothing is taken: everything is kept, and tried again later."""
+        """Keep everything and try again later, as the database accepts nothing."""
         if self._incident is not None:
             self._say(RetryLater(f"it refuses everything: {self._incident.reason}"))
         self._sorting.forget()
@@ -346,9 +348,9 @@ class QueueSender:
         return max(min(until) - self._now, 0.0)
 
     def _is_about_the_lines(self, result: RetryLater, lines: int, failures: int) -> _Course[bool]:
-        """Whether errors keep coming although another request is accepted.
+        """Whether the lines cause the errors: there were `TRIES`, and another request is accepted.
 
-        Once they did, one is enough to divide more than a line.
+        Once that was so, a single error is enough for a request of several lines.
         """
         is_enough = failures >= TRIES or (self._has_poison and lines > 1)
         if result.wait is not None or not is_enough:
@@ -360,7 +362,7 @@ class QueueSender:
         return self._has_poison
 
     def _rest(self, wanted: float | None, failures: int) -> _Course[None]:
-        """Wait until the next try."""
+        """Wait for the backoff and, in addition, the `wanted` seconds of `Retry-After`."""
         until = self._now + self._backoff(failures) + (wanted or 0.0)
         while (left := until - self._now) > 0:
             yield left
@@ -380,7 +382,7 @@ class QueueSender:
         return outcome
 
     def _patience(self) -> float:
-        """Seconds for a request of what is in question: new readings wait meanwhile."""
+        """Timeout in seconds of a request of the search, short as new readings wait meanwhile."""
         return max(LONGEST_SORTING, 2 * self._needed)
 
     def _ask(self, lines: Sequence[str], most_seconds: float) -> Outcome:
@@ -413,7 +415,7 @@ class QueueSender:
     # The log
 
     def _say(self, outcome: Outcome) -> None:
-        """A line in the log when the database becomes or is no longer reachable, or for another reason."""
+        """Log when the database becomes reachable, and when it fails or fails for another reason."""
         failure = outcome.reason if isinstance(outcome, RetryLater) else None
         if failure == self._failure:
             return
@@ -424,7 +426,7 @@ class QueueSender:
             log.warning("influxdb %s: %s: %s; readings are kept and sent later", self._name, self._url, failure)
 
     def _refused(self, outcome: Rejected, lines: int) -> _Course[None]:
-        """The first refusal is said; those that sort it out are not."""
+        """Log the first refusal, but not those of the search that follows."""
         if self._incident is not None:
             return
         self._incident = _Incident(outcome.reason)
@@ -440,7 +442,7 @@ class QueueSender:
             log.warning("influxdb %s: %s", self._name, incident.text(self._spool.kept_refused()))
 
     def _advise(self) -> _Course[None]:
-        """Say if the server is of another version than is configured."""
+        """Log if the server has another version than the configured one."""
         advice = self._database.advice()
         yield 0.0
         if advice != self._advised:

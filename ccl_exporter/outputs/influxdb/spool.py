@@ -1,9 +1,9 @@
-"""The durable queue before a database: a batch is on disk before it is sent, and is deleted once it was taken.
+"""The durable queue of a database: a batch is on disk before it is sent, and is deleted once it is acknowledged.
 
-One file of SQLite (WAL, `synchronous=FULL`), bounded by size and age, the oldest dropped first and counted.
-A file that is damaged or of another version is set aside, one that is removed, replaced or moved while it is used
-is begun anew: whatever can be read of what waited goes on.
-What the queue holds is opaque here: lines, when they were taken, how many points.
+The queue is one SQLite file (WAL, `synchronous=FULL`), bounded by size and age: the oldest batches go first.
+It does not interpret lines.
+A file that is damaged or of another version is set aside. A file that is removed, replaced or moved while open is
+created again. The new file takes over every batch that can still be read.
 """
 
 import logging
@@ -39,22 +39,22 @@ from ccl_exporter.sqlite_file import (
 log = logging.getLogger(__name__)
 
 MOST_SET_ASIDE = 10_000
-"""Refused lines that are kept for people to look at; the oldest go first."""
+"""Maximum number of rows in the table `refused`; the oldest are deleted first."""
 
 SURELY_TOO_OLD = 600.0
-"""Monotonic seconds during which a batch must have been too old at each look before it is dropped."""
+"""Monotonic seconds for which a batch must be too old at every check before it is dropped."""
 
 _ROOM_LEFT = 10 * 1024**2
-"""Bytes of the disk that readings leave free: SQLite needs some to forget what was sent."""
+"""Free bytes on the disk below which readings are not stored: SQLite needs some to delete what was sent."""
 
 _LARGEST_ID = 2**63 - 1
-_PAGES_GIVEN_BACK = 256  # to the file system after each settling; more would hold up who stores
-_CLOCK_WAS_SET = 1_577_836_800.0  # 2020; a time before it is that of a computer without a clock, and no age
-_LIMIT_EVERY = 10.0  # seconds between two limits of age that are remembered
-_TRY_AGAIN = 1.0  # seconds between two tries to have the file at its place again
+_PAGES_GIVEN_BACK = 256  # to the file system by each `settle`; more would delay `put`
+_CLOCK_WAS_SET = 1_577_836_800.0  # 2020-01-01; an earlier time means that the clock was not set, and is no age
+_LIMIT_EVERY = 10.0  # seconds between two remembered age limits
+_TRY_AGAIN = 1.0  # seconds between two attempts to create the file again
 
 _PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_CANTOPEN)
-"""Errors that say nothing about what a file holds."""
+"""Temporary errors, which do not mean that a file is damaged."""
 
 _T = TypeVar("_T")
 
@@ -79,7 +79,7 @@ _PRAGMAS = ("auto_vacuum = INCREMENTAL", f"journal_size_limit = {4 * 1024 * 1024
 
 
 class SpoolError(Exception):
-    """The file cannot be used now; the message says why. What it holds stays."""
+    """The file cannot be used now; the message says why. Its content is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +91,13 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Bytes that it adds to a request."""
+        """Bytes that the batch adds to a request, before compression."""
         return sum(len(line.encode()) + 1 for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedLine:
-    """A line that the database will never take, and what it said."""
+    """A refused line, or one refused field as a line of its own, and the database's error message."""
 
     line: str
     reason: str
@@ -105,11 +105,11 @@ class RefusedLine:
 
 @dataclass(frozen=True, slots=True)
 class SpoolCounts:
-    """What waits in the file, and what became of points since the start.
+    """The size of the queue, and counts of points since the start.
 
-    `bytes` are those of the pages in use, `oldest` is when the first batch that waits was taken (Unix seconds).
-    `dropped` are points that were too many, too old, or never reached a disk that was full.
-    `damaged` counts files that were set aside.
+    `points` and `bytes` (of the pages in use) are those of the queue now, `oldest` is the time of the first batch
+    in it (Unix seconds). `dropped` points were too old, too many, could not be stored, or were lost with a damaged
+    file. `damaged` counts files that were set aside.
     """
 
     points: int = 0
@@ -125,7 +125,7 @@ class SpoolCounts:
 class Spool:
     """One queue, safe to be used from several threads.
 
-    Between `open` and `close` no other process can use the file. Nothing but `open` raises.
+    Between `open` and `close` no other `Spool` can use the file: a lock file keeps it out. Only `open` raises.
     """
 
     def __init__(
@@ -145,10 +145,10 @@ class Spool:
         self._lock_file: int | None = None
         self._db: sqlite3.Connection | None = None
         self._opened: Parts = []
-        self._is_copy = False  # whether what is open is only a copy, which is not at its place yet
+        self._is_copy = False  # whether the open file is a read-only copy that is not at the queue's path yet
         self._again_at = float("-inf")
-        self._newest = 0  # id of the last batch that was stored or taken
-        self._settled: set[int] = set()  # batches that are done with but could not be deleted yet
+        self._newest = 0  # highest id of a batch so far
+        self._settled: set[int] = set()  # ids of batches that are to be deleted
         self._limits: deque[tuple[float, float]] = deque()
         self._counts = SpoolCounts()
         self._failing: set[str] = set()
@@ -165,7 +165,7 @@ class Spool:
     # Open and close
 
     def open(self) -> None:
-        """Take the file; raises `SpoolError` if another process has it, or if it cannot be written."""
+        """Lock and open the file; raises `SpoolError` if another process has it, or if it cannot be written."""
         with self._turn:
             try:
                 self._have_place()
@@ -174,7 +174,10 @@ class Spool:
                 raise SpoolError(f"the spool {self.path} cannot be used: {_why(error)}") from error
 
     def close(self, deadline: float = inf) -> None:
-        """Close the file, so that others can use it; waits until `deadline` (monotonic) for a use to end."""
+        """Close the file and release its lock.
+
+        Waits until `deadline` (monotonic) for a call of another thread; after that, a thread closes the file.
+        """
         if self._turn.acquire(timeout=min(max(deadline - monotonic(), 0.0), threading.TIMEOUT_MAX)):
             try:
                 self._close()
@@ -199,7 +202,7 @@ class Spool:
     # The file and its place; these raise `OSError` and `sqlite3.Error`
 
     def _current(self) -> sqlite3.Connection:
-        """The open file, which is looked for at its place each time: that costs microseconds."""
+        """The open database; checks each time that its files are still at their paths (microseconds)."""
         if self._db is None or not self._has_place():
             now = self._clock.monotonic()
             if now >= self._again_at:
@@ -210,7 +213,7 @@ class Spool:
                     except FileNotFoundError:  # it was removed or moved meanwhile
                         self._have_place()
                 except (OSError, sqlite3.Error) as error:
-                    # What cannot be at its place can still be used where it was.
+                    # The open file can still be used, although it is no longer at its path.
                     self._say_failing("be begun anew", error)
                 else:
                     self._again_at = float("-inf")
@@ -244,7 +247,7 @@ class Spool:
 
     def _open(self) -> None:
         if self._fresh_path.exists() and not self.path.exists():
-            move(self._fresh_path, self.path)  # the process ended just before it did this
+            move(self._fresh_path, self.path)  # an earlier process ended just before this step
         reason = ""
         try:
             db = open_database(self.path, *_PRAGMAS)
@@ -258,7 +261,7 @@ class Spool:
             self._begin_anew(reason)
 
     def _used(self, db: sqlite3.Connection) -> str:
-        """Use a file that was opened; what is wrong with it, and then it is closed."""
+        """Use an opened file. Returns an empty text, or closes it and returns what is wrong with it."""
         try:
             version, tables = schema_version(db), _tables_of(db)
             if version == 0 and not tables:
@@ -275,8 +278,9 @@ class Spool:
         return ""
 
     def _begin_anew(self, reason: str, is_ours: bool = True) -> None:
-        """Make a new file of what can still be read; `is_ours` says whether that is what stands at the path.
+        """Set aside the file at the path, and put a new one there with everything that can still be read.
 
+        `is_ours`: the file at the path is the one that was in use; the batches of any other one are added.
         Until the new file is complete, the old one stays as it is.
         """
         for suffix in ("", "-wal", "-shm"):
@@ -289,7 +293,7 @@ class Spool:
                 with closing(sqlite3.connect(self.path)) as old:
                     _copy(old, fresh, self._newest)
             content = _content(fresh)
-        # From here on a file that is open holds what was copied, wherever others move it.
+        # From here on an open file has everything that was copied, wherever others move it.
         copy = _opened_copy(self._fresh_path, content)
         # Before the file is replaced: closing deletes the journal by its name.
         self._close_db()
@@ -313,7 +317,7 @@ class Spool:
         log.error("the spool %s %s: %s; %d points of it go on", self.path, reason, done, self._counts.points)
 
     def _remember(self, db: sqlite3.Connection) -> None:
-        """Use a file, and count what waits in it, and what is lost."""
+        """Use a file and count what waits in it; points that are missing from it count as dropped."""
         points, oldest, newest = db.execute(
             "SELECT total(points), (SELECT taken FROM batch ORDER BY id LIMIT 1), max(id) FROM batch"
         ).fetchone()
@@ -329,9 +333,9 @@ class Spool:
     # In
 
     def put(self, lines: Sequence[str], taken: float, **marks: int) -> bool:
-        """Store lines and say whether they are on disk; what does not reach it is counted as dropped.
+        """Store lines as one batch; returns whether they are on disk, and counts them as dropped if they are not.
 
-        `marks` are remembered in the same transaction.
+        `taken` is in Unix seconds. `marks` are numbers by name, stored in the same transaction.
         """
 
         def store(db: sqlite3.Connection) -> bool:
@@ -363,7 +367,7 @@ class Spool:
         return stored
 
     def mark(self, name: str) -> int | None:
-        """A number that was remembered with a batch; 0 if there is none, None if that cannot be read."""
+        """A number that was stored with a batch by `put`; 0 if there is none, None if the file cannot be read."""
         query = "SELECT value FROM mark WHERE name = ?"
         with self._turn:
             rows = self._attempt("read a mark", lambda db: db.execute(query, (name,)).fetchall())
@@ -372,9 +376,9 @@ class Spool:
     # Out
 
     def take(self, points: int, after: int = 0, most_bytes: float = inf) -> list[Batch]:
-        """The oldest batches with an id above `after`, but at least one.
+        """The oldest batches with an id above `after`; they stay in the queue until `settle`.
 
-        Together they have at most `points` points and `most_bytes` bytes. They stay until they are settled.
+        Together they have at most `points` points and `most_bytes` bytes, but a single batch may have more.
         """
 
         def read(db: sqlite3.Connection) -> list[Batch]:
@@ -400,9 +404,9 @@ class Spool:
             return self._attempt("read what waits", read) or []
 
     def newest(self, points: int, up_to: float = inf) -> list[Batch]:
-        """The newest batches with an id of at most `up_to` in their order, but at least one.
+        """The newest batches with an id of at most `up_to`, the oldest of them first.
 
-        Together they have at most `points` points.
+        Together they have at most `points` points, but a single batch may have more.
         """
 
         def first(db: sqlite3.Connection) -> int:
@@ -422,17 +426,17 @@ class Spool:
         return [batch for batch in found if batch.id <= up_to]
 
     def kept_refused(self) -> int:
-        """How many refused lines the table `refused` has."""
+        """Number of rows in the table `refused`; 0 if it cannot be read."""
         query = "SELECT count(*) FROM refused"
         with self._turn:
             found = self._attempt("read what was refused", lambda db: db.execute(query).fetchone())
         return int(found[0]) if found else 0
 
     def settle(self, batches: Sequence[Batch], refused: Sequence[RefusedLine] = (), rejected: int = 0) -> None:
-        """Forget batches: the database took them but for `rejected` points.
+        """Delete batches: the database accepted all of their points but `rejected`.
 
-        What it `refused` of these is set aside. Where the disk is too full for that, the batches are not
-        sent again all the same, and go when there is room.
+        The `refused` lines of these go into the table `refused`. If the file cannot be written, the batches are
+        deleted by a later call, and `take` omits them until then; the `refused` lines are lost.
         """
         now = self._clock.wall()
 
@@ -449,7 +453,7 @@ class Spool:
                 counts, sent=counts.sent + max(gone - rejected, 0), rejected=counts.rejected + rejected
             )
             self._count_gone(db, gone)
-            # As a script, for which it is run to its end; otherwise it gives back one page.
+            # `executescript` runs the pragma to its end; `execute` would give back one page.
             db.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK});")
             return True
 
@@ -460,7 +464,7 @@ class Spool:
     # Bounds
 
     def _bound(self) -> None:
-        """Drop the oldest batches that are too old, or too many for the file."""
+        """Drop the oldest batches while they are too old or the file is too large."""
         counts, limit = self._counts, self._age_limit()
         if counts.oldest is None or not (_is_before(counts.oldest, limit) or counts.bytes > self._max_bytes):
             return
@@ -482,7 +486,10 @@ class Spool:
                 log.error("the spool %s is full or has become too old: the oldest points are dropped", self.path)
 
     def _age_limit(self) -> float:
-        """What was taken before this was too old at each look of the last ten minutes, whatever the clock said."""
+        """The Unix time such that older batches were too old at every check of the last ten minutes.
+
+        -inf in the first ten minutes. A clock that is wrong for a moment drops nothing.
+        """
         at, limit = self._clock.monotonic(), self._clock.wall() - self._max_age
         if self._limits and at - self._limits[-1][0] < _LIMIT_EVERY:
             self._limits[-1] = self._limits[-1][0], min(limit, self._limits[-1][1])
@@ -506,14 +513,14 @@ class Spool:
     # Failures
 
     def _attempt(self, what: str, act: Callable[[sqlite3.Connection], _T]) -> _T | None:
-        """Act on the file; None if that cannot be. A damaged file is set aside, and it is tried once more."""
+        """Call `act` with the open database; None if it fails. A damaged file is replaced first, once."""
         if not self.is_open:
             return None
         for another in (True, False):
             try:
                 result = act(self._current())
             except Exception as error:  # noqa: BLE001 - a reading that cannot be stored must not end who reads chargers
-                # Where the disk is full or gone, what is stored is well.
+                # A full or missing disk does not mean that the file is damaged.
                 mends = another and isinstance(error, sqlite3.Error) and is_damaged(error)
                 if not mends or not self._replaced(error):
                     self._say_failing(what, error)
@@ -582,9 +589,9 @@ def _unpacked(body: bytes) -> tuple[str, ...]:
 
 
 def _copy(old: sqlite3.Connection, fresh: sqlite3.Connection, newest: int) -> None:
-    """Fill a new file with what can be read of an old one."""
+    """Fill a new file with everything that can be read of an old one; new ids will be above `newest`."""
     with fresh:
-        # Ids stay, and go on where they were: a batch that is being sent must not share its id with a new one.
+        # A batch that is being sent must not share its id with a new one.
         fresh.execute("INSERT INTO sqlite_sequence VALUES ('batch', ?)", (newest,))
         for row in _readable(old):
             fresh.execute("INSERT OR IGNORE INTO batch VALUES (?, ?, ?, ?)", row)
@@ -597,13 +604,13 @@ def _copy(old: sqlite3.Connection, fresh: sqlite3.Connection, newest: int) -> No
 
 
 def _content(db: sqlite3.Connection) -> tuple[int, int | None]:
-    """What tells whether two files hold the same batches."""
+    """The number of batches and the highest id, by which two files are compared."""
     count, newest = db.execute("SELECT count(*), max(id) FROM batch").fetchone()
     return int(count), newest
 
 
 def _holds(db: sqlite3.Connection, content: tuple[int, int | None]) -> bool:
-    """Whether a file has these batches; one that was made a moment ago in the place of another has no table."""
+    """Whether a file has these batches; one that was just created in place of another has no table."""
     try:
         return _content(db) == content
     except sqlite3.OperationalError:
@@ -611,7 +618,7 @@ def _holds(db: sqlite3.Connection, content: tuple[int, int | None]) -> bool:
 
 
 def _opened_copy(path: Path, content: tuple[int, int | None]) -> sqlite3.Connection:
-    """A complete file, to be read without its journal; raises `FileNotFoundError` if it is not at its path."""
+    """Open a complete file read-only, without its journal; raises `FileNotFoundError` if it is not at its path."""
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
     except sqlite3.OperationalError as error:
@@ -627,7 +634,7 @@ def _removed_again() -> FileNotFoundError:
 
 
 def _append(path: Path, db: sqlite3.Connection) -> None:
-    """Take over the batches of another queue's file, behind those that wait already."""
+    """Add the batches of another queue's file behind those that wait already."""
     with _as_far_as_readable(), closing(sqlite3.connect(path)) as other, db:
         for _, *row in _readable(other):
             db.execute("INSERT INTO batch (taken, points, body) VALUES (?, ?, ?)", row)
@@ -635,7 +642,7 @@ def _append(path: Path, db: sqlite3.Connection) -> None:
 
 @contextmanager
 def _as_far_as_readable() -> Iterator[None]:
-    """End reading where a file cannot be read; raises what will be over in a moment."""
+    """End the block at the first row that cannot be read; temporary errors (`_PASSING`) are raised."""
     try:
         yield
     except sqlite3.Error as error:

@@ -1,1 +1,1 @@
-"""Readings to an MQTT broker, and what Home Assistant needs to discover them."""
+"""The output to an MQTT broker, with discovery messages for Home Assistant."""

@@ -1,9 +1,9 @@
-"""The newest message of each topic, kept retained on an MQTT broker as long as the topic is ours.
+"""Keeps the newest message of each topic retained on an MQTT broker, while this exporter owns the topic.
 
-Nothing waits in a queue but that: while the broker is away a newer message takes the place of an older one,
-and when it is back all of them are sent again, as it may have forgotten them.
-Quality of service is 1: who subscribes with a session that lasts misses no reading while he is away.
-While another exporter publishes on the topic nothing is sent at all (`ownership`), and there is no last will.
+There is no queue: while the broker is not reachable, a newer message replaces the older one of its topic. After
+each connection the newest of every topic is sent again, as the broker may have lost it.
+Quality of service is 1: a subscriber may get a message twice.
+While another exporter owns the topic (`ownership`), nothing is published, and there is no last will.
 """
 
 import logging
@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 _SHORTEST_WAIT, _LONGEST_WAIT = 0.05, 1.0  # seconds for the network in one step
 
 AHEAD_PAUSE = 3.0
-"""Seconds before and after a message that is sent ahead of the newest of its topic."""
+"""Seconds before and after a message of `publish_ahead`."""
 
 Received = Callable[[str, bytes, bool], None]
 """Called with topic, payload and whether it was retained."""
 
 
 class MqttClient:
-    """Safe to be called from several threads; `step` is for one, a worker's.
+    """Publishes the newest message of each topic. Safe to be called from several threads; `step` is for a worker.
 
-    The broker says `offline` on the topic `status` once we are gone.
-    What it has on the topics of `read_once` is passed to `received` after each connecting, as is what it has on
-    those of `subscribe_once`, until `end_lookups`; what comes on those of `listen_to`, always.
+    The last will is `offline` on the topic `status`. `received` gets, while this exporter owns its topic, every
+    message on the topics of `listen_to`, and those on the topics of `read_once` and `subscribe_once` from the
+    subscription until `end_lookups`. The topics of `read_once` are subscribed after each connection.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class MqttClient:
         self._lock = threading.Lock()
         self._newest: dict[str, str] = {}
         self._sent: dict[str, tuple[str, MQTTMessageInfo]] = {}
-        self._looking: dict[str, bool] = {}  # whether it was so at the last call of end_lookups
-        self._ahead: dict[str, tuple[float, str]] = {}  # when what is due; then the newest, after an empty one
+        self._looking: dict[str, bool] = {}  # by topic of a lookup, whether it began before the last end_lookups
+        self._ahead: dict[str, tuple[float, str]] = {}  # due time and message; empty for the newest of the topic
         self._record: tuple[float, MQTTMessageInfo] | None = None  # our last one, until the broker confirms it
         self._publishing = False
         self._publishing_since = 0.0
@@ -74,7 +74,7 @@ class MqttClient:
         return self._connection.connected
 
     def step(self, now: float) -> float:
-        """Keep the connection and the topic; the step of a worker."""
+        """Keep the connection and the ownership of the topic; returns the seconds until the next call."""
         connection, ownership = self._connection, self._ownership
         patience = _LONGEST_WAIT
         if not connection.is_open:
@@ -88,7 +88,7 @@ class MqttClient:
         return pause
 
     def close(self, deadline: float) -> None:
-        """Publish that we are gone, give the topic away, and end, at `deadline` (monotonic) at the latest."""
+        """Publish `offline`, remove our record, and disconnect, at `deadline` (monotonic) at the latest."""
         last = []
         with self._lock:
             self._stopping = True
@@ -99,7 +99,7 @@ class MqttClient:
         self._connection.close(deadline, last)
 
     def publish_retained(self, topic: str, payload: str) -> None:
-        """Have a message retained in the place of an older one; an empty one takes the topic away."""
+        """Publish a retained message, now or once that is possible; an empty one removes the topic."""
         with self._lock:
             self._newest[topic] = payload
             if not payload:
@@ -109,13 +109,13 @@ class MqttClient:
     def publish_ahead(self, topic: str, payload: str) -> None:
         """Send a message before the newest of its topic is sent again, with a pause before and after it.
 
-        For subscribers that need time for each. It is dropped without a connection.
+        For subscribers that need time for each message. It is dropped if there is no connection.
         """
         with self._lock:
             self._ahead[topic] = monotonic() + AHEAD_PAUSE, payload
 
     def catch_up(self) -> None:
-        """Send what was passed over because an older message of its topic was still under way."""
+        """Send messages that were held back because an older one of their topic was not confirmed yet."""
         with self._lock:
             for topic, payload in list(self._newest.items()):
                 sent, info = self._sent.get(topic, (None, None))
@@ -125,19 +125,19 @@ class MqttClient:
                     del self._newest[topic], self._sent[topic]
 
     def send_again(self) -> None:
-        """Send the newest of every topic."""
+        """Send the newest message of every topic."""
         with self._lock:
             for topic in list(self._newest):
                 self._send(topic)
 
     def subscribe_once(self, topics: Sequence[str]) -> None:
-        """Look at what the broker has on these, too."""
+        """Begin a lookup of what the broker retains on these topics; it lasts until `end_lookups`."""
         with self._lock:
             self._looking.update(dict.fromkeys(topics, False))
         self._connection.subscribe(topics)
 
     def end_lookups(self) -> None:
-        """End looking at what the broker had, where that has begun before the last call of this."""
+        """End the lookups that began before the previous call of this method."""
         with self._lock:
             over = [topic for topic, known in self._looking.items() if known]
             self._looking = {topic: True for topic in self._looking if topic not in over}
@@ -167,7 +167,7 @@ class MqttClient:
                     self._send(topic)
 
     def _keep_topic(self, now: float) -> None:
-        """Claim, renew or leave the topic; a connection has the last will exactly while the topic is ours."""
+        """Claim, renew or leave the topic. Only a connection of its owner has the last will."""
         connection, ownership = self._connection, self._ownership
         if connection.subscribed:
             ownership.subscribed(now)
@@ -211,7 +211,7 @@ class MqttClient:
         self._connection.subscribe([self._status, *self._listen_to])
         with self._lock:
             self._looking.clear()
-        # Before anything is sent: what it had is to be seen before it is overwritten.
+        # Before anything is sent, as that overwrites what the broker retains.
         self.subscribe_once(self._read_once)
         self._renew(now)
         with self._lock:
@@ -245,7 +245,7 @@ class MqttClient:
         self._report(why)
 
     def _report_owner(self) -> None:
-        """A line in the log when another exporter turns out to publish on the topic."""
+        """Log once that another exporter publishes on the topic."""
         other = self._ownership.other
         owner = other.id if other is not None else ""
         if owner and owner != self._reported_owner:
@@ -254,7 +254,7 @@ class MqttClient:
         self._reported_owner = owner
 
     def _report(self, reason: str | None) -> None:
-        """A line in the log when the broker becomes or is no longer reachable, or for another reason."""
+        """Log when the broker becomes reachable, and when it fails or fails for another reason."""
         if reason == self._reported or self._stopping:
             return
         self._reported = reason

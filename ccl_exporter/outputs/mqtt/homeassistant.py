@@ -20,7 +20,7 @@ from ccl_exporter.outputs.mqtt.payload import OFFLINE, ONLINE, STATION, document
 
 
 def _template(then: str) -> str:
-    """A value template; a value that is not there is `None`, which Home Assistant takes for unknown."""
+    """A value template; a missing value becomes `None`, which Home Assistant shows as unknown."""
     return f"{{{{{{{{ {then} if value_json.{{key}} is defined else none }}}}}}}}"
 
 
@@ -79,7 +79,7 @@ def _faults(of: str) -> Sequence[Entity]:
     )
 
 
-# By key of the document. A value that is not here is on the bus, but not in Home Assistant.
+# By key of the document. Other values are published, but have no entity.
 _PLUG: Mapping[str, Sequence[Entity]] = {
     "state": (Entity("State", device_class="enum", icon="mdi:ev-station"),),
     "not_charging_reason": (
@@ -151,29 +151,29 @@ _ABOUT = (("manufacturer", "company"), ("model", "product"), ("sw_version", "ver
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The places on the broker: the topic of the exporter, and Home Assistant's prefix."""
+    """The topics on the broker: `root` of the exporter, and Home Assistant's discovery `prefix`."""
 
     root: str
     prefix: str
 
     @property
     def status(self) -> str:
-        """Whether the exporter is there."""
+        """The topic of the exporter's `online` or `offline`."""
         return f"{self.root}/status"
 
 
 MIGRATE = json.dumps({"migrate_discovery": True})
-"""Has Home Assistant unload the entities of a topic but keep their settings and history, until they come again.
+"""A message by which Home Assistant unloads the entities of a topic and keeps their settings and history.
 
 Without it an entity stays with its device until Home Assistant is restarted.
 """
 
 Seen = Mapping[str, Mapping[str, Sequence[str]]]
-"""By end of topic the keys that a charger was seen to have, each with its words if it has some."""
+"""The keys of a charger by end of topic, such as `plug/EVSE.PLUG`; each with the words of its value, if any."""
 
 
 def seen(samples: Iterable[Sample], charge: Sequence[Family]) -> Seen:
-    """The values to show; for each plug also those of a `charge`, though there may be none yet."""
+    """The keys of plugs and station in samples; each plug also has those of `charge`, even before a session."""
     samples = list(samples)
     found: dict[str, dict[str, Sequence[str]]] = {}
     for place, document in documents(samples).items():
@@ -192,7 +192,7 @@ def seen(samples: Iterable[Sample], charge: Sequence[Family]) -> Seen:
 
 
 def merged(one: Seen, other: Seen) -> Seen:
-    """The values seen before and now: an entity stays although it has no value for a while."""
+    """The keys of both, so that an entity stays while it has no value."""
     return {place: {**one.get(place, {}), **other.get(place, {})} for place in {**one, **other}}
 
 
@@ -232,7 +232,7 @@ def discovery(
         "state_topic": f"{own}/status",
         "payload_on": ONLINE,
         "payload_off": OFFLINE,
-        # It is known as long as the exporter is there.
+        # It is available also while the charger is offline.
         "availability": [{"topic": where.status}],
     }
     shown = title or charger
@@ -284,7 +284,7 @@ def _components(
 
 
 def device_of(message: str | bytes) -> str | None:
-    """What identifies the device that a discovery message is of; None if that cannot be said."""
+    """The identifier of the device in a discovery message; None if the message is not valid."""
     try:
         return str(json.loads(message)["device"]["identifiers"][0])
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
@@ -292,7 +292,7 @@ def device_of(message: str | bytes) -> str | None:
 
 
 def station_of(where: Place, message: bytes) -> str | None:
-    """The charger that a discovery message is of, if it is of an exporter with this topic."""
+    """The identifier of the charger in a discovery message; None if it is not of an exporter with this topic."""
     try:
         parts = json.loads(message)
         device, topics = parts["device"], [entry["topic"] for entry in parts["availability"]]

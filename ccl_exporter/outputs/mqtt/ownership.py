@@ -23,15 +23,15 @@ from ccl_exporter.locks import try_lock
 log = logging.getLogger(__name__)
 
 LONGEST_RENEWAL = 60.0
-"""Seconds between two renewals at most, so that after a kill another exporter waits three minutes at most."""
+"""Maximum seconds between two renewals, so that after a kill another exporter waits at most three minutes."""
 
 EXPIRES_AFTER = 3
 """Intervals without a renewal after which a topic may be taken over."""
 
 SETTLE = 0.5
-"""Seconds to wait for the record, and after a claim for the claims of others."""
+"""Seconds to wait for a record after the subscription, and for the claims of others after a claim."""
 
-_ANSWER_WITHIN = 5.0  # seconds to settle for a broker that confirms neither a subscription nor a claim
+_ANSWER_WITHIN = 5.0  # seconds to wait instead if the broker confirms neither the subscription nor the claim
 _CLOCKS_DIFFER = 60.0  # seconds
 _DISPUTED = 1.0  # seconds until a record that another one has overwritten is published again
 _LONGEST_RECORD = 1024  # bytes
@@ -73,7 +73,7 @@ class ExporterId:
 
 @dataclass(frozen=True, slots=True)
 class OwnerRecord:
-    """The record on `TOPIC/owner`."""
+    """The record on `TOPIC/owner`: `interval` in seconds, `time` in Unix seconds."""
 
     id: str
     run: str
@@ -109,7 +109,7 @@ class Role(Enum):
     """It does not know yet whether there is an owner."""
 
     CLAIMING = auto()
-    """It has published a record and waits whether another one does."""
+    """It publishes a record and waits for the claims of others."""
 
     OWNER = auto()
     STANDBY = auto()
@@ -172,7 +172,7 @@ class TopicOwnership:
     # What others say
 
     def heard(self, message: bytes, retained: bool, now: float, wall: float) -> None:
-        """A message on the topic of the record: `retained` if the broker had it before we subscribed."""
+        """Process a message on the topic of the record; `retained`: the broker had it before the subscription."""
         record = parse_record(message)
         if record is None:
             if self.has_record:
@@ -197,12 +197,14 @@ class TopicOwnership:
                 self._stand_by(record, now)
 
     def _is_from_before(self, record: OwnerRecord, retained: bool) -> bool:
-        """Whether a record is ours from before a restart; a busy broker may deliver the last one of a killed
-        process after we have subscribed."""
+        """Whether a record is ours from before a restart.
+
+        A busy broker may deliver the last record of a killed process after the subscription, as not retained.
+        """
         return record.id == self._self[0] and (retained or record.time < self._began)
 
     def _contend(self, record: OwnerRecord, retained: bool, now: float, wall: float) -> None:
-        """Another one has a record while we have one: one of the two steps back."""
+        """Both exporters have a record: one of the two steps back."""
         if retained and wall - record.time > EXPIRES_AFTER * record.interval + _CLOCKS_DIFFER:
             self._dispute()
         elif (record.id, record.run) < self._self or (self.is_owner and self._has_expired(now)):
@@ -251,5 +253,5 @@ class TopicOwnership:
         self._other_until = now + EXPIRES_AFTER * record.interval
 
     def _dispute(self) -> None:
-        """The record on the topic is not ours though it should be: renew it, but not as often as others write."""
+        """Overwrite the record on the topic with ours, at most once in `_DISPUTED` seconds."""
         self._renew_at = min(self._renew_at, self._published + _DISPUTED)

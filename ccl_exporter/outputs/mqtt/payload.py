@@ -27,7 +27,7 @@ _NON_CHARACTERS = "\ufdd0-\ufdef" + "".join(
 )
 # Brokers end a connection for a control or a non-character in a topic (MQTT 3.1.1, 1.5.3).
 _NOT_IN_A_LEVEL = re.compile(rf"[/+#%\x00-\x1f\x7f-\x9f\ud800-\udfff{_NON_CHARACTERS}]")
-# A topic has three levels that others named, and 65,535 bytes at most (MQTT 3.1.1, 4.7.3).
+# At most three levels of a topic are names of others, and it has at most 65,535 bytes (MQTT 3.1.1, 4.7.3).
 _LONGEST_LEVEL = 1024
 _CUT = 64  # characters, of twelve bytes at most
 
@@ -48,12 +48,12 @@ def _encoded(name: str) -> str:
 
 
 def listing(names: Iterable[str]) -> str:
-    """The list of chargers by their names in topics, as JSON."""
+    """The message on `ccl/chargers`: the chargers by their names in topics, as JSON."""
     return json.dumps(sorted(map(level, names)), ensure_ascii=False)
 
 
 def parse_listing(message: bytes) -> set[str]:
-    """The chargers of such a list; empty if it is not valid, without names that `level` does not produce."""
+    """The names in such a list that `level` can produce; empty if the message is not valid."""
     try:
         found = json.loads(message)
     except (ValueError, RecursionError):
@@ -77,7 +77,7 @@ def payload(document: Document) -> str:
 
 
 def scalars(document: Document) -> dict[str, str]:
-    """Each value of a document by itself."""
+    """Each value of a document as text, by its last topic level."""
     return {level(key): _scalar(value) for key, value in document.items()}
 
 

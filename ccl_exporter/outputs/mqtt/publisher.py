@@ -1,7 +1,7 @@
-"""Publishing readings over MQTT: each on its topics, and described to Home Assistant.
+"""The output to an MQTT broker: readings on their topics, and discovery messages for Home Assistant.
 
-Only one exporter publishes on a topic (`ownership`): what is accepted meanwhile by another one is sent if it
-takes over. Read only: nothing that comes from the broker reaches a charger.
+Only one exporter publishes on a topic (`ownership`). Another one keeps the newest messages, and publishes them if
+it takes over. No message from the broker has an effect on a charger.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -46,13 +46,13 @@ _CHARGE = [family for family in f.CORE if family.name.startswith("ccl_charge_")]
 class MqttPublisher:
     """Publishes readings on a broker.
 
-    `chargers` gives the URLs of all there are now, by name, or None while they are not known: nothing is taken
-    away then. `state` is the folder of the exporter's id.
+    `chargers` returns the URLs of all chargers by name, or None while they are not known: then no topic of another
+    charger is removed. `state` is the folder of the exporter's id.
     """
 
     name = "mqtt"
     max_age = 0.2
-    """Seconds that a reading may be old, so that a change is heard in time."""
+    """Maximum age of a reading in seconds, so that a change is published in time."""
 
     def __init__(
         self, settings: MqttSettings, chargers: Callable[[], Mapping[str, str] | None], state: Path
@@ -69,19 +69,19 @@ class MqttPublisher:
         if settings.discovery:
             old.append(f"{settings.discovery}/device/+/config")
             listen.append(self._birth)
-        # One for each topic of each broker, as two exporters may share a folder.
+        # An id for each topic of each broker, as two exporters may share a folder.
         name = file_key(f"{settings.broker.shown}/{settings.topic}")
         self._id = ExporterId(state / f"mqtt-{name}.id")
         ownership = TopicOwnership(self._id.value, uuid4().hex[:16], settings.interval, time())
         self._client = MqttClient(settings, ownership, self._place.status, old, listen, self._received)
         self._network = Worker("mqtt_network", self._client.step)
         self.workers: Sequence[Worker] = (self._network,)
-        # By charger, and by one thread at a time each: its URL, the topics it has, what was seen of it.
+        # By charger (one thread at a time for each): its URL, topics, discovery messages, and keys seen so far.
         self._stations: dict[str, str] = {}
         self._topics: dict[str, frozenset[str]] = {}
         self._introduced: dict[str, Mapping[str, str]] = {}
         self._seen: dict[str, tuple[Seen, tuple[object, ...]]] = {}
-        # By topic: the device that Home Assistant has the entities of it at.
+        # By discovery topic, the identifier of the device to which its entities belong in Home Assistant.
         self._devices: dict[str, str] = {}
         self._old = old
         self._list = ""
@@ -112,7 +112,7 @@ class MqttPublisher:
         name = reading.charger
         own = f"{self._own}{level(name)}"
         if self._stations.get(name, reading.url) != reading.url:
-            # Another charger has this name now.
+            # The name belongs to another charger now.
             self._forget(name, (self._chargers() or {}).values())
         self._stations[name] = reading.url
         messages = {}
@@ -127,7 +127,7 @@ class MqttPublisher:
         self._client.publish_retained(f"{own}/status", ONLINE if reading.up else OFFLINE)
 
     def _forget(self, name: str, urls: Collection[str]) -> None:
-        """Remove what Home Assistant knows of a charger, unless it has only got another name."""
+        """Remove the discovery messages of a charger, unless it only got another name."""
         introduced = self._introduced.pop(name, {})
         if self._stations.pop(name, None) not in urls:
             for topic in introduced:
@@ -136,7 +136,7 @@ class MqttPublisher:
         self._seen.pop(name, None)
 
     def _replace(self, name: str, messages: Mapping[str, str]) -> None:
-        """Publish a reading, and take away what it no longer has."""
+        """Publish the messages of a charger, and remove its other topics."""
         for topic in self._topics.get(name, frozenset()) - messages.keys():
             self._client.publish_retained(topic, "")
         self._topics[name] = frozenset(messages)
@@ -144,7 +144,7 @@ class MqttPublisher:
             self._client.publish_retained(topic, text)
 
     def _introduce(self, reading: ChargerReading) -> None:
-        """Tell Home Assistant what there is, when that has changed."""
+        """Publish the discovery messages of a charger if they have changed."""
         name, found = reading.charger, reading.samples
         before, _ = self._seen.get(name, ({}, ()))
         about = next((sample.labels for sample in found if sample.family is f.STATION_INFO), ())
@@ -160,7 +160,7 @@ class MqttPublisher:
             self._announce(topic, text)
 
     def _announce(self, topic: str, text: str) -> None:
-        """Publish a discovery message; if its entities are at another device, have them moved."""
+        """Publish a discovery message; if its entities belong to another device, have Home Assistant move them."""
         device = device_of(text) or ""
         if self._devices.get(topic, device) != device:
             self._client.publish_ahead(topic, MIGRATE)
@@ -168,7 +168,7 @@ class MqttPublisher:
         self._client.publish_retained(topic, text)
 
     def after_round(self) -> None:
-        """Remove the topics of chargers that are gone, publish the list of chargers, and send what waits."""
+        """Remove the topics of chargers that are gone, publish the list of chargers, send what was held back."""
         urls = self._chargers()
         if urls is not None:
             self._tidy(urls)
@@ -178,26 +178,26 @@ class MqttPublisher:
 
     def _tidy(self, urls: Mapping[str, str]) -> None:
         if not self._knew_all:
-            # What the broker had was passed over, as what of it is old was not known.
+            # Earlier lookups were ignored, as the chargers were not known.
             self._client.subscribe_once(self._old)
         for name in [name for name in list(self._stations) if name not in urls]:
             self._client.publish_retained(f"{self._own}{level(name)}/status", "")
             self._replace(name, {})
             self._forget(name, urls.values())
-        # At the end, so that who is killed before has still listed what is to be taken away.
+        # Last: if the process is killed before, the old list still names what has to be removed.
         if (now := listing(urls)) != self._list:
             self._list = now
             self._client.publish_retained(self._listed, now)
 
     def _received(self, topic: str, message: bytes, retained: bool) -> None:
-        """What the broker has from earlier is taken away if it is of a charger that is gone meanwhile."""
+        """Remove a retained message of a charger that is gone; send everything again if Home Assistant starts."""
         if topic == self._birth:
             if message == _BIRTH:
                 self._client.send_again()
         elif not retained or not message or (urls := self._chargers()) is None:
             return
         elif topic == self._listed:
-            # Others may have topics beside ours; only what was listed is ours.
+            # Others may publish below the same topic; only the topics of listed chargers are ours.
             if gone := parse_listing(message) - {level(name) for name in urls}:
                 self._client.subscribe_once([f"{self._own}{name}/#" for name in gone])
         elif self._is_old(topic, message, urls):
