@@ -170,7 +170,7 @@ class File:
         try:
             with self.path.open(encoding="utf-8", errors="replace") as file:
                 modified = self.path.stat().st_mtime
-                text = file.read(4096).strip()
+                text = file.read(_LONGEST_LINE).strip()
             value, taken = reading(text, self.field)
             latest.take(value, modified if taken is None else taken)
         except NoValueError as error:
@@ -301,5 +301,7 @@ def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]
                 password = Path(path).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+            except UnicodeDecodeError as error:
+                raise UsageError(f"{path} is not UTF-8 text") from error
         broker = replace(broker, credentials=Credentials(name, password))
     return Mqtt(broker, topic, field)
