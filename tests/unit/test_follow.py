@@ -96,6 +96,15 @@ class Room:
 # Following
 
 
+@pytest.mark.parametrize("mode", ["surplus", "supply"])
+def test_a_cap_of_another_program_is_no_reason_to_write_again_and_again(mode: Mode) -> None:
+    room = Room(mode, car=replace(CHARGING, percent=81, amperes=6.0, watts=1380.0, cap=10.0), most=10.0)
+    room.hear(7000, 900)
+
+    assert room.limit >= 10
+    assert len(room.sent) <= 3
+
+
 def test_the_sun_is_followed_down_at_once_and_up_with_patience() -> None:
     room = Room()
     room.hear(4600, 30)

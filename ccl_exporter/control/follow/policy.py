@@ -390,7 +390,7 @@ class Policy:
         if wanted > limit + rules.ramp:
             wanted = max(limit + rules.ramp, self.least)
         percent = percent_for(wanted, rules.largest)
-        goal = amperes_left(percent, rules.largest)
+        goal = min(amperes_left(percent, rules.largest), seen.cap)
         left = self.budget.left(now)
         leave = Decision(None, wish.amperes, wish.reason)
         if self._ignored(seen) and self._sent is not None:
