@@ -86,7 +86,7 @@ def _restore(writer: Writer, way: PendingRestore, done: Callable[[], None], say:
         say(f"{names} could not be restored, the next command tries again")
         return False
     lift = (
-        f"; `{LIFT}` lifts it"
+        f"; `{LIFT} --min-interval 0` lifts it"
         if any(name.endswith(".PREDUCTION") and value for name, value in ours.items())
         else ""
     )

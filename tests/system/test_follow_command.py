@@ -33,7 +33,7 @@ def test_the_safe_current_is_printed_before_the_first_write_and_a_stop_means_the
         process.line("60 writes per hour and 8 starts per day")
         limit = float(process.line(TO_BE)[1])
         process.process.terminate()
-        process.line(r"left at 19\.20 A \(PREDUCTION 40\), as it was before; `charge limit 100%` lifts it")
+        process.line(r"left at 19\.20 A \(PREDUCTION 40\), as it was before; `charge limit 100% --min-interval 0`")
         code = process.process.wait()
 
     assert 15 < limit < 18

@@ -91,7 +91,7 @@ def test_the_whole_day_of_the_page_is_sun_by_day_the_cheap_hours_by_night_and_a_
         while float(process.line(TO_BE)[1]) < 32:
             pass
         process.process.terminate()
-        process.line(r"left at 6\.08 A \(PREDUCTION 81\), the safe current; `charge limit 100%` lifts it")
+        process.line(r"left at 6\.08 A \(PREDUCTION 81\), the safe current; `charge limit 100% --min-interval 0`")
         assert process.process.wait() == 0
     with house_of(charging, -3000.0) as url:
         process = run(url, 11.0)

@@ -238,7 +238,7 @@ class Follower:
     def _left(self) -> str:
         percent = self.guard.at_end
         why = "the safe current" if self.policy.rules.has_supply else "as it was before"
-        left = f"{why}; `{LIFT}` lifts it" if percent else "no reduction"
+        left = f"{why}; `{LIFT} --min-interval 0` lifts it" if percent else "no reduction"
         return f"the limit is left at {self._amperes(percent)}, {left}"
 
     def _full(self, plug: Plug) -> Full:
