@@ -161,11 +161,23 @@ def start(
     def work(at: PlugCommands, how: WriteOptions) -> Result:
         if boost is not None:
             return _boost(boost, at, how, target.control_state)
-        return (
-            at.start(how) if window is None else _start_once(window, restart_remote, at, how, target.control_state)
-        )
+        if window is None:
+            return _start(at, how, target.control_state)
+        return _start_once(window, restart_remote, at, how, target.control_state)
 
     _at_plug(target, work)
+
+
+def _start(at: PlugCommands, how: WriteOptions, memory: ControlState) -> Result:
+    """Start a charge; beside a follower this ends a boost."""
+    result, override = at.start(how), memory.override(at.name)
+    if how.dry_run or override is None or not memory.is_followed(at.name):
+        return result
+    if override_active(result.seen, override, time()) is None:
+        return result
+    memory.clear_override(at.name)
+    says = f"{result.says}; the boost is over, `charge follow` decides the current"
+    return replace(result, outcome="done" if result.outcome == "already" else result.outcome, says=says)
 
 
 @dataclass(frozen=True)

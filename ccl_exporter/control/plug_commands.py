@@ -191,8 +191,11 @@ class PlugCommands(PlugReader):
         `nightly` leaves it in service beside a follower, which decides whether it charges.
         """
         seen = self.look()
-        if nightly and self._writer.state.is_followed(self.name):
-            return Result("nothing", f"{self.name} stays in service: `charge follow` decides its current", seen)
+        if nightly and self._writer.state.was_followed(self.name):
+            says = "stays in service: `charge follow` decides its current"
+            if seen.enabled is False:
+                says = "is out of service, so `charge follow` cannot charge: `charge start` helps"
+            return Result("nothing", f"{self.name} {says}", seen)
         if seen.enabled is False:
             return Result("already", f"{self.name} is out of service already", seen)
         name, good = self._switches(self._read())[0]

@@ -33,6 +33,7 @@ _COPIED = "copied"
 _FACTS_WITHIN = 5.0
 _RESOLVED_WITHIN = 5.0
 _JOURNAL_TAIL = 512 * 1024  # bytes
+_RESTARTS = 120.0  # seconds within which a follower that ended may have been started again
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,11 +370,21 @@ class ControlState:
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()
-            yield
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    os.utime(lock.fileno(), (self.now(), self.now()))
 
     def is_followed(self, plug: str) -> bool:
         """Whether a follower of a plug runs."""
         return _is_locked(self._followed(plug))
+
+    def was_followed(self, plug: str) -> bool:
+        """Whether a follower of a plug runs, or ended so lately that it may be restarting."""
+        with suppress(OSError):
+            return self.is_followed(plug) or 0 <= self.now() - self._followed(plug).stat().st_mtime < _RESTARTS
+        return False
 
     def _followed(self, plug: str) -> Path:
         return self.folder / "follow" / file_key(f"{self.id} {plug}")

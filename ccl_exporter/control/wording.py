@@ -47,7 +47,7 @@ def describe_plan(plan: PlanProgress, is_running: bool, now: float) -> str:
 def describe_boost(override: Override, is_followed: bool) -> str:
     """What `charge start --now` asked for, in one line; the full current is what a follower gives."""
     ends = [f"until {format_instant(override.until)}"] if override.until is not None else []
-    ends += [f"until the car has {override.energy / 3.6e6:.2f} kWh"] if override.energy is not None else []
+    ends += [f"until this session has {override.energy / 3.6e6:.2f} kWh"] if override.energy is not None else []
     what = "full current" if is_followed else "goes on"
     return f"{what} {' or '.join(ends) or 'until the car leaves'}, as `charge start --now` asked for"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -113,10 +114,17 @@ def test_the_end_of_a_night_leaves_a_followed_plug_in_service(
 ) -> None:
     with state.followed(PLUG):
         left = plug.disable(NOW, nightly=True)
-    assert (left.outcome, puts(charger)) == ("nothing", 0)
-    assert left.says == "EVSE.PLUG stays in service: `charge follow` decides its current"
+    restarting = plug.disable(NOW, nightly=True)
+    state.now = lambda: time() + 121
+    over = plug.disable(NOW, nightly=True)
+    with state.followed(PLUG):
+        late = plug.disable(NOW, nightly=True)
 
-    assert plug.disable(NOW, nightly=True).outcome == "done"
+    outcomes = [each.outcome for each in (left, restarting, over, late)]
+    assert outcomes == ["nothing", "nothing", "done", "nothing"]
+    assert puts(charger) == 1
+    assert left.says == "EVSE.PLUG stays in service: `charge follow` decides its current"
+    assert late.says == "EVSE.PLUG is out of service, so `charge follow` cannot charge: `charge start` helps"
 
 
 def test_a_boost_ends_in_time_with_its_energy_or_when_the_car_leaves() -> None:

@@ -105,9 +105,13 @@ def test_status_says_until_when_a_boost_lasts_and_what_lifts_a_limit(
         assert shown == ["EVSE.PLUG: `charge follow` decides its current", f"EVSE.PLUG: full current {boost}"]
         charge("start", "--now", "--for", "2h", "--need", "20kWh")
         assert re.fullmatch(
-            r"EVSE\.PLUG: full current until \d{4}-\S+ or until the car has 2\d\.\d\d kWh, as .* asked for",
+            r"EVSE\.PLUG: full current until \d{4}-\S+ or until this session has 2\d\.\d\d kWh, as .* asked for",
             charge("status").splitlines()[-1],
         )
+        assert charge("start").endswith("; the boost is over, `charge follow` decides the current\n")
+        process.line("the limit follows the input")
+        charge("disable")
+        process.line("no session is running .the plug is out of service; `charge start` helps.")
 
 
 @pytest.mark.parametrize("command", [("follow", "--restore"), ("enable",)])

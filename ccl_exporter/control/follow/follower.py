@@ -54,6 +54,8 @@ SENTENCES = {
 _DETAILED = SENTENCES.keys() - {"following", "bridging", "full_hours", "boost", "below_minimum", "no_vehicle"}
 """The reasons that are reported with the failure of the input or the charger."""
 
+_OUT = "the plug is out of service; `charge start` helps"
+
 
 @dataclass(frozen=True)
 class Status:
@@ -219,7 +221,8 @@ class Follower:
         self.status = replace(self.status, failed_writes=self._counts["failed"])
 
     def _show(self, now: float, plug: Plug, free: float | None, decision: Decision) -> None:
-        self._reason(decision.reason, self.latest.failure)
+        is_out = decision.reason == "no_vehicle" and plug.enabled is False
+        self._reason(decision.reason, _OUT if is_out else self.latest.failure)
         number = self.latest.number
         self.status = Status(
             reason=decision.reason,
@@ -251,7 +254,7 @@ class Follower:
     def _reason(self, reason: str, detail: str = "") -> None:
         """Report the reason for the limit when it changes."""
         self.status = replace(self.status, reason=reason)
-        detail = detail if reason in _DETAILED else ""
+        detail = detail if reason in _DETAILED or detail == _OUT else ""
         if (reason, detail) != self._said and not (reason == self._said[0] and not detail):
             self._said = reason, detail
             self.say(f"{reason}: {SENTENCES[reason]}{f' ({detail})' if detail else ''}")
