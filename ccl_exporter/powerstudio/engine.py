@@ -323,6 +323,9 @@ class Engine:
         if name in self._failing:
             self._failing.discard(name)
             log.info("%s: %s can be read again", self.name, name)
+            if name == "devices":
+                # An engine that had none was starting, and may have other documents now.
+                self._dialect.absent.clear()
 
     # Inventory
 
@@ -387,8 +390,8 @@ class Engine:
             self._dialect.forget()
             self._inventory.forget()
             self._values.forget()
-        elif self._stamps is None:
-            # Without change stamps nothing else would tell that a document has appeared.
+        else:
+            # The change stamps do not tell that a document was missing only for a while.
             self._dialect.absent.clear()
         self._inventory.begin()
 

@@ -220,6 +220,8 @@ class InventoryReader:
             with suppress(Absent):
                 if ids := self._dialect.document(path, xml_parser.devices, deadline):
                     return ids
+        # Without devices nothing is read, and an engine that starts may have none yet.
+        self._dialect.absent.difference_update(endpoints.DEVICES)
         raise Absent("the engine lists no devices")
 
     def _read_devices(self, deadline: float) -> bool:

@@ -9,12 +9,13 @@ from typing import ClassVar
 
 import pytest
 from helpers.dialects import LOGIN, REFUSING
+from helpers.support import Clock
 
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.powerstudio.snapshot import Moment, Snapshot
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.powerstudio.value_reader import ValueStrategy
-from ccl_exporter.simulator import DIALECTS, Dialect, Simulator
+from ccl_exporter.simulator import DIALECTS, Dialect, Fault, Simulator
 
 WAYS = {
     "everything": ((), ValueStrategy.TOGETHER),
@@ -138,6 +139,40 @@ def test_an_absent_document_is_not_asked_for_again() -> None:
         assert [request.target.partition("?")[0] for request in simulator.requests] == [
             "/services/user/values.xml"
         ]
+
+
+def test_an_engine_that_had_no_documents_while_it_started_is_read_once_it_has_them() -> None:
+    missing = (Fault("status-404", "devices.xml"), Fault("status-404", "chargePointsInterface"))
+    clock = Clock(1000.0)
+    with Simulator(autopilot=False, faults=missing) as simulator:
+        engine = Engine("test", Transport(simulator.url, clock=clock.still))
+        starting = [engine.read(60).up for _ in range(3)]
+        simulator.faults = ()
+        started = engine.read(60)
+        for _ in range(5):
+            clock.at += 15
+            later = engine.read(60)
+
+    assert starting == [False] * 3
+    assert started.up
+    assert later.charges
+    assert later.inventory.plugs
+
+
+def test_a_document_that_was_missing_once_is_asked_for_again_after_an_hour() -> None:
+    clock = Clock(1000.0)
+    with Simulator(autopilot=False, faults=(Fault("status-404", "chargeInfo"),)) as simulator:
+        engine = Engine("test", Transport(simulator.url, clock=clock.still))
+        missing = engine.read(60)
+        simulator.faults = ()
+        later = [missing]
+        while clock.at < 1000 + 3600 + 120:
+            clock.at += 60
+            later.append(engine.read(60))
+
+    assert missing.up
+    assert not missing.charges
+    assert later[-1].charges
 
 
 def test_no_request_has_a_plus_or_a_long_target(model: str) -> None:
