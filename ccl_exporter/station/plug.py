@@ -221,6 +221,8 @@ class Plug:
         if self.not_charging is NotCharging.LIMIT_BELOW_MINIMUM:
             limit = f"{self.limits.allowed:.3g} A"
             return f"the current limit is {limit}, but a vehicle needs at least {MINIMUM_AMPERES} A"
+        if self.not_charging is NotCharging.NO_VEHICLE and self.enabled is False:
+            return f"{words}, and the plug is out of service"
         return words
 
     @property

@@ -141,6 +141,10 @@ class TestReductions:
     ("seen", "says"),
     [
         (plug(vehicle_connected=False), "P: not charging: no vehicle is connected"),
+        (
+            plug(vehicle_connected=False, enabled=False),
+            "P: not charging: no vehicle is connected, and the plug is out of service",
+        ),
         (plug(faults=("rcd", "lock")), "P: not charging: it reports a fault (rcd, lock)"),
         (plug(enabled=False), "P: not charging: the plug is out of service; `charge start` helps"),
         (plug("disabled", enabled=None), "P: not charging: the plug is out of service"),
