@@ -226,7 +226,9 @@ def _boost(boost: _Boost, at: PlugCommands, how: WriteOptions, memory: ControlSt
 
 @write_command("charge stop", without=["length"])
 def stop(target: Target) -> None:
-    """End the charging session, and a boost of `charge start --now`.
+    """End the charging session.
+
+    A boost of `charge start --now` ends with it.
 
     \b
     Example:
