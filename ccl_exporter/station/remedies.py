@@ -12,7 +12,8 @@ LIFT = "charge limit 100%"
 """The command that lifts a current limit, for a plug that no follower controls."""
 
 REMEDIES: Mapping[NotCharging, str] = {
-    NotCharging.DISABLED: "charge start",
+    # A night timer would take the plug out of service again after a plain start.
+    NotCharging.DISABLED: "charge start --now",
     # It lifts the limit of a command and makes a follower lift its own, so the remedy need not tell them apart.
     NotCharging.LIMIT_BELOW_MINIMUM: "charge start --now",
     NotCharging.WAITING_FOR_PERMISSION: "charge start",

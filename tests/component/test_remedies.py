@@ -66,7 +66,7 @@ def charger() -> Iterator[Simulator]:
     ("act", "reason", "helps"),
     [
         pytest.param(lambda simulator: None, "waiting_for_permission", "charge start", id="no permission"),
-        pytest.param(force("EVSE", "EVSE.PLUG.ENABLE", 0.0), "disabled", "charge start", id="disabled"),
+        pytest.param(force("EVSE", "EVSE.PLUG.ENABLE", 0.0), "disabled", "charge start --now", id="disabled"),
         pytest.param(
             one_after_the_other(command("charge", "start"), command("charge", "pause")),
             "paused",

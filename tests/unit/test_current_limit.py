@@ -146,7 +146,7 @@ class TestReductions:
             "P: not charging: no vehicle is connected, and the plug is out of service",
         ),
         (plug(faults=("rcd", "lock")), "P: not charging: it reports a fault (rcd, lock)"),
-        (plug(enabled=False), "P: not charging: the plug is out of service; `charge start` helps"),
+        (plug(enabled=False), "P: not charging: the plug is out of service; `charge start --now` helps"),
         (plug("disabled", enabled=None), "P: not charging: the plug is out of service"),
         (plug(None), "P: state unknown: the charger does not report the state of the plug"),
         (plug("waiting_for_power", allowed=16.0), "P: not charging: it waits for power"),

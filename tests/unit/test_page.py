@@ -374,7 +374,7 @@ class TestWhatHelps:
         [
             ({"EVSE.PLUG.STATE": 3.0}, "Hold your card to the charger, or", "charge start"),
             ({"EVSE.PLUG.STATE": 10.0}, "To start charging,", "charge start"),
-            ({"EVSE.PLUG.STATE": -2.0, "EVSE.PLUG.ENABLE": 0.0}, "To start charging,", "charge start"),
+            ({"EVSE.PLUG.STATE": -2.0, "EVSE.PLUG.ENABLE": 0.0}, "To start charging,", "charge start --now"),
             ({"EVSE.PLUG.STATE": 5.0, "Mode.PREDUCTION": 100.0}, "To lift the limit,", "charge start --now"),
             ({"EVSE.PLUG.STATE": 3.0, "Mode.PREDUCTION": 100.0}, "To lift the limit,", "charge start --now"),
         ],
