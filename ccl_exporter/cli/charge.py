@@ -204,7 +204,7 @@ def _boost(boost: _Boost, at: PlugCommands, how: WriteOptions, memory: ControlSt
     """Start a charge that neither the end of the night nor a follower holds back."""
     if how.dry_run:
         result = at.start(how, boosted=True)
-        if result.outcome not in ("planned", "already"):
+        if result.outcome not in ("planned", "already", "done"):
             return result
         return replace(result, outcome="planned", says=f"{result.says}; it would go on {boost.says}")
     before = at.look().session
@@ -236,10 +236,11 @@ def stop(target: Target) -> None:
     """
 
     def work(at: PlugCommands, how: WriteOptions) -> Result:
-        result = at.stop(how)
-        if not how.dry_run:
-            target.control_state.clear_override(at.name)
-        return result
+        try:
+            return at.stop(how)
+        finally:
+            if not how.dry_run:
+                target.control_state.clear_override(at.name)
 
     _at_plug(target, work)
 

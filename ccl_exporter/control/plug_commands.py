@@ -193,6 +193,8 @@ class PlugCommands(PlugReader):
         seen = self.look()
         if nightly and self._writer.state.was_followed(self.name):
             says = "stays in service: `charge follow` decides its current"
+            if not self._writer.state.is_followed(self.name):
+                says = "stays in service for two minutes: `charge follow` has just ended"
             if seen.enabled is False:
                 says = "is out of service, so `charge follow` cannot charge: `charge start` helps"
             return Result("nothing", f"{self.name} {says}", seen)

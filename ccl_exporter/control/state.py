@@ -87,7 +87,10 @@ class PlanProgress:
 
 @dataclass(frozen=True, slots=True)
 class WriteEntry:
-    """One write in the journal; personal values are masked. `result` is the outcome, or begins with `failed`."""
+    """One write in the journal; personal values are masked.
+
+    `result` is the outcome, or begins with `failed`, or with `accepted, but` if its effect could not be read.
+    """
 
     charger: str
     variables: Sequence[str]

@@ -224,7 +224,7 @@ class Writer:
         try:
             try:
                 self._control.put(plan.device, plan.wanted, monotonic() + self._timeout)
-                failed = "accepted, but"
+                result, failed = "accepted, but not read back", "accepted, but"
             except Unsure as error:
                 plan = replace(plan, doubt=str(error))
             except ChargerError:

@@ -20,7 +20,8 @@ class NegotiatedDialect:
     """The dialect of one engine as learned so far; all requests for documents go through it.
 
     Deadlines are by the transport's clock.
-    `absent` holds the paths of documents that the engine was found not to have; they are not asked for again.
+    `absent` holds the paths of documents that the engine was found not to have; they are not asked for again
+    until it is cleared, as with each new inventory.
     `charset` is how names that are not ASCII are written: UTF-8, as answers are, unless it finds nothing.
     `doubt` says that a strategy was skipped although the engine did not reject it.
     """

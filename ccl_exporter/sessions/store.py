@@ -307,8 +307,7 @@ def read(path: Path) -> Recorded:
     Raises `StateError` if the file cannot be read.
     """
     try:
-        if not path.exists():
-            return Recorded()
+        path.stat()
         with _reading(path) as connection:
             schema = _schema_of(connection, path)
             if schema == 0:  # it is being made
@@ -318,6 +317,8 @@ def read(path: Path) -> Recorded:
             charges = [(row[0], FinishedSession(*row[1:])) for row in rows]
             names = dict(current.execute("SELECT url, name FROM identities").fetchall())
             return Recorded(charges, _accounts(current), names)
+    except (FileNotFoundError, NotADirectoryError):
+        return Recorded()
     except (sqlite3.Error, OSError) as error:
         raise StateError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 

@@ -123,6 +123,7 @@ def test_the_end_of_a_night_leaves_a_followed_plug_in_service(
     outcomes = [each.outcome for each in (left, restarting, over, late)]
     assert outcomes == ["nothing", "nothing", "done", "nothing"]
     assert puts(charger) == 1
+    assert restarting.says == "EVSE.PLUG stays in service for two minutes: `charge follow` has just ended"
     assert left.says == "EVSE.PLUG stays in service: `charge follow` decides its current"
     assert late.says == "EVSE.PLUG is out of service, so `charge follow` cannot charge: `charge start` helps"
 

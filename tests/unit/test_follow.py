@@ -105,6 +105,15 @@ def test_a_cap_of_another_program_is_no_reason_to_write_again_and_again(mode: Mo
     assert len(room.sent) <= 3
 
 
+def test_below_a_cap_the_limit_is_what_the_supply_leaves_should_the_cap_be_lifted() -> None:
+    room = Room("supply", what="import", supply=14_000.0, most=10.0)
+    room.car = replace(CHARGING, amperes=10.0, watts=2300.0, cap=10.0)
+    room.hear_house(14_000 - 16 * 230, 900)
+
+    assert 14 <= room.limit <= 16
+    assert len(room.sent) <= 2
+
+
 def test_the_sun_is_followed_down_at_once_and_up_with_patience() -> None:
     room = Room()
     room.hear(4600, 30)

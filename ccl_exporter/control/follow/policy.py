@@ -216,10 +216,14 @@ class Policy:
 
     def _limit(self, seen: Observation) -> float:
         """The allowed current in amperes; while the last write may still take effect, the one that it sets."""
+        return min(self._in_force(seen), seen.cap)
+
+    def _in_force(self, seen: Observation) -> float:
+        """What the reduction leaves in amperes, whatever the cap is."""
         percent = seen.plug.limits.percent
         if self._sent is not None and seen.now - self._sent[1] < self._acts_within(percent):
             percent = self._sent[0]
-        return min(amperes_left(percent, self.rules.largest), seen.cap)
+        return amperes_left(percent, self.rules.largest)
 
     def _acts_within(self, percent: int) -> float:
         """Seconds within which the last write must take effect; fewer if the one before it did so meanwhile."""
@@ -399,7 +403,10 @@ class Policy:
             if now - self._sent[1] < rest:
                 return Decision(None, wish.amperes, "write_ignored")
         if goal == limit:
-            return leave
+            # Under a cap the reduction does not matter, but the cap may be lifted at any moment.
+            over = self._in_force(seen) - wanted
+            is_late = rules.has_supply and over > _LEAST_DOWN and left > self.budget.reserve
+            return Decision(percent, wish.amperes, wish.reason) if is_late else leave
         do = Decision(percent, wish.amperes, wish.reason, wish.urgent)
         if wish.urgent:
             return do if left > _LAST else Decision(None, wish.amperes, "budget")
