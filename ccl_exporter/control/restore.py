@@ -8,7 +8,7 @@ from ccl_exporter.control.state import ControlState, PendingRestore
 from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written, number_of, same
 from ccl_exporter.errors import CclError, Garbled, WriteRejected
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.station.remedies import LIFT
+from ccl_exporter.station.remedies import LIFT_AT_ONCE
 from ccl_exporter.station.rows import variable_rows
 from ccl_exporter.text import format_number
 
@@ -86,7 +86,7 @@ def _restore(writer: Writer, way: PendingRestore, done: Callable[[], None], say:
         say(f"{names} could not be restored, the next command tries again")
         return False
     lift = (
-        f"; `{LIFT} --min-interval 0` lifts it"
+        f"; `{LIFT_AT_ONCE}` lifts it"
         if any(name.endswith(".PREDUCTION") and value for name, value in ours.items())
         else ""
     )

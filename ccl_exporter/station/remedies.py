@@ -11,6 +11,9 @@ from ccl_exporter.text import format_number
 LIFT = "charge limit 100%"
 """The command that lifts a current limit, for a plug that no follower controls."""
 
+LIFT_AT_ONCE = f"{LIFT} --min-interval 0"
+"""The same for a limit that was written a moment ago."""
+
 REMEDIES: Mapping[NotCharging, str] = {
     # A night timer would take the plug out of service again after a plain start.
     NotCharging.DISABLED: "charge start --now",

@@ -20,7 +20,7 @@ from ccl_exporter.control.follow.sources import LatestValue
 from ccl_exporter.errors import AccessDenied, CclError, ChargerError, StateError, WriteRejected
 from ccl_exporter.station.current_limit import amperes_left, percent_for
 from ccl_exporter.station.plug import Plug
-from ccl_exporter.station.remedies import LIFT
+from ccl_exporter.station.remedies import LIFT_AT_ONCE
 from ccl_exporter.tariff import Tariff, TimeWindow
 
 SILENT = 20.0
@@ -53,8 +53,6 @@ SENTENCES = {
 
 _DETAILED = SENTENCES.keys() - {"following", "bridging", "full_hours", "boost", "below_minimum", "no_vehicle"}
 """The reasons that are reported with the failure of the input or the charger."""
-
-_OUT = "the plug is out of service; `charge start` helps"
 
 
 @dataclass(frozen=True)
@@ -221,8 +219,10 @@ class Follower:
         self.status = replace(self.status, failed_writes=self._counts["failed"])
 
     def _show(self, now: float, plug: Plug, free: float | None, decision: Decision) -> None:
-        is_out = decision.reason == "no_vehicle" and plug.enabled is False
-        self._reason(decision.reason, _OUT if is_out else self.latest.failure)
+        detail = self.latest.failure if decision.reason in _DETAILED else ""
+        if decision.reason == "no_vehicle" and plug.enabled is False:
+            detail = "the plug is out of service; `charge start` helps"
+        self._reason(decision.reason, detail)
         number = self.latest.number
         self.status = Status(
             reason=decision.reason,
@@ -241,7 +241,7 @@ class Follower:
     def _left(self) -> str:
         percent = self.guard.at_end
         why = "the safe current" if self.policy.rules.has_supply else "as it was before"
-        left = f"{why}; `{LIFT} --min-interval 0` lifts it" if percent else "no reduction"
+        left = f"{why}; `{LIFT_AT_ONCE}` lifts it" if percent else "no reduction"
         return f"the limit is left at {self._amperes(percent)}, {left}"
 
     def _full(self, plug: Plug) -> Full:
@@ -254,7 +254,6 @@ class Follower:
     def _reason(self, reason: str, detail: str = "") -> None:
         """Report the reason for the limit when it changes."""
         self.status = replace(self.status, reason=reason)
-        detail = detail if reason in _DETAILED or detail == _OUT else ""
         if (reason, detail) != self._said and not (reason == self._said[0] and not detail):
             self._said = reason, detail
             self.say(f"{reason}: {SENTENCES[reason]}{f' ({detail})' if detail else ''}")
