@@ -161,7 +161,9 @@ def run_service(charger: str | None, config_file: Path | None, options: Options,
         service = Service(settings, options, state)
     else:
         if charger is not None:
-            raise UsageError("name a charger or a configuration file, not both")
+            raise UsageError(
+                "name a charger (also CCL_CHARGER) or a configuration file (also CCL_CONFIG_FILE), not both"
+            )
         read = configuration(config_file, fetch=False)
         settings = read.settings
         more = f" and those of {read.source.shown}" if read.pending and read.source is not None else ""

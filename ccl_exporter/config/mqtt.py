@@ -74,7 +74,9 @@ class MqttModel(fields.ConfigModel):
     @model_validator(mode="after")
     def _whole(self) -> "MqttModel":
         if find_spec("paho") is None:
-            raise ValueError("needs a library that is not installed: pip install 'ccl-exporter[mqtt]'")
+            raise ValueError(
+                "needs a library that is not installed: in your copy of this project, pip install '.[mqtt]'"
+            )
         if (self.username is None) != (self.password is None and self.password_file is None):
             raise ValueError("a login is `username` and one of `password_file` and `password`")
         if (self.cert_file is None) != (self.key_file is None):

@@ -7,7 +7,7 @@ from ccl_exporter.control.plan.prices import format_instant
 from ccl_exporter.control.state import Override, PlanProgress
 from ccl_exporter.station.catalogue import NotCharging
 from ccl_exporter.station.plug import Plug
-from ccl_exporter.station.remedies import LIFT, remedy_of
+from ccl_exporter.station.remedies import LIFT_AT_ONCE, remedy_of
 
 
 def describe(plug: Plug) -> str:
@@ -53,13 +53,13 @@ def describe_boost(override: Override, is_followed: bool) -> str:
 
 
 def describe_limit(plug: Plug) -> str:
-    """The limit that `charge limit 100%` lifts, in one line; empty without one, or where `describe` has it."""
+    """A lowered limit and the command that lifts it, in one line; empty without one or where `describe` has it."""
     limits = plug.limits
     others = [each for each in (limits.supported, limits.rated, limits.cap) if each is not None]
     is_said = plug.not_charging is NotCharging.LIMIT_BELOW_MINIMUM
     if is_said or limits.allowed is None or limits.rated is None or limits.allowed >= min(others):
         return ""
-    return f"limit {limits.allowed:.1f} A of {limits.rated:g} A; `{LIFT}` lifts it"
+    return f"limit {limits.allowed:.1f} A of {limits.rated:g} A; `{LIFT_AT_ONCE}` lifts it"
 
 
 def facts(plug: Plug) -> Mapping[str, Any]:

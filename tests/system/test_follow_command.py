@@ -94,7 +94,7 @@ def test_status_says_until_when_a_boost_lasts_and_what_lifts_a_limit(
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     boost = "until the car leaves, as `charge start --now` asked for"
-    limit = "EVSE.PLUG: limit 16.0 A of 32 A; `charge limit 100%` lifts it"
+    limit = "EVSE.PLUG: limit 16.0 A of 32 A; `charge limit 100% --min-interval 0` lifts it"
     assert charge("status").splitlines()[1:] == [limit]
     charge("start", "--now")
     assert charge("status").splitlines()[1:] == [f"EVSE.PLUG: goes on {boost}", limit]

@@ -81,7 +81,8 @@ def test_a_command_runs_as_it_stands_there(
         (tmp_path / "ccl.yaml").write_text(CHARGERS)
     (tmp_path / "mqtt.yaml").write_text(next(block for block in YAML if "mqtt:" in block))
     with Simulator() as simulator:
-        (tmp_path / "chargers.yaml").write_text(f"chargers: {{garage: {{url: '{simulator.url}'}}}}")
+        if "--all" in arguments:  # it asks all chargers of the file
+            (tmp_path / "ccl.yaml").write_text(f"chargers: {{garage: {{url: '{simulator.url}'}}}}")
         replaced = {"http://evse": [simulator.url], "192.0.2.0/24": ["127.0.0.1", "--port", str(simulator.port)]}
         arguments = [word for each in arguments for word in replaced.get(each, [each])]
         serving = arguments[0] in ("serve", "simulate") and "--config.check" not in arguments

@@ -196,7 +196,7 @@ def test_a_plug_is_described_in_one_line_with_the_reason_why_it_does_not_charge(
 @pytest.mark.parametrize(
     ("seen", "says"),
     [
-        (plug("charging", allowed=6.08), "limit 6.1 A of 32 A; `charge limit 100%` lifts it"),
+        (plug("charging", allowed=6.08), "limit 6.1 A of 32 A; `charge limit 100% --min-interval 0` lifts it"),
         (plug("charging"), ""),
         (plug("charging", allowed=None), ""),
         (plug("charging", limits=Limits(rated=32.0, reduction=0.5, cap=10.0, allowed=10.0)), ""),

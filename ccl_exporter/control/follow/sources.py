@@ -285,7 +285,9 @@ def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]
     from importlib.util import find_spec  # noqa: PLC0415 - only for a topic
 
     if find_spec("paho") is None:
-        raise UsageError("a topic needs a library that is not installed: pip install 'ccl-exporter[mqtt]'")
+        raise UsageError(
+            "a topic needs a library that is not installed: in your copy of this project, pip install '.[mqtt]'"
+        )
     try:
         broker = broker_settings(url, "set CCL_MQTT_USERNAME and CCL_MQTT_PASSWORD_FILE")
     except UsageError as error:
