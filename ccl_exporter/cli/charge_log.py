@@ -57,7 +57,8 @@ def list_charges(
         typer.echo(wrapped(f"No session{whose} is recorded in {path}; {hint}.", sys.stdout))
     else:
         table = highlighted(report.session_table(found, zone)) if found.charges else ""
-        typer.echo(table or "No session ended in this time.")
+        in_time = " in this time" if begin is not None or end is not None else ""
+        typer.echo(table or f"No session has ended{in_time}.")
         balance = list(report.balance(found, zone)) if begin is None and end is None else []
         if balance:
             typer.echo("\n" + "\n".join(balance))

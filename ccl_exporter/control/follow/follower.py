@@ -46,7 +46,7 @@ SENTENCES = {
     "write_ignored": "the last write did not take effect",
     "limit_exceeded": "the supply is exceeded though the limit is low enough",
     "budget": "no write is left for this in this hour",
-    "returning": "the input has just returned",
+    "returning": "the input has just arrived",
     "stopping": "the command ends",
 }
 """A sentence for each reason."""
