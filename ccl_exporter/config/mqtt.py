@@ -75,7 +75,8 @@ class MqttModel(fields.ConfigModel):
     def _whole(self) -> "MqttModel":
         if find_spec("paho") is None:
             raise ValueError(
-                "needs a library that is not installed: in your copy of this project, .venv/bin/pip install '.[mqtt]'"
+                "needs a library that is not installed:"
+                " in your copy of this project, .venv/bin/pip install '.[mqtt]'"
             )
         if (self.username is None) != (self.password is None and self.password_file is None):
             raise ValueError("a login is `username` and one of `password_file` and `password`")

@@ -286,7 +286,8 @@ def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]
 
     if find_spec("paho") is None:
         raise UsageError(
-            "a topic needs a library that is not installed: in your copy of this project, .venv/bin/pip install '.[mqtt]'"
+            "a topic needs a library that is not installed:"
+            " in your copy of this project, .venv/bin/pip install '.[mqtt]'"
         )
     try:
         broker = broker_settings(url, "set CCL_MQTT_USERNAME and CCL_MQTT_PASSWORD_FILE")
