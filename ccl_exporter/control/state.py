@@ -239,8 +239,9 @@ class ControlState:
 
     def override(self, plug: str) -> Override | None:
         """The override of a plug; None if there is none."""
-        found = self._fact("overrides", plug)
-        return None if found is None else Override(**found)
+        with suppress(TypeError):  # none, or of another version
+            return Override(**(self._fact("overrides", plug) or {}))
+        return None
 
     def set_override(
         self, plug: str, requested: float | None, lasts: float | None = None, energy: float | None = None
@@ -261,9 +262,10 @@ class ControlState:
     def night(self, plug: str, opened: float) -> Night:
         """The result so far of the night hours that began at `opened` (Unix seconds)."""
         found = self._fact("nights", plug)
-        if found is None or found["opened"] != opened:
-            return Night(opened)
-        return Night(**{**found, "restarts": tuple(found["restarts"])})
+        with suppress(TypeError, KeyError):  # none, or of another version
+            if found["opened"] == opened:
+                return Night(**{**found, "restarts": tuple(found["restarts"])})
+        return Night(opened)
 
     def set_night(self, plug: str, night: Night) -> None:
         """Store the result so far of the night hours."""
@@ -314,8 +316,9 @@ class ControlState:
         If that is not called, as after a kill, the next command carries it out.
         """
         path = self._own / f"back-{os.getpid()}-{monotonic():.6f}.json"
-        self._keep(path.stem, asdict(way))
-        with self._holding(path, float("inf")):
+        # Locked before it has its name: another command would take it for that of a killed one.
+        with self._holding(_fresh(path), float("inf")):
+            self._keep(path.stem, asdict(way))
             yield lambda: self._forget(path)
 
     @contextmanager
@@ -329,7 +332,8 @@ class ControlState:
                         file = files.enter_context(path.open("r+"))
                     except PermissionError as error:
                         raise self._unkept(error) from error
-                    if not try_lock(file):
+                    # Its command may have ended, and removed it, since it was listed.
+                    if not try_lock(file) or not os.fstat(file.fileno()).st_nlink:
                         continue
                     kept = {**json.load(file)}
                     # Early versions also stored when it was to end.
@@ -504,9 +508,14 @@ def _memory_of(folder: Path, id: str) -> Path:
     return folder / "writes" / file_key(id)
 
 
+def _fresh(path: Path) -> Path:
+    """Where a file is written until it is complete."""
+    return path.with_suffix(".new")
+
+
 def _replace(path: Path, text: str) -> None:
     """Write a file so that a crash leaves the old one or the new one."""
-    fresh = path.with_suffix(".new")
+    fresh = _fresh(path)
     with fresh.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -55,6 +55,18 @@ def test_a_damaged_memory_is_an_empty_one(control_state: ControlState, damage: b
     assert control_state.seconds_since("Box.A") == 0
 
 
+def test_what_a_newer_version_stored_is_as_if_it_were_not_there(control_state: ControlState) -> None:
+    control_state.set_override("EVSE.PLUG", 900.0)
+    control_state.set_night("EVSE.PLUG", Night(500.0))
+    (file,) = control_state.folder.glob("writes/*/facts.json")
+    facts = json.loads(file.read_text())
+    facts["overrides"]["EVSE.PLUG"]["newer"] = facts["nights"]["EVSE.PLUG"]["newer"] = 1.0
+    file.write_text(json.dumps(facts))
+
+    assert control_state.override("EVSE.PLUG") is None
+    assert control_state.night("EVSE.PLUG", 500.0) == Night(500.0)
+
+
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
@@ -147,6 +159,28 @@ class TestPendingRestores:
             done()
         with control_state.pending_restores() as pending:
             assert pending == []
+
+    def test_one_that_is_only_just_stored_is_not_taken_for_that_of_a_killed_command(
+        self, control_state: ControlState
+    ) -> None:
+        over = threading.Event()
+        taken: list[PendingRestore] = []
+
+        def look() -> None:
+            other = ControlState(control_state.folder, URL, Clock(1000.0))
+            while not over.is_set():
+                with other.pending_restores() as pending:
+                    taken.extend(way for way, _ in pending)
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        for _ in range(200):
+            with control_state.pending(RESTORE) as done:
+                done()
+        over.set()
+        looking.join()
+
+        assert taken == []
 
     def test_one_that_an_early_version_left_behind_is_pending_too(self, control_state: ControlState) -> None:
         with control_state.pending(RESTORE):
