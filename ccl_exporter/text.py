@@ -59,6 +59,11 @@ def printable_text(text: str) -> str:
     return "".join(character if character.isprintable() else "�" for character in text)
 
 
+def is_header_value(text: str) -> bool:
+    """Whether an HTTP header can carry a text."""
+    return text.isascii() and text.isprintable()
+
+
 def mask_urls(text: str) -> str:
     """A text without the logins and queries of URLs in it, which often hold a password or a token."""
     return _URL.sub(_masked, text) if "://" in text else text

@@ -1,4 +1,4 @@
-"""Text of a file, and YAML as data with the line of every place."""
+"""Text of a file, YAML as data with the line of every place, and data as YAML that reads the same."""
 
 import json
 import re
@@ -21,6 +21,7 @@ Place = tuple[str | int, ...]  # where something stands: the keys and positions 
 _MAX_DEPTH = 16
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where it is, is 15 times as fast
 _NUMBER = re.compile(r"[-+]?[0-9]{1,15}(?P<fraction>\.[0-9]{1,15})?")
+_NOTHING, _WORDS = ("", "~", "null"), ("true", "false")
 _JSON_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|.)")
 
 
@@ -160,14 +161,14 @@ class Reader:
             return None
         if not event.implicit[0]:
             return text
-        if text.lower() in ("", "~", "null"):
+        if text.lower() in _NOTHING:
             if self._as_written:
                 return None
             self._errors.add(place, "has no value: give one, or leave the key out")
             return None
         if self._as_written:
             return Plain(text)
-        if text.lower() in ("true", "false"):
+        if text.lower() in _WORDS:
             return text.lower() == "true"
         if (number := _NUMBER.fullmatch(text)) is None:
             return text
@@ -216,3 +217,30 @@ def _yaml_of_json(text: str) -> str:
         return text
     text = text.replace("\t", " ")
     return _JSON_ESCAPE.sub(lambda it: json.loads(f'"{it[0]}"') if len(it[0]) > 2 else it[0], text)
+
+
+def as_yaml(document: object) -> str:
+    """Data as YAML of which `Reader` makes the same; numbers to 15 decimal places."""
+    return str(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `Reader` takes for more than text, writes numbers as it reads them, and no aliases."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    is_more = _NUMBER.fullmatch(text) is not None or text.lower() in (*_WORDS, *_NOTHING)
+    style = "'" if is_more else None if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+def _number(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
+    text = f"{value:.15f}".rstrip("0")
+    return dumper.represent_scalar("tag:yaml.org,2002:float", f"{text}0" if text.endswith(".") else text)
+
+
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(float, _number)

@@ -12,7 +12,7 @@ from ccl_exporter.config import fields
 from ccl_exporter.config.section import Section
 from ccl_exporter.outputs.output import Output, OutputContext
 from ccl_exporter.settings import InfluxSettings, SpoolSettings
-from ccl_exporter.text import format_duration, quote_short
+from ccl_exporter.text import format_duration, is_header_value, quote_short
 from ccl_exporter.yaml_reader import FileErrors
 
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMGT]iB|[kMGT]?B)")
@@ -81,6 +81,8 @@ class InfluxModel(fields.ConfigModel):
         if wrong := [name for name in others if name in given]:
             known = ", ".join(f"`{name}`" for name in (_OLD if self.version == 1 else _NEW))
             raise ValueError(f"version {self.version} has no `{wrong[0]}`; it has {known}")
+        if not is_header_value(self.token or self.token_file or ""):
+            raise ValueError("the token holds a character that no token can have, such as the end of a line")
         if (self.username is None) != (self.password is None and self.password_file is None):
             raise ValueError("a login is `username` and one of `password_file` and `password`")
         return self

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
+from ccl_exporter.yaml_reader import as_yaml
 
 
 def new_file(chargers: Mapping[str, str], environment: Mapping[str, str]) -> str:
@@ -19,4 +19,4 @@ def new_file(chargers: Mapping[str, str], environment: Mapping[str, str]) -> str
         else:
             login["password_file"] = str(Path(environment["CCL_PASSWORD_FILE"]).absolute())
     entries = {name: {"url": url, **login} for name, url in chargers.items()}
-    return yaml.safe_dump({"chargers": entries}, sort_keys=False, allow_unicode=True)
+    return as_yaml({"chargers": entries})

@@ -24,10 +24,9 @@ from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any
 
-import yaml
-
 from ccl_exporter.logs import to_stderr
 from ccl_exporter.workers import Supervisor, Worker
+from ccl_exporter.yaml_reader import as_yaml
 
 log = logging.getLogger("ccl_exporter.addon")
 
@@ -187,7 +186,7 @@ def prepare(options: Options, service: Mapping[str, Any] | None) -> Path:
         os.environ["CCL_MQTT_USERNAME"] = service["username"]
         os.environ["CCL_MQTT_PASSWORD_FILE"] = str(folder / "broker-password")
     config = folder / "ccl.yaml"
-    config.write_text(yaml.safe_dump(configuration(options, service, folder), allow_unicode=True))
+    config.write_text(as_yaml(configuration(options, service, folder)))
     os.environ |= {"STATE_DIRECTORY": str(state), "CCL_CONFIG_FILE": str(config), "CCL_CHARGER": NAME}
     if os.geteuid() == 0:
         # A backup may have been made under another user.

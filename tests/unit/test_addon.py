@@ -12,6 +12,7 @@ from helpers.support import PROJECT, RELEASE
 
 from ccl_exporter.cli.shared import configuration
 from ccl_exporter.settings import MqttSettings
+from ccl_exporter.yaml_reader import as_yaml
 
 BROKER = {"host": "core-mosquitto", "port": 1883, "ssl": False, "username": "addons", "password": "p$${x} ü"}
 WHOLE = {
@@ -30,7 +31,7 @@ def test_the_configuration_is_valid_and_has_the_options(options: Mapping[str, An
     for name in ("charger", "broker"):
         (tmp_path / f"{name}-password").write_text("p$${x}", encoding="utf-8")
     file = tmp_path / "ccl.yaml"
-    file.write_text(yaml.safe_dump(RUN.configuration(options, BROKER, tmp_path)))
+    file.write_text(as_yaml(RUN.configuration(options, BROKER, tmp_path)))
     found = configuration(file, patient=False).settings
 
     (charger,) = found.chargers.values()

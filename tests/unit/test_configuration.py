@@ -25,7 +25,7 @@ from ccl_exporter.errors import UsageError
 from ccl_exporter.logs import warn_renamed
 from ccl_exporter.settings import ChargerSettings, Credentials, InfluxSettings, Settings
 from ccl_exporter.tariff import Tariff, window
-from ccl_exporter.yaml_reader import MAX_BYTES
+from ccl_exporter.yaml_reader import MAX_BYTES, FileErrors, Reader, as_yaml
 
 SECRET = "hunter-4711"  # noqa: S105 - nobody's
 
@@ -868,3 +868,29 @@ def test_an_old_name_beside_the_new_one_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="is the old name of `variables`"):
         load(path, {})
+
+
+@pytest.mark.parametrize(
+    "text", ["0089", "12", "-1.5", "tRue", "nUll", "~", "", "no", "0x1f", "1e5", "1:30", "a: #b"]
+)
+def test_a_text_that_is_written_is_read_as_the_same_text(text: str) -> None:
+    assert _read(as_yaml({text or "key": text})) == {text or "key": text}
+
+
+@given(
+    st.dictionaries(st.text(min_size=1), st.text() | st.integers(0, 10**12) | st.floats(0, 1e9) | st.booleans())
+)
+def test_what_is_written_is_read_as_the_same(document: dict[str, object]) -> None:
+    found = _read(as_yaml({"document": document, "list": [document]}))
+
+    assert found == {
+        "document": {key: pytest.approx(value, abs=1e-14) for key, value in document.items()},
+        "list": [{key: pytest.approx(value, abs=1e-14) for key, value in document.items()}],
+    }
+
+
+def _read(text: str) -> object:
+    errors = FileErrors("ccl.yaml")
+    found = Reader(text, errors).read()
+    errors.check()
+    return found

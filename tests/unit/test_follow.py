@@ -18,10 +18,12 @@ from ccl_exporter.control.follow.sources import (
     NoValueError,
     answered,
     descriptor_lines,
+    mqtt,
     prom_query,
     reading,
 )
 from ccl_exporter.errors import UsageError
+from ccl_exporter.settings import Credentials
 from ccl_exporter.station.current_limit import amperes_left, percent_for
 
 CHARGING = Car()
@@ -479,6 +481,21 @@ def test_while_an_import_repeats_the_supply_goes_by_the_smaller_current_of_the_c
     assert known == (before * 230 - 12_000, "", 10 * 230 + 2000)
 
 
+@pytest.mark.parametrize(
+    ("unit", "value", "left"), [("W", 18_400.0, 6900.0), ("kW", 3.9, 41_400.0), ("A", 60, 6900)]
+)
+def test_of_three_phases_the_supply_leaves_what_the_fullest_of_them_leaves(
+    unit: Unit, value: float, left: float
+) -> None:
+    """60 A a phase; besides the car's 10 A the import is 50 A on one phase, or 3 kW are sold."""
+    judged = InputFilter(InputSpec("import", unit, "supply", (60.0, "A"), 10_000.0))
+    car = replace(CHARGING, amperes=10.0, watts=6900.0, phases=3)
+    for second in range(10):
+        known = judged.judge(InputValue(value, second), second, car.plug)
+
+    assert known.headroom == pytest.approx(left)
+
+
 def test_a_house_of_three_phases_in_whole_amperes_contradicts_no_car_of_one() -> None:
     room = Room(mode="surplus", what="import", unit="A", roof=7000.0)
     others = [9, 14, 8]
@@ -643,10 +660,25 @@ def test_what_is_no_prometheus_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("url", "shown"),
-    [("localhost:9090", "http://localhost:9090"), ("https://me:hunter@host/p", "https://(hidden)@host/p")],
+    [("localhost:9090", "http://localhost:9090"), ("https://host/p?t=hunter", "https://host/p?(hidden)")],
 )
-def test_a_prometheus_is_named_without_its_login(url: str, shown: str) -> None:
+def test_a_prometheus_is_named_without_its_secrets(url: str, shown: str) -> None:
     assert prom_query(url, "up", 1.0).says == f"the query up at {shown}"
+
+
+def test_a_login_in_the_url_of_a_prometheus_is_refused_and_not_shown() -> None:
+    with pytest.raises(UsageError, match=r"must not hold a user name or password: the follower sends none$"):
+        prom_query("https://me:hunter@host/p", "up", 1.0)
+
+
+def test_the_password_of_a_broker_is_the_line_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text(" of the broker \r\n")
+    login = {"CCL_MQTT_USERNAME": "follower", "CCL_MQTT_PASSWORD_FILE": str(path)}
+
+    assert mqtt("mqtt://192.0.2.5", "house", None, login).broker.credentials == Credentials(
+        "follower", " of the broker "
+    )
 
 
 def test_the_answers_of_prometheus_are_understood_with_the_date_of_a_sample() -> None:
@@ -669,6 +701,8 @@ def test_the_answers_of_prometheus_are_understood_with_the_date_of_a_sample() ->
     ):
         with pytest.raises(NoValueError):
             answered(wrong)
+    with pytest.raises(NoValueError, match=r"\(HTTP 401\) is not one of Prometheus"):
+        answered(b"Unauthorized", 401)
     with pytest.raises(NoValueError, match="bad query"):
         answered(b'{"status": "error", "error": "bad query"}')
 
@@ -685,6 +719,16 @@ def test_a_clock_that_is_set_makes_no_number_younger() -> None:
     newest.take(7.0, wall[0] + 3600)
     assert newest.number == InputValue(6.0, 80.0)
     assert "clocks" in newest.failure
+
+
+def test_a_value_with_a_date_ahead_of_our_clock_grows_old_from_when_it_first_came() -> None:
+    now = [100.0]
+    newest = LatestValue(lambda: now[0], lambda: now[0])
+    for now[0] in (100.0, 130.0, 159.0, 200.0):
+        newest.take(5.0, 159.0)
+        assert newest.number == InputValue(5.0, 100.0)
+    newest.take(6.0, 190.0)
+    assert newest.number == InputValue(6.0, 190.0)
 
 
 def test_lines_of_a_descriptor_come_as_they_are_written_and_end_with_it() -> None:

@@ -120,6 +120,11 @@ INVALID = {
         "influxdb.0",
         "a login is `username` and",
     ),
+    "a token of two lines": (
+        f'influxdb: [{{{A}version: 3, bucket: b, token: "{SECRET}\\n{SECRET}"}}]',
+        "influxdb.0",
+        "the token holds a character that no token can have, such as the end of a line",
+    ),
     "two tokens": (
         f"influxdb: [{{{A}version: 3, bucket: b, token: {SECRET}, token_file: c}}]",
         "influxdb.0.token_file",

@@ -230,7 +230,11 @@ class InputFilter:
             return Judgement(sun)
         value, unit = meaning.supply
         supply = value * phase_volts(plug) * plug.phases if unit == "A" else value
-        headroom = min(looks[0], self._nearest(good.at)[0]) - watts + supply
+        others = watts - min(looks[0], self._nearest(good.at)[0])
+        if unit == "A" and meaning.unit != "A" and plug.phases > 1:
+            # A sum does not say how the other loads are spread: at worst they are all on one phase.
+            others = max(others, 0.0) * plug.phases
+        headroom = supply - others
         return Judgement(headroom if meaning.mode == "supply" else sun, headroom=headroom)
 
     def _nearest(self, at: float) -> list[float]:

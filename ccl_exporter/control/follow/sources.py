@@ -64,6 +64,7 @@ class LatestValue:
         self._clock = clock
         self._wall = wall
         self.number: InputValue | None = None
+        self._taken: float | None = None
         self.failure = "no value has arrived yet"
         self.ended = False
         self.broken = False
@@ -77,7 +78,11 @@ class LatestValue:
         if age < -_FUTURE:
             return self.fail(f"the input is dated {-age:.0f} s in the future: one of the clocks is wrong")
         self.failure = ""
-        self.number = InputValue(value, self._clock() - max(age, 0.0))
+        at = self._clock() - max(age, 0.0)
+        if self.number is not None and taken is not None and taken == self._taken:
+            # Read again, it is no younger: the clock of its source may be ahead.
+            at = self.number.at
+        self.number, self._taken = InputValue(value, at), taken
         self.news.set()
         return None
 
@@ -202,7 +207,7 @@ class PromQuery:
             deadline = monotonic() + self.timeout
             try:
                 answer = client.request("GET", target, deadline, most_bytes=_MOST_ANSWERED)
-                latest.take(*answered(answer.body))
+                latest.take(*answered(answer.body, answer.status))
             except (NoValueError, HttpError) as error:
                 latest.fail(str(error))
             stopped.wait(self.every)
@@ -215,14 +220,17 @@ def prom_query(url: str, query: str, every: float) -> PromQuery:
     try:
         parts = urlsplit(url)
         is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        has_login = parts.username is not None
     except ValueError:
-        is_good = False
+        is_good = has_login = False
+    if has_login:
+        raise UsageError("--prometheus.url must not hold a user name or password: the follower sends none")
     if not is_good:
         raise UsageError("--prometheus.url is not the URL of a Prometheus; it looks like http://127.0.0.1:9090")
     return PromQuery(url, query, every)
 
 
-def answered(body: bytes) -> tuple[float, float | None]:
+def answered(body: bytes, status: int = 200) -> tuple[float, float | None]:
     """The number in an answer of Prometheus, and its Unix time if it is a range vector; raises `NoValueError`."""
     try:
         answer = json.loads(body)
@@ -240,7 +248,7 @@ def answered(body: bytes) -> tuple[float, float | None]:
     except NoValueError:
         raise
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError):
-        raise NoValueError("the answer to the query is not one of Prometheus") from None
+        raise NoValueError(f"the answer to the query (HTTP {status}) is not one of Prometheus") from None
 
 
 @dataclass(frozen=True)
@@ -301,7 +309,7 @@ def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]
         password = environment.get("CCL_MQTT_PASSWORD", "")
         if path := environment.get("CCL_MQTT_PASSWORD_FILE"):
             try:
-                password = Path(path).read_text(encoding="utf-8").strip()
+                password = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
             except OSError as error:
                 raise UsageError(f"{path} cannot be read: {error.strerror}") from error
             except UnicodeDecodeError as error:

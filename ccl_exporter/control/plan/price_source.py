@@ -11,7 +11,7 @@ from time import time
 
 from ccl_exporter.control.plan.prices import Slot
 from ccl_exporter.errors import UsageError
-from ccl_exporter.text import file_key, mask_urls
+from ccl_exporter.text import file_key, is_header_value, mask_urls
 
 EVERY = 1800.0
 """Seconds between two requests for the prices of a URL that are answered, also across restarts."""
@@ -62,7 +62,7 @@ def token_header(environment: Mapping[str, str]) -> Mapping[str, str]:
     token = (token or "").strip()
     if not token:
         return {}
-    if not (token.isascii() and token.isprintable()):
+    if not is_header_value(token):
         raise UsageError("the token for the prices holds a character that no token can have")
     name, colon, value = token.partition(": ")
     return {name: value} if colon else {"Authorization": f"Bearer {token}"}
