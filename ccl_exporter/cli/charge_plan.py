@@ -46,7 +46,7 @@ from ccl_exporter.control.plan.plan_metrics import PlanMetrics
 from ccl_exporter.control.plan.planner import Goal, Planner
 from ccl_exporter.control.plan.price_source import MOST, UrlPrices, file_prices, is_url, token_header
 from ccl_exporter.control.plan.prices import DIRECT_DEBIT, Slot, parse
-from ccl_exporter.control.plan.schedule import Plan, deadline, is_clock
+from ccl_exporter.control.plan.schedule import Plan, deadline, is_clock, is_met
 from ccl_exporter.control.plan.timers import LOADED_WITHIN, NAME, units
 from ccl_exporter.control.plug_commands import PlugCommands, PlugReader, Result
 from ccl_exporter.control.restore import TemporaryChange
@@ -60,7 +60,6 @@ from ccl_exporter.text import JOULES_PER_KWH, align_columns
 
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kW|W)")
 _EVERY = 30.0
-_NEARLY = 0.02
 _MISSING = 0.005
 """Kilowatt-hours below which nothing is missing."""
 
@@ -223,7 +222,7 @@ def _carry_out_once(
         kept = state.plan_progress(reader.name)
         if kept is None or goal.need is None or (kept.need, kept.by) != (goal.need, goal.by):
             kept = None
-        else:
+        elif not is_met(goal.need, kept.charged):
             say_wrapped(
                 f"goes on with a plan that was ended early: {kept.charged:.2f} of {goal.need:g} kWh are charged"
             )
@@ -246,9 +245,8 @@ def _carry_out_once(
                 stopped.wait(min(_EVERY, max(turns - time(), 0.0) if turns is not None else _EVERY))
         finally:
             is_restored = restore(target, meanwhile)
-    if not stopped.is_set():
-        state.keep_plan_progress(reader.name, None)
-    return is_restored, goal.need is None or planner.left <= goal.need * _NEARLY
+    # What is stored stays until the time is over: the same command must not charge the whole need again.
+    return is_restored, goal.need is None or planner.is_met
 
 
 def _prices(name: str, parse: Callable[[str], Sequence[Slot]]) -> Callable[[], Sequence[Slot]]:

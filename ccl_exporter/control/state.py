@@ -297,12 +297,10 @@ class ControlState:
             return PlanProgress(**(self._fact("plans", plug) or {}))
         return None
 
-    def keep_plan_progress(self, plug: str, progress: PlanProgress | None) -> None:
-        """Store the progress of a plan; None removes it."""
+    def keep_plan_progress(self, plug: str, progress: PlanProgress) -> None:
+        """Store the progress of a plan."""
         with self._changing("plans") as plans:
-            plans.pop(plug, None)
-            if progress is not None:
-                plans[plug] = asdict(progress)
+            plans[plug] = asdict(progress)
 
     def _planned(self, plug: str) -> Path:
         return self._own / f"plan-{file_key(plug)}.lock"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ccl_exporter.control.plan.prices import format_instant
+from ccl_exporter.control.plan.schedule import is_met
 from ccl_exporter.control.state import Override, PlanProgress
 from ccl_exporter.station.catalogue import NotCharging
 from ccl_exporter.station.plug import Plug
@@ -36,6 +37,8 @@ def describe_plan(plan: PlanProgress, is_running: bool, now: float) -> str:
         goal = f"{plan.charged:.2f} kWh so far"
     else:
         goal = f"{plan.charged:.2f} of {plan.need:g} kWh until {format_instant(plan.by)}"
+    if not is_running and plan.need is not None and is_met(plan.need, plan.charged):
+        return f"plan: {goal}; the need is met"
     if not is_running:
         return f"plan: {goal}; it was ended early, the same `charge plan` goes on with it"
     ahead = next((block for block in plan.blocks if block[1] > now), None)

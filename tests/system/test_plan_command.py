@@ -109,14 +109,14 @@ def test_a_plan_is_carried_out_in_its_cheap_time_and_is_over_when_the_need_is_me
 
     assert house.planner.left <= 0.1
     assert 2.3 <= house.charged <= 4.0
-    assert "all that was needed" in house.said[-1]
+    assert "the need is met" in house.said[-1]
     assert house.now() < house.begin + 6 * QUARTER
 
 
 @pytest.mark.parametrize(
     ("need", "kilowatts", "says"),
     [
-        pytest.param(1.0, KILOWATTS / 2, "all that was needed", id="the car takes more than was thought"),
+        pytest.param(1.0, KILOWATTS / 2, "the need is met", id="the car takes more than was thought"),
         pytest.param(50.0, KILOWATTS, "the time is over", id="there is not enough time"),
     ],
 )
@@ -562,6 +562,27 @@ def test_a_plan_that_was_killed_is_shown_restored_and_goes_on_with_what_is_left(
     # It went on charging until the second command had looked.
     assert planned <= 10.05 - charged
     assert (restored.returncode, restored.stdout) == (6, "nothing to restore\n")
+
+
+def test_the_same_command_after_the_need_was_met_charges_nothing(start: Start, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(table(time() - 60, 1, 1, 1, 1))
+    with Simulator(autopilot=False, speed=SPEED) as simulator:
+        simulator.site.plugs[0].plug_in(50_000)
+        flags = ("--need", "0.15kWh", "--by", clock(time() + 7000), "-c", simulator.url, "--power", "100kW")
+        first: Process = start("charge", "plan", str(prices), *flags)
+        first.line("the need is met")
+        codes = [first.process.wait()]
+        writes = [request for request in simulator.requests if request.method == "PUT"]
+        again: Process = start("charge", "plan", str(prices), *flags)
+        again.line("the need is met")
+        codes.append(again.process.wait())
+        status = [str(COMMAND), "charge", "status", "-c", simulator.url]
+        shown = subprocess.run(status, capture_output=True, text=True, check=True).stdout
+
+    assert codes == [0, 0]
+    assert [request for request in simulator.requests if request.method == "PUT"] == writes
+    assert re.search(r"plan: \S+ of 0.15 kWh until \S+; the need is met", shown)
 
 
 def test_the_plug_of_a_plan_that_was_killed_is_put_back_by_a_command_of_its_own(

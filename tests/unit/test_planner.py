@@ -153,6 +153,18 @@ def test_after_a_kill_only_what_is_left_is_charged() -> None:
     assert garage.energy == pytest.approx(6.0, abs=0.1)
 
 
+def test_a_need_that_is_met_is_stored_and_not_charged_again() -> None:
+    garage = Garage(Goal(6.0, 6 * HOUR, KILOWATTS), hours(1, 1, 1, 1, 1, 1))
+    assert not garage.live(garage.planner(), 7 * HOUR)
+    kept = garage.kept[-1]
+    # The next car's session begins at nothing.
+    garage.requested, garage.energy, garage.done = 2.0, 0.0, []
+
+    assert not garage.planner(kept).step()
+    assert (garage.done, garage.said[-1]) == ([], "the need is met: 6.00 of 6 kWh are charged")
+    assert describe_plan(kept, False, garage.at).endswith("the need is met")
+
+
 def test_a_session_that_began_while_no_planner_ran_counts_too() -> None:
     garage = Garage(Goal(6.0, 6 * HOUR, KILOWATTS), hours(1, 1, 1, 1, 1, 1))
     garage.live(garage.planner(), 0.5 * HOUR)

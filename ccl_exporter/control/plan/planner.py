@@ -6,7 +6,7 @@ from math import inf
 from time import time
 
 from ccl_exporter.control.plan.prices import Slot, format_instant
-from ccl_exporter.control.plan.schedule import LEAST_BLOCK, Plan, below, cheapest
+from ccl_exporter.control.plan.schedule import FULL, LEAST_BLOCK, Plan, below, cheapest, is_met
 from ccl_exporter.control.plug_commands import Result
 from ccl_exporter.control.state import PlanProgress
 from ccl_exporter.control.wording import describe
@@ -28,9 +28,6 @@ _AHEAD = 2 * 86_400.0
 
 _ENDED = (Activity.STOPPING, Activity.ENDED)
 """What a plug does when a session has ended and the car is still there."""
-
-_FULL = 0.05
-"""Kilowatt-hours below which a need is met: the meter counts in tens of watt-hours."""
 
 _CHANGED = 0.1
 """By how much a plan's energy must differ before it counts as another one."""
@@ -125,25 +122,23 @@ class Planner:
             self._charges = True
         elif seen.vehicle_connected is False or seen.enabled is False:
             self._charges, self._pause = False, AGAIN
-        met = self.left <= _FULL
-        if not met and now < self.goal.by:
+        has_enough = self.left <= FULL or (self.is_met and self.plan.turns_next(now) is None)
+        if not has_enough and now < self.goal.by:
             self._plan(now, seen)
             wanted = self.plan.holds(now)
             if wanted or self._may_stop(now):
                 self._carry_out(wanted, now, seen)
             self._tell_next(wanted, now)
-            self._keep(seen)
+            self._keep()
             return True
         # A charge that is not ended goes on through the dear hours, as the plug is put into service afterwards.
         if seen.is_under_way and now < self.goal.by + _AT_THE_END:
             self._carry_out(False, now, seen)
             return True
-        charged = f"{self._charged:.2f}"
-        self._tell(
-            f"{charged} kWh are charged, all that was needed"
-            if met
-            else f"the time is over: {charged} of {self.goal.need or 0:g} kWh are charged"
-        )
+        needed = f" of {self.goal.need:g}" if self.goal.need is not None else ""
+        why = "the need is met" if has_enough else "the time is over"
+        self._tell(f"{why}: {self._charged:.2f}{needed} kWh are charged")
+        self._keep(is_over=True)
         return False
 
     @property
@@ -152,11 +147,16 @@ class Planner:
         return inf if self.goal.need is None else self.goal.need - self._charged
 
     @property
+    def is_met(self) -> bool:
+        """Whether the car has what it needs, but for so little that no charge is begun for it."""
+        return self.goal.need is not None and is_met(self.goal.need, self._charged)
+
+    @property
     def status(self) -> PlanStatus:
         now, goal = self.now(), self.goal
-        begins = (begin for begin, _ in self.plan.blocks if begin > now and self.left > _FULL)
+        begins = (begin for begin, _ in self.plan.blocks if begin > now and self.left > FULL)
         by = goal.by if goal.by < inf else None
-        return PlanStatus(goal.need, self._charged, by, next(begins, None), self.plan.missing <= _FULL)
+        return PlanStatus(goal.need, self._charged, by, next(begins, None), self.plan.missing <= FULL)
 
     def _count(self, seen: Plug) -> None:
         """Add what was charged since the last look; another charge begins its count at nothing."""
@@ -168,15 +168,14 @@ class Planner:
             self._charged += energy - before[1] if same else energy
         self._seen = requested, energy
 
-    def _keep(self, seen: Plug) -> None:
+    def _keep(self, is_over: bool = False) -> None:
         """Store what was charged, and what is next, when it has changed by so much that it matters."""
         requested, energy = self._seen or (None, None)
-        fresh = PlanProgress(
-            self.goal.need, self.goal.by, self._charged, requested, energy, [*map(list, self.plan.blocks)]
-        )
+        blocks = [] if is_over else [*map(list, self.plan.blocks)]
+        fresh = PlanProgress(self.goal.need, self.goal.by, self._charged, requested, energy, blocks)
         old = self.progress
         moved = old is None or (old.requested, old.blocks) != (requested, fresh.blocks)
-        if moved or old is None or self._charged - old.charged >= _FULL:
+        if moved or old is None or is_over or self._charged - old.charged >= FULL:
             try:
                 self.keep(fresh)
             except CclError as error:

@@ -15,6 +15,9 @@ from ccl_exporter.errors import UsageError
 LEAST_BLOCK = 900.0
 """Seconds that a charge lasts at least, unless less is needed: a start wears the contactor of car and charger."""
 
+FULL = 0.05
+"""Kilowatt-hours for which no car is charged: the meter counts in tens of watt-hours."""
+
 SHORTEST_PAUSE = 120.0
 """Seconds; in a pause that is shorter the charge goes on."""
 
@@ -35,6 +38,11 @@ _TIE = 1e-6
 _MOST_ODD = 3
 """Lengths of shorter cells that are tried for the cell used in part; each makes the search longer."""
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
+def is_met(need: float, charged: float) -> bool:
+    """Whether what is left of a need, in kilowatt-hours, is too little to begin a charge for it."""
+    return need - charged <= max(FULL, 0.02 * need)
 
 
 @dataclass(frozen=True, slots=True)
