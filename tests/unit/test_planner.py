@@ -29,12 +29,13 @@ def hours(*prices: float) -> Sequence[Slot]:
 
 @dataclass
 class Garage:
-    """A car at a plug, which charges while it is commanded to; what a planner did with it."""
+    """A car at a plug, which charges what it `takes` while it is commanded to; what a planner did with it."""
 
     goal: Goal
     slots: Sequence[Slot] = ()
     at: float = 0.0
     energy: float = 0.0
+    takes: float = inf
     requested: float = 1.0
     word: str = "charging"
     enabled: bool = True
@@ -93,7 +94,7 @@ class Garage:
                 return False
             self.at += 30.0
             if self.word == "charging":
-                self.energy += KILOWATTS * 30 / HOUR
+                self.energy = min(self.energy + KILOWATTS * 30 / HOUR, self.takes)
         return True
 
 
@@ -106,6 +107,32 @@ def test_a_car_charges_in_the_cheap_hours_and_what_is_next_is_said_meanwhile() -
     assert [(word, at // HOUR) for word, at in garage.done] == [("stop", 0), ("start", 2), ("stop", 3)]
     assert garage.said[2] == "next: a charge from 2.00 h, 6.00 kWh are left"
     assert [line for line in garage.said if line.startswith("next")] == [garage.said[2]]
+
+
+def test_a_rest_is_planned_too_unless_it_is_not_worth_a_start() -> None:
+    slow = Garage(Goal(5.0, 5 * HOUR, 1.03 * KILOWATTS), hours(9, 9, 1, 9, 9))
+    assert not slow.live(slow.planner(), 6 * HOUR)
+    assert slow.energy > 4.94
+    assert [(word, at // HOUR) for word, at in slow.done] == [("stop", 0), ("start", 2), ("stop", 2)]
+
+    nearly = Garage(Goal(20.0, 8 * HOUR, 1.015 * KILOWATTS), hours(9, 9, 1, 1, 1, 1, 9, 9))
+    planner = nearly.planner()
+    assert not nearly.live(planner, 9 * HOUR)
+    assert nearly.at < 7 * HOUR
+    assert nearly.energy < 19.8
+    assert planner.is_met
+    assert [word for word, _ in nearly.done] == ["stop", "start", "stop"]
+
+
+@pytest.mark.parametrize("by", [4 * HOUR, 3 * HOUR + 60], ids=["a car that takes no more", "no time is left"])
+def test_a_rest_that_cannot_be_had_is_not_tried_for_ever(by: float) -> None:
+    garage = Garage(Goal(5.0, by, KILOWATTS), hours(9, 9, 1, 9), takes=4.85)
+    planner = garage.planner()
+
+    assert not garage.live(planner, 6 * HOUR)
+    assert planner.left > 0.14
+    assert [word for word, _ in garage.done].count("start") == 1
+    assert len([line for line in garage.said if line.startswith("shown")]) <= 2
 
 
 def test_without_any_price_a_car_charges_as_late_as_possible_but_in_time() -> None:

@@ -96,6 +96,8 @@ class Planner:
     _waits: str = ""
     _tried: float = float("-inf")
     _pause: float = AGAIN
+    _rest: float = inf
+    """Kilowatt-hours that were left when they were last planned for as a rest."""
     _charges: bool = False
     """Whether the car has charged since it came, or since the plug was last out of service."""
 
@@ -196,6 +198,8 @@ class Planner:
         # Without a need the hours of now are planned for as they come.
         ahead = self.goal.need is None and self.plan.turns_next(now) is None
         behind = self.goal.need is not None and abs(self.plan_left(now) - self.left) > self._tolerance
+        if not behind and self._has_rest(now):
+            behind, self._rest = True, self.left
         if slots == self._slots and not came and not behind and not ahead:
             self._connected = seen.vehicle_connected
             return
@@ -211,6 +215,16 @@ class Planner:
     @property
     def _tolerance(self) -> float:
         return _CHANGED + 0.02 * (self.goal.need or 0.0)
+
+    def _has_rest(self, now: float) -> bool:
+        """Whether nothing is ahead, though a charge in the time that is left would be worth its start.
+
+        At least half of the last rest must have come since, so that a car that takes none is not started for ever.
+        """
+        need = self.goal.need
+        if need is None or self.plan.turns_next(now) is not None or self.left > self._rest / 2:
+            return False
+        return not is_met(need, need - min(self.left, self.goal.kilowatts * (self.goal.by - now) / 3600))
 
     def plan_left(self, now: float) -> float:
         """Kilowatt-hours of the plan after `now`, with those that it could not place."""
