@@ -237,6 +237,8 @@ def _carry_out_once(
             keep=partial(state.keep_plan_progress, reader.name),
             progress=kept,
             clock=partial(_clock, task.where),
+            # The prices may be unreadable just when the next day begins.
+            slots=(planners[-1].slots or ()) if planners else None,
         )
         planners[:] = [planner]
         try:

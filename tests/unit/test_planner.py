@@ -69,7 +69,7 @@ class Garage:
             raise StateError("no space")
         self.kept.append(progress)
 
-    def planner(self, progress: PlanProgress | None = None) -> Planner:
+    def planner(self, progress: PlanProgress | None = None, slots: Sequence[Slot] | None = None) -> Planner:
         return Planner(
             self.goal,
             self.prices,
@@ -82,6 +82,7 @@ class Garage:
             self.keep,
             progress,
             lambda at: f"{at / HOUR:.2f} h",
+            slots=slots,
         )
 
     def show(self, plan: Plan) -> None:
@@ -260,6 +261,22 @@ def test_prices_that_are_wrong_from_the_first_end_a_plan_and_no_charge() -> None
     with pytest.raises(UsageError):
         garage.planner().step()
     assert garage.done == []
+
+
+def test_prices_that_cannot_be_read_when_the_next_day_begins_are_those_of_the_day_before() -> None:
+    garage = Garage(Goal(6.0, 5 * HOUR, KILOWATTS), hours(9, 9, 9, 9, 9, 9, 1, 9, 9))
+    planner = garage.planner()
+    garage.live(planner, 6 * HOUR)
+    garage.goal, garage.broken = Goal(6.0, 9 * HOUR, KILOWATTS), True
+    garage.done.clear()
+
+    assert not garage.live(garage.planner(slots=planner.slots), 10 * HOUR)
+    assert [at // HOUR for word, at in garage.done if word == "start"] == [6]
+    assert [line for line in garage.said if line.startswith("a new plan")] == []
+
+    none = Garage(Goal(6.0, 4 * HOUR, KILOWATTS), broken=True)
+    assert not none.live(none.planner(slots=()), 5 * HOUR)
+    assert none.energy == pytest.approx(6.0, abs=0.1)
 
 
 def test_the_metrics_of_a_plan_say_what_is_needed_charged_and_next() -> None:

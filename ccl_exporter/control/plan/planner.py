@@ -70,7 +70,8 @@ class PlanStatus:
 class Planner:
     """One plug, one goal. `prices` gives the slots as they are now; raises `UsageError` if they cannot be read.
 
-    Later they may be unreadable for a while; if they are so at first there is no plan, and `step` raises it too.
+    Later they may be unreadable for a while; if they are so at first, and there are no `slots` of an earlier
+    planner, there is no plan, and `step` raises it too.
 
     `start` and `stop` begin and end a charge; `keep` stores what was charged, for a planner that goes on after a
     kill and is given it as `progress`. `clock` words an instant for a person.
@@ -88,7 +89,8 @@ class Planner:
     progress: PlanProgress | None = None
     clock: Callable[[float], str] = format_instant
     plan: Plan = field(default_factory=lambda: Plan(()))
-    _slots: Sequence[Slot] | None = None
+    slots: Sequence[Slot] | None = None
+    _is_planned: bool = False
     _charged: float = 0.0
     _seen: tuple[float | None, float] | None = None
     _connected: bool | None = None
@@ -186,26 +188,26 @@ class Planner:
                 self.progress = fresh
 
     def _plan(self, now: float, seen: Plug) -> None:
-        first = self._slots is None
+        first = not self._is_planned
         try:
             slots = self.prices()
         except UsageError as error:
-            if self._slots is None:
+            if self.slots is None:
                 raise
             self._tell(f"the prices cannot be used, the last ones stay: {error}")
-            slots = self._slots
+            slots = self.slots
         came = self._connected is False and seen.vehicle_connected is True
         # Without a need the hours of now are planned for as they come.
         ahead = self.goal.need is None and self.plan.turns_next(now) is None
         behind = self.goal.need is not None and abs(self.plan_left(now) - self.left) > self._tolerance
         if not behind and self._has_rest(now):
             behind, self._rest = True, self.left
-        if slots == self._slots and not came and not behind and not ahead:
+        if slots == self.slots and not (first or came or behind or ahead):
             self._connected = seen.vehicle_connected
             return
-        why = "the prices changed" if not first and slots != self._slots else "the car came" if came else ""
+        why = "the prices changed" if not first and slots != self.slots else "the car came" if came else ""
         before = self.plan
-        self._slots, self._connected = slots, seen.vehicle_connected
+        self.slots, self._is_planned, self._connected = slots, True, seen.vehicle_connected
         self.plan = self.goal.plan(slots, self.left, now, seen.is_under_way)
         if first or why or self.plan.blocks != before.blocks:
             if not first:
@@ -238,7 +240,7 @@ class Planner:
     def _may_stop(self, now: float) -> bool:
         """Whether a charge may be kept from running: a need takes a plan for it, else the price must be known."""
         if self.goal.need is None:
-            return any(slot.begin <= now < slot.end for slot in self._slots or ())
+            return any(slot.begin <= now < slot.end for slot in self.slots or ())
         return bool(self.plan.pieces)
 
     def _tell_next(self, charges: bool, now: float) -> None:
