@@ -585,6 +585,24 @@ def test_the_same_command_after_the_need_was_met_charges_nothing(start: Start, t
     assert re.search(r"plan: \S+ of 0.15 kWh until \S+; the need is met", shown)
 
 
+def test_a_disk_that_is_full_when_the_time_is_over_ends_the_plan_like_any_other(
+    start: Start, tmp_path: Path, state: Path
+) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(table(time() - 60, 1, 1, 1, 1))
+    with Simulator(autopilot=False) as simulator:
+        flags = ("--need", "5kWh", "--by", clock(time() + 6), "-c", simulator.url)
+        process: Process = start("charge", "plan", str(prices), *flags)
+        process.line("cannot be had")
+        while not (facts := [*(state / "writes").glob("*/facts.json")]):
+            sleep(0.05)
+        facts[0].with_name("facts.new").mkdir()
+        process.line("the time is over: 0.00 of 5 kWh are charged")
+        process.process.wait()
+
+        assert (process.process.returncode, process.log) == (1, [])
+
+
 def test_the_plug_of_a_plan_that_was_killed_is_put_back_by_a_command_of_its_own(
     start: Start, tmp_path: Path
 ) -> None:
