@@ -384,7 +384,7 @@ def _commands(url: str, plugs: Sequence[Plug]) -> Mapping[str, _Commands]:
             if override is not None and override_active(plug, override, now) is not None:
                 lines.append(f"{plug.name}: {wording.describe_boost(override, is_followed)}")
             plan = state.plan_progress(plug.name)
-            if plan is not None and plan.by > now:
+            if plan is not None and (is_planning if plan.by is None else plan.by > now):
                 lines.append(wording.describe_plan(plan, is_planning, now))
                 known["plan"] = {**asdict(plan), "running": is_planning}
             limit = wording.describe_limit(plug)

@@ -71,14 +71,14 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class PlanProgress:
-    """The progress of a plan: kilowatt-hours needed (None: no goal), by when (Unix seconds), and charged so far.
+    """The progress of a plan: kilowatt-hours needed, by when (Unix seconds), and charged so far; None is no goal.
 
     `requested` and `energy` are the request of the session that was counted last and its kilowatt-hours then, as
     the charger reports them. `blocks` are begin and end (Unix seconds) of the times in which the car is to charge.
     """
 
     need: float | None
-    by: float
+    by: float | None
     charged: float
     requested: float | None
     energy: float | None

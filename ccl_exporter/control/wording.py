@@ -33,7 +33,7 @@ def describe(plug: Plug) -> str:
 
 def describe_plan(plan: PlanProgress, is_running: bool, now: float) -> str:
     """The stored progress of a plan, in one line; `now` is in Unix seconds."""
-    if plan.need is None:
+    if plan.need is None or plan.by is None:
         goal = f"{plan.charged:.2f} kWh so far"
     else:
         goal = f"{plan.charged:.2f} of {plan.need:g} kWh until {format_instant(plan.by)}"

@@ -520,6 +520,27 @@ def test_below_a_price_no_need_is_needed() -> None:
     ]
 
 
+def test_a_plan_without_a_need_is_in_the_status_only_while_it_runs(start: Start, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(table(time() - 60, 9, 2))
+    with Simulator(autopilot=False) as simulator:
+        process: Process = start("charge", "plan", str(prices), "--below", "5", "-c", simulator.url)
+        process.line("next: a charge from")
+
+        def status(*flags: str) -> str:
+            command = [str(COMMAND), "charge", "status", "-c", simulator.url, *flags]
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+        while "plan" not in (shown := status("--json")):
+            sleep(0.05)
+        process.stop()
+        after = status()
+
+    (found,) = json.loads(shown, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (found["plan"]["need"], found["plan"]["by"], found["plan"]["running"]) == (None, None, True)
+    assert "plan:" not in after
+
+
 def test_a_plan_that_was_killed_is_shown_restored_and_goes_on_with_what_is_left(
     start: Start, tmp_path: Path
 ) -> None:

@@ -48,6 +48,11 @@ class Goal:
     least: float = LEAST_BLOCK
     below: float = inf
 
+    @property
+    def deadline(self) -> float | None:
+        """`by` as others have it; None if it never comes."""
+        return self.by if self.by < inf else None
+
     def plan(self, slots: Sequence[Slot], left: float, now: float, charging: bool = False) -> Plan:
         """The plan from `now` on for the kilowatt-hours that are `left`."""
         if self.need is None:
@@ -159,8 +164,7 @@ class Planner:
     def status(self) -> PlanStatus:
         now, goal = self.now(), self.goal
         begins = (begin for begin, _ in self.plan.blocks if begin > now and self.left > FULL)
-        by = goal.by if goal.by < inf else None
-        return PlanStatus(goal.need, self._charged, by, next(begins, None), self.plan.missing <= FULL)
+        return PlanStatus(goal.need, self._charged, goal.deadline, next(begins, None), self.plan.missing <= FULL)
 
     def _count(self, seen: Plug) -> None:
         """Add what was charged since the last look; another charge begins its count at nothing."""
@@ -176,7 +180,7 @@ class Planner:
         """Store what was charged, and what is next, when it has changed by so much that it matters."""
         requested, energy = self._seen or (None, None)
         blocks = [] if is_over else [*map(list, self.plan.blocks)]
-        fresh = PlanProgress(self.goal.need, self.goal.by, self._charged, requested, energy, blocks)
+        fresh = PlanProgress(self.goal.need, self.goal.deadline, self._charged, requested, energy, blocks)
         old = self.progress
         moved = old is None or (old.requested, old.blocks) != (requested, fresh.blocks)
         if moved or old is None or is_over or self._charged - old.charged >= FULL:
