@@ -18,7 +18,7 @@ Step = Literal["start", "restart", "wait", "give_up", "over"]
 _LITTLE = 3.6e6
 """Joules with which a car has had its night."""
 
-_FAILED = frozenset({"error", "timer", "credits", "vehicle_communication"})
+FAILED = frozenset({"error", "timer", "credits", "vehicle_communication"})
 """Stop reasons for which neither car nor driver can be asked."""
 
 
@@ -53,7 +53,7 @@ def next_step(
     has_ended = seen.activity is Activity.ENDED or (session.ended or 0.0) >= night.opened
     if not night.is_begun or seen.is_under_way or not has_ended:
         return "start", 0.0
-    reasons = _FAILED | {"remote"} if restart_remote else _FAILED
+    reasons = FAILED | {"remote"} if restart_remote else FAILED
     is_stopped = any(at >= (session.requested or night.opened) for at in stops)
     if is_stopped or seen.stop_reason not in reasons or has_had_its_night(seen):
         # Where the session of before is not the plug's state any more, another car has come.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -15,7 +16,7 @@ from ccl_exporter.control.plan.schedule import Piece, Plan
 from ccl_exporter.control.plug_commands import Result
 from ccl_exporter.control.state import PlanProgress
 from ccl_exporter.control.wording import describe_plan
-from ccl_exporter.errors import StateError, UsageError
+from ccl_exporter.errors import StateError, Unreachable, UsageError
 from ccl_exporter.metrics.families import PLAN
 from ccl_exporter.station.plug import Plug
 
@@ -38,8 +39,10 @@ class Garage:
     takes: float = inf
     requested: float = 1.0
     word: str = "charging"
+    stopped: str = ""
     enabled: bool = True
     broken: bool = False
+    stuck: bool = False
     disk_is_full: bool = False
     done: list[tuple[str, float]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -47,7 +50,8 @@ class Garage:
 
     def look(self) -> Plug:
         joules = self.energy * 3.6e6
-        return plug(self.word, requested=self.requested, energy=joules, enabled=self.enabled)
+        session = {"requested": self.requested, "stopped": self.stopped, "energy": joules}
+        return plug(self.word, enabled=self.enabled, **session)
 
     def start(self) -> Result:
         self.done.append(("start", self.at))
@@ -55,6 +59,8 @@ class Garage:
         return Result("done", "it charges", self.look())
 
     def stop(self) -> Result:
+        if self.stuck:
+            raise Unreachable("it does not answer")
         self.done.append(("stop", self.at))
         self.enabled, self.word = False, "waiting_for_permission"
         return Result("done", "it is out of service", self.look())
@@ -214,6 +220,31 @@ def test_what_was_charged_is_stored_rarely_and_a_full_disk_ends_nothing() -> Non
 
     assert 0 < len(garage.kept) <= 30
     assert garage.kept[-1].charged == pytest.approx(6.0 - planner.left, abs=0.06)
+
+
+def test_a_session_that_failed_is_begun_again_at_growing_intervals_and_one_that_its_driver_ended_is_not() -> None:
+    def starts(stopped: str) -> Sequence[float]:
+        """When charges begin, each of which ends after a minute."""
+        garage = Garage(Goal(30.0, 6 * HOUR, KILOWATTS), hours(*[1] * 6), stopped=stopped)
+        planner = garage.planner()
+        while garage.live(planner, garage.at + 60) and garage.at < HOUR:
+            garage.word = "waiting_for_disconnection"
+        return [at for _, at in garage.done]
+
+    failed = starts("error")
+    assert failed[0] <= 120
+    assert [later - one for one, later in pairwise(failed)] == pytest.approx([120, 240, 480, 900, 900], abs=60)
+    assert starts("user") == []
+
+
+def test_a_clock_that_is_set_back_does_not_keep_a_planner_waiting() -> None:
+    garage = Garage(Goal(6.0, 9 * HOUR, KILOWATTS), hours(9, 9, 9, 9, 9, 9, 1, 9, 9), at=3 * HOUR)
+    planner, garage.stuck = garage.planner(), True
+    planner.step()
+    garage.at, garage.stuck = HOUR, False
+    planner.step()
+
+    assert garage.done == [("stop", HOUR)]
 
 
 def test_below_a_price_a_car_charges_without_a_need_and_only_then() -> None:

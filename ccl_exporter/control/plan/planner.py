@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from time import time
 
+from ccl_exporter.control.night import FAILED
 from ccl_exporter.control.plan.prices import Slot, format_instant
 from ccl_exporter.control.plan.schedule import FULL, LEAST_BLOCK, Plan, below, cheapest, is_met
 from ccl_exporter.control.plug_commands import Result
@@ -18,7 +19,7 @@ AGAIN = 60.0
 """Seconds until something that failed is tried again."""
 
 _RARELY = 900.0
-"""Seconds between two starts that no charge follows, at most: the time between them doubles up to this."""
+"""Seconds between two starts in vain, at most: the time between them doubles up to this."""
 
 _AT_THE_END = 600.0
 """Seconds after the time is over in which a charge that still goes on is tried to be ended."""
@@ -267,9 +268,11 @@ class Planner:
             return None
         if not wanted and seen.enabled is False:
             return None
-        if wanted and self._charges and seen.activity in _ENDED:
+        is_again = wanted and self._charges and seen.activity in _ENDED
+        if is_again and seen.stop_reason not in FAILED:
             return self._tell(f"the car or its driver ended the charge, it is not begun again: {describe(seen)}")
-        if now - self._tried < (self._pause if wanted else AGAIN):
+        # A try in the future is one from before the clock was set back.
+        if 0 <= now - self._tried < (self._pause if wanted else AGAIN):
             return None
         self._tried = now
         try:
@@ -278,9 +281,9 @@ class Planner:
             # Also what is no fault of the charger, such as a full disk, must not end the night here.
             return self._tell(f"it is tried again in a minute: {error}")
         self._charges = self._charges or result.seen.is_charging
-        if result.outcome in ("done", "already"):
+        if result.outcome in ("done", "already") and not is_again:
             self._tried, self._pause = float("-inf"), AGAIN
-        elif wanted and result.outcome == "not_taken":
+        elif is_again or (wanted and result.outcome == "not_taken"):
             self._pause = min(2 * self._pause, _RARELY)
         return self._tell(result.says)
 
