@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import inf
+from typing import Any
 
 import pytest
 from helpers.plugs import plug
@@ -37,7 +38,7 @@ class Garage:
     at: float = 0.0
     energy: float = 0.0
     takes: float = inf
-    requested: float = 1.0
+    requested: float | None = 1.0
     word: str = "charging"
     stopped: str = ""
     enabled: bool = True
@@ -50,7 +51,7 @@ class Garage:
 
     def look(self) -> Plug:
         joules = self.energy * 3.6e6
-        session = {"requested": self.requested, "stopped": self.stopped, "energy": joules}
+        session: dict[str, Any] = {"requested": self.requested, "stopped": self.stopped, "energy": joules}
         return plug(self.word, enabled=self.enabled, **session)
 
     def start(self) -> Result:
@@ -208,6 +209,25 @@ def test_a_session_that_began_while_no_planner_ran_counts_too() -> None:
     planner.step()
 
     assert planner.left == pytest.approx(6.0 - charged - 1.0, abs=0.1)
+
+
+@pytest.mark.parametrize("glitch", [{"energy": 0.0}, {"requested": None}])
+def test_a_session_of_which_one_read_is_implausible_is_counted_once(glitch: dict[str, float | None]) -> None:
+    garage = Garage(Goal(12.0, 6 * HOUR, KILOWATTS), hours(1, 1, 1, 1, 1, 1))
+    planner = garage.planner()
+    garage.live(planner, HOUR)
+    session: dict[str, Any] = {"requested": garage.requested, "energy": garage.energy * 3.6e6} | glitch
+    planner.look = lambda: plug("charging", **session)
+    planner.step()
+    planner.look = garage.look
+    garage.live(planner, 1.5 * HOUR)
+    assert planner.left == pytest.approx(3.0, abs=0.1)
+
+    # A charger that does not say when a session was requested has the next one all the same.
+    garage.requested, garage.energy = None, 1.0
+    planner.step()
+    planner.step()
+    assert planner.left == pytest.approx(2.0, abs=0.1)
 
 
 def test_what_was_charged_is_stored_rarely_and_a_full_disk_ends_nothing() -> None:

@@ -99,6 +99,7 @@ class Planner:
     _is_planned: bool = False
     _charged: float = 0.0
     _seen: tuple[float | None, float] | None = None
+    _is_doubted: bool = False
     _connected: bool | None = None
     _said: str = ""
     _waits: str = ""
@@ -168,13 +169,20 @@ class Planner:
         return PlanStatus(goal.need, self._charged, goal.deadline, next(begins, None), self.plan.missing <= FULL)
 
     def _count(self, seen: Plug) -> None:
-        """Add what was charged since the last look; another charge begins its count at nothing."""
+        """Add what was charged since the last read; another session begins its count at nothing.
+
+        It counts from its second read on unless it is newer: one implausible read must not count a session twice.
+        """
         if seen.session.energy is None:
             return
         requested, energy, before = seen.session.requested, seen.session.energy / 3.6e6, self._seen
         if before is not None:
-            same = before[0] == requested and energy >= before[1]
-            self._charged += energy - before[1] if same else energy
+            is_same = before[0] == requested and energy >= before[1]
+            is_newer = before[0] is not None and requested is not None and requested > before[0]
+            self._is_doubted = not (is_same or is_newer or self._is_doubted)
+            if self._is_doubted:
+                return
+            self._charged += energy - before[1] if is_same else energy
         self._seen = requested, energy
 
     def _keep(self, is_over: bool = False) -> None:
