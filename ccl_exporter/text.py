@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"-?[0-9][0-9,:]*(\.[0-9]+)?( [^ ]{1,3})?")
 
 _ENDS = "]:;,.!)}>\"'"
 _DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>ms|s|m|h|d)")
-_ENERGY = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kWh|Wh)")
+_ENERGY = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?) ?(kWh|Wh)")
 JOULES_PER_KWH = 3.6e6
 _MILLISECONDS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -94,7 +94,7 @@ def parse_energy(text: str) -> float:
     """Joules from `10kWh` or `500Wh`; raises `ValueError`."""
     found = _ENERGY.fullmatch(text.strip())
     if found is None or float(found[1]) <= 0:
-        raise ValueError(f"{text!r} is not an energy; it looks like 10kWh")
+        raise ValueError(f"{quote_short(text)} is not an energy; it looks like 10kWh")
     return float(found[1]) * JOULES_PER_KWH / (1 if found[2] == "kWh" else 1000)
 
 

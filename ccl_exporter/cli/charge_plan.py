@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from functools import partial
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from time import time
 from typing import Annotated
@@ -46,7 +46,7 @@ from ccl_exporter.control.plan.plan_metrics import PlanMetrics
 from ccl_exporter.control.plan.planner import Goal, Planner
 from ccl_exporter.control.plan.price_source import MOST, UrlPrices, file_prices, is_url, token_header
 from ccl_exporter.control.plan.prices import DIRECT_DEBIT, Slot, parse
-from ccl_exporter.control.plan.schedule import Plan, deadline, is_clock, is_met
+from ccl_exporter.control.plan.schedule import FULL, Plan, deadline, is_clock, is_met
 from ccl_exporter.control.plan.timers import LOADED_WITHIN, NAME, units
 from ccl_exporter.control.plug_commands import PlugCommands, PlugReader, Result
 from ccl_exporter.control.restore import TemporaryChange
@@ -86,7 +86,7 @@ def plan(  # noqa: PLR0913 - each is a flag of the command
         Duration,
         duration_option(
             "--least-block",
-            1,
+            300,  # the search for a plan takes the longer, the shorter its blocks are
             needs_unit=True,
             help="Shortest time of charging without a break; fewer starts spare contactors.",
         ),
@@ -127,6 +127,10 @@ def plan(  # noqa: PLR0913 - each is a flag of the command
         raise UsageError("say where the prices are: a file, a URL, or - for standard input")
     if (need is None) == (below is None):
         raise UsageError("say what the car needs by --need, or up to which price it charges by --below")
+    if need is not None and need / JOULES_PER_KWH <= FULL:
+        raise UsageError(f"--need: {need} is too little to be measured: give more than {FULL:g}kWh")
+    if below is not None and not isfinite(below):
+        raise UsageError(f"--below: {below} is not a price")
     if need is not None and by is None:
         raise UsageError("--need needs --by: the time at which the car is to have it")
     if every_day and not is_clock(by or ""):

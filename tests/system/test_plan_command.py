@@ -656,6 +656,10 @@ def test_the_plug_of_a_plan_that_was_killed_is_put_back_by_a_command_of_its_own(
         (("-", "--need", "5kWh"), "--need needs --by"),
         (("-", "--need", "5kWh", "--by", "2040-01-01T00:00Z", "--every-day"), "such as 07:00"),
         (("-", "--need", "5kWh", "--by", "07:00", "--least-block", "15"), "not a duration"),
+        (("-", "--need", "5kWh", "--by", "07:00", "--least-block", "4m"), "too short: give at least 5m"),
+        (("-", "--need", "50Wh", "--by", "07:00"), "is too little to be measured: give more than 0.05kWh"),
+        (("-", "--below", "nan"), "nan is not a price"),
+        (("-", "--need", "5kWh", "--by", "9999-12-31T23:59Z"), "too late: give a time before the year 2200"),
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(flags: tuple[str, ...], says: str) -> None:
@@ -675,6 +679,7 @@ def test_flags_that_do_not_go_together_are_refused(flags: tuple[str, ...], says:
     [
         (("--need", "5", "--by", "07:00"), "'5' is not an energy"),
         (("--need", "0kWh", "--by", "07:00"), "'0kWh' is not an energy"),
+        (("--need", "9" * 400 + "kWh", "--by", "07:00"), "is not an energy; it looks like 10kWh"),
         (("--need", "5kWh", "--by", "7"), "is not a time"),
         (("--need", "5kWh", "--by", "07:00", "--power", "16A"), "'16A' is not a power"),
         (("--need", "5kWh", "--by", "07:00", "--timezone", "Mars/Olympus"), "no such time zone"),

@@ -174,6 +174,10 @@ def test_what_is_used_of_the_dearest_slot_lies_beside_the_others() -> None:
     assert cheapest(hours(2, 5, 9), 7.5, 5.0, 0, 3 * 3600).blocks == [(0.0, 5400.0)]
 
 
+def test_what_takes_less_than_a_second_is_not_planned() -> None:
+    assert cheapest(hours(9, 5, 2), 1e-10, 5.0, 0, 3 * 3600).pieces == ()
+
+
 def test_what_cannot_be_had_is_said_and_the_rest_is_planned() -> None:
     plan = cheapest(hours(3, 1), 20.0, 5.0, 1800, 7200)
 
@@ -505,6 +509,22 @@ def test_a_price_without_an_end_holds_until_a_later_row_begins() -> None:
         Slot(first, second, 7.5)
     ]
     assert parse("begin,end,price\n2026-05-25T22:30Z,,7.5\n") == [Slot(first, inf, 7.5)]
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_dates_that_are_far_away_are_open_ends(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    tzset()
+    try:
+        ever = "begin,end,price\n0001-01-01T00:00:00+14:00,9999-12-31T23:59:59Z,7.5\n"
+        assert parse(ever) == [Slot(-inf, inf, 7.5)]
+        assert parse(ever + "2026-05-25T22:00Z,,12.2\n")[0] == Slot(-inf, at("2026-05-25T22:00Z"), 7.5)
+        assert parse(ever + "9999-12-30T00:00Z,9999-12-31T00:00Z,1\n")[0] == Slot(-inf, inf, 7.5)
+        with pytest.raises(UsageError, match=r"overlap: ever to 2026-05-2.* and ever to"):
+            parse(ever + "1960-01-01T00:00Z,2026-05-25T22:30Z,12.2\n")
+    finally:
+        monkeypatch.undo()
+        tzset()
 
 
 def test_a_row_that_is_missing_in_a_series_is_not_known() -> None:

@@ -23,6 +23,9 @@ _MOST = 100_000
 _MILLISECONDS = 1e11
 """Unix times above this are in milliseconds: as seconds they would be of the year 5138."""
 
+LATEST = 7_258_118_400.0
+"""The year 2200 in Unix seconds: a later date, such as 9999-12-31, never comes; one before 1970 always was."""
+
 _SHORTEST = 900.0
 """How long a price holds at least, in seconds, where its row has no end and is the only one of its series."""
 
@@ -197,11 +200,11 @@ def _row(row: Mapping[str, Any], shape: _Shape, where: str) -> tuple[float, floa
     """Begin, end and price; the begin of a price that always held is minus infinity."""
     begin, end = row.get(shape.begin), row.get(shape.end) if shape.end is not None else None
     first = _instant(begin, where) if begin not in (None, "") else -inf
-    last = _instant(end, where) if end not in (None, "") else None
-    if last is not None and last <= first:
+    last = _instant(end, where) if end not in (None, "") else inf
+    if last <= first < inf:
         raise UsageError(f"{where}: it ends before it begins")
     price = _member(row, shape.price, where)
-    return first, last, _number(price, where) if price not in (None, "") else None
+    return first, last if last < inf else None, _number(price, where) if price not in (None, "") else None
 
 
 def _member(row: Any, path: str, where: str) -> object:
@@ -242,11 +245,15 @@ def _slots(rows: Sequence[tuple[float, float | None, float | None]], is_series: 
 
 def _instant(at: object, where: str) -> float:
     if isinstance(at, int | float) and not isinstance(at, bool) and 0 < at < _MILLISECONDS * 1000:
-        return at / 1000 if at > _MILLISECONDS else float(at)
+        return _or_open(at / 1000 if at > _MILLISECONDS else float(at))
     try:
         found = datetime.fromisoformat(at)  # type: ignore[arg-type] # whatever it is, it is tried
     except (TypeError, ValueError):
         raise UsageError(f"{where}: {at!r} is not a time; it looks like 2026-03-29T00:30:00Z") from None
     if found.tzinfo is None:
         raise UsageError(f"{where}: {at!r} has no offset, so it is ambiguous when clocks are set; add Z or +01:00")
-    return found.timestamp()
+    return _or_open(found.timestamp())
+
+
+def _or_open(at: float) -> float:
+    return -inf if at < 0 else at if at < LATEST else inf

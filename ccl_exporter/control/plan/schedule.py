@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from math import ceil, inf, isfinite
 from typing import Any, NamedTuple
 
-from ccl_exporter.control.plan.prices import Slot
+from ccl_exporter.control.plan.prices import LATEST, Slot
 from ccl_exporter.errors import UsageError
 
 LEAST_BLOCK = 900.0
@@ -126,6 +126,8 @@ def cheapest(
     """
     known = _clipped(slots, begin, by)
     target = need * 3600 / kilowatts
+    if target < _SECOND:
+        return Plan(())
     left = target - sum(slot.seconds for slot in known)
     if left > -_SECOND:
         late = _late(known, begin, by, left) if left > _SECOND else []
@@ -378,6 +380,8 @@ def deadline(text: str, now: float, zone: tzinfo | None) -> float:
             raise UsageError(f"{text!r} is not a time; it looks like 07:00 or 2026-03-29T07:00+01:00")
         if instant.timestamp() <= now:
             raise UsageError(f"{text} is over")
+        if instant.timestamp() >= LATEST:
+            raise UsageError(f"{text} is too late: give a time before the year 2200")
         return instant.timestamp()
     clock = time(int(found[1]), int(found[2]))
     today = datetime.fromtimestamp(now, UTC).astimezone(zone).date()
