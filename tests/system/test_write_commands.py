@@ -347,6 +347,18 @@ class TestForAWhile:
         assert (code, holds(wallbox, REDUCTION)) == (0, 30)
         assert any("was changed by something else meanwhile" in line for line in running.log)
 
+    @pytest.mark.parametrize("other", [("25%", "--for", "1h"), ("50%",), ("50%", "--for", "1h")])
+    def test_what_a_running_command_restores_is_not_changed_by_one_that_would_lose_it(
+        self, other: tuple[str, ...], wallbox: Simulator, start: Start
+    ) -> None:
+        running = start("charge", "limit", "50%", "--for", "1h", "-c", wallbox.url)
+        assert running.line("may take 16.00 A")
+        code, said = ccl(wallbox, "charge", "limit", *other, "--min-interval", "0")
+
+        assert (code, holds(wallbox, REDUCTION)) == (4, 50)
+        assert f"a command that still runs has changed {REDUCTION} for a while" in said
+        assert (running.stop(), holds(wallbox, REDUCTION)) == (0, 0)
+
     def test_what_was_not_changed_meanwhile_is_restored_beside_what_was(
         self, wallbox: Simulator, start: Start
     ) -> None:
