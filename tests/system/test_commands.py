@@ -273,6 +273,28 @@ def test_a_recording_goes_only_into_an_empty_folder(wallbox: Simulator, tmp_path
     assert [path.name for path in folder.iterdir()] == ["diary"]
 
 
+def test_a_recording_that_cannot_be_written_is_an_error_in_a_sentence(wallbox: Simulator, tmp_path: Path) -> None:
+    command = [str(COMMAND), "dump", "-c", wallbox.url]
+    for folder in ("/dev/null/x", str(tmp_path / ("x" * 300))):
+        done = run(*command[1:], folder)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "cannot be written: " in done.stderr
+    # A document that is larger than the shell lets a file be, as on a full disk.
+    within = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-"]
+    full = subprocess.run([*within, *command, tmp_path / "half"], capture_output=True, text=True, check=False)
+
+    assert (full.returncode, full.stderr.count("\n")) == (2, 1), full.stderr
+    assert "half cannot be written: File too large" in full.stderr
+
+
+def test_a_recording_goes_also_into_a_folder_whose_name_is_not_utf_8(wallbox: Simulator, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    done = subprocess.run([COMMAND, "dump", folder, "-c", wallbox.url], capture_output=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(folder + b" holds ")
+
+
 PLANTED = [f"Mallory-{number:02d}" for number in range(50)]
 
 
