@@ -248,7 +248,7 @@ def say_wrapped(sentence: str) -> None:
 
 def flush_streams() -> None:
     """Flush, and drop what cannot be printed: otherwise Python fails on it at the exit."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
+    for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
