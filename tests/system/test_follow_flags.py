@@ -26,6 +26,7 @@ from ccl_exporter.simulator import Fault, Simulator
         (("--stdin", "--file", "x"), "name the source of the input"),
         (("--stdin", "--stale", "60s"), "within 60 s"),
         (("--stdin", "--interval", "1m"), "within 60 s"),
+        (("--stdin", "--timeout", "11s"), "--timeout is at most 10s: the safe current must be set within 60 s"),
         (("--stdin", "--mode", "supply"), "need --supply"),
         (("--stdin", "--supply", "60A", "--input", "available"), "--supply belongs to"),
         (("--stdin", "--full-between", "night"), "is not a window of the day"),
