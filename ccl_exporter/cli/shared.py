@@ -280,8 +280,9 @@ def fail(error: ChargerError, url: str) -> NoReturn:
 
 @contextmanager
 def on_signals(act: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
-    """Let signals call something instead of ending the process."""
-    before = {number: signal.signal(number, lambda *_: act()) for number in numbers}
+    """Let signals call something instead of ending the process; a hang-up that `nohup` ignores stays ignored."""
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, lambda *_: act()) for number in numbers if number not in ignored}
     try:
         yield
     finally:

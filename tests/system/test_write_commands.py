@@ -298,6 +298,15 @@ class TestForAWhile:
             os.kill(process, number)
         assert holds(wallbox, REDUCTION) == 0
 
+    def test_it_outlives_the_terminal_where_nohup_says_so(self, wallbox: Simulator, start: Start) -> None:
+        running = start("charge", "limit", "50%", "--for", "3s", "-c", wallbox.url, within=["nohup"])
+        running.line("may take 16.00 A")
+        began = monotonic()
+        running.process.send_signal(signal.SIGHUP)
+
+        assert running.process.wait(timeout=60) == 0
+        assert monotonic() - began > 2
+
     def test_it_is_put_back_in_time(self, wallbox: Simulator, state: Path) -> None:
         ended, said = ccl(wallbox, "charge", "limit", "50%", "--for", "1s")
 
