@@ -1,4 +1,4 @@
-"""Commands whose standard streams are closed."""
+"""Commands whose standard streams are closed, or have no more space."""
 
 import os
 import subprocess
@@ -60,3 +60,18 @@ def test_a_command_without_an_input_says_what_it_lacks(
     ended, said = redirected("<&-", *command, CCL_CHARGER="" if command[0] == "scan" else "192.0.2.1")
 
     assert (ended, says in said, "Traceback" in said) == (code, True, False), said
+
+
+@pytest.mark.parametrize("command", ["check", "show", "charge status", "charge log", "--version", "check --help"])
+def test_what_only_prints_says_in_a_sentence_that_it_cannot(wallbox: Simulator, command: str) -> None:
+    code, said = redirected(">/dev/full", *command.split(), CCL_CHARGER=wallbox.url)
+
+    assert (code, said) == (1, "ccl-exporter: the output cannot be written: No space left on device\n")
+
+
+def test_a_write_has_its_exit_code_though_nothing_can_be_printed(wallbox: Simulator) -> None:
+    limit = ("charge", "limit", "20%", "--min-interval", "0", "-c", wallbox.url)
+
+    assert redirected(">/dev/full", *limit) == (0, "")
+    assert redirected(">/dev/full", *limit) == (6, "")
+    assert [request.method for request in wallbox.requests].count("PUT") == 1
