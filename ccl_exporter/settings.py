@@ -27,11 +27,11 @@ DEFAULT_MAX_POWER = 1e6
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _PORTS = range(65536)
-_HOST = r"(?P<host>[^\s/:@?#\[\]\x00-\x1f\x7f]+|\[[0-9A-Fa-f:.]+\])"
+_NEVER = r"\s?#\x00-\x1f\x7f\ud800-\udfff"
+"""In no host and no path; the last ones stand for bytes that are not UTF-8."""
+_HOST = rf"(?P<host>[^{_NEVER}/:@\[\]]+|\[[0-9A-Fa-f:.]+\])"
 _PORT = r"(?P<port>[0-9]{1,5})"
-_ADDRESS = re.compile(
-    rf"(?:(?P<scheme>https?)://)?{_HOST}(?::{_PORT})?(?P<path>/[^\s?#\x00-\x1f\x7f]*)?", re.IGNORECASE
-)
+_ADDRESS = re.compile(rf"(?:(?P<scheme>https?)://)?{_HOST}(?::{_PORT})?(?P<path>/[^{_NEVER}]*)?", re.IGNORECASE)
 _BROKER = re.compile(rf"(?P<scheme>mqtts?)://{_HOST}(?::{_PORT})?/?", re.IGNORECASE)
 _BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _LISTEN = re.compile(rf"{_HOST}?:{_PORT}")

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from io import TextIOWrapper
 
 from ccl_exporter.cli.service_signals import SIGNALS
 
@@ -29,3 +30,6 @@ def _open_closed_streams() -> None:
         if getattr(sys, name) is None:
             stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115 - kept
             setattr(sys, name, stream)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A name of a file may hold bytes that are not UTF-8.
+        sys.stdout.reconfigure(errors="surrogateescape")

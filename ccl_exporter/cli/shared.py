@@ -202,6 +202,14 @@ def hours(text: str, timezone: str | None, config_file: Path | None) -> TimeWind
     return tariff
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; raises `UsageError` for a name that none can have."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
 def charger_lock(settings: ChargerSettings) -> ChargerLock:
     """The lock by which all programs on this machine take turns at a charger."""
     return ChargerLock(state_folder(os.environ), settings.url, settings.pause)
