@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -496,6 +497,16 @@ class TestCharging:
 
             assert ccl(wallbox, *nightly, day)[0] == 0
             assert holds(wallbox, f"{MODE3}.OUT_OF_SERVICE") == 1
+
+    def test_the_night_says_when_a_boost_ends(self, wallbox: Simulator) -> None:
+        wallbox.site.plugs[0].plug_in(need_wh=100_000)
+        ccl(wallbox, "charge", "start", "--now", "--for", "2h", "--need", "20kWh")
+        ended, said = ccl(wallbox, "charge", "disable", "--nightly")
+
+        assert ended == 6
+        assert re.search(
+            r"left alone until 20\S+ or until this session has 20\.\d\d kWh, as `start --now` says", said
+        )
 
     @pytest.mark.parametrize("dialect", ["full", "no-charge-info"])
     def test_a_stop_ends_a_boost(self, dialect: str) -> None:
