@@ -46,7 +46,7 @@ from ccl_exporter.locks import state_folder
 from ccl_exporter.settings import listen_address
 from ccl_exporter.station.current_limit import amperes_left
 from ccl_exporter.tariff import Tariff, TimeWindow
-from ccl_exporter.text import count
+from ccl_exporter.text import count, url_host
 
 _Flag = TypeVar("_Flag")
 
@@ -323,7 +323,7 @@ def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> F
         info = {"mode": rules.mode, "plug": plug.name}
         port, end = serve_metrics(where, lambda: follower.status, info)
         running.callback(end)
-        say(f"Metrics of the follower are on http://{where.host}:{port}/metrics.")
+        say(f"Metrics of the follower are on http://{url_host(where.host)}:{port}/metrics.")
     return follower
 
 

@@ -56,7 +56,7 @@ from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.settings import DEFAULT_MAX_POWER, listen_address
 from ccl_exporter.tariff import zone_of
-from ccl_exporter.text import JOULES_PER_KWH, align_columns, quote_short
+from ccl_exporter.text import JOULES_PER_KWH, align_columns, quote_short, url_host
 
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kW|W)")
 _EVERY = 30.0
@@ -182,7 +182,7 @@ def _carry_out(task: _PlanTask) -> None:
             metrics = PlanMetrics(lambda: planners[-1].status if planners else None)
             port, end = serve_collector(where, metrics)
             running.callback(end)
-            say_wrapped(f"Metrics of the plan are on http://{where.host}:{port}/metrics.")
+            say_wrapped(f"Metrics of the plan are on http://{url_host(where.host)}:{port}/metrics.")
         if has_pending(target):
             with session(target):
                 pass  # A plan that was killed has left the plug as it was then.

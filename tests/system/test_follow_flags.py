@@ -109,6 +109,20 @@ def test_flags_of_version_0_1_are_accepted_with_a_warning(charging: Simulator, s
     assert "--put-back is called --restore since version 0.2" in old.stderr
 
 
+def test_the_metrics_of_a_follower_have_a_url_of_ipv6_too(
+    charging: Simulator, start: Start, tmp_path: Path
+) -> None:
+    process = start(
+        *("charge", "follow", "--file", str(tmp_path / "free"), "--dry-run", "-c", charging.url),
+        *("--web.listen-address", "[::1]:0"),
+    )
+
+    url = process.line(r"http://\S+/metrics")[0]
+
+    assert url.startswith("http://[::1]:")
+    assert "ccl_follow_info" in get(url)
+
+
 def test_a_follower_tells_what_it_does_as_metrics(charging: Simulator, start: Start, tmp_path: Path) -> None:
     path = tmp_path / "free"
     with input_file(path, 4000.0):
