@@ -205,7 +205,7 @@ def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> 
             late = ended.outcome == "not_taken"
             _tell(ended, target.as_json)
             if ended.outcome == "done":
-                stopped.wait(min(target.length, threading.TIMEOUT_MAX))
+                stopped.wait(target.length)
         finally:
             good = restore(target, meanwhile, again=late)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)

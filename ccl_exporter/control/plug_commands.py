@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from time import monotonic, sleep
 
 from ccl_exporter.control.state import Override
-from ccl_exporter.control.wording import describe
+from ccl_exporter.control.wording import describe, describe_boost_end
 from ccl_exporter.control.write import Confirm, Outcome, WriteOptions, Writer, Written
 from ccl_exporter.errors import Absent, ChargerError, Garbled, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
@@ -381,7 +381,8 @@ def override_active(seen: Plug, override: Override, now: float) -> Result | None
             return None
     elif requested != override.requested:
         return None
-    return Result("nothing", f"left alone until the car leaves, as `start --now` says: {describe(seen)}", seen)
+    says = f"left alone {describe_boost_end(override)}, as `start --now` says: {describe(seen)}"
+    return Result("nothing", says, seen)
 
 
 def ended_at_once(before: Plug, after: Plug) -> bool:

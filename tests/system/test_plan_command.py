@@ -617,6 +617,8 @@ def test_flags_that_do_not_go_together_are_refused(flags: tuple[str, ...], says:
         (("--need", "0kWh", "--by", "07:00"), "'0kWh' is not an energy"),
         (("--need", "5kWh", "--by", "7"), "is not a time"),
         (("--need", "5kWh", "--by", "07:00", "--power", "16A"), "'16A' is not a power"),
+        (("--need", "5kWh", "--by", "07:00", "--power", "99999kW"), "is not a power up to 1 MW"),
+        (("--need", "5kWh", "--by", "07:00", "--power", f"{'9' * 400}kW"), "is not a power up to 1 MW"),
         (("--need", "5kWh", "--by", "07:00", "--timezone", "Mars/Olympus"), "no such time zone"),
         (("--need", "5kWh", "--by", "07:00"), "there are no prices in it"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -298,6 +299,15 @@ class TestForAWhile:
             os.kill(process, number)
         assert holds(wallbox, REDUCTION) == 0
 
+    def test_it_outlives_the_terminal_where_nohup_says_so(self, wallbox: Simulator, start: Start) -> None:
+        running = start("charge", "limit", "50%", "--for", "3s", "-c", wallbox.url, within=["nohup"])
+        running.line("may take 16.00 A")
+        began = monotonic()
+        running.process.send_signal(signal.SIGHUP)
+
+        assert running.process.wait(timeout=60) == 0
+        assert monotonic() - began > 2
+
     def test_it_is_put_back_in_time(self, wallbox: Simulator, state: Path) -> None:
         ended, said = ccl(wallbox, "charge", "limit", "50%", "--for", "1s")
 
@@ -499,6 +509,16 @@ class TestCharging:
 
             assert ccl(wallbox, *nightly, day)[0] == 0
             assert holds(wallbox, f"{MODE3}.OUT_OF_SERVICE") == 1
+
+    def test_the_night_says_when_a_boost_ends(self, wallbox: Simulator) -> None:
+        wallbox.site.plugs[0].plug_in(need_wh=100_000)
+        ccl(wallbox, "charge", "start", "--now", "--for", "2h", "--need", "20kWh")
+        ended, said = ccl(wallbox, "charge", "disable", "--nightly")
+
+        assert ended == 6
+        assert re.search(
+            r"left alone until 20\S+ or until this session has 20\.\d\d kWh, as `start --now` says", said
+        )
 
     @pytest.mark.parametrize("dialect", ["full", "no-charge-info"])
     def test_a_stop_ends_a_boost(self, dialect: str) -> None:

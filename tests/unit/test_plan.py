@@ -157,6 +157,12 @@ def hours(*prices: float) -> Sequence[Slot]:
     return [Slot(number * 3600.0, (number + 1) * 3600.0, price) for number, price in enumerate(prices)]
 
 
+def test_what_is_charged_within_a_second_takes_a_second() -> None:
+    plan = cheapest(hours(3, 1, 2), 0.001, 7, 0, 3 * 3600)
+
+    assert [(piece.price, piece.end - piece.begin) for piece in plan.pieces] == [(1, 1)]
+
+
 def test_among_equal_prices_there_are_as_few_starts_as_can_be() -> None:
     plan = cheapest(hours(5, 9, 5, 5, 5), 15.0, 5.0, 0, 5 * 3600)
 
