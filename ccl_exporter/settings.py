@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from ccl_exporter.errors import UsageError
 from ccl_exporter.tariff import Tariff
+from ccl_exporter.text import url_host
 
 Module = Literal["core", "variables"]
 """A part of the metrics that may be asked for alone."""
@@ -27,11 +28,11 @@ DEFAULT_MAX_POWER = 1e6
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _PORTS = range(65536)
-_HOST = r"(?P<host>[^\s/:@?#\[\]\x00-\x1f\x7f]+|\[[0-9A-Fa-f:.]+\])"
+_NEVER = r"\s?#\x00-\x1f\x7f\ud800-\udfff"
+"""In no host and no path; the last ones stand for bytes that are not UTF-8."""
+_HOST = rf"(?P<host>[^{_NEVER}/:@\[\]]+|\[[0-9A-Fa-f:.]+\])"
 _PORT = r"(?P<port>[0-9]{1,5})"
-_ADDRESS = re.compile(
-    rf"(?:(?P<scheme>https?)://)?{_HOST}(?::{_PORT})?(?P<path>/[^\s?#\x00-\x1f\x7f]*)?", re.IGNORECASE
-)
+_ADDRESS = re.compile(rf"(?:(?P<scheme>https?)://)?{_HOST}(?::{_PORT})?(?P<path>/[^{_NEVER}]*)?", re.IGNORECASE)
 _BROKER = re.compile(rf"(?P<scheme>mqtts?)://{_HOST}(?::{_PORT})?/?", re.IGNORECASE)
 _BROKER_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _LISTEN = re.compile(rf"{_HOST}?:{_PORT}")
@@ -138,8 +139,7 @@ class BrokerSettings:
     @property
     def shown(self) -> str:
         """The URL, which holds no login."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+        return f"{'mqtts' if self.tls else 'mqtt'}://{url_host(self.host)}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +180,10 @@ class ListenAddress:
 
     def failure(self, error: Exception) -> UsageError:
         """The error that nothing can listen here, with the reason of the operating system."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
         wrapped = ", ".join(re.findall(r"\[Errno -?[0-9]+\] ([^)]+)", str(error)))
         reason = getattr(error, "strerror", None) or wrapped or str(error)
         return UsageError(
-            f"cannot listen on {host}:{self.port}: {reason[:1].lower()}{reason[1:]};"
+            f"cannot listen on {url_host(self.host)}:{self.port}: {reason[:1].lower()}{reason[1:]};"
             " --web.listen-address takes another address or port"
         )
 

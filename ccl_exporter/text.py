@@ -84,6 +84,11 @@ def _masked(url: re.Match[str]) -> str:
     return f"{url[1]}{before}{shown}{rest[len(shown) : len(shown) + 1]}{MASK if hidden else ''}{end}"
 
 
+def url_host(host: str) -> str:
+    """A host as it stands in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def quote_short(value: object) -> str:
     """A value that is no secret, on one line and shortened."""
     text = repr(value)

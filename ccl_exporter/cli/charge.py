@@ -27,8 +27,6 @@ from ccl_exporter.cli.shared import (
     duration_option,
     hours,
     learned,
-    say,
-    say_wrapped,
     transport,
 )
 from ccl_exporter.cli.terminal import coloured, wrapped
@@ -354,15 +352,15 @@ def status(
     commands = _commands(settings.url, seen)
     if as_json:
         found = [{**wording.facts(one), **commands.get(one.name, _NO_COMMANDS)[1]} for one in seen]
-        say(json.dumps(found, ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return
     for one in seen:
         line = wrapped(wording.describe(one), sys.stdout)
-        say(coloured(line, _COLOURS.get(one.not_charging)))
+        typer.echo(coloured(line, _COLOURS.get(one.not_charging)))
         if one.not_charging is NotCharging.FAULT:
-            say_wrapped(fault_steps(one.faults or ("unknown",)))
+            typer.echo(wrapped(fault_steps(one.faults or ("unknown",)), sys.stdout))
         for more in commands.get(one.name, _NO_COMMANDS)[0]:
-            say_wrapped(more)
+            typer.echo(wrapped(more, sys.stdout))
 
 
 _Commands = tuple[Sequence[str], Mapping[str, Any]]

@@ -16,15 +16,16 @@ import typer
 
 from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.shared import (
+    CHARGER_OPTIONS,
     STOP_OR_HANG_UP,
     Duration,
-    Patience,
     Zone,
     duration_option,
     hours,
     on_signals,
     say,
     say_wrapped,
+    timeout_option,
     warn,
 )
 from ccl_exporter.cli.write_session import Target, restore_only, writable_transport, write_command
@@ -45,7 +46,7 @@ from ccl_exporter.locks import state_folder
 from ccl_exporter.settings import listen_address
 from ccl_exporter.station.current_limit import amperes_left
 from ccl_exporter.tariff import Tariff, TimeWindow
-from ccl_exporter.text import count
+from ccl_exporter.text import count, url_host
 
 _Flag = TypeVar("_Flag")
 
@@ -61,7 +62,10 @@ _LEAST_PACE = 1.0
 
 @dataclass(frozen=True)
 class _Target(Target):
-    timeout: Patience = Duration(5)
+    timeout: Annotated[
+        Duration,
+        timeout_option(rich_help_panel=CHARGER_OPTIONS, help="How long to wait for a first answer, at most 10s."),
+    ] = Duration(5)
 
 
 @write_command("charge follow", without=["wait", "least_pause", "length", "as_json"])
@@ -212,6 +216,8 @@ def follow(  # noqa: PLR0913, PLR0917 - each is a flag of the command
         raise UsageError("--stale is at most 40s: the safe current must be set within 60 s")
     if every > 10:
         raise UsageError("--interval is at most 10s: the safe current must be set within 60 s")
+    if target.timeout > 10:
+        raise UsageError("--timeout is at most 10s: the safe current must be set within 60 s")
     if sum([query is not None, topic is not None, file is not None, stdin]) != 1:
         raise UsageError("name the source of the input: one of --query, --topic, --file and --stdin")
     meaning = arguments.input_spec(number, unit, mode, supply, roof, stale)
@@ -317,7 +323,7 @@ def _follower(task: _Task, latest: sources.LatestValue, running: ExitStack) -> F
         info = {"mode": rules.mode, "plug": plug.name}
         port, end = serve_metrics(where, lambda: follower.status, info)
         running.callback(end)
-        say(f"Metrics of the follower are on http://{where.host}:{port}/metrics.")
+        say(f"Metrics of the follower are on http://{url_host(where.host)}:{port}/metrics.")
     return follower
 
 

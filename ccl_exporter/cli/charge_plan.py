@@ -54,9 +54,9 @@ from ccl_exporter.control.write import Written, identify
 from ccl_exporter.errors import UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
-from ccl_exporter.settings import listen_address
+from ccl_exporter.settings import DEFAULT_MAX_POWER, listen_address
 from ccl_exporter.tariff import zone_of
-from ccl_exporter.text import JOULES_PER_KWH, align_columns
+from ccl_exporter.text import JOULES_PER_KWH, align_columns, quote_short, url_host
 
 _POWER = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(kW|W)")
 _EVERY = 30.0
@@ -185,7 +185,7 @@ def _carry_out(task: _PlanTask) -> None:
             metrics = PlanMetrics(lambda: planners[-1].status if planners else None)
             port, end = serve_collector(where, metrics)
             running.callback(end)
-            say_wrapped(f"Metrics of the plan are on http://{where.host}:{port}/metrics.")
+            say_wrapped(f"Metrics of the plan are on http://{url_host(where.host)}:{port}/metrics.")
         if has_pending(target):
             with session(target):
                 pass  # A plan that was killed has left the plug as it was then.
@@ -328,6 +328,7 @@ def _unit_words(words: Sequence[str]) -> str:
 
 def _kilowatts(text: str) -> float:
     found = _POWER.fullmatch(text.strip())
-    if found is None or float(found[1]) <= 0:
-        raise UsageError(f"--power: {text!r} is not a power; it looks like 7.2kW")
-    return float(found[1]) * (1 if found[2].startswith("k") else 0.001)
+    watts = float(found[1]) * (1000 if found[2] == "kW" else 1) if found is not None else 0.0
+    if not 0 < watts <= DEFAULT_MAX_POWER:
+        raise UsageError(f"--power: {quote_short(text)} is not a power up to 1 MW; it looks like 7.2kW")
+    return watts / 1000

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import STOP_OR_HANG_UP, on_signals, say, warn
+from ccl_exporter.cli.shared import STOP_OR_HANG_UP, exists, on_signals, say, warn
 from ccl_exporter.cli.write_session import Target, writable_transport, write_command
 from ccl_exporter.control.follow.limiter import SafeCurrentGuard
 from ccl_exporter.control.restore import restore_pending
@@ -37,7 +37,7 @@ def trial(
     Example:
       ccl-exporter charge trial report.txt -c http://evse
     """
-    if report.exists():
+    if exists(report):
         raise UsageError(f"{report} exists already: name a new file")
     say(_STEPS)
     if not yes and not typer.confirm("Begin?"):

@@ -4,6 +4,7 @@ The module of a command is imported when the command runs or shows its own help:
 and a command loads only what it needs.
 """
 
+import errno
 import logging
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 import ccl_exporter
-from ccl_exporter.cli.exit_codes import exit_code
+from ccl_exporter.cli.exit_codes import Exit, exit_code
 from ccl_exporter.errors import CclError
 
 COMMANDS = {
@@ -83,6 +84,9 @@ CHARGE_COMMANDS = {
     ),
 }
 
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of an output that cannot be written."""
+
 
 class GroupedCommand(TyperCommand):
     """A command whose help shows its flags in groups, by their `rich_help_panel`."""
@@ -112,7 +116,10 @@ class ImportedCommand(TyperCommand):
 
 
 def run() -> None:
-    """Run the command of the command line; every error of ours becomes one line and an exit code."""
+    """Run the command of the command line; every error of ours becomes one line and an exit code.
+
+    So does an output that cannot be written; a command that writes to a charger prints by `say`, which goes on.
+    """
     try:
         app()
     except CclError as error:
@@ -120,6 +127,14 @@ def run() -> None:
 
         warn(str(error), "red")
         sys.exit(exit_code(error))
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        from ccl_exporter.cli.shared import flush_streams, warn  # noqa: PLC0415 - seldom
+
+        warn(f"the output cannot be written: {error.strerror}", "red")
+        flush_streams()
+        sys.exit(Exit.FAILED)
 
 
 def _version(wanted: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from ccl_exporter.cli.exit_codes import Exit
 from ccl_exporter.cli.progress import progress
-from ccl_exporter.cli.shared import Duration, duration_option, warn
+from ccl_exporter.cli.shared import Duration, timeout_option, warn
 from ccl_exporter.cli.terminal import highlighted
 from ccl_exporter.diagnostics.scan import Scan, own_networks, parse_network
 from ccl_exporter.text import align_columns, count
@@ -28,7 +28,7 @@ Networks = Annotated[
 Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="The port of the engines.")]
 AddressTimeout = Annotated[
     Duration,
-    duration_option("--timeout", 0.1, help="How long to wait for each address."),
+    timeout_option(help="How long to wait for each address."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Ask more than 1,024 addresses without a question.")]
 

@@ -18,6 +18,7 @@ from ccl_exporter.cli.shared import (
     Patience,
     address,
     configuration,
+    exists,
     fail,
     program,
     transport,
@@ -50,7 +51,7 @@ def setup(
       ccl-exporter setup
       ccl-exporter setup -c http://evse --output garage.yaml
     """
-    if output.exists():
+    if exists(output):
         _refuse(output)
     found = run_scan(networks, port, yes, ADDRESS_TIMEOUT).found if charger is None else []
     login: Mapping[str, str] = {}

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ccl_exporter.config.document import Configuration
 
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]+)?")
+_LONGEST = 366 * 86400.0
+"""Seconds that a duration may be: instants so far from now still have a date."""
 _SOME = 5
 """Chargers that a message names."""
 
@@ -70,8 +72,10 @@ def energy(given: object) -> Energy:
         raise typer.BadParameter(str(error)) from error
 
 
-def duration_of_at_least(least: float, needs_unit: bool = False) -> Callable[[object], Duration]:
-    """What reads a duration such as 200ms, 15s or 1m from a flag, of `least` seconds or more.
+def duration_of_at_least(
+    least: float, needs_unit: bool = False, most: float = _LONGEST
+) -> Callable[[object], Duration]:
+    """What reads a duration such as 200ms, 15s or 1m from a flag, of `least` to `most` seconds.
 
     A number without a unit is in seconds, as in version 0.1, unless it `needs_unit`.
     """
@@ -84,14 +88,20 @@ def duration_of_at_least(least: float, needs_unit: bool = False) -> Callable[[ob
             raise typer.BadParameter(str(error)) from error
         if found < least:
             raise typer.BadParameter(f"{text} is too short: give at least {Duration(least)}")
+        if found > most:
+            raise typer.BadParameter(f"{text} is too long: give at most {Duration(most)}")
         return found
 
     return parsed
 
 
-def duration_option(flag: str, least: float, needs_unit: bool = False, **more: Any) -> Any:
-    """The declaration of a flag that is a duration of `least` seconds or more."""
-    return typer.Option(flag, parser=duration_of_at_least(least, needs_unit), metavar="DURATION", **more)
+def duration_option(flag: str, least: float, needs_unit: bool = False, most: float = _LONGEST, **more: Any) -> Any:
+    """The declaration of a flag that is a duration of `least` to `most` seconds."""
+    return typer.Option(flag, parser=duration_of_at_least(least, needs_unit, most), metavar="DURATION", **more)
+
+
+timeout_option = partial(duration_option, "--timeout", 0.1, most=86400)
+"""The declaration of how long to wait for a network, which cannot wait for a month."""
 
 
 ConfigFile = Annotated[
@@ -117,9 +127,7 @@ ChargerOption = Annotated[
 ]
 Patience = Annotated[
     Duration,
-    duration_option(
-        "--timeout", 0.1, rich_help_panel=CHARGER_OPTIONS, help="How long to wait for a first answer."
-    ),
+    timeout_option(rich_help_panel=CHARGER_OPTIONS, help="How long to wait for a first answer."),
 ]
 PATIENCE = Duration(15)
 Need = Annotated[
@@ -194,6 +202,14 @@ def hours(text: str, timezone: str | None, config_file: Path | None) -> TimeWind
     return tariff
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; raises `UsageError` for a name that none can have."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
 def charger_lock(settings: ChargerSettings) -> ChargerLock:
     """The lock by which all programs on this machine take turns at a charger."""
     return ChargerLock(state_folder(os.environ), settings.url, settings.pause)
@@ -248,7 +264,7 @@ def say_wrapped(sentence: str) -> None:
 
 def flush_streams() -> None:
     """Flush, and drop what cannot be printed: otherwise Python fails on it at the exit."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
+    for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:
@@ -272,8 +288,9 @@ def fail(error: ChargerError, url: str) -> NoReturn:
 
 @contextmanager
 def on_signals(act: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
-    """Let signals call something instead of ending the process."""
-    before = {number: signal.signal(number, lambda *_: act()) for number in numbers}
+    """Let signals call something instead of ending the process; a hang-up that `nohup` ignores stays ignored."""
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    before = {number: signal.signal(number, lambda *_: act()) for number in numbers if number not in ignored}
     try:
         yield
     finally:

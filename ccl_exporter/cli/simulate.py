@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ccl_exporter.cli.shared import STOP_SIGNALS, LifeOption, Listen, Speed, on_signals, say
+from ccl_exporter.cli.shared import STOP_SIGNALS, LifeOption, Listen, Speed, exists, on_signals, say
 from ccl_exporter.errors import UsageError
 from ccl_exporter.settings import ListenAddress, listen_address
 from ccl_exporter.simulator import DIALECTS, FAULTS, MODELS, Dialect, Fault, Simulator
@@ -52,7 +52,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - each is a flag of the command
     where = listen_address(listen)
     if model not in MODELS:
         raise UsageError(f"there is no model '{model}'; there is {', '.join(MODELS)}")
-    if recordings is not None and not (recordings / "services").is_dir():
+    if recordings is not None and not (exists(recordings) and (recordings / "services").is_dir()):
         raise UsageError(f"{recordings} holds no recording: it has no folder 'services'")
     try:
         simulators = [

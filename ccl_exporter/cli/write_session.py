@@ -4,7 +4,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, wraps
 from inspect import Parameter, Signature, signature
@@ -36,7 +36,7 @@ from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.restore import TemporaryChange, restore_pending
 from ccl_exporter.control.state import ControlState
 from ccl_exporter.control.write import LEAST_PAUSE, Outcome, WriteOptions, Writer, Written
-from ccl_exporter.errors import CclError
+from ccl_exporter.errors import CclError, ChargerError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.text import MASK
@@ -205,7 +205,7 @@ def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> 
             late = ended.outcome == "not_taken"
             _tell(ended, target.as_json)
             if ended.outcome == "done":
-                stopped.wait(min(target.length, threading.TIMEOUT_MAX))
+                stopped.wait(target.length)
         finally:
             good = restore(target, meanwhile, again=late)
     raise typer.Exit(_EXIT[ended.outcome] if good else Exit.FAILED)
@@ -236,6 +236,9 @@ def has_pending(target: Target) -> bool:
 
 def restore_only(target: Target) -> NoReturn:
     """Carry out the pending restores of a command that was killed, and nothing else."""
+    # The charger may have another address than when the command was killed.
+    with suppress(ChargerError), writable_transport(target.settings) as control:
+        Writer(control, target.control_state, target.timeout, target.command).identify()
     if not has_pending(target):
         say("nothing to restore")
         raise typer.Exit(Exit.NOTHING)

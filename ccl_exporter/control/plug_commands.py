@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from time import monotonic, sleep
 
 from ccl_exporter.control.state import Override
-from ccl_exporter.control.wording import describe
+from ccl_exporter.control.wording import describe, describe_boost_end
 from ccl_exporter.control.write import Confirm, Outcome, WriteOptions, Writer, Written
 from ccl_exporter.errors import Absent, ChargerError, Garbled, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
@@ -239,7 +239,8 @@ class PlugCommands(PlugReader):
                 return enabled
             seen = self.look() if not how.dry_run else seen
         if seen.vehicle_connected is False:
-            says = f"{self.name}: no vehicle is connected" + ("; it is in service now" if written else "")
+            enabled_now = "; it is in service now" if written and not how.dry_run else ""
+            says = f"{self.name}: no vehicle is connected{enabled_now}"
             return Result("no_vehicle", says, seen, written)
         last = [seen]
 
@@ -285,7 +286,7 @@ class PlugCommands(PlugReader):
 
     def stop(self, how: WriteOptions) -> Result:
         """End the charge."""
-        return self._end("STOP", how, lambda now: now.activity not in IN_SESSION, "stop")
+        return self._end("STOP", how, is_stopped, "stop")
 
     def pause(self, how: WriteOptions) -> Result:
         """Pause the charge until it is started again."""
@@ -323,7 +324,7 @@ class PlugCommands(PlugReader):
             cap = f"CURRENT_REDUCTION caps {self.name} at {limits.cap:.2f} A"
             raise WriteRejected(f"{cap}, and a car needs {MINIMUM_AMPERES} A")
         allowed = amperes_left(percent, limits.rated)
-        written = self._write(f"{vehicle}.PREDUCTION", float(percent), how)
+        written = self._writer.check_kept(self._write(f"{vehicle}.PREDUCTION", float(percent), how))
         seen = self.look()
         says = f"{self.name} may take {allowed:.2f} A of {limits.rated:g} A (PREDUCTION {percent})"
         if limits.cap is not None and limits.cap < allowed:
@@ -357,6 +358,11 @@ class PlugCommands(PlugReader):
         return Result("not_taken", unchanged(written[-1]), self.look(), written)
 
 
+def is_stopped(seen: Plug) -> bool:
+    """Whether it is known that no session is under way, not even one that is stopping."""
+    return seen.activity not in IN_SESSION and seen.activity is not Activity.UNKNOWN
+
+
 def override_active(seen: Plug, override: Override, now: float) -> Result | None:
     """Why the charge that `start --now` began goes on; None once it is over, or the car has left or charges anew.
 
@@ -375,7 +381,8 @@ def override_active(seen: Plug, override: Override, now: float) -> Result | None
             return None
     elif requested != override.requested:
         return None
-    return Result("nothing", f"left alone until the car leaves, as `start --now` says: {describe(seen)}", seen)
+    says = f"left alone {describe_boost_end(override)}, as `start --now` says: {describe(seen)}"
+    return Result("nothing", says, seen)
 
 
 def ended_at_once(before: Plug, after: Plug) -> bool:

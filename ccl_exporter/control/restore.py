@@ -5,7 +5,15 @@ from contextlib import ExitStack
 from time import monotonic, sleep, time
 
 from ccl_exporter.control.state import ControlState, PendingRestore
-from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written, number_of, same
+from ccl_exporter.control.write import (
+    TAKEN_WITHIN,
+    WriteOptions,
+    Writer,
+    Written,
+    held_by_another,
+    number_of,
+    same,
+)
 from ccl_exporter.errors import CclError, Garbled, WriteRejected
 from ccl_exporter.powerstudio.snapshot import Snapshot
 from ccl_exporter.station.remedies import LIFT_AT_ONCE
@@ -36,6 +44,8 @@ class TemporaryChange:
         known = {name: value for name, value in before.items() if value is not None}
         if known != before:
             raise WriteRejected("the value before is not known, so it could not be restored")
+        if held := [name for name in known if name not in self.variables and self._state.is_held(name)]:
+            raise held_by_another(held)
         way = PendingRestore(written.device, known, dict(written.wanted), time())
         self._pending.append((way, self._stack.enter_context(self._state.pending(way))))
 

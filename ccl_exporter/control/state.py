@@ -218,7 +218,7 @@ class ControlState:
     def seconds_since(self, variable: str) -> float | None:
         """How long ago a variable was written; None if never, or if the clock was set back since."""
         at = self._fact("written", variable)
-        return None if at is None or at > self.now() else self.now() - at
+        return self.now() - at if isinstance(at, float) and at <= self.now() else None
 
     def note_written(self, variables: Sequence[str]) -> Callable[[], None]:
         """Note that variables are written now; the function that it returns takes that back.
@@ -436,8 +436,11 @@ class ControlState:
             system.connect(str(self.system_log))
             system.send(f"<{priority}>ccl-exporter[{os.getpid()}]: {line}".encode())
         try:
-            with (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
-                journal.write(f"{line}\n")
+            with (self.folder / JOURNAL).open("a+b") as journal:
+                journal.seek(max(journal.tell() - 1, 0))
+                # A disk that was full may have cut the last line.
+                cut = b"" if journal.read() in (b"", b"\n") else b"\n"
+                journal.write(cut + f"{line}\n".encode())
         except OSError as error:
             why = f"{self.folder / JOURNAL} cannot be written ({error.strerror})"
             raise StateError(f"{why}, so this write is not in it: {entry.result}") from error
@@ -469,7 +472,7 @@ class ControlState:
         with suppress(OSError, ValueError):
             found = json.loads((self._own / _FACTS).read_text(encoding="utf-8"))
             if isinstance(found, dict):
-                return found
+                return {kind: facts for kind, facts in found.items() if isinstance(facts, dict)}
         return {}
 
     def _keep(self, name: str, facts: Mapping[str, Any]) -> None:
@@ -507,8 +510,8 @@ def _memory_of(folder: Path, id: str) -> Path:
 
 
 def _fresh(path: Path) -> Path:
-    """Where a file is written until it is complete."""
-    return path.with_suffix(".new")
+    """Where this process writes a file until it is complete."""
+    return path.with_suffix(f".new{os.getpid()}")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from time import monotonic, sleep, time
 from typing import Literal
 
 from ccl_exporter.control.follow.limiter import FollowedPlug, SafeCurrentGuard
-from ccl_exporter.control.plug_commands import CHARGE_PATIENCE, within_limit
+from ccl_exporter.control.plug_commands import CHARGE_PATIENCE, is_stopped, within_limit
 from ccl_exporter.control.wording import describe
 from ccl_exporter.control.write import WriteOptions
 from ccl_exporter.errors import CclError, ChargerError, WriteRejected
@@ -192,9 +192,7 @@ class Trial:
         self._add("12", fact, effect.seconds is not None, effect.detail, charges=True)
 
     def _end(self) -> _Effect:
-        return self._effect(
-            lambda: self._plug.command("STOP"), lambda plug: plug.activity not in IN_SESSION, self._patience
-        )
+        return self._effect(lambda: self._plug.command("STOP"), is_stopped, self._patience)
 
     def _limit(self, percent: int, so: Callable[[Plug], bool], patience: float) -> _Effect:
         self._guard.cover(percent, time())

@@ -49,10 +49,15 @@ def describe_plan(plan: PlanProgress, is_running: bool, now: float) -> str:
 
 def describe_boost(override: Override, is_followed: bool) -> str:
     """What `charge start --now` asked for, in one line; the full current is what a follower gives."""
+    what = "full current" if is_followed else "goes on"
+    return f"{what} {describe_boost_end(override)}, as `charge start --now` asked for"
+
+
+def describe_boost_end(override: Override) -> str:
+    """Until when what `charge start --now` asked for goes on."""
     ends = [f"until {format_instant(override.until)}"] if override.until is not None else []
     ends += [f"until this session has {override.energy / 3.6e6:.2f} kWh"] if override.energy is not None else []
-    what = "full current" if is_followed else "goes on"
-    return f"{what} {' or '.join(ends) or 'until the car leaves'}, as `charge start --now` asked for"
+    return " or ".join(ends) or "until the car leaves"
 
 
 def describe_limit(plug: Plug) -> str:

@@ -160,7 +160,14 @@ class Writer:
         device, snapshot = self.look_up(list(wanted))
         if currents := {name: value for name, value in wanted.items() if last_part(name) in _CURRENTS}:
             self._check_currents(currents)
-        return self.write(device, snapshot, wanted, how)
+        return self.check_kept(self.write(device, snapshot, wanted, how))
+
+    def check_kept(self, written: Written) -> Written:
+        """The result of a write; raises `WriteRejected` if a running command will change what was set already."""
+        held = [name for name in written.wanted if written.outcome == "already" and self.state.is_held(name)]
+        if held:
+            raise held_by_another(held)
+        return written
 
     def _check_currents(self, wanted: Mapping[str, float]) -> None:
         """Reject a limit above the rating of its plug, even with `force`, whatever range the engine declares."""
@@ -267,6 +274,14 @@ class Writer:
         if after is None:
             raise _unread(plan, failure) from failure
         return replace(plan, outcome="not_taken", after=after)
+
+
+def held_by_another(names: Sequence[str]) -> WriteRejected:
+    """The error for variables that a command which still runs is to restore."""
+    return WriteRejected(
+        f"a command that still runs has changed {', '.join(names)} for a while and restores it:"
+        " stop that one first"
+    )
 
 
 def _unread(plan: Written, failure: ChargerError | None) -> Unreachable:

@@ -5,6 +5,7 @@ identifiers of devices, charges and systems (alike ones stay alike), network and
 and the names of devices but for their shape.
 """
 
+import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
@@ -201,11 +202,14 @@ def dump(transport: Transport, folder: Path, recording: Recording | None = None)
 
     `recording` is filled meanwhile, so that another thread may see how far it is.
 
-    Raises `UsageError` if the folder is not empty, and `ChargerError` if nothing could be read.
+    Raises `UsageError` if the folder is not empty or cannot be written, and `ChargerError` if nothing can be read.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not an empty folder")
-    return _Dump(transport, folder, recording or Recording()).run()
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} is not an empty folder")
+        return _Dump(transport, folder, recording or Recording()).run()
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 @dataclass
@@ -280,7 +284,7 @@ class _Dump:
 
     def _write(self, name: str, data: bytes) -> None:
         path = self.folder / name
-        if max(len(part.encode()) for part in path.parts) > _LONGEST_NAME:
+        if max(len(os.fsencode(part)) for part in path.parts) > _LONGEST_NAME:
             raise TooLarge("the name is too long for a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)

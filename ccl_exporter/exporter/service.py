@@ -36,7 +36,7 @@ from ccl_exporter.outputs.prometheus import exposition
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.sessions.store import SESSIONS_FILE
 from ccl_exporter.settings import MODULES, ListenAddress, Settings
-from ccl_exporter.text import count
+from ccl_exporter.text import count, url_host
 from ccl_exporter.workers import Pool, Supervisor, Worker
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ class Service:
         except OSError as error:
             raise self._options.listen.failure(error) from error
         host, port = self._server.bind_addr[:2]
-        shown = f"[{host}]" if ":" in str(host) else host
-        return f"{self._security.scheme}://{shown}:{port}"
+        return f"{self._security.scheme}://{url_host(str(host))}:{port}"
 
     def run(self, each_second: Callable[[float, bool], None] = lambda now, healthy: None) -> None:
         """Answer until `stop` is called.

@@ -17,6 +17,7 @@ from ccl_exporter.http_client import addresses_of
 from ccl_exporter.powerstudio.transport import Transport
 from ccl_exporter.sessions.recorder import SessionRecorder
 from ccl_exporter.settings import DEFAULT_MAX_POWER, ChargerSettings, Settings, charger_settings
+from ccl_exporter.text import url_host
 
 _RESOLVE_WITHIN = 5.0  # seconds
 
@@ -130,9 +131,8 @@ class TargetRegistry:
         for address in addresses:
             if not any(address in network for network in self.settings.allow):
                 raise UsageError("this target is not in the configuration, nor in a network that it admits")
-        host = f"[{addresses[0]}]" if addresses[0].version == 6 else str(addresses[0])
         port = f":{parts.port}" if parts.port is not None else ""
-        return replace(settings, url=f"{parts.scheme}://{host}{port}{parts.path}")
+        return replace(settings, url=f"{parts.scheme}://{url_host(str(addresses[0]))}{port}{parts.path}")
 
 
 def _by_url(settings: Settings) -> dict[str, str]:

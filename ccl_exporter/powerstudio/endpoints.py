@@ -10,12 +10,12 @@ from urllib.parse import quote
 def quoted(name: str, charset: str = "utf-8") -> str:
     """A device or variable name for a request target: blanks as %20, never `+` (protocol 6).
 
-    Characters that `charset` does not have are encoded in UTF-8.
+    Characters that `charset` does not have are encoded in UTF-8, and bytes of a command line are sent as they are.
     """
     try:
         return quote(name, safe="", encoding=charset, errors="strict")
     except UnicodeEncodeError:
-        return quote(name, safe="")
+        return quote(name, safe="", errors="surrogateescape")
 
 
 MAX_TARGET = 2000

@@ -190,6 +190,17 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(market: Market, buye
     assert "has more than 8 MB" in buyer.said[0]
 
 
+def test_a_token_goes_with_the_request_also_where_a_login_is_stored(
+    market: Market, buyer: Buyer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("default login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    buyer.headers = dict(token_header({"CCL_PRICES_TOKEN": "abc"}))
+    buyer.source().read()
+
+    assert market.asked[0]["Authorization"] == "Bearer abc"
+
+
 def test_a_token_goes_with_the_request_and_not_to_another_place(
     market: Market, buyer: Buyer, tmp_path: Path
 ) -> None:

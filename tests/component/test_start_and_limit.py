@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers.plugs import plug as a_plug
 
-from ccl_exporter.control.plug_commands import PlugCommands, override_active
+from ccl_exporter.control.plug_commands import PlugCommands, is_stopped, override_active
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.state import ControlState, Override, PendingRestore
 from ccl_exporter.control.write import WriteOptions, Writer
@@ -85,6 +85,22 @@ def test_a_limit_of_a_command_that_still_runs_is_refused(plug: PlugCommands, sta
         pytest.raises(WriteRejected, match="by a command that still runs"),
     ):
         plug.start(NOW)
+
+
+def test_a_dry_run_of_a_start_without_a_vehicle_says_no_write(charger: Simulator, plug: PlugCommands) -> None:
+    charger.site.plugs[0].unplug()
+    assert plug.disable(NOW).outcome == "done"
+    planned = plug.start(WriteOptions(dry_run=True, least_pause=0.0))
+
+    assert (planned.outcome, planned.says) == ("no_vehicle", "EVSE.PLUG: no vehicle is connected")
+
+
+@pytest.mark.parametrize(
+    ("word", "stopped"),
+    [("charging", False), ("not_initialised", False), (None, False), ("available", True)],
+)
+def test_a_charge_has_stopped_only_if_the_charger_says_so(word: str | None, stopped: bool) -> None:
+    assert is_stopped(a_plug(word)) is stopped
 
 
 def test_a_cap_below_the_minimum_current_is_refused_with_its_cure(charger: Simulator, plug: PlugCommands) -> None:

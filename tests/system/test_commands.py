@@ -273,6 +273,65 @@ def test_a_recording_goes_only_into_an_empty_folder(wallbox: Simulator, tmp_path
     assert [path.name for path in folder.iterdir()] == ["diary"]
 
 
+def test_a_recording_that_cannot_be_written_is_an_error_in_a_sentence(wallbox: Simulator, tmp_path: Path) -> None:
+    command = [str(COMMAND), "dump", "-c", wallbox.url]
+    for folder in ("/dev/null/x", str(tmp_path / ("x" * 300))):
+        done = run(*command[1:], folder)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "cannot be written: " in done.stderr
+    # A document that is larger than the shell lets a file be, as on a full disk.
+    within = ["bash", "-c", 'ulimit -f 1; exec "$@"', "-"]
+    full = subprocess.run([*within, *command, tmp_path / "half"], capture_output=True, text=True, check=False)
+
+    assert (full.returncode, full.stderr.count("\n")) == (2, 1), full.stderr
+    assert "half cannot be written: File too large" in full.stderr
+
+
+def test_a_recording_goes_also_into_a_folder_whose_name_is_not_utf_8(wallbox: Simulator, tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}  # as most locales are
+    done = subprocess.run(
+        [COMMAND, "dump", folder, "-c", wallbox.url], capture_output=True, check=False, env=strict
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(folder + b" holds ")
+
+
+@pytest.mark.parametrize("command", ["setup -o", "charge trial", "simulate --recordings"])
+def test_a_file_that_cannot_be_is_an_error_in_a_sentence(wallbox: Simulator, command: str) -> None:
+    done = run(*command.split(), "x" * 300, CCL_CHARGER=wallbox.url)
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.endswith("x: File name too long\n")
+    assert not wallbox.requests
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        (["check", "-c", b"http://127.0.0.1/\xff"], 2, "is not the address of a charger"),
+        (["serve", "--web.listen-address", b"\xff:1"], 2, "is not an address to listen on"),
+        (["get", b"EVSE.\xff"], 2, "no variable 'EVSE.\\udcff'"),
+        (["set", b"Plug - Mode 3.\xff", "1"], 2, "no variable 'Plug - Mode 3.\\udcff'"),
+    ],
+    ids=["charger", "listen", "get", "set"],
+)
+def test_a_name_that_is_not_utf_8_is_an_error_in_a_sentence(
+    wallbox: Simulator, command: list[str | bytes], code: int, says: str
+) -> None:
+    done = subprocess.run(
+        [COMMAND, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "CCL_CHARGER": wallbox.url},
+    )
+
+    assert (done.returncode, says in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
+    assert not any(request.method == "PUT" for request in wallbox.requests)
+
+
 PLANTED = [f"Mallory-{number:02d}" for number in range(50)]
 
 

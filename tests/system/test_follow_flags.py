@@ -26,6 +26,7 @@ from ccl_exporter.simulator import Fault, Simulator
         (("--stdin", "--file", "x"), "name the source of the input"),
         (("--stdin", "--stale", "60s"), "within 60 s"),
         (("--stdin", "--interval", "1m"), "within 60 s"),
+        (("--stdin", "--timeout", "11s"), "--timeout is at most 10s: the safe current must be set within 60 s"),
         (("--stdin", "--mode", "supply"), "need --supply"),
         (("--stdin", "--supply", "60A", "--input", "available"), "--supply belongs to"),
         (("--stdin", "--full-between", "night"), "is not a window of the day"),
@@ -106,6 +107,20 @@ def test_flags_of_version_0_1_are_accepted_with_a_warning(charging: Simulator, s
     )
     assert old.returncode == 6, old.stderr
     assert "--put-back is called --restore since version 0.2" in old.stderr
+
+
+def test_the_metrics_of_a_follower_have_a_url_of_ipv6_too(
+    charging: Simulator, start: Start, tmp_path: Path
+) -> None:
+    process = start(
+        *("charge", "follow", "--file", str(tmp_path / "free"), "--dry-run", "-c", charging.url),
+        *("--web.listen-address", "[::1]:0"),
+    )
+
+    url = process.line(r"http://\S+/metrics")[0]
+
+    assert url.startswith("http://[::1]:")
+    assert "ccl_follow_info" in get(url)
 
 
 def test_a_follower_tells_what_it_does_as_metrics(charging: Simulator, start: Start, tmp_path: Path) -> None:

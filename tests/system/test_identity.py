@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import pytest
 from helpers.support import COMMAND, Start
 
 from ccl_exporter.simulator import Simulator
@@ -21,7 +22,10 @@ def reduction(charger: Simulator) -> object:
         return device.values(now)["PREDUCTION"]
 
 
-def test_what_a_killed_command_has_left_is_restored_at_another_address(start: Start) -> None:
+@pytest.mark.parametrize(("command", "exits"), [(("enable",), 6), (("plan", "--restore"), 0)])
+def test_what_a_killed_command_has_left_is_restored_at_another_address(
+    command: tuple[str, ...], exits: int, start: Start
+) -> None:
     with Simulator(autopilot=False, speed=20.0) as charger:
         process = start("charge", "limit", "16A", "--for", "1h", "-c", charger.url)
         process.line("may take 16.00 A")
@@ -30,9 +34,9 @@ def test_what_a_killed_command_has_left_is_restored_at_another_address(start: St
     with Simulator(autopilot=False, speed=20.0) as moved:
         assert moved.url != charger.url
         moved.site.force(MODE3, [(REDUCTION, 50.0)], 0.0)
-        code, said = run("charge", "enable", "-c", moved.url)
+        code, said = run("charge", *command, "-c", moved.url)
 
-        assert (code, reduction(moved)) == (6, 0), said
+        assert (code, reduction(moved)) == (exits, 0), said
 
 
 def test_another_charger_at_that_address_is_not_changed(start: Start) -> None:

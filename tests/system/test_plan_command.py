@@ -201,11 +201,11 @@ def test_a_charge_that_the_car_or_its_driver_ended_is_not_begun_again_until_the_
 
 def test_what_is_no_fault_of_the_charger_ends_no_plan_either(house: House, tmp_path: Path) -> None:
     (own,) = (tmp_path / "state" / "writes").iterdir()
-    (own / "facts.new").mkdir()
+    (own / "facts.json").mkdir()
     house.cost(*[1] * 8)
     house.live(lambda: any("it is tried again in a minute" in line for line in house.said))
     assert house.charged == 0
-    (own / "facts.new").rmdir()
+    (own / "facts.json").rmdir()
     house.live(lambda: house.simulator.site.plugs[0].watts > 0)
 
     assert any("and nothing is written to a charger without a record of it" in line for line in house.said)
@@ -617,8 +617,10 @@ def test_a_disk_that_is_full_when_the_time_is_over_ends_the_plan_like_any_other(
         process.line("cannot be had")
         while not (facts := [*(state / "writes").glob("*/facts.json")]):
             sleep(0.05)
-        facts[0].with_name("facts.new").mkdir()
+        facts[0].unlink()
+        facts[0].mkdir()
         process.line("the time is over: 0.00 of 5 kWh are charged")
+        process.line("what was charged could not be stored: ")
         process.process.wait()
 
         assert (process.process.returncode, process.log) == (1, [])
@@ -682,6 +684,8 @@ def test_flags_that_do_not_go_together_are_refused(flags: tuple[str, ...], says:
         (("--need", "9" * 400 + "kWh", "--by", "07:00"), "is not an energy; it looks like 10kWh"),
         (("--need", "5kWh", "--by", "7"), "is not a time"),
         (("--need", "5kWh", "--by", "07:00", "--power", "16A"), "'16A' is not a power"),
+        (("--need", "5kWh", "--by", "07:00", "--power", "99999kW"), "is not a power up to 1 MW"),
+        (("--need", "5kWh", "--by", "07:00", "--power", f"{'9' * 400}kW"), "is not a power up to 1 MW"),
         (("--need", "5kWh", "--by", "07:00", "--timezone", "Mars/Olympus"), "no such time zone"),
         (("--need", "5kWh", "--by", "07:00"), "there are no prices in it"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -298,6 +299,15 @@ class TestForAWhile:
             os.kill(process, number)
         assert holds(wallbox, REDUCTION) == 0
 
+    def test_it_outlives_the_terminal_where_nohup_says_so(self, wallbox: Simulator, start: Start) -> None:
+        running = start("charge", "limit", "50%", "--for", "3s", "-c", wallbox.url, within=["nohup"])
+        running.line("may take 16.00 A")
+        began = monotonic()
+        running.process.send_signal(signal.SIGHUP)
+
+        assert running.process.wait(timeout=60) == 0
+        assert monotonic() - began > 2
+
     def test_it_is_put_back_in_time(self, wallbox: Simulator, state: Path) -> None:
         ended, said = ccl(wallbox, "charge", "limit", "50%", "--for", "1s")
 
@@ -346,6 +356,18 @@ class TestForAWhile:
 
         assert (code, holds(wallbox, REDUCTION)) == (0, 30)
         assert any("was changed by something else meanwhile" in line for line in running.log)
+
+    @pytest.mark.parametrize("other", [("25%", "--for", "1h"), ("50%",), ("50%", "--for", "1h")])
+    def test_what_a_running_command_restores_is_not_changed_by_one_that_would_lose_it(
+        self, other: tuple[str, ...], wallbox: Simulator, start: Start
+    ) -> None:
+        running = start("charge", "limit", "50%", "--for", "1h", "-c", wallbox.url)
+        assert running.line("may take 16.00 A")
+        code, said = ccl(wallbox, "charge", "limit", *other, "--min-interval", "0")
+
+        assert (code, holds(wallbox, REDUCTION)) == (4, 50)
+        assert f"a command that still runs has changed {REDUCTION} for a while" in said
+        assert (running.stop(), holds(wallbox, REDUCTION)) == (0, 0)
 
     def test_what_was_not_changed_meanwhile_is_restored_beside_what_was(
         self, wallbox: Simulator, start: Start
@@ -487,6 +509,16 @@ class TestCharging:
 
             assert ccl(wallbox, *nightly, day)[0] == 0
             assert holds(wallbox, f"{MODE3}.OUT_OF_SERVICE") == 1
+
+    def test_the_night_says_when_a_boost_ends(self, wallbox: Simulator) -> None:
+        wallbox.site.plugs[0].plug_in(need_wh=100_000)
+        ccl(wallbox, "charge", "start", "--now", "--for", "2h", "--need", "20kWh")
+        ended, said = ccl(wallbox, "charge", "disable", "--nightly")
+
+        assert ended == 6
+        assert re.search(
+            r"left alone until 20\S+ or until this session has 20\.\d\d kWh, as `start --now` says", said
+        )
 
     @pytest.mark.parametrize("dialect", ["full", "no-charge-info"])
     def test_a_stop_ends_a_boost(self, dialect: str) -> None:

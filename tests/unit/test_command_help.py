@@ -76,5 +76,22 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
     assert "is not a duration" in done.output or "is too short: give at least 100ms" in done.output
 
 
+@pytest.mark.parametrize(
+    ("command", "most"),
+    [
+        ("charge start --now --for 367d", "366d"),
+        ("show X --watch --interval 31622401", "366d"),
+        ("set X 1 --wait 999999999d", "366d"),
+        ("check --timeout 25d", "1d"),
+        ("scan 192.0.2.1/32 --timeout 999999999d", "1d"),
+    ],
+)
+def test_a_duration_for_which_nothing_can_wait_is_refused(command: str, most: str) -> None:
+    done = CliRunner().invoke(app, [*command.split(), *(("-c", "192.0.2.1") if "scan" not in command else ())])
+
+    assert done.exit_code == 2
+    assert f"is too long: give at most {most}" in done.output
+
+
 def test_the_default_of_a_duration_is_shown_with_its_unit() -> None:
     assert "[default: 15s]" in shown("get", "-h")

@@ -44,7 +44,9 @@ def test_a_clock_that_was_set_back_forbids_nothing(control_state: ControlState) 
     assert ControlState(control_state.folder, URL, Clock(500.0)).seconds_since("Box.A") is None
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b"\xff\xfe", b'{"written": null}', b'{"written": {"Box.A": "1"}}']
+)
 def test_a_damaged_memory_is_an_empty_one(control_state: ControlState, damage: bytes) -> None:
     control_state.note_written(["Box.A"])
     (file,) = control_state.folder.glob("writes/*/facts.json")
@@ -235,6 +237,16 @@ class TestTheJournal:
         assert said.startswith("<13>ccl-exporter[")
         assert '"variables": ["Box.A"]' in said
 
+    def test_a_line_that_a_full_disk_has_cut_takes_no_other_line_with_it(
+        self, control_state: ControlState
+    ) -> None:
+        (control_state.folder / JOURNAL).write_text('{"time": "2026-')
+        control_state.log_write(self.ENTRY)
+        control_state.log_write(self.ENTRY)
+
+        assert (control_state.folder / JOURNAL).read_bytes().count(b"\n") == 3
+        assert len(control_state.written_lately("Box.A", 60.0)) == 2
+
     def test_without_a_system_journal_the_file_has_it_all_the_same(self, tmp_path: Path) -> None:
         ControlState(tmp_path, URL, system_log=tmp_path / "none").log_write(self.ENTRY)
 
@@ -260,6 +272,11 @@ def test_a_charge_that_is_to_go_on_and_the_start_of_a_night_are_kept(control_sta
 
 class TestIdentity:
     IDS = ("B", "A")
+
+    def test_commands_that_name_one_charger_differently_do_not_disturb_each_other(self, tmp_path: Path) -> None:
+        with multiprocessing.Pool(2) as pool:
+            pool.starmap(_identify, [(tmp_path, host, self.IDS) for host in ("127.0.0.1", "localhost")])
+
     MOVED = "http://192.0.2.77:8080/engine"
 
     @staticmethod
@@ -400,3 +417,8 @@ class TestIdentity:
         state.identify(self.IDS)
         with state.pending_restores() as pending:
             assert len(pending) == 1
+
+
+def _identify(folder: Path, host: str, ids: Sequence[str]) -> None:
+    for _ in range(200):
+        ControlState(folder, f"http://{host}:9").identify(ids)

@@ -157,6 +157,12 @@ def hours(*prices: float) -> Sequence[Slot]:
     return [Slot(number * 3600.0, (number + 1) * 3600.0, price) for number, price in enumerate(prices)]
 
 
+def test_what_is_charged_within_a_second_takes_a_second() -> None:
+    plan = cheapest(hours(3, 1, 2), 0.001, 7, 0, 3 * 3600)
+
+    assert [(piece.price, piece.end - piece.begin) for piece in plan.pieces] == [(1, 1)]
+
+
 def test_among_equal_prices_there_are_as_few_starts_as_can_be() -> None:
     plan = cheapest(hours(5, 9, 5, 5, 5), 15.0, 5.0, 0, 5 * 3600)
 
@@ -172,10 +178,6 @@ def test_what_is_used_of_the_dearest_slot_lies_beside_the_others() -> None:
     assert plan.turns_next(0) == 5400.0
 
     assert cheapest(hours(2, 5, 9), 7.5, 5.0, 0, 3 * 3600).blocks == [(0.0, 5400.0)]
-
-
-def test_what_takes_less_than_a_second_is_not_planned() -> None:
-    assert cheapest(hours(9, 5, 2), 1e-10, 5.0, 0, 3 * 3600).pieces == ()
 
 
 def test_what_cannot_be_had_is_said_and_the_rest_is_planned() -> None:

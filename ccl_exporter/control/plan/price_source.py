@@ -216,9 +216,14 @@ class UrlPrices:
             headers["If-None-Match"] = self._last.etag
         body = bytearray()
         try:
-            # A token must not be carried to another host.
             with requests.get(
-                self.url, headers=headers, timeout=self.deadline, stream=True, allow_redirects=not self.headers
+                self.url,
+                headers=headers,
+                # A login in .netrc would take the place of the token, which must not be carried to another host.
+                auth=(lambda request: request) if self.headers else None,
+                allow_redirects=not self.headers,
+                timeout=self.deadline,
+                stream=True,
             ) as answer:
                 if answer.status_code == 200:
                     for part in answer.iter_content(65_536):

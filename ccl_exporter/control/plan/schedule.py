@@ -125,9 +125,8 @@ def cheapest(
     What does not fit into the time whose price is known is charged as late as possible in the rest.
     """
     known = _clipped(slots, begin, by)
-    target = need * 3600 / kilowatts
-    if target < _SECOND:
-        return Plan(())
+    # The search does not see what takes less than a second.
+    target = max(need * 3600 / kilowatts, _SECOND)
     left = target - sum(slot.seconds for slot in known)
     if left > -_SECOND:
         late = _late(known, begin, by, left) if left > _SECOND else []
