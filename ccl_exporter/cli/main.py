@@ -30,6 +30,6 @@ def _open_closed_streams() -> None:
         if getattr(sys, name) is None:
             stream = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115 - kept
             setattr(sys, name, stream)
-    if isinstance(sys.stdout, TextIOWrapper):
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         # A name of a file may hold bytes that are not UTF-8.
         sys.stdout.reconfigure(errors="surrogateescape")

@@ -36,11 +36,12 @@ from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.restore import TemporaryChange, restore_pending
 from ccl_exporter.control.state import ControlState
 from ccl_exporter.control.write import LEAST_PAUSE, Outcome, WriteOptions, Writer, Written
-from ccl_exporter.errors import CclError, ChargerError
+from ccl_exporter.errors import CclError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.text import MASK
 
+_FIRST_WITHIN = 5.0  # seconds; a unit that stops must not wait long for a charger that is off
 _EXIT = {
     "done": Exit.DONE,
     "planned": Exit.DONE,
@@ -236,9 +237,10 @@ def has_pending(target: Target) -> bool:
 
 def restore_only(target: Target) -> NoReturn:
     """Carry out the pending restores of a command that was killed, and nothing else."""
-    # The charger may have another address than when the command was killed.
-    with suppress(ChargerError), writable_transport(target.settings) as control:
-        Writer(control, target.control_state, target.timeout, target.command).identify()
+    if not has_pending(target):
+        # The charger may have had another address when the command was killed.
+        with suppress(CclError), writable_transport(target.settings) as control:
+            Writer(control, target.control_state, min(target.timeout, _FIRST_WITHIN), target.command).identify()
     if not has_pending(target):
         say("nothing to restore")
         raise typer.Exit(Exit.NOTHING)

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 from ccl_exporter.control.state import Override
 from ccl_exporter.control.wording import describe, describe_boost_end
-from ccl_exporter.control.write import Confirm, Outcome, WriteOptions, Writer, Written
+from ccl_exporter.control.write import Confirm, Outcome, WriteOptions, Writer, Written, held_by_another
 from ccl_exporter.errors import Absent, ChargerError, Garbled, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import PlugInfo, owner
@@ -324,7 +324,10 @@ class PlugCommands(PlugReader):
             cap = f"CURRENT_REDUCTION caps {self.name} at {limits.cap:.2f} A"
             raise WriteRejected(f"{cap}, and a car needs {MINIMUM_AMPERES} A")
         allowed = amperes_left(percent, limits.rated)
-        written = self._writer.check_kept(self._write(f"{vehicle}.PREDUCTION", float(percent), how))
+        variable = f"{vehicle}.PREDUCTION"
+        if limits.reduction is not None and limits.percent == percent and self._writer.state.is_held(variable):
+            raise held_by_another([variable])
+        written = self._write(variable, float(percent), how)
         seen = self.look()
         says = f"{self.name} may take {allowed:.2f} A of {limits.rated:g} A (PREDUCTION {percent})"
         if limits.cap is not None and limits.cap < allowed:

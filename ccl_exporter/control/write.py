@@ -160,14 +160,12 @@ class Writer:
         device, snapshot = self.look_up(list(wanted))
         if currents := {name: value for name, value in wanted.items() if last_part(name) in _CURRENTS}:
             self._check_currents(currents)
-        return self.check_kept(self.write(device, snapshot, wanted, how))
-
-    def check_kept(self, written: Written) -> Written:
-        """The result of a write; raises `WriteRejected` if a running command will change what was set already."""
-        held = [name for name in written.wanted if written.outcome == "already" and self.state.is_held(name)]
-        if held:
-            raise held_by_another(held)
-        return written
+        # A value that is there already, but only until another command restores the earlier one, would not stay.
+        has = {row.id: number_of(row) for row in variable_rows(snapshot, sensitive=True)}
+        lost = [name for name, value in wanted.items() if same(has.get(name), value) and self.state.is_held(name)]
+        if lost:
+            raise held_by_another(lost)
+        return self.write(device, snapshot, wanted, how)
 
     def _check_currents(self, wanted: Mapping[str, float]) -> None:
         """Reject a limit above the rating of its plug, even with `force`, whatever range the engine declares."""

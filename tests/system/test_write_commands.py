@@ -367,6 +367,8 @@ class TestForAWhile:
 
         assert (code, holds(wallbox, REDUCTION)) == (4, 50)
         assert f"a command that still runs has changed {REDUCTION} for a while" in said
+        code, said = ccl(wallbox, "set", REDUCTION, "50", f"{MODE3}.OUT_OF_SERVICE", "1")
+        assert (code, holds(wallbox, f"{MODE3}.OUT_OF_SERVICE")) == (4, 0), said
         assert (running.stop(), holds(wallbox, REDUCTION)) == (0, 0)
 
     def test_what_was_not_changed_meanwhile_is_restored_beside_what_was(

@@ -729,6 +729,11 @@ def test_a_value_with_a_date_ahead_of_our_clock_grows_old_from_when_it_first_cam
         assert newest.number == InputValue(5.0, 100.0)
     newest.take(6.0, 190.0)
     assert newest.number == InputValue(6.0, 190.0)
+    # The monotonic clock stands still while a machine is suspended.
+    newest = LatestValue(lambda: 100.0, lambda: now[0])
+    for now[0] in (190.0, 3790.0):
+        newest.take(6.0, 190.0)
+    assert newest.number == InputValue(6.0, -3500.0)
 
 
 def test_lines_of_a_descriptor_come_as_they_are_written_and_end_with_it() -> None:

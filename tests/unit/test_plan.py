@@ -521,6 +521,9 @@ def test_dates_that_are_far_away_are_open_ends(zone: str, monkeypatch: pytest.Mo
         ever = "begin,end,price\n0001-01-01T00:00:00+14:00,9999-12-31T23:59:59Z,7.5\n"
         assert parse(ever) == [Slot(-inf, inf, 7.5)]
         assert parse(ever + "2026-05-25T22:00Z,,12.2\n")[0] == Slot(-inf, at("2026-05-25T22:00Z"), 7.5)
+        half = Slot(at("2026-05-25T22:00Z"), at("2026-05-25T22:30Z"), 12.2)
+        past = "begin,end,price\n1900-01-01T00:00Z,1950-01-01T00:00Z,3\n"
+        assert parse(past + "2026-05-25T22:00Z,2026-05-25T22:30Z,12.2\n") == [half]
         assert parse(ever + "9999-12-30T00:00Z,9999-12-31T00:00Z,1\n")[0] == Slot(-inf, inf, 7.5)
         with pytest.raises(UsageError, match=r"overlap: ever to 2026-05-2.* and ever to"):
             parse(ever + "1960-01-01T00:00Z,2026-05-25T22:30Z,12.2\n")

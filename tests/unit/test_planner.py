@@ -244,17 +244,27 @@ def test_what_was_charged_is_stored_rarely_and_a_full_disk_ends_nothing() -> Non
 
 def test_a_session_that_failed_is_begun_again_at_growing_intervals_and_one_that_its_driver_ended_is_not() -> None:
     def starts(stopped: str) -> Sequence[float]:
-        """When charges begin, each of which ends after a minute."""
+        """When charges begin within five hours, each of which ends after a minute."""
         garage = Garage(Goal(30.0, 6 * HOUR, KILOWATTS), hours(*[1] * 6), stopped=stopped)
         planner = garage.planner()
-        while garage.live(planner, garage.at + 60) and garage.at < HOUR:
+        while garage.live(planner, garage.at + 60) and garage.at < 5 * HOUR:
             garage.word = "waiting_for_disconnection"
         return [at for _, at in garage.done]
 
     failed = starts("error")
     assert failed[0] <= 120
-    assert [later - one for one, later in pairwise(failed)] == pytest.approx([120, 240, 480, 900, 900], abs=60)
+    assert [later - one for one, later in pairwise(failed)] == pytest.approx([120, 240, 480, 900], abs=60)
     assert starts("user") == []
+
+
+def test_a_planner_that_is_restarted_near_the_end_lets_a_charge_go_on() -> None:
+    garage = Garage(Goal(20.0, 6 * HOUR, KILOWATTS), hours(*[1] * 6), energy=19.7)
+    planner = garage.planner(PlanProgress(20.0, 6 * HOUR, 19.7, 1.0, 19.7, [[0.0, HOUR]]))
+    while garage.live(planner, garage.at + 30) and garage.at < HOUR:
+        pass
+
+    assert garage.energy == pytest.approx(20.0, abs=0.1)
+    assert [word for word, _ in garage.done] == ["stop"]
 
 
 def test_a_clock_that_is_set_back_does_not_keep_a_planner_waiting() -> None:

@@ -81,7 +81,7 @@ class LatestValue:
         at = self._clock() - max(age, 0.0)
         if self.number is not None and taken is not None and taken == self._taken:
             # Read again, it is no younger: the clock of its source may be ahead.
-            at = self.number.at
+            at = min(at, self.number.at)
         self.number, self._taken = InputValue(value, at), taken
         self.news.set()
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from time import time
 
-from ccl_exporter.control.night import FAILED
+from ccl_exporter.control.night import FAILED, RESTARTS
 from ccl_exporter.control.plan.prices import Slot, format_instant
 from ccl_exporter.control.plan.schedule import FULL, LEAST_BLOCK, Plan, below, cheapest, is_met
 from ccl_exporter.control.plug_commands import Result
@@ -105,6 +105,7 @@ class Planner:
     _waits: str = ""
     _tried: float = float("-inf")
     _pause: float = AGAIN
+    _restarts: int = 0
     _rest: float = inf
     """Kilowatt-hours that were left when they were last planned for as a rest."""
     _charges: bool = False
@@ -132,8 +133,10 @@ class Planner:
         if seen.is_charging:
             self._charges = True
         elif seen.vehicle_connected is False or seen.enabled is False:
-            self._charges, self._pause = False, AGAIN
-        has_enough = self.left <= FULL or (self.is_met and self.plan.turns_next(now) is None)
+            self._charges, self._pause, self._restarts = False, AGAIN, 0
+        # A planner that has no plan yet knows of no charge that is ahead.
+        has_planned = self._is_planned or not seen.is_under_way
+        has_enough = self.left <= FULL or (self.is_met and has_planned and self.plan.turns_next(now) is None)
         if not has_enough and now < self.goal.by:
             self._plan(now, seen)
             wanted = self.plan.holds(now)
@@ -279,6 +282,8 @@ class Planner:
         is_again = wanted and self._charges and seen.activity in _ENDED
         if is_again and seen.stop_reason not in FAILED:
             return self._tell(f"the car or its driver ended the charge, it is not begun again: {describe(seen)}")
+        if is_again and self._restarts >= RESTARTS:
+            return self._tell(f"the session failed {RESTARTS + 1} times, it is not begun again: {describe(seen)}")
         # A try in the future is one from before the clock was set back.
         if 0 <= now - self._tried < (self._pause if wanted else AGAIN):
             return None
@@ -292,6 +297,7 @@ class Planner:
         if result.outcome in ("done", "already") and not is_again:
             self._tried, self._pause = float("-inf"), AGAIN
         elif is_again or (wanted and result.outcome == "not_taken"):
+            self._restarts += is_again
             self._pause = min(2 * self._pause, _RARELY)
         return self._tell(result.says)
 

@@ -201,7 +201,7 @@ def _row(row: Mapping[str, Any], shape: _Shape, where: str) -> tuple[float, floa
     begin, end = row.get(shape.begin), row.get(shape.end) if shape.end is not None else None
     first = _instant(begin, where) if begin not in (None, "") else -inf
     last = _instant(end, where) if end not in (None, "") else inf
-    if last <= first < inf:
+    if -inf < last <= first < inf:
         raise UsageError(f"{where}: it ends before it begins")
     price = _member(row, shape.price, where)
     return first, last if last < inf else None, _number(price, where) if price not in (None, "") else None
@@ -239,7 +239,7 @@ def _slots(rows: Sequence[tuple[float, float | None, float | None]], is_series: 
         if end is None:
             after = bisect_right(begins, begin)
             end = min(begins[after] if after < len(begins) else inf, begin + longest)  # noqa: PLW2901
-        if price is not None:
+        if price is not None and begin < end:
             yield Slot(begin, end, price)
 
 
