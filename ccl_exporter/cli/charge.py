@@ -218,7 +218,7 @@ def _boost(boost: _Boost, at: PlugCommands, how: WriteOptions, memory: ControlSt
     had = session.energy or 0.0 if session.requested == before.requested else 0.0
     energy = had + boost.need if boost.need is not None else None
     memory.set_override(at.name, session.requested, boost.lasts, energy)
-    followed = "; `charge follow` raises its limit" if memory.is_followed(at.name) else ""
+    followed = "; `charge follow` raises the current limit" if memory.is_followed(at.name) else ""
     # "done" also for a car that charges already: the boost is new.
     return replace(result, outcome="done", says=f"{result.says}; it goes on {boost.says}{followed}")
 

@@ -317,7 +317,14 @@ def _curve(value: _Value) -> str | None:
             raise value.wrong(f"{name!r} is not one of {', '.join(_CURVES)}")
     if len(names) > 1:
         raise value.wrong("Python's TLS takes one curve or its own choice: keep one, or leave this out")
-    return _CURVES[names[0]] if names else None
+    if not names:
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ecdh_curve(_CURVES[names[0]])
+    except (ssl.SSLError, ValueError):
+        # As X25519 in Debian 12, whose Python is 3.11.2.
+        raise value.wrong(f"this Python's TLS does not offer {names[0]}: choose another one") from None
+    return _CURVES[names[0]]
 
 
 def _headers(value: _Value) -> tuple[tuple[str, str], ...]:

@@ -330,9 +330,18 @@ class TestMeaning:
 
         assert bool(context.options & ssl.OP_CIPHER_SERVER_PREFERENCE) is wish
 
-    @pytest.mark.parametrize("curve", ["X25519", "CurveP256", "CurveP384", "CurveP521"])
+    @pytest.mark.parametrize("curve", ["CurveP256", "CurveP384", "CurveP521"])
     def test_one_curve_can_be_chosen(self, write: Write, curve: str) -> None:
         WebSecurity(write(tls(f"curve_preferences: [{curve}]")))
+
+    def test_a_curve_that_this_python_does_not_offer_is_an_error(self, write: Write) -> None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ecdh_curve("X25519")
+        except ssl.SSLError:
+            with pytest.raises(UsageError, match="this Python's TLS does not offer X25519: choose another one"):
+                WebSecurity(write(tls("curve_preferences: [X25519]")))
+        else:
+            WebSecurity(write(tls("curve_preferences: [X25519]")))
 
     @pytest.mark.parametrize(
         ("text", "seconds"),

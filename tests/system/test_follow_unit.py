@@ -99,7 +99,7 @@ def test_the_whole_day_of_the_page_is_sun_by_day_the_cheap_hours_by_night_and_a_
         assert 11 < float(process.line(TO_BE)[1]) < 13.1
         boost = [str(COMMAND), "charge", "start", "--now", "--for", "2h", "-c", charging.url]
         said = subprocess.run(boost, capture_output=True, text=True, check=False)
-        assert said.stdout.endswith("; it goes on for 2h; `charge follow` raises its limit\n"), said
+        assert said.stdout.endswith("; it goes on for 2h; `charge follow` raises the current limit\n"), said
         process.line("boost: ")
         while float(process.line(TO_BE)[1]) < 28:
             pass

@@ -292,7 +292,7 @@ class Planner:
             result = self.start() if wanted else self.stop()
         except CclError as error:
             # Also what is no fault of the charger, such as a full disk, must not end the night here.
-            return self._tell(f"it is tried again in a minute: {error}")
+            return self._tell(f"it is tried again: {error}")
         self._charges = self._charges or result.seen.is_charging
         if result.outcome in ("done", "already") and not is_again:
             self._tried, self._pause = float("-inf"), AGAIN
