@@ -27,6 +27,9 @@ DEFAULT_MAX_POWER = 1e6
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+MQTT_EXTRA = "needs a library that is not installed: in your copy of this project, .venv/bin/pip install '.[mqtt]'"
+"""What is wrong with a use of MQTT where paho-mqtt is missing."""
+
 _PORTS = range(65536)
 _NEVER = r"\s?#\x00-\x1f\x7f\ud800-\udfff"
 """In no host and no path; the last ones stand for bytes that are not UTF-8."""

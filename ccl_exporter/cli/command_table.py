@@ -84,7 +84,7 @@ CHARGE_COMMANDS = {
     ),
 }
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """Errors of an output that cannot be written."""
 
 
@@ -128,7 +128,7 @@ def run() -> None:
         warn(str(error), "red")
         sys.exit(exit_code(error))
     except OSError as error:
-        if error.errno not in _NO_SPACE:
+        if error.errno not in _UNWRITABLE:
             raise
         from ccl_exporter.cli.shared import flush_streams, warn  # noqa: PLC0415 - seldom
 

@@ -41,7 +41,8 @@ from ccl_exporter.locks import state_folder
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.text import MASK
 
-_FIRST_WITHIN = 5.0  # seconds; a unit that stops must not wait long for a charger that is off
+_IDENTIFY_WITHIN = 5.0  # seconds; a unit that stops must not wait long for a charger that is off
+
 _EXIT = {
     "done": Exit.DONE,
     "planned": Exit.DONE,
@@ -240,7 +241,7 @@ def restore_only(target: Target) -> NoReturn:
     if not has_pending(target):
         # The charger may have had another address when the command was killed.
         with suppress(CclError), writable_transport(target.settings) as control:
-            Writer(control, target.control_state, min(target.timeout, _FIRST_WITHIN), target.command).identify()
+            Writer(control, target.control_state, min(target.timeout, _IDENTIFY_WITHIN), target.command).identify()
     if not has_pending(target):
         say("nothing to restore")
         raise typer.Exit(Exit.NOTHING)

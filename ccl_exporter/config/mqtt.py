@@ -14,7 +14,7 @@ from ccl_exporter.config import fields
 from ccl_exporter.config.section import Section
 from ccl_exporter.errors import UsageError
 from ccl_exporter.outputs.output import Output, OutputContext
-from ccl_exporter.settings import BrokerSettings, MqttSettings, broker_settings
+from ccl_exporter.settings import MQTT_EXTRA, BrokerSettings, MqttSettings, broker_settings
 from ccl_exporter.text import quote_short
 
 _TOPIC = re.compile(r"(?!\$)[^\s+#/\x00-\x1f\x7f]+(/[^\s+#/\x00-\x1f\x7f]+)*")
@@ -74,10 +74,7 @@ class MqttModel(fields.ConfigModel):
     @model_validator(mode="after")
     def _whole(self) -> "MqttModel":
         if find_spec("paho") is None:
-            raise ValueError(
-                "needs a library that is not installed:"
-                " in your copy of this project, .venv/bin/pip install '.[mqtt]'"
-            )
+            raise ValueError(MQTT_EXTRA)
         if (self.username is None) != (self.password is None and self.password_file is None):
             raise ValueError("a login is `username` and one of `password_file` and `password`")
         if (self.cert_file is None) != (self.key_file is None):

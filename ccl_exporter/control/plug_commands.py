@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 from ccl_exporter.control.state import Override
 from ccl_exporter.control.wording import describe, describe_boost_end
-from ccl_exporter.control.write import Confirm, Outcome, WriteOptions, Writer, Written, held_by_another
+from ccl_exporter.control.write import Confirm, Outcome, WriteOptions, Writer, Written
 from ccl_exporter.errors import Absent, ChargerError, Garbled, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.powerstudio.inventory import PlugInfo, owner
@@ -325,8 +325,8 @@ class PlugCommands(PlugReader):
             raise WriteRejected(f"{cap}, and a car needs {MINIMUM_AMPERES} A")
         allowed = amperes_left(percent, limits.rated)
         variable = f"{vehicle}.PREDUCTION"
-        if limits.reduction is not None and limits.percent == percent and self._writer.state.is_held(variable):
-            raise held_by_another([variable])
+        reads = float(limits.percent) if limits.reduction is not None else None
+        self._writer.check_stays({variable: float(percent)}, {variable: reads})
         written = self._write(variable, float(percent), how)
         seen = self.look()
         says = f"{self.name} may take {allowed:.2f} A of {limits.rated:g} A (PREDUCTION {percent})"

@@ -11,13 +11,12 @@ from ccl_exporter.control.write import (
     Writer,
     Written,
     held_by_another,
-    number_of,
+    numbers_of,
     same,
 )
 from ccl_exporter.errors import CclError, Garbled, WriteRejected
 from ccl_exporter.powerstudio.snapshot import Snapshot
-from ccl_exporter.station.remedies import LIFT_AT_ONCE
-from ccl_exporter.station.rows import variable_rows
+from ccl_exporter.station.remedies import LIFT
 from ccl_exporter.text import format_number
 
 Say = Callable[[str], None]
@@ -96,7 +95,7 @@ def _restore(writer: Writer, way: PendingRestore, done: Callable[[], None], say:
         say(f"{names} could not be restored, the next command tries again")
         return False
     lift = (
-        f"; `{LIFT_AT_ONCE}` lifts it"
+        f"; `{LIFT}` lifts it"
         if any(name.endswith(".PREDUCTION") and value for name, value in ours.items())
         else ""
     )
@@ -121,7 +120,7 @@ def _once_taken(writer: Writer, way: PendingRestore) -> tuple[Snapshot, Mapping[
 
 
 def _numbers(snapshot: Snapshot, way: PendingRestore) -> Mapping[str, float]:
-    numbers = {row.id: number_of(row) for row in variable_rows(snapshot, sensitive=True)}
+    numbers = numbers_of(snapshot)
     found = {name: value for name in way.before if (value := numbers.get(name)) is not None}
     silent = [name for name in way.before if name not in found]
     if silent:

@@ -8,7 +8,7 @@ from ccl_exporter.control.plan.schedule import is_met
 from ccl_exporter.control.state import Override, PlanProgress
 from ccl_exporter.station.catalogue import NotCharging
 from ccl_exporter.station.plug import Plug
-from ccl_exporter.station.remedies import LIFT_AT_ONCE, remedy_of
+from ccl_exporter.station.remedies import LIFT, remedy_of
 
 
 def describe(plug: Plug) -> str:
@@ -67,7 +67,7 @@ def describe_limit(plug: Plug) -> str:
     is_said = plug.not_charging is NotCharging.LIMIT_BELOW_MINIMUM
     if is_said or limits.allowed is None or limits.rated is None or limits.allowed >= min(others):
         return ""
-    return f"limit {limits.allowed:.1f} A of {limits.rated:g} A; `{LIFT_AT_ONCE}` lifts it"
+    return f"limit {limits.allowed:.1f} A of {limits.rated:g} A; `{LIFT}` lifts it"
 
 
 def facts(plug: Plug) -> Mapping[str, Any]:

@@ -160,12 +160,16 @@ class Writer:
         device, snapshot = self.look_up(list(wanted))
         if currents := {name: value for name, value in wanted.items() if last_part(name) in _CURRENTS}:
             self._check_currents(currents)
-        # A value that is there already, but only until another command restores the earlier one, would not stay.
-        has = {row.id: number_of(row) for row in variable_rows(snapshot, sensitive=True)}
-        lost = [name for name, value in wanted.items() if same(has.get(name), value) and self.state.is_held(name)]
+        self.check_stays(wanted, numbers_of(snapshot))
+        return self.write(device, snapshot, wanted, how)
+
+    def check_stays(self, wanted: Mapping[str, float], reads: Mapping[str, float | None]) -> None:
+        """Reject values that are there already, but only until a running command restores the earlier ones."""
+        lost = [
+            name for name, value in wanted.items() if same(reads.get(name), value) and self.state.is_held(name)
+        ]
         if lost:
             raise held_by_another(lost)
-        return self.write(device, snapshot, wanted, how)
 
     def _check_currents(self, wanted: Mapping[str, float]) -> None:
         """Reject a limit above the rating of its plug, even with `force`, whatever range the engine declares."""
@@ -202,7 +206,7 @@ class Writer:
         is_writable = Reading(snapshot).writable
         for name, row in found.items():
             _check_writable(name, is_writable(name), row, how.force)
-        before = {name: number_of(row) for name, row in found.items()}
+        before = {name: _number_of(row) for name, row in found.items()}
         due = {
             name: value
             for name, value in wanted.items()
@@ -260,8 +264,8 @@ class Writer:
         while True:
             try:
                 snapshot = self.lookup.read(self._timeout, [plan.device])
-                rows = {row.id: row for row in variable_rows(snapshot, sensitive=True)}
-                after = {name: number_of(rows.get(name)) for name in plan.wanted}
+                reads = numbers_of(snapshot)
+                after = {name: reads.get(name) for name in plan.wanted}
                 if all(same(after[name], value) for name, value in plan.wanted.items()):
                     return replace(plan, outcome="done", after=after)
             except ChargerError as error:
@@ -307,9 +311,13 @@ def _entry(url: str, command: str, written: Written, result: str) -> WriteEntry:
     )
 
 
-def number_of(row: VariableRow | None) -> float | None:
-    """The value of a variable as a number; None if it has none, or its device is not available."""
-    return row.value if row is not None and isinstance(row.value, float) else None
+def numbers_of(snapshot: Snapshot) -> Mapping[str, float | None]:
+    """The values of all variables as numbers; None for one that has none, or whose device is not available."""
+    return {row.id: _number_of(row) for row in variable_rows(snapshot, sensitive=True)}
+
+
+def _number_of(row: VariableRow) -> float | None:
+    return row.value if isinstance(row.value, float) else None
 
 
 def same(value: float | None, wanted: float) -> bool:

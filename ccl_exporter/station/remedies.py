@@ -8,11 +8,8 @@ from ccl_exporter.station.current_limit import MINIMUM_AMPERES
 from ccl_exporter.station.plug import Plug
 from ccl_exporter.text import format_number
 
-LIFT = "charge limit 100%"
-"""The command that lifts a current limit, for a plug that no follower controls."""
-
-LIFT_AT_ONCE = f"{LIFT} --min-interval 0"
-"""The same for a limit that was written a moment ago."""
+LIFT = "charge limit 100% --min-interval 0"
+"""The command that lifts a current limit, also one written a moment ago, of a plug that no follower controls."""
 
 REMEDIES: Mapping[NotCharging, str] = {
     # A night timer would take the plug out of service again after a plain start.

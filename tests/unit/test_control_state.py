@@ -272,12 +272,11 @@ def test_a_charge_that_is_to_go_on_and_the_start_of_a_night_are_kept(control_sta
 
 class TestIdentity:
     IDS = ("B", "A")
+    MOVED = "http://192.0.2.77:8080/engine"
 
     def test_commands_that_name_one_charger_differently_do_not_disturb_each_other(self, tmp_path: Path) -> None:
         with multiprocessing.Pool(2) as pool:
             pool.starmap(_identify, [(tmp_path, host, self.IDS) for host in ("127.0.0.1", "localhost")])
-
-    MOVED = "http://192.0.2.77:8080/engine"
 
     @staticmethod
     def left_by_version_0_1(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from ccl_exporter.control.follow.sources import LatestValue
 from ccl_exporter.errors import AccessDenied, CclError, ChargerError, StateError, WriteRejected
 from ccl_exporter.station.current_limit import amperes_left, percent_for
 from ccl_exporter.station.plug import Plug
-from ccl_exporter.station.remedies import LIFT_AT_ONCE
+from ccl_exporter.station.remedies import LIFT
 from ccl_exporter.tariff import Tariff, TimeWindow
 
 SILENT = 20.0
@@ -241,7 +241,7 @@ class Follower:
     def _left(self) -> str:
         percent = self.guard.at_end
         why = "the safe current" if self.policy.rules.has_supply else "as it was before"
-        left = f"{why}; `{LIFT_AT_ONCE}` lifts it" if percent else "no reduction"
+        left = f"{why}; `{LIFT}` lifts it" if percent else "no reduction"
         return f"the limit is left at {self._amperes(percent)}, {left}"
 
     def _full(self, plug: Plug) -> Full:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 from ccl_exporter.control.follow.input_filter import InputValue
 from ccl_exporter.errors import UsageError
 from ccl_exporter.http_client import HttpClient, HttpError, target_of
-from ccl_exporter.settings import BrokerSettings, Credentials, broker_settings
+from ccl_exporter.settings import MQTT_EXTRA, BrokerSettings, Credentials, broker_settings
 from ccl_exporter.text import mask_urls
 
 _FUTURE = 60.0
@@ -293,10 +293,7 @@ def mqtt(url: str, topic: str, field: str | None, environment: Mapping[str, str]
     from importlib.util import find_spec  # noqa: PLC0415 - only for a topic
 
     if find_spec("paho") is None:
-        raise UsageError(
-            "a topic needs a library that is not installed:"
-            " in your copy of this project, .venv/bin/pip install '.[mqtt]'"
-        )
+        raise UsageError(f"a topic {MQTT_EXTRA}")
     try:
         broker = broker_settings(url, "set CCL_MQTT_USERNAME and CCL_MQTT_PASSWORD_FILE")
     except UsageError as error:
