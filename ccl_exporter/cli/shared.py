@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -287,12 +288,39 @@ def fail(error: ChargerError, url: str) -> NoReturn:
 
 
 @contextmanager
-def on_signals(act: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
+def handling(handler: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
     """Let signals call something instead of ending the process; a hang-up that `nohup` ignores stays ignored."""
     ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
-    before = {number: signal.signal(number, lambda *_: act()) for number in numbers if number not in ignored}
+    before = {number: signal.signal(number, lambda *_: handler()) for number in numbers if number not in ignored}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+@contextmanager
+def on_signals(act: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
+    """Let these signals call something, in a thread, and the process go on.
+
+    A handler could not wake up a wait that it interrupts: that may hold the lock of its event, or not have begun.
+    """
+    heard, tell = os.pipe()
+    os.set_blocking(tell, False)
+
+    def listen() -> None:
+        while received := os.read(heard, 1):
+            if received[0] in numbers:
+                act()
+
+    listener = threading.Thread(target=listen, name="signals", daemon=True)
+    listener.start()
+    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    try:
+        with handling(lambda: None, *numbers):
+            yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(tell)
+        listener.join()
+        os.close(heard)
