@@ -36,8 +36,8 @@ from ccl_exporter.control.night import has_had_its_night, next_step
 from ccl_exporter.control.plug_commands import (
     PlugCommands,
     Result,
+    active_override,
     ended_at_once,
-    override_active,
     read_plugs,
 )
 from ccl_exporter.control.state import ControlState
@@ -127,8 +127,8 @@ def start(
         bool,
         typer.Option(
             "--now",
-            help="At any hour, despite `disable --nightly`, a limit and a follower's sun, until the car leaves or"
-            " as --for and --need say.",
+            help="At any hour, despite `disable --nightly`, a plan, a limit and a follower's sun, until the car"
+            " leaves or as --for and --need say.",
         ),
     ] = False,
     restart_remote: Annotated[
@@ -167,14 +167,14 @@ def start(
 
 
 def _start(at: PlugCommands, how: WriteOptions, memory: ControlState) -> Result:
-    """Start a charge; beside a follower this ends a boost."""
-    result, override = at.start(how), memory.override(at.name)
-    if how.dry_run or override is None or not memory.is_followed(at.name):
-        return result
-    if override_active(result.seen, override, time()) is None:
+    """Start a charge; beside a follower or a plan this ends a boost."""
+    result = at.start(how)
+    followed = "`charge follow` decides the current" if memory.is_followed(at.name) else ""
+    decides = followed or ("`charge plan` decides when it charges" if memory.is_planning(at.name) else "")
+    if how.dry_run or not decides or active_override(memory.override(at.name), result.seen, time()) is None:
         return result
     memory.clear_override(at.name)
-    says = f"{result.says}; the boost is over, `charge follow` decides the current"
+    says = f"{result.says}; the boost is over, {decides}"
     return replace(result, outcome="done" if result.outcome == "already" else result.outcome, says=says)
 
 
@@ -199,7 +199,7 @@ def _boost_of(now: bool, lasts: Duration | None, need: Energy | None) -> _Boost 
 
 
 def _boost(boost: _Boost, at: PlugCommands, how: WriteOptions, memory: ControlState) -> Result:
-    """Start a charge that neither the end of the night nor a follower holds back."""
+    """Start a charge that neither the end of the night nor a follower or a plan holds back."""
     if how.dry_run:
         result = at.start(how, boosted=True)
         if result.outcome not in ("planned", "already", "done"):
@@ -297,10 +297,10 @@ def disable(
     def work(at: PlugCommands, how: WriteOptions) -> Result:
         memory = target.control_state
         override = memory.override(at.name)
-        if nightly and override is not None:
-            alone = override_active(at.look(), override, time())
-            if alone is not None:
-                return alone
+        if nightly and override is not None and active_override(override, seen := at.look(), time()) is not None:
+            ends = wording.describe_boost_end(override)
+            says = f"left alone {ends}, as `start --now` says: {wording.describe(seen)}"
+            return Result("nothing", says, seen)
         if not how.dry_run:
             memory.clear_override(at.name)
         result = at.disable(how, nightly)
@@ -378,8 +378,8 @@ def _commands(url: str, plugs: Sequence[Plug]) -> Mapping[str, _Commands]:
             if is_followed:
                 lines.append(f"{plug.name}: `charge follow` decides its current")
                 known["followed"] = True
-            override = state.override(plug.name)
-            if override is not None and override_active(plug, override, now) is not None:
+            override = active_override(state.override(plug.name), plug, now)
+            if override is not None:
                 lines.append(f"{plug.name}: {wording.describe_boost(override, is_followed)}")
             plan = state.plan_progress(plug.name)
             if plan is not None and (is_planning if plan.by is None else plan.by > now):

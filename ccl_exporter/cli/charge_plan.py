@@ -48,13 +48,15 @@ from ccl_exporter.control.plan.price_source import MOST, UrlPrices, file_prices,
 from ccl_exporter.control.plan.prices import DIRECT_DEBIT, Slot, parse
 from ccl_exporter.control.plan.schedule import FULL, Plan, deadline, is_clock, is_met
 from ccl_exporter.control.plan.timers import LOADED_WITHIN, NAME, units
-from ccl_exporter.control.plug_commands import PlugCommands, PlugReader, Result
+from ccl_exporter.control.plug_commands import PlugCommands, PlugReader, Result, active_override
 from ccl_exporter.control.restore import TemporaryChange
+from ccl_exporter.control.wording import describe_boost
 from ccl_exporter.control.write import Written, identify
 from ccl_exporter.errors import UsageError
 from ccl_exporter.locks import state_folder
 from ccl_exporter.powerstudio.command_reader import CommandReader
 from ccl_exporter.settings import DEFAULT_MAX_POWER, listen_address
+from ccl_exporter.station.plug import Plug
 from ccl_exporter.tariff import zone_of
 from ccl_exporter.text import JOULES_PER_KWH, align_columns, quote_short, url_host
 
@@ -223,6 +225,10 @@ def _carry_out_once(
             with session(target) as writer:
                 return PlugCommands(writer, target.plug, target.timeout).disable(replace(target.how, keep=keep))
 
+        def boost(seen: Plug) -> str:
+            override = active_override(state.override(seen.name), seen, time())
+            return f"{seen.name}: {describe_boost(override, is_followed=False)}" if override is not None else ""
+
         kept = state.plan_progress(reader.name)
         if kept is None or goal.need is None or (kept.need, kept.by) != (goal.need, goal.by):
             kept = None
@@ -243,6 +249,7 @@ def _carry_out_once(
             clock=partial(_clock, task.where),
             # The prices may be unreadable just when the next day begins.
             slots=(planners[-1].slots or ()) if planners else None,
+            boost=boost,
         )
         planners[:] = [planner]
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from time import monotonic, sleep
 
 from ccl_exporter.control.state import Override
-from ccl_exporter.control.wording import describe, describe_boost_end
+from ccl_exporter.control.wording import describe
 from ccl_exporter.control.write import Confirm, Outcome, WriteOptions, Writer, Written
 from ccl_exporter.errors import Absent, ChargerError, Garbled, UsageError, WriteRejected
 from ccl_exporter.powerstudio.command_reader import CommandReader
@@ -366,13 +366,13 @@ def is_stopped(seen: Plug) -> bool:
     return seen.activity not in IN_SESSION and seen.activity is not Activity.UNKNOWN
 
 
-def override_active(seen: Plug, override: Override, now: float) -> Result | None:
-    """Why the charge that `start --now` began goes on; None once it is over, or the car has left or charges anew.
+def active_override(override: Override | None, seen: Plug, now: float) -> Override | None:
+    """The override of a plug; None if there is none, it is over, or the car has left or charges anew.
 
     Where the charger does not report when a charge was requested, another one cannot be distinguished from it:
     there it is left alone for a day at most. `now` is in Unix seconds.
     """
-    if seen.vehicle_connected is False:
+    if override is None or seen.vehicle_connected is False:
         return None
     if override.until is not None and now >= override.until:
         return None
@@ -384,8 +384,7 @@ def override_active(seen: Plug, override: Override, now: float) -> Result | None
             return None
     elif requested != override.requested:
         return None
-    says = f"left alone {describe_boost_end(override)}, as `start --now` says: {describe(seen)}"
-    return Result("nothing", says, seen)
+    return override
 
 
 def ended_at_once(before: Plug, after: Plug) -> bool:

@@ -57,7 +57,7 @@ class PendingRestore:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A charge of `charge start --now`, which neither the end of the night hours nor a follower stops.
+    """A charge of `charge start --now`, which neither the end of the night hours nor a follower or a plan stops.
 
     `requested` is the session's request as the charger reports it, None if it does not; `said` is the time of the
     command. The override ends at `until`, or once the session has `energy`. Unix seconds, joules.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers.plugs import plug as a_plug
 
-from ccl_exporter.control.plug_commands import PlugCommands, is_stopped, override_active
+from ccl_exporter.control.plug_commands import PlugCommands, active_override, is_stopped
 from ccl_exporter.control.put import WritableTransport
 from ccl_exporter.control.state import ControlState, Override, PendingRestore
 from ccl_exporter.control.write import WriteOptions, Writer
@@ -147,7 +147,7 @@ def test_the_end_of_a_night_leaves_a_followed_plug_in_service(
 def test_a_boost_ends_in_time_with_its_energy_or_when_the_car_leaves() -> None:
     def active(override: Override, **more: Any) -> bool:
         seen = a_plug("charging", requested=10.0, **more)
-        return override_active(seen, override, 1000.0) is not None
+        return active_override(override, seen, 1000.0) is not None
 
     assert active(Override(10.0, 900.0))
     assert not active(Override(10.0, 900.0), vehicle_connected=False)

@@ -15,7 +15,7 @@ from ccl_exporter.control.follow.input_filter import InputFilter, InputSpec
 from ccl_exporter.control.follow.limiter import FollowerState, SafeCurrentGuard
 from ccl_exporter.control.follow.policy import Budget, Policy, Rules
 from ccl_exporter.control.follow.sources import LatestValue
-from ccl_exporter.control.plug_commands import override_active
+from ccl_exporter.control.plug_commands import active_override
 from ccl_exporter.control.write import Written
 from ccl_exporter.simulator.models import wallbox
 from ccl_exporter.simulator.physics import Vehicle
@@ -105,7 +105,7 @@ class BenchPlug:
 
     def is_boosted(self, plug: Plug, now: float) -> bool:
         override = self._state.override(self.name)
-        return override is not None and override_active(plug, override, now) is not None
+        return active_override(override, plug, now) is not None
 
     def send(self, percent: int, urgent: bool = False) -> Written:
         self._site.force(_MODE3, [(_PREDUCTION, float(percent))])
@@ -212,7 +212,7 @@ class Wish:
         if override is None:
             return False
         seen = BenchPlug(self.site, self.state, [], self.clock).plug()
-        return override_active(seen, override, self.clock.at) is not None
+        return active_override(override, seen, self.clock.at) is not None
 
     def _events(self, second: int, at_home: bool, leaves: int, comes: int) -> None:
         if not at_home and second == leaves - leaves % EVERY:

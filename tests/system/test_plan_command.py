@@ -203,7 +203,7 @@ def test_what_is_no_fault_of_the_charger_ends_no_plan_either(house: House, tmp_p
     (own,) = (tmp_path / "state" / "writes").iterdir()
     (own / "facts.json").mkdir()
     house.cost(*[1] * 8)
-    house.live(lambda: any("it is tried again: " in line for line in house.said))
+    house.live(lambda: any("failed and is tried again: " in line for line in house.said))
     assert house.charged == 0
     (own / "facts.json").rmdir()
     house.live(lambda: house.simulator.site.plugs[0].watts > 0)
@@ -333,6 +333,26 @@ def test_the_command_keeps_a_car_waiting_and_leaves_the_plug_in_service(
         assert plug.watts == 0
         with simulator.site.present():
             assert simulator.site.model.places[0].plug.limits.usable
+
+
+def test_a_boost_goes_on_beside_a_plan_until_it_is_ended(start: Start, tmp_path: Path) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
+    with Simulator(autopilot=False, speed=10) as simulator:
+        plug = simulator.site.plugs[0]
+        plug.plug_in(50_000)
+        plug.authorise()
+        flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", simulator.url)
+        begin = [str(COMMAND), "charge", "start", "--min-interval", "0", "-c", simulator.url]
+        plan: Process = start("charge", "plan", str(prices), *flags)
+        plan.line("is out of service")
+        subprocess.run([*begin, "--now"], check=True)
+        plan.line("EVSE.PLUG: goes on until the car leaves, as `charge start --now` asked for")
+        assert plug.watts > 0
+        ended = subprocess.run(begin, capture_output=True, text=True, check=True).stdout
+        plan.line("is out of service|stop failed and is tried again: .* was written")
+
+    assert "the boost is over, `charge plan` decides when it charges" in ended
 
 
 def test_a_configuration_that_is_being_edited_at_the_end_of_a_plan_keeps_no_plug_out_of_service(

@@ -7,7 +7,7 @@ from helpers.plugs import plug
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ccl_exporter.control.plug_commands import override_active, reduction
+from ccl_exporter.control.plug_commands import active_override, reduction
 from ccl_exporter.control.state import Override
 from ccl_exporter.control.wording import describe, describe_limit
 from ccl_exporter.errors import UsageError, WriteRejected
@@ -220,7 +220,7 @@ def test_a_limit_has_its_command_only_where_that_lifts_it(seen: Plug, says: str)
     ids=["it charges", "it is full", "the car has left", "another charge"],
 )
 def test_a_charge_that_was_begun_now_is_left_alone_until_its_car_leaves(seen: Plug, goes_on: bool) -> None:
-    assert (override_active(seen, Override(5.0, 6.0), 1e9) is not None) is goes_on
+    assert (active_override(Override(5.0, 6.0), seen, 1e9) is not None) is goes_on
 
 
 @pytest.mark.parametrize(("later", "goes_on"), [(0.0, True), (86_399.0, True), (86_400.0, False), (-1.0, False)])
@@ -230,4 +230,4 @@ def test_a_charge_that_cannot_be_distinguished_from_another_is_left_alone_for_a_
 ) -> None:
     seen = plug("charging", requested=requested_now)
 
-    assert (override_active(seen, Override(requested_then, 1000.0), 1000.0 + later) is not None) is goes_on
+    assert (active_override(Override(requested_then, 1000.0), seen, 1000.0 + later) is not None) is goes_on

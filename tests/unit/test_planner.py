@@ -45,6 +45,7 @@ class Garage:
     broken: bool = False
     stuck: bool = False
     disk_is_full: bool = False
+    boosted: str = ""
     done: list[tuple[str, float]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     kept: list[PlanProgress] = field(default_factory=list)
@@ -90,6 +91,7 @@ class Garage:
             progress,
             lambda at: f"{at / HOUR:.2f} h",
             slots=slots,
+            boost=lambda seen: self.boosted,
         )
 
     def show(self, plan: Plan) -> None:
@@ -198,6 +200,23 @@ def test_a_need_that_is_met_is_stored_and_not_charged_again() -> None:
     assert not garage.planner(kept).step()
     assert (garage.done, garage.said[-1]) == ([], "the need is met: 6.00 of 6 kWh are charged")
     assert describe_plan(kept, False, garage.at).endswith("the need is met")
+
+
+def test_a_boost_goes_on_in_dear_hours_and_after_the_need_is_met() -> None:
+    garage = Garage(Goal(6.0, 5 * HOUR, KILOWATTS), hours(9, 9, 1, 9, 9), boosted="it goes on")
+    planner = garage.planner()
+    garage.live(planner, HOUR / 2)
+    assert (garage.done, garage.said.count("it goes on")) == ([], 1)
+
+    garage.boosted = ""
+    garage.live(planner, HOUR)
+    assert [(word, at // HOUR) for word, at in garage.done] == [("stop", 0)]
+
+    garage.boosted, garage.word = "it goes on", "charging"
+    assert not garage.live(planner, 4 * HOUR)
+    assert garage.word == "charging"
+    assert garage.energy == pytest.approx(6.0, abs=0.1)
+    assert "the need is met" in garage.said[-1]
 
 
 def test_a_session_that_began_while_no_planner_ran_counts_too() -> None:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from time import monotonic, sleep
 
-from ccl_exporter.control.plug_commands import PlugCommands, override_active
+from ccl_exporter.control.plug_commands import PlugCommands, active_override
 from ccl_exporter.control.state import ControlState, PendingRestore, WriteEntry
 from ccl_exporter.control.write import TAKEN_WITHIN, WriteOptions, Writer, Written
 from ccl_exporter.errors import Absent, Garbled, StateError, TimedOut
@@ -94,10 +94,7 @@ class FollowedPlug(PlugCommands):
 
     def is_boosted(self, plug: Plug, now: float) -> bool:
         """Whether the override of `charge start --now` holds at `now` (Unix seconds); removes one that is over."""
-        override = self._state.override(self.name)
-        if override is None:
-            return False
-        if override_active(plug, override, now) is not None:
+        if active_override(self._state.override(self.name), plug, now) is not None:
             return True
         with suppress(StateError, TimedOut):
             self._state.clear_override(self.name)

@@ -80,7 +80,8 @@ class Planner:
     planner, there is no plan, and `step` raises it too.
 
     `start` and `stop` begin and end a charge; `keep` stores what was charged, for a planner that goes on after a
-    kill and is given it as `progress`. `clock` words an instant for a person.
+    kill and is given it as `progress`. `clock` words an instant for a person. `boost` says why a charge is left
+    alone though the plan would end it, empty if nothing keeps the planner from that.
     """
 
     goal: Goal
@@ -96,6 +97,7 @@ class Planner:
     clock: Callable[[float], str] = format_instant
     plan: Plan = field(default_factory=lambda: Plan(()))
     slots: Sequence[Slot] | None = None
+    boost: Callable[[Plug], str] = lambda seen: ""
     _is_planned: bool = False
     _charged: float = 0.0
     _seen: tuple[float | None, float] | None = None
@@ -146,7 +148,7 @@ class Planner:
             self._keep()
             return True
         # A charge that is not ended goes on through the dear hours, as the plug is put into service afterwards.
-        if seen.is_under_way and now < self.goal.by + _AT_THE_END:
+        if seen.is_under_way and now < self.goal.by + _AT_THE_END and not self.boost(seen):
             self._carry_out(False, now, seen)
             return True
         needed = f" of {self.goal.need:g}" if self.goal.need is not None else ""
@@ -279,6 +281,8 @@ class Planner:
             return None
         if not wanted and seen.enabled is False:
             return None
+        if not wanted and (boosted := self.boost(seen)):
+            return self._tell(boosted)
         is_again = wanted and self._charges and seen.activity in _ENDED
         if is_again and seen.stop_reason not in FAILED:
             return self._tell(f"the car or its driver ended the charge, it is not begun again: {describe(seen)}")
@@ -292,7 +296,7 @@ class Planner:
             result = self.start() if wanted else self.stop()
         except CclError as error:
             # Also what is no fault of the charger, such as a full disk, must not end the night here.
-            return self._tell(f"it is tried again: {error}")
+            return self._tell(f"the {'start' if wanted else 'stop'} failed and is tried again: {error}")
         self._charges = self._charges or result.seen.is_charging
         if result.outcome in ("done", "already") and not is_again:
             self._tried, self._pause = float("-inf"), AGAIN
