@@ -25,7 +25,7 @@ def format_number(value: float | str | None) -> str:
 
 def file_key(text: str) -> str:
     """A part of a file name that identifies a text, such as a URL, without showing it."""
-    return sha256(text.encode()).hexdigest()[:16]
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def count(number: int, noun: str) -> str:

@@ -522,6 +522,13 @@ def _replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        # Until then a power cut may take back the name. Not every file system can do it.
+        with suppress(OSError):
+            os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _is_locked(path: Path) -> bool:

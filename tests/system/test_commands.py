@@ -312,10 +312,15 @@ def test_a_file_that_cannot_be_is_an_error_in_a_sentence(wallbox: Simulator, com
     [
         (["check", "-c", b"http://127.0.0.1/\xff"], 2, "is not the address of a charger"),
         (["serve", "--web.listen-address", b"\xff:1"], 2, "is not an address to listen on"),
+        (
+            ["charge", "plan", b"http://127.0.0.1:9/\xff", "--need", "1kWh", "--by", "07:00", "--dry-run"],
+            0,
+            "no connection; without prices the car charges as late as possible",
+        ),
         (["get", b"EVSE.\xff"], 2, "no variable 'EVSE.\\udcff'"),
         (["set", b"Plug - Mode 3.\xff", "1"], 2, "no variable 'Plug - Mode 3.\\udcff'"),
     ],
-    ids=["charger", "listen", "get", "set"],
+    ids=["charger", "listen", "prices", "get", "set"],
 )
 def test_a_name_that_is_not_utf_8_is_an_error_in_a_sentence(
     wallbox: Simulator, command: list[str | bytes], code: int, says: str
