@@ -276,6 +276,19 @@ def test_a_session_that_failed_is_begun_again_at_growing_intervals_and_one_that_
     assert starts("user") == []
 
 
+def test_a_session_that_is_ending_is_judged_once_it_has_ended() -> None:
+    garage = Garage(Goal(30.0, 6 * HOUR, KILOWATTS), hours(*[1] * 6), stopped="error")
+    planner = garage.planner()
+    garage.live(planner, HOUR)
+    garage.word = "stopping"
+    garage.live(planner, garage.at + 60)
+    garage.word, garage.stopped = "waiting_for_disconnection", "user"
+    garage.live(planner, garage.at + 60)
+
+    assert garage.done == []
+    assert garage.said[-1].startswith("the car or its driver ended the charge")
+
+
 def test_a_planner_that_is_restarted_near_the_end_lets_a_charge_go_on() -> None:
     garage = Garage(Goal(20.0, 6 * HOUR, KILOWATTS), hours(*[1] * 6), energy=19.7)
     planner = garage.planner(PlanProgress(20.0, 6 * HOUR, 19.7, 1.0, 19.7, [[0.0, HOUR]]))

@@ -27,9 +27,6 @@ _AT_THE_END = 600.0
 _AHEAD = 2 * 86_400.0
 """Seconds that a plan without an end looks ahead."""
 
-_ENDED = (Activity.STOPPING, Activity.ENDED)
-"""What a plug does when a session has ended and the car is still there."""
-
 _CHANGED = 0.1
 """By how much a plan's energy must differ before it counts as another one."""
 
@@ -283,7 +280,9 @@ class Planner:
             return None
         if not wanted and (boosted := self.boost(seen)):
             return self._tell(boosted)
-        is_again = wanted and self._charges and seen.activity in _ENDED
+        if wanted and seen.activity is Activity.STOPPING:
+            return None  # until it has ended the charger reports why the session before did
+        is_again = wanted and self._charges and seen.activity is Activity.ENDED
         if is_again and seen.stop_reason not in FAILED:
             return self._tell(f"the car or its driver ended the charge, it is not begun again: {describe(seen)}")
         if is_again and self._restarts >= RESTARTS:
