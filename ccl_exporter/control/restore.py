@@ -37,14 +37,19 @@ class TemporaryChange:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def remember(self, written: Written) -> None:
-        """Remember what there was before a write; raises `WriteRejected` if that is not known."""
+    def check(self, written: Written) -> Mapping[str, float]:
+        """What was there before a write; raises `WriteRejected` if it is not known or another command holds it."""
         before = {name: value for name, value in written.before.items() if name in written.wanted}
         known = {name: value for name, value in before.items() if value is not None}
         if known != before:
             raise WriteRejected("the value before is not known, so it could not be restored")
         if held := [name for name in known if name not in self.variables and self._state.is_held(name)]:
             raise held_by_another(held)
+        return known
+
+    def remember(self, written: Written) -> None:
+        """Remember what there was before a write; raises as `check` does."""
+        known = self.check(written)
         way = PendingRestore(written.device, known, dict(written.wanted), time())
         self._pending.append((way, self._stack.enter_context(self._state.pending(way))))
 

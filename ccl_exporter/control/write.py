@@ -78,7 +78,7 @@ class WriteOptions:
     `force` writes a variable whose range, value or writability is not known. `dry_run` checks only.
     A write that `is_restore` does not count for the pause before later writes, so that these are not rejected.
     `wait` is how many seconds a write may take to have an effect, `least_pause` the minimum pause in seconds.
-    `keep` is called with each write that can be restored, before it is sent.
+    `keep` is called with each write that can be restored, before it is sent, also with `dry_run`.
     With `no_readback` the write is sent and not read back, for a caller that reads soon and must not wait.
     `even_if_equal` writes a value that the variable has already, as an earlier write may still take effect.
     """
@@ -88,7 +88,7 @@ class WriteOptions:
     is_restore: bool = False
     wait: float = PATIENCE
     least_pause: float = LEAST_PAUSE
-    keep: Callable[[Written], None] | None = None
+    keep: Callable[[Written], object] | None = None
     no_readback: bool = False
     even_if_equal: bool = False
 
@@ -218,12 +218,12 @@ class Writer:
         for name, value in due.items():
             _check_range(name, value, found[name], how.force)
             _check_pause(name, self.state.seconds_since(name), how.least_pause)
+        sent = replace(plan, wanted=due)
+        if how.keep is not None and holds is None:
+            how.keep(sent)
         if how.dry_run:
             return replace(plan, outcome="planned")
-        plan = replace(plan, wanted=due)
-        if how.keep is not None and holds is None:
-            how.keep(plan)
-        return self._put(plan, how, holds)
+        return self._put(sent, how, holds)
 
     def _put(self, plan: Written, how: WriteOptions, holds: "Confirm | None") -> Written:
         # First, as what cannot be noted is not written.

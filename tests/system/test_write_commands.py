@@ -375,8 +375,9 @@ class TestForAWhile:
         running = start("charge", "limit", "50%", "--for", "1h", "-c", wallbox.url)
         assert running.line("may take 16.00 A")
         code, said = ccl(wallbox, "charge", "limit", *other, "--min-interval", "0")
+        planned, _ = ccl(wallbox, "charge", "limit", *other, "--min-interval", "0", "--dry-run")
 
-        assert (code, holds(wallbox, REDUCTION)) == (4, 50)
+        assert (code, planned, holds(wallbox, REDUCTION)) == (4, 4, 50)
         assert f"a command that still runs has changed {REDUCTION} for a while" in said
         code, said = ccl(wallbox, "set", REDUCTION, "50", f"{MODE3}.OUT_OF_SERVICE", "1")
         assert (code, holds(wallbox, f"{MODE3}.OUT_OF_SERVICE")) == (4, 0), said
