@@ -7,7 +7,7 @@ Clocks are set at whole minutes of UTC, so a price changes only there.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cached_property
 from itertools import groupby, pairwise
 from math import ceil
@@ -45,9 +45,16 @@ class TimeWindow:
 
     def opened(self, now: float) -> float:
         """When it last began, in Unix seconds."""
-        day = _local(now, self.zone)
-        begin = datetime.combine(day.date(), self.begin, self.zone)
-        return (begin if begin.timestamp() <= now else begin - timedelta(days=1)).timestamp()
+        today = _local(now, self.zone).date()
+        begins = (self._opened_on(day) for day in (today, today - timedelta(days=1)))
+        return next(at for at in begins if at <= now)
+
+    def _opened_on(self, day: date) -> float:
+        at = datetime.combine(day, self.begin, self.zone).timestamp()
+        # Where the clocks leave out `begin`, it opens with the first minute behind the gap.
+        while self.contains(self.clock(at - _MINUTE)):
+            at -= _MINUTE
+        return at
 
     def clock(self, now: float) -> time:
         """The local time."""

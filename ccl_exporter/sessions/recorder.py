@@ -196,9 +196,9 @@ class SessionRecorder:
         known = self._identities.known
         configured = {*self.configured_names(), now.name}
         if any(each.name == now.name and each.id not in (now.id, at) for at, each in known.items()):
-            log_of = self._log_of(now.name)
-            if log_of is not None:
-                log_of.exchanged.update(log_of.state.accounts)
+            self._note_exchange(now.name)
+        if before is not None and before.name != now.name and before.name in configured:
+            self._note_exchange(before.name)
         for at, each in list(known.items()):
             is_renamed = each.id == now.id and each.name not in configured
             if is_renamed:
@@ -214,6 +214,12 @@ class SessionRecorder:
                 key = self._identities.key(url)
                 self._pending.levels |= {(key, register): level for register, level in named.items()}
             named.clear()
+
+    def _note_exchange(self, name: str) -> None:
+        """Have new accounts begin under a name, which another charger has from now on."""
+        log_of = self._log_of(name)
+        if log_of is not None:
+            log_of.exchanged.update(log_of.state.accounts)
 
     def _keep_identity(self, url: str, charger: KnownCharger | None) -> None:
         self._identities.known.pop(url, None)
@@ -297,7 +303,7 @@ class SessionRecorder:
         """Up to `MOST_AT_ONCE` sessions with ids above `after`, ascending; none while the file cannot be read.
 
         No id is used twice, even if the file is lost. A session that went on after its end comes again, with a
-        new id.
+        new id; all come again if an older file took the place of the one that gave the id `after`.
         """
         if not self._opened or not are_in_place(self._opened):
             self.worker.wake()

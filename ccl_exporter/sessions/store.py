@@ -282,8 +282,15 @@ MOST_AT_ONCE = 200
 
 
 def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
-    """Up to `MOST_AT_ONCE` sessions with ids above `after`, ascending; raises `sqlite3.Error`."""
+    """Up to `MOST_AT_ONCE` sessions with ids above `after`, ascending; raises `sqlite3.Error`.
+
+    An id that the file has not given yet is of another one, such as the one that a backup replaced: then from the
+    first session on.
+    """
     with _reading(path) as connection:
+        last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'finished'").fetchone()
+        if last is not None and after > last[0]:
+            after = 0
         rows = connection.execute(
             f"SELECT id, {_SESSION} FROM finished WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608 - our own names
             (after, MOST_AT_ONCE),
@@ -462,9 +469,9 @@ def _insert(connection: sqlite3.Connection, ended: EndedSession) -> None:
 
 
 def _is_another_name(connection: sqlite3.Connection, session: FinishedSession, key: float) -> bool:
-    """Whether another charger's name has this session; dates are to the millisecond, so it is no coincidence."""
+    """Whether another name has this session; dates are to the millisecond, so it is no coincidence."""
     found = connection.execute(
-        "SELECT 1 FROM finished WHERE charger <> ? AND plug = ? AND key = ? AND ended IS ? AND joules = ?",
+        "SELECT 1 FROM finished WHERE (charger <> ? OR plug <> ?) AND key = ? AND ended IS ? AND joules = ?",
         (session.charger, session.plug, key, session.ended, session.joules),
     )
     return found.fetchone() is not None

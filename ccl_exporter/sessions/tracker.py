@@ -296,7 +296,7 @@ def update(
         return TrackerResult(
             replace(before, latest=level, at=reading.taken, clock=reading.clock), is_settled=False
         )
-    return TrackerResult(account, tuple(finished), before is None)
+    return TrackerResult(account, tuple(finished), before is None or is_exchanged)
 
 
 def watched(account: RegisterAccount | None, reading: PlugReading) -> RegisterAccount | None:
@@ -330,8 +330,11 @@ def _session_of(account: RegisterAccount, reading: PlugReading, begins: bool) ->
     if found is not None:
         found = replace(found, requested=charge.requested or found.requested, begun=charge.begun or found.begun)
     elif known and not begins and joules >= known[0].joules > _STEP:
-        # More than the register has grown since that session was read: it is the same one with other dates.
-        found = known[0] if joules > account.latest - known[0].level + _STEP else None
+        # More than the register has grown since that session was read: it is the same one with other dates,
+        # unless that had ended with less: the meter of chargeInfo may show more than the register.
+        last = known[0]
+        goes_on = last is account.running or last.is_open or joules <= last.joules + _STEP
+        found = last if goes_on and joules > account.latest - last.level + _STEP else None
     if found is None:
         found = TrackedSession(key, charge.requested, charge.begun)
         # If chargeInfo could not be read at first, the session may be older than the account.

@@ -395,6 +395,8 @@ def test_a_full_disk_loses_only_what_comes_meanwhile_and_counts_it(tmp_path: Pat
         waiting = spool.take(10**9)
         assert len(waiting) == before + full == spool.counts.points, (len(waiting), before, full)
         assert spool.counts.dropped == tries - full > 0, spool.counts
+        assert not spool.put([random.randbytes(9000).hex()], 1.0, ledger=1)
+        assert spool.counts.dropped == tries - full, "what is put again is not lost"
         spool.settle(waiting[:10])
         assert [batch.id for batch in spool.take(10**9)] == [batch.id for batch in waiting[10:]]
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

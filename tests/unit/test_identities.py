@@ -2,9 +2,11 @@
 
 import logging
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.charging import OTHER as SECOND
 from helpers.charging import PLUG, START, Station
 
 from ccl_exporter.sessions.recorder import SessionRecorder
@@ -171,6 +173,71 @@ def test_the_energy_of_an_exchanged_charger_is_not_that_of_the_day(path: Path) -
 
     assert sum(recorder.energy_by_day("garage", "2026-01-01")[PLUG].values()) == 7 * 3.6e6
     recorder.close()
+
+
+@pytest.mark.parametrize("swapped", ["names", "addresses"])
+def test_chargers_that_swap_names_or_addresses_have_no_energy_and_no_session_of_each_other(
+    swapped: str, path: Path
+) -> None:
+    recorder, right_url = SessionRecorder(path), OTHER
+    left, right = Station(), Station(at=START + 0.5, registers={PLUG: 1_000_000.0, SECOND: 0.0})
+
+    def look(left_name: str, left_url: str) -> None:
+        for name, url, id, station in (
+            (left_name, left_url, "a", left),
+            ("right" if left_name == "left" else "left", right_url, "b", right),
+        ):
+            recorder.identify(name, url, [id])
+            recorder.note(name, station.read())
+
+    recorder.configured_names = lambda: ("left", "right")
+    look("left", ONE)
+    left.charge(7000, 3600)
+    right.charge(3500, 3600)
+    look("left", ONE)
+    recorder = restarted(recorder, path)
+    recorder.configured_names = lambda: ("left", "right")
+    if swapped == "names":
+        look("right", ONE)
+    else:
+        right_url = ONE
+        look("right", OTHER)
+    days = [recorder.energy_by_day(name, "2026-01-01") for name in ("left", "right")]
+    sessions = [recorder.latest_sessions(name, 10) for name in ("left", "right")]
+    recorder.close()
+
+    assert [sum(day.get(PLUG, {}).values()) / 3.6e6 for day in days] == [7.0, 3.5]
+    assert [[session.joules / 3.6e6 for session in found] for found in sessions] == [[7.0], [3.5]]
+
+
+def test_a_plug_that_was_renamed_has_its_last_session_once(path: Path) -> None:
+    station, recorder = Station(), SessionRecorder(path)
+
+    def look(name: str) -> None:
+        """A reading in which the plug is called so."""
+        read = station.read()
+        assert read.inventory is not None
+        (device,), (plug, _) = read.inventory.devices, read.inventory.plugs
+        variables = tuple(each.replace(PLUG, name) for each in device.variables)
+        inventory = replace(
+            read.inventory,
+            devices=(replace(device, variables=variables),),
+            variables={each.replace(PLUG, name): about for each, about in read.inventory.variables.items()},
+            plugs=(replace(plug, name=name),),
+        )
+        values = {each.replace(PLUG, name): value for each, value in read.values.items()}
+        charges = {name: replace(read.charges[PLUG], name=name)}
+        recorder.note("garage", replace(read, inventory=inventory, values=values, charges=charges))
+
+    look(PLUG)
+    station.charge(7000, 3600)
+    look(PLUG)
+    look("EVSE.LEFT")
+    recorder = restarted(recorder, path)
+    sessions = recorder.latest_sessions("garage", 10)
+    recorder.close()
+
+    assert [(session.plug, session.joules / 3.6e6) for session in sessions] == [(PLUG, 7.0)]
 
 
 @pytest.mark.parametrize("ids", [(), ("a",)])

@@ -289,6 +289,21 @@ def test_a_file_that_is_damaged_while_it_is_written_is_replaced_and_the_charge_i
     assert list(path.parent.glob("charges.db.damaged-*"))
 
 
+def test_an_output_gets_all_sessions_of_a_backup_that_took_the_place_of_a_newer_file(path: Path) -> None:
+    station = Station()
+    noted(path, *a_day(station, 2))
+    backup = path.read_bytes()
+    path.unlink()
+    noted(path, *a_day(station, 1))
+    (*_, (last, _)) = store.finished(path, 0)
+    path.write_bytes(backup)
+    ids = [id for id, _ in store.finished(path, last)]
+
+    assert ids == [id for id, _ in store.finished(path, 0)]
+    assert len(ids) == 2
+    assert store.finished(path, ids[-1]) == []
+
+
 def test_ids_go_on_ascending_where_the_file_is_lost(path: Path) -> None:
     station = Station()
     noted(path, *a_day(station, 2))

@@ -526,6 +526,19 @@ def test_a_session_whose_dates_change_while_it_charges_is_one(changes: dict[str,
     assert (log.now.charged, log.now.unassigned) == (12.25 * KWH, 0)
 
 
+def test_sessions_are_several_though_their_meter_shows_more_than_the_register() -> None:
+    """Each is read once, after its end."""
+    station, log = Station(), Book()
+    log.take(station.read())
+    for watts in (3500, 7000):
+        station.charge(watts, 3600)
+        shown = station.charges[PLUG]
+        station.charges[PLUG] = replace(shown, watt_hours=1.03 * (shown.watt_hours or 0.0))
+        log.take(station.read())
+
+    assert [session.joules / KWH for session in log.rows.values()] == [pytest.approx(3.605), pytest.approx(7.21)]
+
+
 def test_a_session_before_that_is_reported_once_more_changes_nothing() -> None:
     station, log = Station(), Book()
     log.take(station.read())

@@ -333,8 +333,9 @@ class Spool:
     # In
 
     def put(self, lines: Sequence[str], taken: float, **marks: int) -> bool:
-        """Store lines as one batch; returns whether they are on disk, and counts them as dropped if they are not.
+        """Store lines as one batch; returns whether they are on disk.
 
+        If they are not, they count as dropped, but not with `marks`: the caller knows by these what to put again.
         `taken` is in Unix seconds. `marks` are numbers by name, stored in the same transaction.
         """
 
@@ -361,7 +362,7 @@ class Spool:
 
         with self._turn:
             stored = self._attempt("store a reading", store) or False
-            if not stored:
+            if not stored and not marks:
                 self._counts = replace(self._counts, dropped=self._counts.dropped + len(lines))
             self._bound()
         return stored
