@@ -135,6 +135,7 @@ class Masker:
         """A document as XML without anything personal; raises `Garbled` and shows nothing if it is no XML."""
         root = xml_parser.document(data)
         root.attrib.clear()
+        root.text = MASK if not len(root) and (root.text or "").strip() else None
         for parent in root.iter():
             for child in parent:
                 self._mask(parent, child)
@@ -155,7 +156,8 @@ class Masker:
         if child.tag in _PICTURES:
             child.text = None
         elif child.tag in _NAMES or (child.tag == "name" and parent.tag.startswith(("plug", "charge"))):
-            child.text = self.text(self.name(text, whole=child.tag == "name"))
+            is_own = child.tag in ("id", "name") and parent.tag.startswith(("plug", "charge"))
+            child.text = self.text(self.name(text, whole=is_own and not _GUID.search(text)))
         elif (
             child.tag in _OPEN or _GUID.fullmatch(text) or (parent.tag, child.tag) == ("systemInformation", "name")
         ):
@@ -179,6 +181,11 @@ def _shaped(character: str) -> str:
     if character.isalpha():
         return "é" if not character.isascii() else "X" if character.isupper() else "x"
     return "_" if character == "/" or not character.isprintable() else character
+
+
+def _file(question: str, name: str) -> str:
+    """Where the answer to a question about a name is kept; a slash in the name leads to no other folder."""
+    return question + name.replace("/", "_")
 
 
 @dataclass
@@ -230,7 +237,7 @@ class _Dump:
         described = True
         for id in ids:
             for question in _BY_DEVICE:
-                found = self._keep(masker, question.target([id]), f"{question.path}?id={masker.name(id)}")
+                found = self._keep(masker, question.target([id]), _file(f"{question.path}?id=", masker.name(id)))
                 is_description = question.path == endpoints.VAR_INFO_BY_NAME.path
                 if described and is_description and (found is None or b"<var>" not in found):
                     described = False
@@ -239,7 +246,7 @@ class _Dump:
             self._keep(
                 masker,
                 endpoints.VAR_INFO_BY_NAME.target([name]),
-                f"{endpoints.VAR_INFO_BY_NAME.path}?var={masker.name(name)}",
+                _file(f"{endpoints.VAR_INFO_BY_NAME.path}?var=", masker.name(name)),
             )
         self._write("about.txt", "\n".join(self.about).encode() + b"\n")
         return self.recording

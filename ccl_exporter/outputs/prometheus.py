@@ -59,7 +59,10 @@ def exposition(
     Raises `ValueError` if the family of a sample is not in `order`.
     """
     encode: Callable[[_Collected], bytes]
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except TypeError:  # a version of no numbers
+        encode, content_type = choose_encoder("")
     found = _by_family(samples, order)
     behind = [metric for other in others for metric in other.collect()]
     if content_type.endswith(("escaping=dots", "escaping=values")):

@@ -469,9 +469,9 @@ def _insert(connection: sqlite3.Connection, ended: EndedSession) -> None:
 
 
 def _is_another_name(connection: sqlite3.Connection, session: FinishedSession, key: float) -> bool:
-    """Whether another name has this session; dates are to the millisecond, so it is no coincidence."""
+    """Whether another charger's name has this session; dates are to the millisecond, so it is no coincidence."""
     found = connection.execute(
-        "SELECT 1 FROM finished WHERE (charger <> ? OR plug <> ?) AND key = ? AND ended IS ? AND joules = ?",
+        "SELECT 1 FROM finished WHERE charger <> ? AND plug = ? AND key = ? AND ended IS ? AND joules = ?",
         (session.charger, session.plug, key, session.ended, session.joules),
     )
     return found.fetchone() is not None

@@ -145,6 +145,43 @@ def test_a_name_that_is_too_long_for_a_file_is_left_out_of_a_recording(server: S
     assert "services/user/devices.xml" in recording.written
 
 
+def test_a_recording_stays_in_its_folder_whatever_names_a_charger_sends(tmp_path: Path) -> None:
+    name = "EVSE.A/../../../../victim/profile"
+    answers = {
+        "/services/user/devices.xml": "<devices><id>EVSE</id></devices>",
+        "/services/user/deviceInfo.xml": f"<devices><device><id>EVSE</id><var>{name}</var></device></devices>",
+        "/services/chargePointsInterface/deviceInfo.xml": "",
+        "/services/user/varInfo.xml": "<varInfo></varInfo>",
+    }
+    victim = tmp_path / "victim" / "profile"
+    victim.parent.mkdir()
+    victim.write_text("mine")
+    with answering(answers.get) as url:
+        recording = dump(Transport(url), tmp_path / "recording")
+
+    assert any("victim" in written for written in recording.written)
+    assert victim.read_text() == "mine"
+    assert [path for path in tmp_path.rglob("*victim*") if not path.is_relative_to(tmp_path / "recording")] == [
+        victim.parent
+    ]
+
+
+def test_a_recording_has_no_text_of_a_root_and_no_id_of_a_plug_or_a_charge(tmp_path: Path) -> None:
+    plug = "<plugInfo><id>planted-identity</id><name>EVSE.PLUG</name></plugInfo>"
+    charge = "<chargeInfo><id>planted-text</id></chargeInfo>"
+    answers = {
+        "/services/user/devices.xml": "<devices><id>EVSE</id></devices>",
+        "/services/user/values.xml": "<string>planted-remark</string>",
+        "/services/chargePointsInterface/plugInfo.xml": f"<plugsInfo>planted-phone{plug}</plugsInfo>",
+        "/services/chargePointsInterface/chargeInfo.xml": f"<chargesInfo>{charge}</chargesInfo>",
+    }
+    with answering(answers.get) as url:
+        text = recorded(url, tmp_path / "recording")
+
+    assert leaks(text) == []
+    assert "<name>EVSE.PLUG</name>" in text
+
+
 class TestEnginesOfAnotherKind:
     """A Wibeee has the same paths, but its values name no device (`luuuis/hass_wibeee`)."""
 

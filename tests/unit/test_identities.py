@@ -2,7 +2,6 @@
 
 import logging
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,36 +207,6 @@ def test_chargers_that_swap_names_or_addresses_have_no_energy_and_no_session_of_
 
     assert [sum(day.get(PLUG, {}).values()) / 3.6e6 for day in days] == [7.0, 3.5]
     assert [[session.joules / 3.6e6 for session in found] for found in sessions] == [[7.0], [3.5]]
-
-
-def test_a_plug_that_was_renamed_has_its_last_session_once(path: Path) -> None:
-    station, recorder = Station(), SessionRecorder(path)
-
-    def look(name: str) -> None:
-        """A reading in which the plug is called so."""
-        read = station.read()
-        assert read.inventory is not None
-        (device,), (plug, _) = read.inventory.devices, read.inventory.plugs
-        variables = tuple(each.replace(PLUG, name) for each in device.variables)
-        inventory = replace(
-            read.inventory,
-            devices=(replace(device, variables=variables),),
-            variables={each.replace(PLUG, name): about for each, about in read.inventory.variables.items()},
-            plugs=(replace(plug, name=name),),
-        )
-        values = {each.replace(PLUG, name): value for each, value in read.values.items()}
-        charges = {name: replace(read.charges[PLUG], name=name)}
-        recorder.note("garage", replace(read, inventory=inventory, values=values, charges=charges))
-
-    look(PLUG)
-    station.charge(7000, 3600)
-    look(PLUG)
-    look("EVSE.LEFT")
-    recorder = restarted(recorder, path)
-    sessions = recorder.latest_sessions("garage", 10)
-    recorder.close()
-
-    assert [(session.plug, session.joules / 3.6e6) for session in sessions] == [(PLUG, 7.0)]
 
 
 @pytest.mark.parametrize("ids", [(), ("a",)])
