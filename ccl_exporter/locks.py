@@ -37,6 +37,15 @@ def try_lock(file: int | IO[str]) -> bool:
     return True
 
 
+def is_locked(file: int | IO[str]) -> bool:
+    """Whether another holds the lock of an open file. Those who ask do not take each other for its holder."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
 def wait_for_lock(file: int | IO[str], deadline: float, reason: str) -> None:
     """Lock an open file; raises `TimedOut` with the `reason` if another has it until `deadline` (monotonic)."""
     while not try_lock(file):

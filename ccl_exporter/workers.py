@@ -85,7 +85,7 @@ class Health:
         said, now = f"{type(error).__name__}: {error}", monotonic()
         if now - self._said.get(said, float("-inf")) > _SAY_AGAIN:
             while len(self._said) >= _MOST_SAID:
-                del self._said[next(iter(self._said))]
+                self._said.pop(next(iter(self._said.copy()), ""), None)
             self._said[said] = now
             log.error("worker %s: failed and will be restarted: %s", self.name, said)
         log.debug("worker %s: the traceback of its failure", self.name, exc_info=error)

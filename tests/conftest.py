@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,14 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start the installed command; whatever still runs is ended after the test."""
-    running: list[Process] = []
+    with ExitStack() as running:
 
-    def run(*arguments: str, **options: Any) -> Process:
-        running.append(Process(*arguments, **options))
-        return running[-1]
+        def run(*arguments: str, **options: Any) -> Process:
+            process = Process(*arguments, **options)
+            running.callback(process.stop)
+            return process
 
-    yield run
-    for process in running:
-        process.stop()
+        yield run
 
 
 @pytest.fixture

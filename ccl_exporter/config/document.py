@@ -199,7 +199,7 @@ class Configuration:
 
     `settings` holds the chargers of the file itself and those of `source` as last read.
     `source_error` says why the source could not be read, if `load` was to go on without it;
-    `pending` that it was not to be read yet.
+    `pending` that it was not read yet.
     """
 
     settings: Settings
@@ -285,7 +285,7 @@ def load(
     except UsageError as error:
         if not patient:
             raise
-        return Configuration(own, source, str(error))
+        return Configuration(own, source, str(error), pending=True)
 
 
 def _source(where: _ChargersFrom, path: Path, environment: Mapping[str, str], own: Settings) -> ChargerSource:

@@ -22,7 +22,7 @@ from typing import Any
 from ccl_exporter.control.night import Night
 from ccl_exporter.errors import StateError, TimedOut, WriteRejected
 from ccl_exporter.http_client import resolved_address
-from ccl_exporter.locks import try_lock, wait_for_lock
+from ccl_exporter.locks import is_locked, try_lock, wait_for_lock
 from ccl_exporter.text import file_key
 
 JOURNAL = "writes.log"
@@ -33,6 +33,8 @@ _COPIED = "copied"
 _FACTS_WITHIN = 5.0
 _RESOLVED_WITHIN = 5.0
 _JOURNAL_TAIL = 512 * 1024  # bytes
+_ASKED_WITHIN = 0.5
+"""Seconds to wait for a lock that another command may hold only to see whether it is held."""
 _RESTARTS = 120.0  # seconds within which a follower that ended may have been started again
 
 
@@ -282,7 +284,7 @@ class ControlState:
         """
         with ExitStack() as held:
             try:
-                held.enter_context(self._holding(self._planned(plug), 0.0))
+                held.enter_context(self._holding(self._planned(plug), monotonic() + _ASKED_WITHIN))
             except TimedOut:
                 raise WriteRejected(f"another `charge plan` runs for {plug}: stop that one first") from None
             yield
@@ -325,13 +327,14 @@ class ControlState:
         found = []
         with ExitStack() as files:
             for path in sorted(self._own.glob("back-*.json")):
-                with suppress(FileNotFoundError, ValueError, TypeError):
+                with suppress(FileNotFoundError, ValueError, TypeError, TimedOut):
                     try:
                         file = files.enter_context(path.open("r+"))
                     except PermissionError as error:
                         raise self._unkept(error) from error
                     # Its command may have ended, and removed it, since it was listed.
-                    if not try_lock(file) or not os.fstat(file.fileno()).st_nlink:
+                    wait_for_lock(file, monotonic() + 0.1, "")
+                    if not os.fstat(file.fileno()).st_nlink:
                         continue
                     kept = {**json.load(file)}
                     # Early versions also stored when it was to end.
@@ -343,7 +346,7 @@ class ControlState:
         """Whether a command that still runs has changed a variable temporarily."""
         for path in self._own.glob("back-*.json"):
             with suppress(OSError, ValueError), path.open("r+") as file:
-                if not try_lock(file) and variable in json.load(file)["before"]:
+                if is_locked(file) and variable in json.load(file)["before"]:
                     return True
         return False
 
@@ -365,13 +368,15 @@ class ControlState:
                 " set STATE_DIRECTORY"
             ) from error
         with opened as lock:
-            if not try_lock(lock):
+            try:
+                wait_for_lock(lock, monotonic() + _ASKED_WITHIN, "")
+            except TimedOut:
                 lock.seek(0)
                 who = lock.read(20).strip()
                 raise WriteRejected(
                     f"{plug} of {self.url} is followed already, by process {who}: stop that one first,"
                     " two would set its limit against each other"
-                )
+                ) from None
             lock.truncate(0)
             lock.write(f"{os.getpid()}\n")
             lock.flush()
@@ -533,7 +538,7 @@ def _replace(path: Path, text: str) -> None:
 
 def _is_locked(path: Path) -> bool:
     with suppress(OSError), path.open("r+", encoding="utf-8") as file:
-        return not try_lock(file)
+        return is_locked(file)
     return False
 
 

@@ -222,6 +222,8 @@ class Charger:
             self._waiting += 1
             is_free = self._turn.wait_for(lambda: not self._reading, timeout)
             self._waiting -= 1
+            # Who shares a reading or gives up wakes nobody later, and `learn` waits for the last who waits.
+            self._turn.notify_all()
             if not is_free:
                 return Snapshot(
                     self._clock.wall(), self._clock.monotonic() - started, timeout, requests=0, up=False

@@ -4,7 +4,7 @@ import logging
 import platform
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -294,6 +294,10 @@ class Service:
                     configuration = loaded.after(self._configuration, last)
                 except UsageError as error:
                     raise self._rejected(error) from error
+                # The chargers of an inventory that was read before are known, though it cannot be read now.
+                configuration = replace(
+                    configuration, pending=configuration.pending and not self._knows_chargers()
+                )
                 self._configuration, self._inventory = configuration, _inventory(configuration)
                 self._registry.update(configuration.settings)
                 self._price_sessions(configuration.settings)

@@ -66,8 +66,10 @@ class TargetRegistry:
                     self._chargers[name] = self._charger(now, charger.register_filter)
                 else:
                     charger.settings = now
-            if not settings.allow:
-                self._unnamed_targets.clear()
+            for url in list(self._unnamed_targets):
+                address = ip_address((urlsplit(url).hostname or "").partition("%")[0])
+                if url in self._names or not any(address in network for network in settings.allow):
+                    del self._unnamed_targets[url]
 
     def _configured_names(self) -> Collection[str]:
         return self.settings.chargers.keys()
@@ -96,9 +98,11 @@ class TargetRegistry:
             return charger
         if not self.settings.allow:
             raise UsageError("this target is not in the configuration")
-        unnamed = self._admitted(charger_settings(text, {}))
-        # Who is asked for by address is no second charger, with a reader and charges of its own.
-        if (charger := self.named(self._names.get(unnamed.url, ""))) is not None:
+        given = charger_settings(text, {})
+        unnamed = self._admitted(given)
+        # Who is asked for by URL or address is no second charger, with a reader and charges of its own.
+        name = self._names.get(given.url) or self._names.get(unnamed.url, "")
+        if (charger := self.named(name)) is not None:
             return charger
         with self._lock:
             if unnamed.url not in self._unnamed_targets:

@@ -1,12 +1,13 @@
 """Real databases from Debian on loopback: InfluxDB 1.6 and VictoriaMetrics, started and ended by a test."""
 
 import json
+import random
 import socket
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -14,14 +15,20 @@ from urllib.parse import urlencode
 
 from helpers.support import get, server
 
+_CHANCE = random.SystemRandom()  # no seed: other workers choose at the same time
+
 Columns = Mapping[str, list[object]]
 
 
 def free_port() -> int:
-    """A free port; a database must come back on the one it had."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-    return port
+    """A free port; a database must come back on the one it had.
+
+    It is none of those that the system hands out (32768 and above): another test could get it meanwhile.
+    """
+    while True:
+        port = _CHANCE.randrange(15_000, 30_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @dataclass

@@ -59,7 +59,7 @@ def watched(tmp_path: Path, start: Start) -> Iterator[Watched]:
             "chargers:\n"
             f"  garage: {{url: '{garage.url}', labels: {{site: home}}}}\n"
             f"  street: {{url: '{street.url}', labels: {{site: 'the \"old\" town'}}}}\n"
-            f"  cellar: {{url: 'http://127.0.0.1:{free_port()}', labels: {{planned_outage: new cable}}}}\n"
+            f"  cellar: {{url: 'http://127.0.0.1:1', labels: {{planned_outage: new cable}}}}\n"
         )
         address = f"127.0.0.1:{free_port()}"
         exporter = _serve(start, config, address)

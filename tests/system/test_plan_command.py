@@ -632,7 +632,7 @@ def test_a_disk_that_is_full_when_the_time_is_over_ends_the_plan_like_any_other(
     prices = tmp_path / "prices.csv"
     prices.write_text(table(time() - 60, 1, 1, 1, 1))
     with Simulator(autopilot=False) as simulator:
-        flags = ("--need", "5kWh", "--by", clock(time() + 6), "-c", simulator.url)
+        flags = ("--need", "5kWh", "--by", clock(time() + 20), "-c", simulator.url)
         process: Process = start("charge", "plan", str(prices), *flags)
         process.line("cannot be had")
         while not (facts := [*(state / "writes").glob("*/facts.json")]):

@@ -365,6 +365,12 @@ class WebServer(Server):
             if self._has_share(conn):
                 super().process_conn(conn)
 
+    def put_conn(self, conn: Any) -> None:
+        try:
+            super().put_conn(conn)
+        except (ValueError, KeyError):  # what waits for idle connections was closed meanwhile
+            conn.close()
+
     def stop(self) -> None:
         """Answer what is being asked; a peer that is slow to ask or to take an answer is not waited for."""
         patience = threading.Timer(self.shutdown_timeout, self._waiting.close)

@@ -191,9 +191,12 @@ class MqttClient:
             self._report(None)
 
     def _renew(self, now: float) -> None:
-        if self._record is None and (text := self._ownership.next_record(now, time())) is not None:
-            info = self._connection.publish(self._owner, text)
-            self._record = (now, info) if info is not None else None
+        with self._lock:  # `close` removes the record, and none may follow
+            if self._stopping or self._record is not None:
+                return
+            if (text := self._ownership.next_record(now, time())) is not None:
+                info = self._connection.publish(self._owner, text)
+                self._record = (now, info) if info is not None else None
 
     def _stop_publishing(self) -> None:
         with self._lock:
