@@ -25,6 +25,21 @@ def test_a_charger_of_the_configuration_that_is_asked_for_by_address_is_that_cha
     assert fleet.target("127.0.0.1:9").settings.name != "garage"
 
 
+def test_a_charger_that_is_configured_by_host_name_is_the_one_that_is_asked_for_by_its_url() -> None:
+    named = replace(GARAGE, url="http://localhost:9")
+    fleet = TargetRegistry(Settings({"garage": named}, allow=(ip_network("127.0.0.0/8"), ip_network("::1"))), None)
+
+    assert fleet.target("http://localhost:9") is fleet.named("garage")
+
+
+def test_a_target_whose_network_is_admitted_no_more_is_forgotten() -> None:
+    fleet = TargetRegistry(Settings({}, allow=(ip_network("127.0.0.0/8"),)), None)
+    one, other = fleet.target("127.0.0.1:9"), fleet.target("127.0.0.2:9")
+    fleet.update(Settings({}, allow=(ip_network("127.0.0.2/32"),)))
+
+    assert fleet.known() == [other] != [one]
+
+
 def test_one_whose_host_is_not_admitted_is_asked_for_by_its_name_only() -> None:
     fleet = TargetRegistry(Settings({"garage": GARAGE}, allow=(ip_network("192.0.2.0/24"),)), None)
 

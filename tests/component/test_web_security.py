@@ -534,7 +534,7 @@ class TestLogins:
             context = security.context()
 
             assert context.verify_mode is ssl.CERT_REQUIRED
-            assert context.allowed_sans == {"prometheus"}  # type: ignore[attr-defined] # a context of ours
+            assert context.allowed_sans == frozenset({"prometheus"})
         assert [record.levelname for record in caplog.records] == ["WARNING"]
 
     def test_an_empty_file_at_the_start_is_a_warning(self, write: Write, caplog: pytest.LogCaptureFixture) -> None:

@@ -310,6 +310,28 @@ def test_a_reload_keeps_the_last_inventory_while_it_cannot_be_used(
     assert targets(url) == ["new", "one", "two"]
 
 
+def test_an_inventory_that_is_invalid_at_the_start_is_not_known_also_after_a_reload(
+    start: Start, tmp_path: Path
+) -> None:
+    more = tmp_path / "more.yaml"
+    more.write_text("two: {url: 'http://127.0.0.2:9', titel: x}\n")
+    own = "chargers: {one: {url: 'http://127.0.0.1:9'}}\n"
+    (tmp_path / "ccl.yaml").write_text(f"{own}chargers_from: {{file: more.yaml, interval: 1s}}\n")
+    flags = ("--config.file", str(tmp_path / "ccl.yaml"), "--web.listen-address", "127.0.0.1:0")
+    process = start("serve", *flags)
+    url = process.line(r"http://127\.0\.0\.1:\d+(?=/metrics)")[0]
+    process.wait_for_log("more.yaml:1: two.titel")
+    before = status(f"{url}/sd")[0]
+    process.process.send_signal(signal.SIGHUP)
+    process.wait_for_log("the configuration was read again")
+    after = status(f"{url}/sd")[0]
+    more.write_text("two: {url: 'http://127.0.0.2:9'}\n")
+    process.wait_for_log("the inventory can be used again")
+
+    assert (before, after) == (503, 503)
+    assert targets(url) == ["one", "two"]
+
+
 def test_a_charger_that_is_down_may_fail_the_scrape_for_those_who_want_that(start: Start) -> None:
     process = start("serve", "http://127.0.0.1:9", "--web.fail-on-down", "--web.listen-address", "127.0.0.1:0")
     code, body = status(process.line(r"http://127\.0\.0\.1:\d+/metrics")[0])

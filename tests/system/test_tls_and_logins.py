@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +300,25 @@ class TestClientCertificates:
                     site.https(context)
 
         assert site.reads == let_in
+
+    def test_a_connection_of_before_certificates_were_required_is_refused(self, site: Site) -> None:
+        with site.serving(tls()):
+            connection = http.client.HTTPSConnection("127.0.0.1", site.port, context=site.trusting(), timeout=20)
+            with contextlib.closing(connection):
+                found = []
+                for change in (site.renew, partial(site.path.write_text, clients("RequireAndVerifyClientCert"))):
+                    connection.request("GET", "/metrics")
+                    kept, answer = connection.sock, connection.getresponse()
+                    answer.read()
+                    found.append(answer.status)
+                    change()
+                connection.request("GET", "/metrics")
+                assert connection.sock is kept
+                answer = connection.getresponse()
+                found.append(answer.status)
+
+        assert found == [200, 200, 421]
+        assert answer.getheader("Connection") == "close"
 
     def test_a_name_that_leaves_the_list_is_refused_from_the_next_connection_on(self, site: Site) -> None:
         text = clients("RequireAndVerifyClientCert", "client_allowed_sans: [one]")

@@ -45,6 +45,9 @@ _MOST_LOGINS, _MOST_OF_PEER, _MOST_WAITING = 8, 32, 128
 
 _RETRY_SECONDS = 5.0
 
+_CLIENTS = "ccl_exporter.clients"
+"""The key in a WSGI environ of what a client had to show of a certificate when the connection began."""
+
 _HTTPS_ONLY = b"This port speaks only HTTPS.\n"
 
 
@@ -88,11 +91,16 @@ class WebSecurity:
                 return start_response(status, [*others, *configured], exc_info)
 
             refusal = loaded.refusal(environ)
+            if environ.get(_CLIENTS, loaded.clients) != loaded.clients:
+                # The connection is older than what clients must show of a certificate now.
+                refusal = HTTPStatus.MISDIRECTED_REQUEST
             if refusal is None:
                 environ[LOGGED_IN] = loaded.asks_for_login
                 return app(environ, start)
             body = f"{refusal.phrase}\n".encode()
             headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+            if refusal is HTTPStatus.MISDIRECTED_REQUEST:
+                headers.append(("Connection", "close"))
             if refusal is HTTPStatus.UNAUTHORIZED:
                 headers.append(("WWW-Authenticate", 'Basic realm="ccl-exporter", charset="UTF-8"'))
             if refusal is HTTPStatus.SERVICE_UNAVAILABLE:
@@ -106,7 +114,7 @@ class WebSecurity:
         """What cheroot's server wants for TLS, or None for plain HTTP."""
         return None if self._loaded.context is None else TlsAdapter(self)
 
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> "_Context":
         """The TLS of the next connection; only where there is TLS at all."""
         context = self._current().context
         if context is None:
@@ -174,6 +182,7 @@ class _Loaded:
     def __init__(self, config: WebConfig) -> None:
         self.config = config
         self.context = None if config.tls is None else _context(config.tls)
+        self.clients: tuple[object, ...] = self.context.clients if self.context is not None else ()
         self._users = {name.encode(): hashed for name, hashed in config.users.items()}
         self._key = secrets.token_bytes(32)
         self._good: dict[bytes, None] = {}
@@ -275,14 +284,13 @@ class TlsAdapter(Adapter):
     def bind(self, sock: socket.socket) -> socket.socket:
         return sock
 
-    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
+    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, Any]]:
+        context = self._security.context()
         try:
-            connection = self._security.context().wrap_socket(
-                sock, server_side=True, do_handshake_on_connect=False
-            )
+            connection = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         except OSError as error:
             raise FatalSSLAlert(*error.args) from error
-        return connection, self.get_environ()
+        return connection, {**self.get_environ(), _CLIENTS: context.clients}
 
     def get_environ(self) -> dict[str, str]:
         return {"wsgi.url_scheme": "https", "HTTPS": "on"}
@@ -331,6 +339,8 @@ class _TlsConnection(PeerSocket, ssl.SSLSocket):
 class _Context(ssl.SSLContext):
     sslsocket_class = _TlsConnection
     allowed_sans: frozenset[str] | None = None
+    clients: tuple[object, ...] = ()
+    """What clients must show of a certificate; that of the server may be renewed without a change of it."""
 
 
 def _names(certificate: Any) -> Iterator[str]:
@@ -362,6 +372,8 @@ def _context(tls: TlsConfig) -> _Context:
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_mode = tls.client_auth
     context.allowed_sans = tls.allowed_sans
+    ca = _certificates(tls.client_ca) if tls.client_ca is not None else ""
+    context.clients = (tls.client_auth, ca, tls.allowed_sans)
     return context
 
 
