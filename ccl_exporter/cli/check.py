@@ -45,7 +45,8 @@ def check(
     if every:
         if config_file is None:
             raise UsageError("--all checks the chargers of a configuration file: name it with --config.file")
-        return _check_all(list(configuration(config_file).settings.chargers.values()), as_json, timeout)
+        known = configuration(config_file, patient=False).settings.chargers
+        return _check_all(list(known.values()), as_json, timeout)
     settings = address(charger, config_file)
     with open_engine(settings) as engine:
         try:

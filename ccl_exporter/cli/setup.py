@@ -27,6 +27,7 @@ from ccl_exporter.cli.shared import (
 from ccl_exporter.config.new_file import new_file
 from ccl_exporter.diagnostics.scan import FoundEngine, identify
 from ccl_exporter.errors import ChargerError, UsageError
+from ccl_exporter.text import printable_text
 
 
 def setup(
@@ -61,7 +62,8 @@ def setup(
     chargers = {each: engine.url for each, engine in zip(names, found, strict=True)}
     _write(output, new_file(chargers, login))
     for each, engine in zip(names, found, strict=True):
-        typer.echo(f"{each}: {engine.url}, {engine.product or 'unnamed product'} {engine.version}".rstrip())
+        about = printable_text(f"{engine.product or 'unnamed product'} {engine.version}")
+        typer.echo(f"{each}: {engine.url}, {about}".rstrip())
     _say_next(output, names)
 
 

@@ -174,9 +174,14 @@ def configuration(config_file: Path, patient: bool = True, fetch: bool = True) -
 def address(charger: str | None, config_file: Path | None = None) -> ChargerSettings:
     """The charger of a command: by its name in the configuration file, or by its address there or elsewhere.
 
-    Without either, the one of the file. Raises `UsageError` if that is not exactly one.
+    Without either, the one of the file. Raises `UsageError` if that is not exactly one, or if its inventory, which
+    may have others, cannot be read.
     """
-    named = configuration(config_file).settings.chargers if config_file is not None else {}
+    read = configuration(config_file) if config_file is not None else None
+    named = read.settings.chargers if read is not None else {}
+    is_url = charger is not None and "://" in charger
+    if read is not None and read.source_error is not None and charger not in named and not is_url:
+        raise UsageError(read.source_error)
     if charger is None:
         if len(named) == 1:
             return next(iter(named.values()))

@@ -14,6 +14,7 @@ from ccl_exporter.http_client import Answer, HttpClient, HttpError, target_of
 from ccl_exporter.settings import ChargerSettings, Settings
 from ccl_exporter.yaml_reader import MAX_BYTES, decoded, read_text
 
+_TRY_AGAIN = 60.0  # seconds at most until an inventory that could not be used is read again
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"Accept": "application/yaml, application/json, text/*"}
@@ -81,6 +82,7 @@ class ChargerInventory:
         self.error = error
         self._tried: float | None = None
         self._stamp: tuple[int, ...] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._refreshing = threading.Lock()
         self.was_read = False
         """Whether it was read with success since this was made."""
@@ -101,7 +103,12 @@ class ChargerInventory:
     def _refresh(self, now: float) -> bool:
         # Taken before reading: a file that changes meanwhile is read once more rather than never.
         stamp = self._source.stamp()
-        if self._tried is not None and stamp == self._stamp and 0 <= now - self._tried < self._source.interval:
+        pause = self._source.interval if self.error is None else min(self._source.interval, _TRY_AGAIN)
+        if self._tried is not None and stamp == self._stamp and 0 <= now - self._tried < pause:
+            return False
+        # One that has just changed may not be written to its end.
+        is_new, self._seen = stamp != self._seen, stamp
+        if self._tried is not None and is_new:
             return False
         self._tried, self._stamp = now, stamp
         before = self.settings

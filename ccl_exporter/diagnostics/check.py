@@ -15,7 +15,7 @@ from ccl_exporter.powerstudio.advice import advice, failure
 from ccl_exporter.powerstudio.engine import Engine
 from ccl_exporter.settings import ChargerSettings
 from ccl_exporter.station.values import Reading
-from ccl_exporter.text import align_columns, count
+from ccl_exporter.text import align_columns, count, printable_text
 
 ALL = 120.0
 """Seconds for all descriptions: a slow engine describes its variables one at a time."""
@@ -84,7 +84,8 @@ class Report:
                 f"security:   this version has known vulnerabilities ({', '.join(self.cves)}); keep the charger in"
                 " a network of its own, with the exporter as its only client"
             )
-        return report
+        # What a charger sends must not control the terminal.
+        return [printable_text(line) for line in report]
 
 
 def check(engine: Engine, patience: float) -> Report:

@@ -98,9 +98,10 @@ class LivePages:
         return ChargerHistory(powers, days, record.latest_sessions(charger, MOST_SESSIONS), costs)
 
     def _age(self, charger: Charger) -> float:
-        """Seconds since a charger was read."""
+        """Seconds since a charger was read; infinite if it never was, or if the clock was set back since."""
         last = self._recent.last(charger.settings.name)
-        return inf if last is None else time() - last.snapshot.taken
+        age = inf if last is None else time() - last.snapshot.taken
+        return age if age >= 0 else inf
 
     def _read_meanwhile(self, charger: Charger) -> None:
         """Have a charger read, but once: one that does not answer takes longer than the page to be updated."""

@@ -332,6 +332,36 @@ def test_an_inventory_that_is_invalid_at_the_start_is_not_known_also_after_a_rel
     assert targets(url) == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["charge", "limit", "50%"], 2),
+        (["charge", "limit", "50%", "-c", "two"], 2),
+        (["check", "--all"], 2),
+        (["charge", "status", "-c", "one"], 0),
+    ],
+    ids=["nobody is named", "one of the inventory", "all", "one of the file"],
+)
+def test_a_command_does_not_guess_who_is_meant_while_the_inventory_is_invalid(
+    command: list[str], code: int, tmp_path: Path
+) -> None:
+    with Simulator(autopilot=False) as one:
+        (tmp_path / "more.yaml").write_text("two: {url: 'http://127.0.0.2:9', titel: x}\n")
+        config = tmp_path / "ccl.yaml"
+        config.write_text(f"chargers: {{one: {{url: '{one.url}'}}}}\nchargers_from: {{file: more.yaml}}\n")
+        done = subprocess.run(
+            [str(COMMAND), *command, "--config.file", str(config)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        requests = len(one.requests)
+
+    assert done.returncode == code, done.stderr
+    assert ("two.titel: unknown key" in done.stderr, requests == 0) == (code == 2, code == 2)
+
+
 def test_a_charger_that_is_down_may_fail_the_scrape_for_those_who_want_that(start: Start) -> None:
     process = start("serve", "http://127.0.0.1:9", "--web.fail-on-down", "--web.listen-address", "127.0.0.1:0")
     code, body = status(process.line(r"http://127\.0\.0\.1:\d+/metrics")[0])

@@ -552,11 +552,15 @@ class TestInventoryFile:
         with pytest.raises(UsageError, match="allow: unknown key"):
             load(write(self.MAIN + "probe: {allow: x}"), {}, patient=True)
 
-    def test_a_change_is_read_at_once_and_without_a_gap(self, inventory: ChargerInventory, more: Path) -> None:
+    def test_a_change_is_read_at_the_second_look(self, inventory: ChargerInventory, more: Path) -> None:
+        """A program that writes the file may not be done at the first one."""
         assert not inventory.refresh(100.0)
+        more.write_text("a: {url: http://192.0.2.1}\n")
+        assert not inventory.refresh(101.0)
         more.write_text("a: {url: http://192.0.2.1}\nb: {url: http://192.0.2.2}\n")
+        assert not inventory.refresh(102.0)
 
-        assert inventory.refresh(100.1)
+        assert inventory.refresh(103.0)
 
         assert list(inventory.settings.chargers) == ["main", "a", "b"]
         assert inventory.error is None
@@ -573,6 +577,7 @@ class TestInventoryFile:
             more.write_text(text)
 
         assert not inventory.refresh(101.0)
+        assert not inventory.refresh(101.5)
 
         assert inventory.settings is before
         assert inventory.error is not None
@@ -581,7 +586,8 @@ class TestInventoryFile:
 
         more.write_text("c: {url: http://192.0.2.3}")
 
-        assert inventory.refresh(102.0)
+        assert not inventory.refresh(102.0)
+        assert inventory.refresh(102.5)
         assert list(inventory.settings.chargers) == ["main", "c"]
         assert not inventory.error
 
@@ -607,6 +613,7 @@ class TestInventoryFile:
         os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
         new.replace(more)
 
+        assert not inventory.refresh(100.0)
         assert inventory.refresh(100.0)
         assert list(inventory.settings.chargers) == ["main", "b"]
 
@@ -723,6 +730,20 @@ class TestInventoryUrl:
         assert said in (inventory.error or "")
         assert host.url.partition("?")[0] in (inventory.error or "")
         assert SECRET not in (inventory.error or "")
+
+    def test_a_server_that_comes_later_is_not_awaited_for_a_long_interval(
+        self, write: Callable[..., Path], host: Host
+    ) -> None:
+        text = f"chargers_from: {{url: '{host.url}', interval: 1h}}"
+        configuration = load(write(text), {}, fetch=False)
+        assert configuration.source is not None
+        inventory = ChargerInventory(configuration.source, configuration.settings)
+        host.status = 503
+        inventory.refresh(0.0)
+        host.status = 200
+
+        assert not inventory.refresh(59.0)
+        assert inventory.refresh(60.0)
 
     def test_a_redirect_on_the_same_server_is_followed(self, inventory: ChargerInventory, host: Host) -> None:
         inventory.refresh(0.0)
