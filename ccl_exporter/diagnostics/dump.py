@@ -157,7 +157,7 @@ class Masker:
             child.text = None
         elif child.tag in _NAMES or (child.tag == "name" and parent.tag.startswith(("plug", "charge"))):
             is_own = child.tag in ("id", "name") and parent.tag.startswith(("plug", "charge"))
-            child.text = self.text(self.name(text, whole=is_own and not _GUID.search(text)))
+            child.text = self.text(self.name(text, whole=is_own and not _GUID.fullmatch(text)))
         elif (
             child.tag in _OPEN or _GUID.fullmatch(text) or (parent.tag, child.tag) == ("systemInformation", "name")
         ):
