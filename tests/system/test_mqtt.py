@@ -492,6 +492,27 @@ class TestHomeAssistant:
 
         assert listener.text("ccl/garage/status") == "online"
 
+    def test_what_is_published_no_more_after_a_restart_leaves_the_broker(
+        self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
+    ) -> None:
+        """What others have below the same topic stays."""
+        listener.client.publish("ccl/other/plug/x", "theirs", retain=True)
+        before = serve_file(
+            configuration(broker, ", modules: [core, variables], single_values: true", garage=garage)
+        )
+        listener.wait(lambda: {f"{PLUG}/connected", f"{PLUG}/vehicle_connected"} & listener.newest.keys())
+        listener.wait(lambda: any(topic.startswith("ccl/garage/device/") for topic in listener.newest))
+        before.stop()
+        serve_file(configuration(broker, garage=garage))
+        listener.wait(
+            lambda: (
+                {topic for topic, text in listener.newest.items() if text and topic.startswith("ccl/garage/")}
+                == {"ccl/garage/status", "ccl/garage/station", PLUG}
+            )
+        )
+
+        assert listener.newest["ccl/other/plug/x"] == b"theirs"
+
     def test_nothing_is_taken_away_while_a_remote_inventory_is_not_known(
         self, garage: Simulator, broker: Broker, listener: Listener, serve_file: Serve
     ) -> None:

@@ -27,6 +27,7 @@ from ccl_exporter.outputs.mqtt.ownership import ExporterId, TopicOwnership
 from ccl_exporter.outputs.mqtt.payload import (
     OFFLINE,
     ONLINE,
+    STATION,
     documents,
     level,
     listing,
@@ -65,7 +66,7 @@ class MqttPublisher:
         self._own = f"{settings.topic}/"
         self._listed = f"{self._own}chargers"
         self._birth = f"{settings.discovery}/status"
-        old, listen = [self._listed], []
+        old, listen = [self._listed, *(f"{self._own}+/{kind}/#" for kind in ("plug", STATION, "device"))], []
         if settings.discovery:
             old.append(f"{settings.discovery}/device/+/config")
             listen.append(self._birth)
@@ -79,6 +80,9 @@ class MqttPublisher:
         # By charger (one thread at a time for each): its URL, topics, discovery messages, and keys seen so far.
         self._stations: dict[str, str] = {}
         self._topics: dict[str, frozenset[str]] = {}
+        # By the topic level of a charger: what the broker retains of its readings, perhaps from before a restart.
+        self._retained: dict[str, set[str]] = {}
+        self._gone: frozenset[str] = frozenset()  # topic levels of chargers that are not listed any more
         self._introduced: dict[str, Mapping[str, str]] = {}
         self._seen: dict[str, tuple[Seen, tuple[object, ...]]] = {}
         # By discovery topic, the identifier of the device to which its entities belong in Home Assistant.
@@ -137,7 +141,8 @@ class MqttPublisher:
 
     def _replace(self, name: str, messages: Mapping[str, str]) -> None:
         """Publish the messages of a charger, and remove its other topics."""
-        for topic in self._topics.get(name, frozenset()) - messages.keys():
+        known = self._topics.get(name, frozenset()) | self._retained.pop(level(name), set())
+        for topic in known - messages.keys():
             self._client.publish_retained(topic, "")
         self._topics[name] = frozenset(messages)
         for topic, text in messages.items():
@@ -199,17 +204,24 @@ class MqttPublisher:
         elif topic == self._listed:
             # Others may publish below the same topic; only the topics of listed chargers are ours.
             if gone := parse_listing(message) - {level(name) for name in urls}:
+                self._gone |= gone
                 self._client.subscribe_once([f"{self._own}{name}/#" for name in gone])
         elif self._is_old(topic, message, urls):
             self._client.publish_retained(topic, "")
+        elif topic.startswith(self._own):
+            self._retained.setdefault(self._level_of(topic), set()).add(topic)
         elif device := device_of(message):
             self._devices[topic] = device
             for messages in list(self._introduced.values()):
                 if topic in messages:
                     self._announce(topic, messages[topic])
 
+    def _level_of(self, topic: str) -> str:
+        return topic.removeprefix(self._own).partition("/")[0]
+
     def _is_old(self, topic: str, message: bytes, urls: Mapping[str, str]) -> bool:
         if topic.startswith(self._own):
-            return topic.removeprefix(self._own).partition("/")[0] not in {level(name) for name in urls}
+            name = self._level_of(topic)
+            return name in self._gone and name not in {level(name) for name in urls}
         station = station_of(self._place, message)
         return station is not None and station not in {identity(url) for url in urls.values()}
