@@ -51,8 +51,8 @@ class TimeWindow:
 
     def _opened_on(self, day: date) -> float:
         at = datetime.combine(day, self.begin, self.zone).timestamp()
-        # Where the clocks leave out `begin`, it opens with the first minute behind the gap.
-        while self.contains(self.clock(at - _MINUTE)):
+        # If the clocks skip `begin`, the window opens with the first minute after the gap.
+        while (earlier := _local(at - _MINUTE, self.zone)).date() == day and earlier.time() >= self.begin:
             at -= _MINUTE
         return at
 

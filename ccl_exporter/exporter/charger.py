@@ -222,7 +222,7 @@ class Charger:
             self._waiting += 1
             is_free = self._turn.wait_for(lambda: not self._reading, timeout)
             self._waiting -= 1
-            # Who shares a reading or gives up wakes nobody later, and `learn` waits for the last who waits.
+            # A caller that shares a reading or times out ends no reading; `learn` waits until no caller waits.
             self._turn.notify_all()
             if not is_free:
                 return Snapshot(

@@ -197,7 +197,7 @@ class SessionRecorder:
         configured = {*self.configured_names(), now.name}
         if any(each.name == now.name and each.id not in (now.id, at) for at, each in known.items()):
             self._note_exchange(now.name)
-        if before is not None and before.name != now.name and before.name in configured:
+        if before is not None and before.id == now.id and before.name != now.name and before.name in configured:
             self._note_exchange(before.name)
         for at, each in list(known.items()):
             is_renamed = each.id == now.id and each.name not in configured

@@ -284,8 +284,8 @@ MOST_AT_ONCE = 200
 def finished(path: Path, after: int) -> list[tuple[int, FinishedSession]]:
     """Up to `MOST_AT_ONCE` sessions with ids above `after`, ascending; raises `sqlite3.Error`.
 
-    An id that the file has not given yet is of another one, such as the one that a backup replaced: then from the
-    first session on.
+    If `after` is above every id of this file, it is of a file that this one, such as a backup, replaced: then all
+    sessions come.
     """
     with _reading(path) as connection:
         last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'finished'").fetchone()

@@ -206,7 +206,8 @@ class RegisterAccount:
 class TrackerResult:
     """The account after a read, and the sessions that have ended since the last one, each with its key.
 
-    `from_before` says that the plug was read for the first time, so the session may have ended long before.
+    `from_before` says that the plug was read for the first time, or that the charger was exchanged, so the session
+    may have ended long before.
     `is_settled` is False if sessions claim more energy than the register gave: only the register was recorded.
     """
 
@@ -330,11 +331,11 @@ def _session_of(account: RegisterAccount, reading: PlugReading, begins: bool) ->
     if found is not None:
         found = replace(found, requested=charge.requested or found.requested, begun=charge.begun or found.begun)
     elif known and not begins and joules >= known[0].joules > _STEP:
-        # More than the register has grown since that session was read: it is the same one with other dates,
-        # unless that had ended with less: the meter of chargeInfo may show more than the register.
+        # If the session has more energy than the register has grown since, it is the last one with other dates.
+        # Where that had ended, the meter of the sessions may only show more than the register.
         last = known[0]
-        goes_on = last is account.running or last.is_open or joules <= last.joules + _STEP
-        found = last if goes_on and joules > account.latest - last.level + _STEP else None
+        share = 0.0 if last is account.running or last.is_open else _SHARE
+        found = last if joules > (1 + share) * (account.latest - last.level) + _STEP else None
     if found is None:
         found = TrackedSession(key, charge.requested, charge.begun)
         # If chargeInfo could not be read at first, the session may be older than the account.

@@ -174,39 +174,45 @@ def test_the_energy_of_an_exchanged_charger_is_not_that_of_the_day(path: Path) -
     recorder.close()
 
 
-@pytest.mark.parametrize("swapped", ["names", "addresses"])
+@pytest.mark.parametrize("is_left_first", [True, False])
+@pytest.mark.parametrize("swapped", ["names", "addresses", "both"])
 def test_chargers_that_swap_names_or_addresses_have_no_energy_and_no_session_of_each_other(
-    swapped: str, path: Path
+    swapped: str, is_left_first: bool, path: Path
 ) -> None:
-    recorder, right_url = SessionRecorder(path), OTHER
+    """The addresses change below the names, or with them as the file follows."""
     left, right = Station(), Station(at=START + 0.5, registers={PLUG: 1_000_000.0, SECOND: 0.0})
 
-    def look(left_name: str, left_url: str) -> None:
-        for name, url, id, station in (
-            (left_name, left_url, "a", left),
-            ("right" if left_name == "left" else "left", right_url, "b", right),
-        ):
+    def look(recorder: SessionRecorder, *who: tuple[str, str, str, Station]) -> None:
+        recorder.configured_names = lambda: ("left", "right")
+        for name, url, id, station in who if is_left_first else reversed(who):
             recorder.identify(name, url, [id])
             recorder.note(name, station.read())
 
-    recorder.configured_names = lambda: ("left", "right")
-    look("left", ONE)
+    recorder = SessionRecorder(path)
+    look(recorder, ("left", ONE, "a", left), ("right", OTHER, "b", right))
     left.charge(7000, 3600)
     right.charge(3500, 3600)
-    look("left", ONE)
+    look(recorder, ("left", ONE, "a", left), ("right", OTHER, "b", right))
     recorder = restarted(recorder, path)
-    recorder.configured_names = lambda: ("left", "right")
-    if swapped == "names":
-        look("right", ONE)
-    else:
-        right_url = ONE
-        look("right", OTHER)
-    days = [recorder.energy_by_day(name, "2026-01-01") for name in ("left", "right")]
-    sessions = [recorder.latest_sessions(name, 10) for name in ("left", "right")]
+    names = ("left", "right") if swapped == "both" else ("right", "left")
+    urls = (ONE, OTHER) if swapped == "names" else (OTHER, ONE)
+    look(recorder, (names[0], urls[0], "a", left), (names[1], urls[1], "b", right))
+    left.charge(7000, 3600)
+    look(recorder, (names[0], urls[0], "a", left), (names[1], urls[1], "b", right))
+    sums = [
+        sum(sum(days.values()) for days in recorder.energy_by_day(name, "2026-01-01").values()) / 3.6e6
+        for name in ("left", "right")
+    ]
+    recorder = restarted(recorder, path)
+    sessions = [
+        sorted(round(session.joules / 3.6e6, 6) for session in recorder.latest_sessions(name, 10))
+        for name in ("left", "right")
+    ]
     recorder.close()
 
-    assert [sum(day.get(PLUG, {}).values()) / 3.6e6 for day in days] == [7.0, 3.5]
-    assert [[session.joules / 3.6e6 for session in found] for found in sessions] == [[7.0], [3.5]]
+    kept = swapped == "both"
+    assert sums == pytest.approx([14.0, 3.5] if kept else [7.0, 10.5])
+    assert sessions == ([[7.0, 7.0], [3.5]] if kept else [[7.0], [3.5, 7.0]])
 
 
 @pytest.mark.parametrize("ids", [(), ("a",)])

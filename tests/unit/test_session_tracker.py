@@ -539,6 +539,21 @@ def test_sessions_are_several_though_their_meter_shows_more_than_the_register() 
     assert [session.joules / KWH for session in log.rows.values()] == [pytest.approx(3.605), pytest.approx(7.21)]
 
 
+def test_a_session_that_goes_on_after_its_end_with_other_dates_is_one() -> None:
+    station, log = Station(), Book()
+    log.take(station.read())
+    station.charge(7000, 3600)
+    log.take(station.read())
+    station.charges[PLUG] = replace(station.charges[PLUG], state=8, requested=4.0, begun=5.0, ended=None)
+    station.flow(7000, 1800)
+    log.take(station.read())
+    station.end()
+    log.take(station.read())
+
+    assert [session.joules / KWH for session in log.rows.values()][-1:] == [10.5]
+    assert (log.now.charged / KWH, log.now.unassigned) == (10.5, 0)
+
+
 def test_a_session_before_that_is_reported_once_more_changes_nothing() -> None:
     station, log = Station(), Book()
     log.take(station.read())

@@ -47,6 +47,8 @@ def test_a_window_is_of_the_clock_on_the_wall(hours: str, zone: str, instant: st
         # From 03:00 on, as the hour before is left out.
         ("02:30-05:00", "Europe/Berlin", "2027-03-28T01:01:00Z", "2027-03-28T01:00:00Z"),
         ("02:30-05:00", "Europe/Berlin", "2027-03-28T00:59:00Z", "2027-03-27T01:30:00Z"),
+        ("02:30-03:20", "Europe/Berlin", "2027-03-28T01:10:00Z", "2027-03-28T01:00:00Z"),
+        ("02:30-02:00", "Europe/Berlin", "2027-03-28T12:00:00Z", "2027-03-28T01:00:00Z"),
     ],
 )
 def test_a_window_knows_when_it_last_opened(hours: str, zone: str, instant: str, opened: str) -> None:
