@@ -38,7 +38,10 @@ def try_lock(file: int | IO[str]) -> bool:
 
 
 def is_locked(file: int | IO[str]) -> bool:
-    """Whether another holds the lock of an open file. Those who ask do not take each other for its holder."""
+    """Whether another holds the lock of an open file.
+
+    It takes a shared lock until the file is closed, so that those who only ask do not see each other.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

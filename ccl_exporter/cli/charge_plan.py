@@ -223,7 +223,11 @@ def _carry_out_once(
 
         def stop() -> Result:
             with session(target) as writer:
-                return PlugCommands(writer, target.plug, target.timeout).disable(replace(target.how, keep=keep))
+                at = PlugCommands(writer, target.plug, target.timeout)
+                # Another command may have begun a boost while this one waited for its turn.
+                if boosted := boost(seen := at.look()):
+                    return Result("nothing", boosted, seen)
+                return at.disable(replace(target.how, keep=keep))
 
         def boost(seen: Plug) -> str:
             override = active_override(state.override(seen.name), seen, time())
@@ -312,7 +316,8 @@ def _write_timers(folder: Path, planned: Plan, target: Target) -> None:
     # and an end has to outlast a start that still waits for its charge.
     more += ["--min-interval", "0", "--timeout", "120"]
     start, end = (_unit_words([own, "charge", word, *more]) for word in ("start", "disable"))
-    chargers = configuration(target.config_file).settings.chargers if target.config_file is not None else ()
+    config = target.config_file
+    chargers = configuration(config, patient=False).settings.chargers if config is not None else ()
     is_one_of_several = len(chargers) > 1 and target.settings.name in chargers
     name = f"{NAME}-{target.settings.name}" if is_one_of_several else NAME
     try:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ccl_exporter.cli.exit_codes import Exit
-from ccl_exporter.cli.shared import STOP_OR_HANG_UP, exists, handling, say, warn
+from ccl_exporter.cli.shared import STOP_OR_HANG_UP, exists, say, signal_handler, warn
 from ccl_exporter.cli.write_session import Target, writable_transport, write_command
 from ccl_exporter.control.follow.limiter import SafeCurrentGuard
 from ccl_exporter.control.restore import restore_pending
@@ -43,7 +43,7 @@ def trial(
     if not yes and not typer.confirm("Begin?"):
         raise typer.Exit(Exit.NOTHING)
     state = target.control_state
-    with writable_transport(target.settings) as control, handling(_once(), *STOP_OR_HANG_UP):
+    with writable_transport(target.settings) as control, signal_handler(_once(), *STOP_OR_HANG_UP):
         writer = Writer(control, state, target.timeout, target.command)
         writer.identify()
         plug = TrialPlug(writer, state, target.plug, target.timeout)

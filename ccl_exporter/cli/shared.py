@@ -8,12 +8,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_address
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
@@ -174,26 +176,34 @@ def configuration(config_file: Path, patient: bool = True, fetch: bool = True) -
 def address(charger: str | None, config_file: Path | None = None) -> ChargerSettings:
     """The charger of a command: by its name in the configuration file, or by its address there or elsewhere.
 
-    Without either, the one of the file. Raises `UsageError` if that is not exactly one, or if its inventory, which
-    may have others, cannot be read.
+    Without either, the one of the file. Raises `UsageError` if that is not exactly one, or if the inventory cannot
+    be read and `charger` may be a name in it: neither a charger of the file itself nor an address.
     """
     read = configuration(config_file) if config_file is not None else None
     named = read.settings.chargers if read is not None else {}
-    is_url = charger is not None and "://" in charger
-    if read is not None and read.source_error is not None and charger not in named and not is_url:
-        raise UsageError(read.source_error)
-    if charger is None:
+    if charger is not None and charger in named:
+        return named[charger]
+    given = charger_settings(charger, os.environ) if charger is not None else None
+    found = next((one for one in named.values() if given is not None and one.url == given.url), given)
+    if read is not None and read.source_error is not None and found is given and not _is_address(charger or ""):
+        raise UsageError(
+            f"{read.source_error}; so it is not known which charger is meant: give its URL, such as http://evse"
+        )
+    if given is None or found is None:
         if len(named) == 1:
             return next(iter(named.values()))
         if not named:
             raise UsageError("no charger is named: give its address, such as http://evse, or set CCL_CHARGER")
         some = ", ".join(islice(named, _SOME)) + (", …" if len(named) > _SOME else "")
         raise UsageError(f"no charger is named: give one of {config_file} with -c: {some}")
-    if charger in named:
-        return named[charger]
-    given = charger_settings(charger, os.environ)
-    found = next((one for one in named.values() if one.url == given.url), given)
     return replace(found, credentials=given.credentials or found.credentials)
+
+
+def _is_address(charger: str) -> bool:
+    """Whether a text is a URL or an IP address, perhaps with a port, and so no charger's name."""
+    with suppress(ValueError):
+        return "://" in charger or bool(ip_address(urlsplit(f"//{charger}").hostname or ""))
+    return False
 
 
 def hours(text: str, timezone: str | None, config_file: Path | None) -> TimeWindow | Tariff:
@@ -293,7 +303,7 @@ def fail(error: ChargerError, url: str) -> NoReturn:
 
 
 @contextmanager
-def handling(handler: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
+def signal_handler(handler: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
     """Let signals call something instead of ending the process; a hang-up that `nohup` ignores stays ignored."""
     ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
     before = {number: signal.signal(number, lambda *_: handler()) for number in numbers if number not in ignored}
@@ -308,7 +318,8 @@ def handling(handler: Callable[[], object], *numbers: signal.Signals) -> Iterato
 def on_signals(act: Callable[[], object], *numbers: signal.Signals) -> Iterator[None]:
     """Let these signals call something, in a thread, and the process go on.
 
-    A handler could not wake up a wait that it interrupts: that may hold the lock of its event, or not have begun.
+    A signal handler could not set an event safely: it may interrupt a wait that holds the lock of the event, or
+    that is just about to begin.
     """
     heard, tell = os.pipe()
     os.set_blocking(tell, False)
@@ -322,7 +333,7 @@ def on_signals(act: Callable[[], object], *numbers: signal.Signals) -> Iterator[
     listener.start()
     before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     try:
-        with handling(lambda: None, *numbers):
+        with signal_handler(lambda: None, *numbers):
             yield
     finally:
         signal.set_wakeup_fd(before)

@@ -195,9 +195,9 @@ def carry_out(target: Target, work: Callable[[Writer, WriteOptions], Ended]) -> 
     With `--for` stay until it is over or the command is stopped, and restore everything.
     """
     if target.length is None or target.dry_run:
-        check = TemporaryChange(target.control_state).check if target.length is not None else None
+        keep = TemporaryChange(target.control_state).restorable if target.length is not None else None
         with session(target) as writer, _progress(target, writer):
-            ended = work(writer, replace(target.how, keep=check))
+            ended = work(writer, replace(target.how, keep=keep))
         finish(ended, target.as_json)
     stopped = threading.Event()
     good, late = True, False

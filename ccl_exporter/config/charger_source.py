@@ -15,6 +15,7 @@ from ccl_exporter.settings import ChargerSettings, Settings
 from ccl_exporter.yaml_reader import MAX_BYTES, decoded, read_text
 
 _TRY_AGAIN = 60.0  # seconds at most until an inventory that could not be used is read again
+_SETTLES = 10.0  # seconds after the interval in which a file that changes all the time may settle
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"Accept": "application/yaml, application/json, text/*"}
@@ -108,7 +109,7 @@ class ChargerInventory:
             return False
         # One that has just changed may not be written to its end.
         is_new, self._seen = stamp != self._seen, stamp
-        if self._tried is not None and is_new:
+        if self._tried is not None and is_new and 0 <= now - self._tried < pause + _SETTLES:
             return False
         self._tried, self._stamp = now, stamp
         before = self.settings

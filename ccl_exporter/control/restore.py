@@ -37,7 +37,7 @@ class TemporaryChange:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def check(self, written: Written) -> Mapping[str, float]:
+    def restorable(self, written: Written) -> Mapping[str, float]:
         """What was there before a write; raises `WriteRejected` if it is not known or another command holds it."""
         before = {name: value for name, value in written.before.items() if name in written.wanted}
         known = {name: value for name, value in before.items() if value is not None}
@@ -48,8 +48,8 @@ class TemporaryChange:
         return known
 
     def remember(self, written: Written) -> None:
-        """Remember what there was before a write; raises as `check` does."""
-        known = self.check(written)
+        """Remember what there was before a write; raises as `restorable` does."""
+        known = self.restorable(written)
         way = PendingRestore(written.device, known, dict(written.wanted), time())
         self._pending.append((way, self._stack.enter_context(self._state.pending(way))))
 

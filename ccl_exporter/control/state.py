@@ -22,7 +22,7 @@ from typing import Any
 from ccl_exporter.control.night import Night
 from ccl_exporter.errors import StateError, TimedOut, WriteRejected
 from ccl_exporter.http_client import resolved_address
-from ccl_exporter.locks import is_locked, try_lock, wait_for_lock
+from ccl_exporter.locks import is_locked, wait_for_lock
 from ccl_exporter.text import file_key
 
 JOURNAL = "writes.log"
@@ -33,7 +33,7 @@ _COPIED = "copied"
 _FACTS_WITHIN = 5.0
 _RESOLVED_WITHIN = 5.0
 _JOURNAL_TAIL = 512 * 1024  # bytes
-_ASKED_WITHIN = 0.5
+_ASKED_WITHIN = 0.3
 """Seconds to wait for a lock that another command may hold only to see whether it is held."""
 _RESTARTS = 120.0  # seconds within which a follower that ended may have been started again
 
@@ -194,9 +194,9 @@ class ControlState:
     def _adopt(self, older: Path) -> None:
         """Move the pending restores of commands that no longer run, and the facts unless there are newer ones."""
         for path in older.glob("back-*.json"):
-            with suppress(FileNotFoundError), path.open("r+") as file:
-                if try_lock(file):
-                    path.replace(self._own / path.name)
+            with suppress(FileNotFoundError, TimedOut), path.open("r+") as file:
+                wait_for_lock(file, monotonic() + _ASKED_WITHIN, "")
+                path.replace(self._own / path.name)
         facts, before = self._own / _FACTS, older / _FACTS
         with suppress(FileNotFoundError):
             if older != self._of(self.url):
@@ -333,7 +333,7 @@ class ControlState:
                     except PermissionError as error:
                         raise self._unkept(error) from error
                     # Its command may have ended, and removed it, since it was listed.
-                    wait_for_lock(file, monotonic() + 0.1, "")
+                    wait_for_lock(file, monotonic() + _ASKED_WITHIN, "")
                     if not os.fstat(file.fileno()).st_nlink:
                         continue
                     kept = {**json.load(file)}
@@ -527,13 +527,13 @@ def _replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        # Until then a power cut may take back the name. Not every file system can do it.
-        with suppress(OSError):
+    # Until the folder is on disk a power cut may take back the name. Not every file system can do it.
+    with suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
             os.fsync(folder)
-    finally:
-        os.close(folder)
+        finally:
+            os.close(folder)
 
 
 def _is_locked(path: Path) -> bool:

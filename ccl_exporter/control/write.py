@@ -78,7 +78,7 @@ class WriteOptions:
     `force` writes a variable whose range, value or writability is not known. `dry_run` checks only.
     A write that `is_restore` does not count for the pause before later writes, so that these are not rejected.
     `wait` is how many seconds a write may take to have an effect, `least_pause` the minimum pause in seconds.
-    `keep` is called with each write that can be restored, before it is sent, also with `dry_run`.
+    `keep` is called with each write that can be restored, before it is sent, or instead with `dry_run`.
     With `no_readback` the write is sent and not read back, for a caller that reads soon and must not wait.
     `even_if_equal` writes a value that the variable has already, as an earlier write may still take effect.
     """

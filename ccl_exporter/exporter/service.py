@@ -289,15 +289,15 @@ class Service:
                 raise self._rejected(error) from error
             with self._settings_changing:
                 try:
+                    # Before its settings are taken: a first reading may end meanwhile.
+                    is_known = self._knows_chargers()
                     # What the inventory said last may not have reached the registry yet.
                     last = self._inventory.settings if self._inventory is not None else self._registry.settings
                     configuration = loaded.after(self._configuration, last)
                 except UsageError as error:
                     raise self._rejected(error) from error
                 # The chargers of an inventory that was read before are known, though it cannot be read now.
-                configuration = replace(
-                    configuration, pending=configuration.pending and not self._knows_chargers()
-                )
+                configuration = replace(configuration, pending=configuration.pending and not is_known)
                 self._configuration, self._inventory = configuration, _inventory(configuration)
                 self._registry.update(configuration.settings)
                 self._price_sessions(configuration.settings)

@@ -20,6 +20,7 @@ from ccl_exporter.settings import DEFAULT_MAX_POWER, ChargerSettings, Settings, 
 from ccl_exporter.text import url_host
 
 _RESOLVE_WITHIN = 5.0  # seconds
+_NOT_ADMITTED = "this target is not in the configuration, nor in a network that it admits"
 
 MOST_UNNAMED_TARGETS = 1000
 """Chargers without a name that are remembered; each holds its inventory."""
@@ -67,8 +68,7 @@ class TargetRegistry:
                 else:
                     charger.settings = now
             for url in list(self._unnamed_targets):
-                address = ip_address((urlsplit(url).hostname or "").partition("%")[0])
-                if url in self._names or not any(address in network for network in settings.allow):
+                if url in self._names or not self._is_admitted(urlsplit(url).hostname or ""):
                     del self._unnamed_targets[url]
 
     def _configured_names(self) -> Collection[str]:
@@ -105,6 +105,8 @@ class TargetRegistry:
         if (charger := self.named(name)) is not None:
             return charger
         with self._lock:
+            if not self._is_admitted(urlsplit(unnamed.url).hostname or ""):
+                raise UsageError(_NOT_ADMITTED)  # by settings that have come meanwhile
             if unnamed.url not in self._unnamed_targets:
                 self._unnamed_targets[unnamed.url] = self._charger(unnamed)
             self._unnamed_targets.move_to_end(unnamed.url)
@@ -131,12 +133,14 @@ class TargetRegistry:
             found = addresses_of(parts.hostname or "", parts.port or 80, _RESOLVE_WITHIN)
         except OSError as error:
             raise UsageError("this target is not in the configuration and its name is not known") from error
-        addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-        for address in addresses:
-            if not any(address in network for network in self.settings.allow):
-                raise UsageError("this target is not in the configuration, nor in a network that it admits")
+        addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+        if not all(map(self._is_admitted, addresses)):
+            raise UsageError(_NOT_ADMITTED)
         port = f":{parts.port}" if parts.port is not None else ""
-        return replace(settings, url=f"{parts.scheme}://{url_host(str(addresses[0]))}{port}{parts.path}")
+        return replace(settings, url=f"{parts.scheme}://{url_host(addresses[0])}{port}{parts.path}")
+
+    def _is_admitted(self, address: str) -> bool:
+        return any(ip_address(address.partition("%")[0]) in network for network in self.settings.allow)
 
 
 def _by_url(settings: Settings) -> dict[str, str]:

@@ -61,7 +61,7 @@ def exposition(
     encode: Callable[[_Collected], bytes]
     try:
         encode, content_type = choose_encoder(accept)
-    except TypeError:  # a version of no numbers
+    except TypeError:  # a version that is not a number
         encode, content_type = choose_encoder("")
     found = _by_family(samples, order)
     behind = [metric for other in others for metric in other.collect()]

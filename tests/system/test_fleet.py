@@ -338,9 +338,12 @@ def test_an_inventory_that_is_invalid_at_the_start_is_not_known_also_after_a_rel
         (["charge", "limit", "50%"], 2),
         (["charge", "limit", "50%", "-c", "two"], 2),
         (["check", "--all"], 2),
+        (["charge", "limit", "50%", "-c", "localhost"], 2),
         (["charge", "status", "-c", "one"], 0),
+        (["charge", "status", "-c", "ADDRESS"], 0),
+        (["charge", "status", "-c", "http://ADDRESS"], 0),
     ],
-    ids=["nobody is named", "one of the inventory", "all", "one of the file"],
+    ids=["nobody is named", "one of the inventory", "all", "a host", "one of the file", "an address", "a URL"],
 )
 def test_a_command_does_not_guess_who_is_meant_while_the_inventory_is_invalid(
     command: list[str], code: int, tmp_path: Path
@@ -349,8 +352,9 @@ def test_a_command_does_not_guess_who_is_meant_while_the_inventory_is_invalid(
         (tmp_path / "more.yaml").write_text("two: {url: 'http://127.0.0.2:9', titel: x}\n")
         config = tmp_path / "ccl.yaml"
         config.write_text(f"chargers: {{one: {{url: '{one.url}'}}}}\nchargers_from: {{file: more.yaml}}\n")
+        words = [word.replace("ADDRESS", f"127.0.0.1:{one.port}") for word in command]
         done = subprocess.run(
-            [str(COMMAND), *command, "--config.file", str(config)],
+            [str(COMMAND), *words, "--config.file", str(config)],
             capture_output=True,
             text=True,
             check=False,

@@ -212,10 +212,12 @@ def test_a_boost_goes_on_in_dear_hours_and_after_the_need_is_met() -> None:
     garage.live(planner, HOUR)
     assert [(word, at // HOUR) for word, at in garage.done] == [("stop", 0)]
 
-    garage.boosted, garage.word = "it goes on", "charging"
+    garage.boosted, garage.word, garage.enabled = "it goes on", "charging", True
+    assert garage.live(planner, 3 * HOUR)
+    assert (garage.word, planner.is_met) == ("charging", True)
+    garage.boosted = ""
     assert not garage.live(planner, 4 * HOUR)
-    assert garage.word == "charging"
-    assert garage.energy == pytest.approx(6.0, abs=0.1)
+    assert [(word, at // HOUR) for word, at in garage.done] == [("stop", 0), ("stop", 3)]
     assert "the need is met" in garage.said[-1]
 
 

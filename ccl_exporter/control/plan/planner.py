@@ -145,7 +145,7 @@ class Planner:
             self._keep()
             return True
         # A charge that is not ended goes on through the dear hours, as the plug is put into service afterwards.
-        if seen.is_under_way and now < self.goal.by + _AT_THE_END and not self.boost(seen):
+        if seen.is_under_way and now < self.goal.by + _AT_THE_END:
             self._carry_out(False, now, seen)
             return True
         needed = f" of {self.goal.need:g}" if self.goal.need is not None else ""
@@ -281,7 +281,8 @@ class Planner:
         if not wanted and (boosted := self.boost(seen)):
             return self._tell(boosted)
         if wanted and seen.activity is Activity.STOPPING:
-            return None  # until it has ended the charger reports why the session before did
+            # While a session ends, the charger still reports the stop reason of the one before.
+            return self._tell(f"the session is ending, the plan waits: {describe(seen)}")
         is_again = wanted and self._charges and seen.activity is Activity.ENDED
         if is_again and seen.stop_reason not in FAILED:
             return self._tell(f"the car or its driver ended the charge, it is not begun again: {describe(seen)}")

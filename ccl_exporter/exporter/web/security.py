@@ -46,7 +46,7 @@ _MOST_LOGINS, _MOST_OF_PEER, _MOST_WAITING = 8, 32, 128
 _RETRY_SECONDS = 5.0
 
 _CLIENTS = "ccl_exporter.clients"
-"""The key in a WSGI environ of what a client had to show of a certificate when the connection began."""
+"""The key in a WSGI environ of the rules for client certificates under which the connection began."""
 
 _HTTPS_ONLY = b"This port speaks only HTTPS.\n"
 
@@ -90,10 +90,9 @@ class WebSecurity:
                 others = [(name, value) for name, value in headers if name.lower() not in names]
                 return start_response(status, [*others, *configured], exc_info)
 
-            refusal = loaded.refusal(environ)
-            if environ.get(_CLIENTS, loaded.clients) != loaded.clients:
-                # The connection is older than what clients must show of a certificate now.
-                refusal = HTTPStatus.MISDIRECTED_REQUEST
+            # The rules for client certificates may have changed since the connection began.
+            is_current = environ.get(_CLIENTS, loaded.clients) == loaded.clients
+            refusal = loaded.refusal(environ) if is_current else HTTPStatus.MISDIRECTED_REQUEST
             if refusal is None:
                 environ[LOGGED_IN] = loaded.asks_for_login
                 return app(environ, start)
@@ -340,7 +339,7 @@ class _Context(ssl.SSLContext):
     sslsocket_class = _TlsConnection
     allowed_sans: frozenset[str] | None = None
     clients: tuple[object, ...] = ()
-    """What clients must show of a certificate; that of the server may be renewed without a change of it."""
+    """The rules for client certificates; a renewal of the server's certificate does not change them."""
 
 
 def _names(certificate: Any) -> Iterator[str]:
@@ -366,13 +365,13 @@ def _context(tls: TlsConfig) -> _Context:
     else:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     _load_pair(context, tls.certificate, tls.key)
-    if tls.client_ca is not None:
-        context.load_verify_locations(cadata=_certificates(tls.client_ca))
+    ca = _certificates(tls.client_ca) if tls.client_ca is not None else None
+    if ca is not None:
+        context.load_verify_locations(cadata=ca)
         # As in Go: what is in the file is trusted, an intermediate authority without its root too.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.verify_mode = tls.client_auth
     context.allowed_sans = tls.allowed_sans
-    ca = _certificates(tls.client_ca) if tls.client_ca is not None else ""
     context.clients = (tls.client_auth, ca, tls.allowed_sans)
     return context
 

@@ -41,6 +41,8 @@ from ccl_exporter.text import file_key
 from ccl_exporter.workers import Worker
 
 _BIRTH = b"online"
+_READINGS = (STATION, f"{STATION}/+", "plug/+", "plug/+/+", "device/+", "device/+/+")
+"""What the topics of readings have behind the charger."""
 _CHARGE = [family for family in f.CORE if family.name.startswith("ccl_charge_")]
 
 
@@ -66,7 +68,7 @@ class MqttPublisher:
         self._own = f"{settings.topic}/"
         self._listed = f"{self._own}chargers"
         self._birth = f"{settings.discovery}/status"
-        old, listen = [self._listed, *(f"{self._own}+/{kind}/#" for kind in ("plug", STATION, "device"))], []
+        old, listen = [self._listed, *(f"{self._own}+/{end}" for end in _READINGS)], []
         if settings.discovery:
             old.append(f"{settings.discovery}/device/+/config")
             listen.append(self._birth)
@@ -81,7 +83,7 @@ class MqttPublisher:
         self._stations: dict[str, str] = {}
         self._topics: dict[str, frozenset[str]] = {}
         # By the topic level of a charger: what the broker retains of its readings, perhaps from before a restart.
-        self._retained: dict[str, set[str]] = {}
+        self._retained: dict[str, frozenset[str]] = {}
         self._gone: frozenset[str] = frozenset()  # topic levels of chargers that are not listed any more
         self._introduced: dict[str, Mapping[str, str]] = {}
         self._seen: dict[str, tuple[Seen, tuple[object, ...]]] = {}
@@ -141,7 +143,7 @@ class MqttPublisher:
 
     def _replace(self, name: str, messages: Mapping[str, str]) -> None:
         """Publish the messages of a charger, and remove its other topics."""
-        known = self._topics.get(name, frozenset()) | self._retained.pop(level(name), set())
+        known = self._topics.get(name, frozenset()) | self._retained.pop(level(name), frozenset())
         for topic in known - messages.keys():
             self._client.publish_retained(topic, "")
         self._topics[name] = frozenset(messages)
@@ -185,6 +187,8 @@ class MqttPublisher:
         if not self._knew_all:
             # Earlier lookups were ignored, as the chargers were not known.
             self._client.subscribe_once(self._old)
+        for other in self._retained.keys() - {level(name) for name in urls}:
+            self._retained.pop(other, None)
         for name in [name for name in list(self._stations) if name not in urls]:
             self._client.publish_retained(f"{self._own}{level(name)}/status", "")
             self._replace(name, {})
@@ -199,7 +203,12 @@ class MqttPublisher:
         if topic == self._birth:
             if message == _BIRTH:
                 self._client.send_again()
-        elif not retained or not message or (urls := self._chargers()) is None:
+        elif not retained or not message:
+            return
+        elif self._is_reading(topic):
+            name = self._level_of(topic)
+            self._retained[name] = self._retained.get(name, frozenset()) | {topic}
+        elif (urls := self._chargers()) is None:
             return
         elif topic == self._listed:
             # Others may publish below the same topic; only the topics of listed chargers are ours.
@@ -208,13 +217,15 @@ class MqttPublisher:
                 self._client.subscribe_once([f"{self._own}{name}/#" for name in gone])
         elif self._is_old(topic, message, urls):
             self._client.publish_retained(topic, "")
-        elif topic.startswith(self._own):
-            self._retained.setdefault(self._level_of(topic), set()).add(topic)
         elif device := device_of(message):
             self._devices[topic] = device
             for messages in list(self._introduced.values()):
                 if topic in messages:
                     self._announce(topic, messages[topic])
+
+    def _is_reading(self, topic: str) -> bool:
+        """Whether a topic is that of a reading, of a charger that is not known to be gone."""
+        return topic.startswith(self._own) and topic != self._listed and self._level_of(topic) not in self._gone
 
     def _level_of(self, topic: str) -> str:
         return topic.removeprefix(self._own).partition("/")[0]
