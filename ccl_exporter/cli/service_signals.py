@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from types import FrameType
 
@@ -25,10 +25,17 @@ class ServiceSignals:
         # Unlike locks, threads and events these queues are safe in a handler, which may interrupt anything.
         self._stops: SimpleQueue[None] = SimpleQueue()
         self._reloads: SimpleQueue[None] = SimpleQueue()
-        self._running = self._stopping = False
+        self._running = self._stopping = self._listening = False
 
     def install(self) -> None:
         """Handle the signals from now on; may be called twice."""
+        if not self._listening:
+            self._listening = True
+            heard, tell = os.pipe()
+            os.set_blocking(tell, False)
+            with suppress(RuntimeError):  # no thread can be started
+                threading.Thread(target=self._listen, args=(heard,), name="signals", daemon=True).start()
+            signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, lambda *_: self._reloads.put(None))
@@ -58,6 +65,15 @@ class ServiceSignals:
             self._running = False
             if self._stopping:
                 stopper.join(_LAST_WORDS)
+
+    def _listen(self, heard: int) -> None:
+        """End the process during the start: a handler does not run while the main thread blocks.
+
+        A signal interrupts a blocking call only if it comes after its begin.
+        """
+        while received := os.read(heard, 1):
+            if received[0] in (signal.SIGINT, signal.SIGTERM) and not (self._running or self._stopping):
+                os._exit(0)
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         if not (self._running or self._stopping):
