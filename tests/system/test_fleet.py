@@ -343,7 +343,7 @@ def test_an_inventory_that_is_invalid_at_the_start_is_not_known_also_after_a_rel
         (["charge", "status", "-c", "ADDRESS"], 0),
         (["charge", "status", "-c", "http://ADDRESS"], 0),
     ],
-    ids=["nobody is named", "one of the inventory", "all", "a host", "one of the file", "an address", "a URL"],
+    ids=["none is named", "one of the inventory", "all", "a host", "one of the file", "an address", "a URL"],
 )
 def test_a_command_does_not_guess_who_is_meant_while_the_inventory_is_invalid(
     command: list[str], code: int, tmp_path: Path

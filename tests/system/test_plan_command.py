@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -310,16 +311,24 @@ def test_a_timer_may_end_a_charge_at_once_that_another_has_begun_and_begin_it_at
     assert found == [(0, True), (0, False)] * 2
 
 
+@contextmanager
+def authorised() -> Iterator[Simulator]:
+    """A charger at speed with a car that is connected and authorised."""
+    with Simulator(autopilot=False, speed=10) as simulator:
+        plug = simulator.site.plugs[0]
+        plug.plug_in(50_000)
+        plug.authorise()
+        yield simulator
+
+
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
 def test_the_command_keeps_a_car_waiting_and_leaves_the_plug_in_service(
     ending: signal.Signals, start: Start, tmp_path: Path
 ) -> None:
     prices = tmp_path / "prices.csv"
     prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
-    with Simulator(autopilot=False, speed=10) as simulator:
+    with authorised() as simulator:
         plug = simulator.site.plugs[0]
-        plug.plug_in(50_000)
-        plug.authorise()
         flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", simulator.url)
         process: Process = start("charge", "plan", str(prices), *flags)
         process.line("5.00 kWh cost")
@@ -338,10 +347,8 @@ def test_the_command_keeps_a_car_waiting_and_leaves_the_plug_in_service(
 def test_a_boost_goes_on_beside_a_plan_until_it_is_ended(start: Start, tmp_path: Path) -> None:
     prices = tmp_path / "prices.csv"
     prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
-    with Simulator(autopilot=False, speed=10) as simulator:
+    with authorised() as simulator:
         plug = simulator.site.plugs[0]
-        plug.plug_in(50_000)
-        plug.authorise()
         flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", simulator.url)
         begin = [str(COMMAND), "charge", "start", "--min-interval", "0", "-c", simulator.url]
         plan: Process = start("charge", "plan", str(prices), *flags)
@@ -360,10 +367,7 @@ def test_a_configuration_that_is_being_edited_at_the_end_of_a_plan_keeps_no_plug
 ) -> None:
     prices, config = tmp_path / "prices.csv", tmp_path / "ccl.yaml"
     prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
-    with Simulator(autopilot=False, speed=10) as simulator:
-        plug = simulator.site.plugs[0]
-        plug.plug_in(50_000)
-        plug.authorise()
+    with authorised() as simulator:
         config.write_text(f"chargers:\n  garage:\n    url: {simulator.url}\n")
         flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", "garage", "--config.file", str(config))
         process: Process = start("charge", "plan", str(prices), *flags)
@@ -381,10 +385,7 @@ def test_a_plug_that_a_plan_must_leave_out_of_service_is_reported_and_the_next_c
 ) -> None:
     prices = tmp_path / "prices.csv"
     prices.write_text(table(time() - 60, 9, 2, 4, 9, 9))
-    with Simulator(autopilot=False, speed=10) as simulator:
-        plug = simulator.site.plugs[0]
-        plug.plug_in(50_000)
-        plug.authorise()
+    with authorised() as simulator:
         flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", simulator.url, "--timeout", "3")
         process: Process = start("charge", "plan", str(prices), *flags)
         process.line("is out of service")
@@ -402,10 +403,7 @@ def test_a_plug_that_a_plan_must_leave_out_of_service_is_reported_and_the_next_c
 def test_prices_that_cannot_be_read_from_the_first_end_the_command_and_no_charge(
     start: Start, tmp_path: Path
 ) -> None:
-    with Simulator(autopilot=False, speed=10) as simulator:
-        plug = simulator.site.plugs[0]
-        plug.plug_in(50_000)
-        plug.authorise()
+    with authorised() as simulator:
         flags = ("--need", "5kWh", "--by", clock(time() + 7000), "-c", simulator.url)
         process: Process = start("charge", "plan", str(tmp_path / "misspelt.csv"), *flags)
         process.wait_for_log("misspelt.csv cannot be read: No such file")
@@ -651,10 +649,7 @@ def test_the_plug_of_a_plan_that_was_killed_is_put_back_by_a_command_of_its_own(
 ) -> None:
     prices = tmp_path / "prices.csv"
     prices.write_text(table(time() - 60, 9, 1, 9, 9))
-    with Simulator(autopilot=False, speed=10) as simulator:
-        plug = simulator.site.plugs[0]
-        plug.plug_in(50_000)
-        plug.authorise()
+    with authorised() as simulator:
         process: Process = start(
             "charge", "plan", str(prices), "--need", "2kWh", "--by", clock(time() + 7000), "-c", simulator.url
         )
